@@ -1,0 +1,94 @@
+"""The callback that ends tasks."""
+
+from typing import TYPE_CHECKING
+
+import gymnasium as gym
+from stable_baselines3.common.callbacks import BaseCallback
+
+if TYPE_CHECKING:
+    from sb3_nbsp.common.continual import ContinualAlgorithm
+
+
+class SkillNeuronCallback(BaseCallback):
+    """
+    Consolidate a task when the env of a task sequence says that it has ended.
+
+    NBSP algorithms add it by themselves. The task's last transition is stored first (and learned from, where a rollout
+    ends there): consolidation takes place before the next transition is stored, or at the end of training. What is pending is kept on the model, so a run
+    that was stopped in between catches up when it goes on.
+
+    :param verbose: 1 prints each switch
+    """
+
+    model: "ContinualAlgorithm"
+
+    def __init__(self, verbose: int = 0):
+        super().__init__(verbose)
+
+    def _on_training_start(self) -> None:
+        env = self.training_env
+        if not env.has_attr("task_sequence"):
+            raise ValueError(
+                "SkillNeuronCallback needs the env of a task sequence (it has an attribute task_sequence), e.g. "
+                'gym.make("sb3_nbsp/PointGoal-v0"). For other envs call model.consolidate(env, task) yourself.'
+            )
+        env.env_method("set_n_envs", env.num_envs)
+        self.sequence = env.get_attr("task_sequence", 0)[0]
+        self.model.sequence_steps = env.get_attr("sequence_steps", 0)[0]
+        if self.model.goal_metric == "success":
+            self._check_success_is_told()
+        self._consolidate_if_pending()
+        self._begin_task()
+
+    def _on_step(self) -> bool:
+        # Called before the step's transition is stored. Where a rollout goes on over a switch, this is the moment at
+        # which the old task's transitions are all stored and none of the new task's is.
+        self._end_task()
+        info = self.locals["infos"][0]  # all sub-envs stand at the same step
+        self.model.sequence_steps = info["sequence_steps"]
+        if info["task_done"]:
+            self.model.task_to_consolidate = info["task_name"]
+        return True
+
+    def _on_rollout_start(self) -> None:
+        self._end_task()
+
+    def _on_training_end(self) -> None:
+        self._consolidate_if_pending()
+
+    def _end_task(self) -> None:
+        if self.model.task_to_consolidate is not None:
+            self._consolidate_if_pending()
+            self._begin_task()
+
+    def _begin_task(self) -> None:
+        segment = self.sequence.segment_at(self.model.sequence_steps)
+        self.model.begin_task(self.sequence.segments[segment])
+        self.model.logger.record("nbsp/task", segment)
+
+    def _consolidate_if_pending(self) -> None:
+        task = self.model.task_to_consolidate
+        if task is None:
+            return
+        if self.verbose:
+            print(f"Task {task} ended after {self.num_timesteps} env steps")
+        env: gym.Env = self.sequence.make_task_env(task)
+        try:
+            self.model.consolidate(env, task)
+        finally:
+            env.close()
+
+    def _check_success_is_told(self) -> None:
+        """At the first switch it would be too late: hours of training would be lost."""
+        for task in self.sequence.task_names:
+            env: gym.Env = self.sequence.make_task_env(task)
+            try:
+                env.reset()
+                info = env.step(env.action_space.sample())[4]
+            finally:
+                env.close()
+            if "success" not in info and "is_success" not in info:
+                raise ValueError(
+                    f'goal_metric="success" needs `success` or `is_success` in the info of task {task}; it has only '
+                    f'{sorted(info)}. Use goal_metric="return" or "reward", or add the key in a wrapper.'
+                )

@@ -1,0 +1,330 @@
+"""What every NBSP algorithm adds to its SB3 parent: skill neurons are found and held at the end of a task."""
+
+import inspect
+import io
+import pathlib
+import zipfile
+from copy import deepcopy
+from typing import Any, ClassVar, TypeVar
+
+import gymnasium as gym
+import torch as th
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback, CallbackList, ConvertCallback
+from stable_baselines3.common.save_util import open_path, recursive_getattr, recursive_setattr
+from stable_baselines3.common.type_aliases import MaybeCallback
+from stable_baselines3.common.vec_env import VecEnv
+
+from sb3_nbsp.common.callbacks import SkillNeuronCallback
+from sb3_nbsp.common.environments import isolated_rng, wrap_like
+from sb3_nbsp.common.masks import MASK_SIDES, NeuronMasks
+from sb3_nbsp.common.neurons import Network, find_networks
+from sb3_nbsp.common.optimizers import MASK_TARGETS, MaskedOptimizer
+from sb3_nbsp.common.scoring import GOAL_METRICS, LossFunction, collect_rollout, score_networks
+from sb3_nbsp.common.skill_neurons import SCORES, SkillNeurons
+
+MASK_NETWORKS = ("all", "actor", "critic")
+SELECT_AMONG = ("all", "active")
+SCORING_SEED = 20_000  # far from the seeds that users give training envs
+
+Self = TypeVar("Self", bound="ContinualAlgorithm")
+
+
+class ContinualAlgorithm(BaseAlgorithm):
+    """
+    Base of the NBSP algorithms, to be mixed in before the SB3 parent.
+
+    Subclasses set ``sb3_class`` and ``optimizer_names`` and implement :meth:`_scoring_losses`. Their constructor stores
+    the arguments below under their own names, as SB3's loading demands. See :class:`~sb3_nbsp.NBSPSAC` for what they mean.
+    """
+
+    sb3_class: ClassVar[type[BaseAlgorithm]]
+    optimizer_names: ClassVar[tuple[str, ...]]
+
+    skill_fraction: float
+    mask_coef: float
+    mask_target: str
+    mask_networks: str
+    mask_sides: str
+    mask_output_biases: bool
+    score: str
+    select_among: str
+    goal_metric: str
+    scoring_steps: int
+    reset_optimizer: bool
+
+    # State that is saved with the model, in plain types.
+    learned_tasks: list[str]
+    skill_neuron_records: dict[str, dict[str, Any]]
+    current_task: str | None
+    task_to_consolidate: str | None
+    sequence_steps: int
+
+    def _init_continual(self, **arguments: Any) -> None:
+        """Store the NBSP arguments and start with no task learned."""
+        self.__dict__.update(arguments)
+        self.learned_tasks = []
+        self.skill_neuron_records = {}
+        self.current_task = None
+        self.task_to_consolidate = None
+        self.sequence_steps = 0
+
+    def _setup_model(self) -> None:
+        self._check_arguments()
+        super()._setup_model()
+        self.neuron_masks = NeuronMasks(find_networks(self.policy), self.mask_sides, self.mask_output_biases).to(self.device)
+        for name in self.optimizer_names:
+            recursive_setattr(self, name, MaskedOptimizer(recursive_getattr(self, name), self.mask_target))
+
+    def _check_arguments(self) -> None:
+        ranges = {"skill_fraction": (0, 1), "mask_coef": (0, 1), "scoring_steps": (1, float("inf"))}
+        for name, (low, high) in ranges.items():
+            value = getattr(self, name)
+            if not isinstance(value, int | float) or not low <= value <= high:
+                raise ValueError(f"{name} must be a number in [{low}, {high}]; got {value!r}.")
+        choices: dict[str, Any] = {
+            "mask_target": MASK_TARGETS,
+            "mask_networks": MASK_NETWORKS,
+            "mask_sides": MASK_SIDES,
+            "score": tuple(SCORES),
+            "select_among": SELECT_AMONG,
+            "goal_metric": GOAL_METRICS,
+        }
+        for name, allowed in choices.items():
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name} must be one of {', '.join(allowed)}; got {getattr(self, name)!r}.")
+
+    # Learning
+
+    def _setup_learn(
+        self,
+        total_timesteps: int,
+        callback: MaybeCallback = None,
+        reset_num_timesteps: bool = True,
+        tb_log_name: str = "run",
+        progress_bar: bool = False,
+    ) -> tuple[int, BaseCallback]:
+        if self.env is not None and is_task_sequence(self.env):
+            self._check_supported()
+            if not reset_num_timesteps:
+                self._restore_sequence_position()
+        return super()._setup_learn(total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar)
+
+    def _restore_sequence_position(self) -> None:
+        """Let a new env of a sequence begin where this model, loaded from a file, stands."""
+        assert self.env is not None
+        self.env.env_method("set_n_envs", self.env.num_envs)
+        if self.env.get_attr("sequence_steps", 0)[0] != self.sequence_steps:
+            self.env.env_method("fast_forward", self.sequence_steps)
+            self._last_obs = None  # the env is reset, into the right task
+
+    def _init_callback(self, callback: MaybeCallback, progress_bar: bool = False) -> BaseCallback:
+        if self.env is not None and is_task_sequence(self.env) and not _contains_skill_callback(callback):
+            given = callback if isinstance(callback, list) else [callback] if callback is not None else []
+            # First in the list: a checkpoint taken in the same step must know that a task has ended.
+            callback = [SkillNeuronCallback(), *(c if isinstance(c, BaseCallback) else ConvertCallback(c) for c in given)]
+        return super()._init_callback(callback, progress_bar)
+
+    def begin_task(self, task: str) -> None:
+        """
+        Say which task is learned from now on. Optional: with it, a task that is met again is not rehearsed
+        while it brings its own transitions. The callback does it for a task sequence.
+
+        :param task: name of the task
+        """
+        self.current_task = task
+
+    def consolidate(self, env: gym.Env | VecEnv | None = None, task: str | None = None) -> SkillNeurons | None:
+        """
+        End a task: score the neurons on it, hold its skill neurons from now on, and get ready for the next task.
+
+        A task that was consolidated before gets its new skill neurons in place of the old ones. The random state of
+        training is the same after the call as before it.
+
+        :param env: the task to score on: a Gymnasium env, or a ``VecEnv`` with one sub-env that is wrapped like the
+            training env; default: the training env. Not closed.
+        :param task: its name; default: "task 1", "task 2", ...
+        :return: the skill neurons; ``None`` with ``skill_fraction=0``
+        :raises ValueError: where the model's replay buffer cannot be carried over a task switch, where ``env`` has several
+            sub-envs, or for ``goal_metric="success"`` on an env that does not tell success
+        """
+        self._check_supported()
+        task = task or self.current_task or f"task {len(self.learned_tasks) + 1}"
+        index = self.learned_tasks.index(task) if task in self.learned_tasks else len(self.learned_tasks)
+        with isolated_rng(SCORING_SEED + (self.seed or 0)):
+            result = self._score(env, task) if self.skill_fraction > 0 else None
+            factors = {} if result is None else self._factors(result)
+            self.neuron_masks.hold(index, factors)
+            self._apply_masks()
+            self._prepare_next_task(index)
+        if index == len(self.learned_tasks):
+            self.learned_tasks.append(task)
+        if result is not None:
+            self.skill_neuron_records[task] = result.to_dict()
+        self.task_to_consolidate = self.current_task = None
+        self._log_consolidation(result)
+        return result
+
+    def _score(self, env: gym.Env | VecEnv | None, task: str) -> SkillNeurons:
+        if env is None or env is self.env:
+            env, self._last_obs = self.env, None  # its running episode is lost: reset it before training goes on
+        if env is None:
+            raise ValueError("consolidate() needs an env to score on: pass one, or give the model one with set_env().")
+        if not isinstance(env, VecEnv):
+            env = wrap_like(self.env, env) if self.env is not None else self._wrap_env(env, verbose=0)
+        if env.num_envs != 1:
+            raise ValueError(f"The env to score on must have one sub-env; got {env.num_envs}. Pass a single gymnasium.Env.")
+        env.seed(SCORING_SEED + (self.seed or 0))
+        self.policy.set_training_mode(False)
+        return score_networks(
+            self._masked_networks(),
+            collect_rollout(self, env, int(self.scoring_steps)),
+            self._scoring_losses(),
+            task=task,
+            score=self.score,
+            goal_metric=self.goal_metric,
+            fraction=self.skill_fraction,
+            select_among=self.select_among,
+            seed=self.seed,
+        )
+
+    def _masked_networks(self) -> list[Network]:
+        wanted = ("actor", "critic", "shared") if self.mask_networks == "all" else (self.mask_networks, "shared")
+        return [network for network in self.neuron_masks.networks if network.part in wanted]
+
+    def _factors(self, skill: SkillNeurons) -> dict[str, th.Tensor]:
+        """factor(N) = alpha * (1 - score(N)) for a skill neuron, else 1 (NBSP's adaptive mask)."""
+        return {
+            name: th.where(skill.chosen(name), self.mask_coef * (1 - th.tensor(layer.scores)), 1.0)
+            for name, layer in skill.layers.items()
+        }
+
+    def _apply_masks(self) -> None:
+        factors = self.neuron_masks.parameter_factors()
+        for name in self.optimizer_names:
+            recursive_getattr(self, name).set_factors(factors)
+
+    def _prepare_next_task(self, index: int) -> None:
+        """
+        Undo what must not leak from one task into the next. Extended by subclasses.
+
+        :param index: index of the task that ended
+        """
+        if self.reset_optimizer:
+            for name in self.optimizer_names:
+                recursive_getattr(self, name).reset_state()
+        if self.ep_info_buffer is not None and self.ep_success_buffer is not None:
+            self.ep_info_buffer.clear()
+            self.ep_success_buffer.clear()
+
+    def _log_consolidation(self, result: SkillNeurons | None) -> None:
+        if not hasattr(self, "_logger"):  # consolidate() was called before the first learn()
+            return
+        self.logger.record("nbsp/tasks_held", self.neuron_masks.n_tasks)
+        self.logger.record("nbsp/free_share", self.neuron_masks.free_share())
+        if result is not None:
+            counts = result.counts().values()
+            self.logger.record("nbsp/good_share", result.good_share)
+            self.logger.record("nbsp/silent_share", _share(counts, "silent", "neurons"))
+            self.logger.record("nbsp/chosen_silent_share", _share(counts, "chosen_silent", "chosen"))
+            if self.verbose > 0:
+                print(result.table())
+
+    @property
+    def skill_neurons(self) -> dict[str, SkillNeurons]:
+        """The skill neurons of every task consolidated so far, by name."""
+        return {task: SkillNeurons.from_dict(record) for task, record in self.skill_neuron_records.items()}
+
+    # For subclasses
+
+    def _scoring_losses(self) -> dict[str, LossFunction]:
+        """How to run each part of the model for scoring, see :func:`~sb3_nbsp.common.scoring.score_networks`."""
+        raise NotImplementedError
+
+    def _check_supported(self) -> None:
+        """
+        :raises ValueError: where a setting of the model cannot be carried over a task switch
+        """
+
+    # Saving and loading
+
+    def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
+        state_dicts, variables = super()._get_torch_save_params()
+        return [*state_dicts, "neuron_masks"], variables
+
+    def set_parameters(self, load_path_or_dict: Any, exact_match: bool = True, device: th.device | str = "auto") -> None:
+        """See SB3. The masks are put in force."""
+        super().set_parameters(load_path_or_dict, exact_match, device)
+        self._apply_masks()
+
+    @classmethod
+    def load(cls: type[Self], path: str | pathlib.Path | io.BufferedIOBase, *args: Any, **kwargs: Any) -> Self:
+        """
+        Load a model that this class saved. See SB3 for the arguments.
+
+        :raises ValueError: for a file that another class saved
+        """
+        cls._check_origin(path)
+        return super().load(path, *args, **kwargs)
+
+    @classmethod
+    def _check_origin(cls, path: str | pathlib.Path | io.BufferedIOBase) -> None:
+        file = open_path(path, "r", suffix="zip")
+        try:
+            names = zipfile.ZipFile(file).namelist() if zipfile.is_zipfile(file) else []
+        finally:
+            if file is path:
+                file.seek(0)
+            else:
+                file.close()
+        needed = {"neuron_masks.pth", *(f"{name}.pth" for name in cls.optimizer_names)}
+        if names and not needed <= set(names):
+            raise ValueError(
+                f"{path} was not saved by {cls.__name__}: {', '.join(sorted(needed - set(names)))} is missing in it. "
+                f"A {cls.sb3_class.__name__} model is taken over with {cls.__name__}.from_sb3(...)."
+            )
+
+    @classmethod
+    def from_sb3(cls: type[Self], model: BaseAlgorithm | str | pathlib.Path, **arguments: Any) -> Self:
+        """
+        Take over a model of the SB3 parent class: networks, optimizer state, counters and env.
+
+        :param model: the model, or the path of its zip file
+        :param arguments: constructor arguments to set, in the first place NBSP's
+        :raises TypeError: for a model of another class, or an argument that the constructor does not know
+        """
+        if isinstance(model, str | pathlib.Path):
+            model = cls.sb3_class.load(model)
+        if not isinstance(model, cls.sb3_class) or isinstance(model, cls):
+            raise TypeError(f"{cls.__name__}.from_sb3 takes a {cls.sb3_class.__name__} model; got {type(model).__name__}.")
+        unknown = set(arguments) - set(inspect.signature(cls).parameters)
+        if unknown:
+            raise TypeError(f"{cls.__name__} has no argument {', '.join(sorted(unknown))}.")
+        states, variables = model._get_torch_save_params()
+        left_out = {name.split(".")[0] for name in [*model._excluded_save_params(), *states, *variables]}
+        new = cls(model.policy_class, model.env, device=model.device, _init_setup_model=False)  # type: ignore[call-arg,arg-type]
+        new.__dict__.update(deepcopy({name: v for name, v in model.__dict__.items() if name not in left_out}))
+        new.__dict__.update(arguments)
+        new._setup_model()
+        new.set_parameters(deepcopy({**new.get_parameters(), **model.get_parameters()}))
+        for name in variables:
+            if recursive_getattr(model, name) is not None:
+                recursive_setattr(new, f"{name}.data", recursive_getattr(model, name).data.clone())
+        return new
+
+
+def is_task_sequence(env: VecEnv) -> bool:
+    """Whether the sub-envs switch tasks by themselves."""
+    return env.has_attr("task_sequence")
+
+
+def _contains_skill_callback(callback: MaybeCallback) -> bool:
+    if isinstance(callback, CallbackList):
+        callback = callback.callbacks  # type: ignore[assignment]
+    if isinstance(callback, list):
+        return any(_contains_skill_callback(part) for part in callback)
+    return isinstance(callback, SkillNeuronCallback)
+
+
+def _share(counts: Any, part: str, whole: str) -> float:
+    return sum(row[part] for row in counts) / max(sum(row[whole] for row in counts), 1)

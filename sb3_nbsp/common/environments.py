@@ -1,0 +1,95 @@
+"""Environments beside the training one, and randomness that leaves training untouched."""
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import gymnasium as gym
+import numpy as np
+import torch as th
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env import (
+    DummyVecEnv,
+    VecCheckNan,
+    VecEnv,
+    VecFrameStack,
+    VecMonitor,
+    VecNormalize,
+    VecTransposeImage,
+)
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvWrapper
+
+
+@contextmanager
+def isolated_rng(seed: int | None = None) -> Iterator[None]:
+    """
+    Save the global random states of Python, NumPy and torch and restore them on leaving.
+
+    Scoring and evaluating draw random numbers. Inside this block they do so without changing what
+    training draws next, so that a run is the same however often it was evaluated.
+
+    :param seed: seed the three generators inside the block; ``None`` leaves them as they stand
+    """
+    python_state, numpy_state = random.getstate(), np.random.get_state()
+    with th.random.fork_rng():
+        try:
+            if seed is not None:
+                random.seed(seed)
+                np.random.seed(seed % 2**32)
+                th.manual_seed(seed)
+            yield
+        finally:
+            random.setstate(python_state)
+            np.random.set_state(numpy_state)
+
+
+def wrap_like(training_env: VecEnv, env: gym.Env) -> VecEnv:
+    """
+    Vectorise one environment and repeat the training env's observation wrappers around it.
+
+    ``VecNormalize`` is repeated frozen, without reward normalisation, and *shares* the training env's
+    running statistics: observations always look as they do in training.
+
+    :param training_env: the vectorised env that the agent trains on
+    :param env: a single environment with the same spaces as one of its sub-envs
+    :return: a ``VecEnv`` with one sub-env
+    :raises ValueError: for a wrapper that cannot be repeated
+    """
+    wrapped: VecEnv = DummyVecEnv([lambda: Monitor(env)])
+    for wrapper in reversed(_vec_wrappers(training_env)):
+        if isinstance(wrapper, VecNormalize):
+            wrapped = _frozen_copy(wrapper, wrapped)
+        elif isinstance(wrapper, VecFrameStack):
+            wrapped = VecFrameStack(wrapped, wrapper.stacked_obs.n_stack)
+        elif isinstance(wrapper, VecTransposeImage):
+            wrapped = VecTransposeImage(wrapped)
+        elif not isinstance(wrapper, VecMonitor | VecCheckNan):
+            raise ValueError(
+                f"The training env is wrapped in {type(wrapper).__name__}, which cannot be repeated around the "
+                "single-task envs used for scoring and evaluation. Put it into the env itself (a gymnasium.Wrapper) instead."
+            )
+    return wrapped
+
+
+def _vec_wrappers(env: VecEnv) -> list[VecEnvWrapper]:
+    """The wrappers around a vectorised env, outermost first."""
+    wrappers = []
+    while isinstance(env, VecEnvWrapper):
+        wrappers.append(env)
+        env = env.venv
+    return wrappers
+
+
+def _frozen_copy(source: VecNormalize, env: VecEnv) -> VecNormalize:
+    copy = VecNormalize(
+        env,
+        training=False,
+        norm_obs=source.norm_obs,
+        norm_reward=False,
+        clip_obs=source.clip_obs,
+        epsilon=source.epsilon,
+        norm_obs_keys=source.norm_obs_keys,
+    )
+    if source.norm_obs:
+        copy.obs_rms = source.obs_rms  # the same object: later statistics are seen too
+    return copy

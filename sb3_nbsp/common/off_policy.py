@@ -1,0 +1,195 @@
+"""What off-policy NBSP algorithms add: a memory of old tasks in the replay buffer, and a warm-up per task."""
+
+import io
+import pathlib
+from typing import Any, TypeVar
+
+import numpy as np
+from gymnasium import spaces
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.buffers import DictReplayBuffer, NStepReplayBuffer, ReplayBuffer
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.noise import ActionNoise
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+from stable_baselines3.common.type_aliases import MaybeCallback
+from stable_baselines3.her.her_replay_buffer import HerReplayBuffer
+
+from sb3_nbsp.common.buffers import (
+    MixedDictReplayBuffer,
+    MixedNStepReplayBuffer,
+    MixedReplayBuffer,
+    check_memory_arguments,
+)
+from sb3_nbsp.common.continual import ContinualAlgorithm
+from sb3_nbsp.common.memory import TaskMemory
+
+MIXED_BUFFERS: dict[type[ReplayBuffer], type[Any]] = {
+    ReplayBuffer: MixedReplayBuffer,
+    DictReplayBuffer: MixedDictReplayBuffer,
+    NStepReplayBuffer: MixedNStepReplayBuffer,
+}
+Self = TypeVar("Self", bound="OffPolicyContinualAlgorithm")
+MEMORY_ARGUMENTS = ("memory_size", "memory_retention", "replay_mode", "replay_interval", "old_task_fraction")
+
+
+class OffPolicyContinualAlgorithm(ContinualAlgorithm, OffPolicyAlgorithm):
+    """Base of the off-policy NBSP algorithms, to be mixed in before the SB3 parent."""
+
+    memory_size: int
+    memory_retention: str
+    replay_mode: str
+    replay_interval: int
+    old_task_fraction: float
+    reset_replay_buffer: bool
+    task_warmup: int | None
+
+    _warmup_until: int
+
+    def _init_continual(self, **arguments: Any) -> None:
+        super()._init_continual(**arguments)
+        self._warmup_until = 0
+
+    def _check_arguments(self) -> None:
+        super()._check_arguments()
+        check_memory_arguments(*self._memory_arguments().values())  # type: ignore[arg-type]
+        if self.task_warmup is not None and self.task_warmup < 0:
+            raise ValueError(f"task_warmup must be None or 0 or more env steps; got {self.task_warmup!r}.")
+
+    def _memory_arguments(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in MEMORY_ARGUMENTS}
+
+    def _setup_model(self) -> None:
+        # Where SB3 would make one of its standard buffers, ours takes its place. It is made before SB3 looks.
+        if self.replay_buffer_class in (None, *MIXED_BUFFERS):
+            if self.replay_buffer is None:
+                self.replay_buffer = self._make_buffer()
+            self.replay_buffer_class = None
+        super()._setup_model()
+
+    def _make_buffer(self) -> ReplayBuffer:
+        kwargs = dict(self.replay_buffer_kwargs)
+        if self.replay_buffer_class is not None:
+            standard = self.replay_buffer_class
+        elif isinstance(self.observation_space, spaces.Dict):
+            standard = DictReplayBuffer
+        elif self.n_steps > 1:
+            standard = NStepReplayBuffer
+            kwargs.update(n_steps=self.n_steps, gamma=self.gamma)
+        else:
+            standard = ReplayBuffer
+        return MIXED_BUFFERS[standard](
+            self.buffer_size,
+            self.observation_space,
+            self.action_space,
+            device=self.device,
+            n_envs=self.n_envs,
+            optimize_memory_usage=self.optimize_memory_usage,
+            **self._memory_arguments(),
+            **kwargs,
+        )
+
+    @property
+    def has_memory(self) -> bool:
+        """Whether the replay buffer can keep transitions of old tasks."""
+        return isinstance(self.replay_buffer, tuple(MIXED_BUFFERS.values()))
+
+    def _check_supported(self) -> None:
+        super()._check_supported()
+        if isinstance(self.replay_buffer, HerReplayBuffer):
+            raise ValueError(
+                "HerReplayBuffer relabels goals through the one env that it was made with and cannot be carried over a "
+                "task switch. Use the default replay buffer."
+            )
+        if self.optimize_memory_usage:
+            raise ValueError(
+                "optimize_memory_usage=True stores no next observations, so transitions cannot be carried over a task "
+                "switch. Use optimize_memory_usage=False."
+            )
+        if self.memory_size > 0 and not self.has_memory:
+            raise ValueError(
+                f"{type(self.replay_buffer).__name__} keeps no transitions of old tasks. Use replay_buffer_class=None "
+                "(or MixedReplayBuffer, MixedDictReplayBuffer, MixedNStepReplayBuffer), or memory_size=0."
+            )
+
+    def begin_task(self, task: str) -> None:
+        super().begin_task(task)
+        if self.has_memory:
+            known = self.learned_tasks.index(task) if task in self.learned_tasks else None
+            self.replay_buffer.memory.current_task = known  # type: ignore[union-attr]
+
+    def _prepare_next_task(self, index: int) -> None:
+        super()._prepare_next_task(index)
+        buffer = self.replay_buffer
+        assert buffer is not None
+        if self.has_memory and self.memory_size > 0:
+            buffer.remember(index)  # type: ignore[attr-defined]
+            buffer.memory.current_task = None  # type: ignore[attr-defined]
+        if self.reset_replay_buffer:
+            buffer.reset()
+            self._start_warmup()
+        elif buffer.size() > 0:
+            # Where the env was exchanged in mid-episode, n-step returns must not reach into the next task.
+            buffer.timeouts[buffer.pos - 1] = np.maximum(buffer.timeouts[buffer.pos - 1], 1 - buffer.dones[buffer.pos - 1])
+
+    def _start_warmup(self) -> None:
+        """Act at random and do not train until the (emptied) buffer holds something to learn from."""
+        steps = self.learning_starts if self.task_warmup is None else self.task_warmup
+        self._warmup_until = self.num_timesteps + steps
+
+    def _setup_learn(
+        self,
+        total_timesteps: int,
+        callback: MaybeCallback = None,
+        reset_num_timesteps: bool = True,
+        tb_log_name: str = "run",
+        progress_bar: bool = False,
+    ) -> tuple[int, BaseCallback]:
+        if reset_num_timesteps:  # the warm-up's end is counted from the same zero
+            self._warmup_until = max(self._warmup_until - self.num_timesteps, 0)
+        return super()._setup_learn(total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar)
+
+    def _restore_sequence_position(self) -> None:
+        super()._restore_sequence_position()
+        if self.replay_buffer is not None and self.replay_buffer.size() == 0 and self.num_timesteps > 0:
+            self._start_warmup()  # the file of a model holds no replay buffer
+
+    def _sample_action(
+        self, learning_starts: int, action_noise: ActionNoise | None = None, n_envs: int = 1
+    ) -> tuple[np.ndarray, np.ndarray]:
+        return super()._sample_action(max(learning_starts, self._warmup_until), action_noise, n_envs)
+
+    def train(self, gradient_steps: int, batch_size: int = 64) -> None:
+        """See SB3. Does nothing during a task's warm-up."""
+        if self.num_timesteps > self._warmup_until:
+            super().train(gradient_steps, batch_size)
+
+    # Saving and loading
+
+    def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
+        state_dicts, variables = super()._get_torch_save_params()
+        return state_dicts + ["replay_buffer.memory"] * self.has_memory, variables
+
+    def load_replay_buffer(
+        self, path: str | pathlib.Path | io.BufferedIOBase, truncate_last_traj: bool = True
+    ) -> None:
+        """See SB3. A buffer saved by the SB3 parent is taken over."""
+        super().load_replay_buffer(path, truncate_last_traj)
+        self._take_over_buffer(self.replay_buffer)
+
+    @classmethod
+    def from_sb3(cls: type[Self], model: BaseAlgorithm | str | pathlib.Path, **arguments: Any) -> Self:
+        """See :meth:`ContinualAlgorithm.from_sb3`. The replay buffer is taken over too; its arrays are shared."""
+        new = super().from_sb3(model, **arguments)
+        if isinstance(model, OffPolicyAlgorithm):
+            new._take_over_buffer(model.replay_buffer)
+        return new
+
+    def _take_over_buffer(self, buffer: ReplayBuffer | None) -> None:
+        """Use another buffer's transitions, with this model's own settings of the memory."""
+        if type(buffer) in MIXED_BUFFERS:
+            mixed = MIXED_BUFFERS[type(buffer)].__new__(MIXED_BUFFERS[type(buffer)])
+            mixed.__dict__.update(buffer.__dict__, memory=TaskMemory(), n_batches=0)
+            buffer = mixed
+        self.replay_buffer = buffer
+        if self.has_memory:
+            buffer.__dict__.update(self._memory_arguments())

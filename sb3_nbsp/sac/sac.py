@@ -1,0 +1,227 @@
+"""NBSPSAC: SAC that keeps what it learned before."""
+
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+import torch as th
+from stable_baselines3 import SAC
+from stable_baselines3.common.buffers import ReplayBuffer
+from stable_baselines3.common.noise import ActionNoise
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
+from stable_baselines3.sac.policies import SACPolicy
+from torch.nn import functional as F
+
+from sb3_nbsp.common.activations import ActivationRecorder
+from sb3_nbsp.common.memory import Observations
+from sb3_nbsp.common.off_policy import OffPolicyContinualAlgorithm
+from sb3_nbsp.common.scoring import LossFunction, Rollout
+from sb3_nbsp.sac.policies import CnnPolicy, MlpPolicy, MultiInputPolicy
+
+SelfNBSPSAC = TypeVar("SelfNBSPSAC", bound="NBSPSAC")
+
+
+class NBSPSAC(OffPolicyContinualAlgorithm, SAC):
+    """
+    Soft Actor-Critic with NBSP (arXiv 2504.08000): at the end of a task, the neurons that carry its skill are found and
+    held, and some of its transitions are kept and rehearsed while the next tasks are learned.
+
+    A drop-in for ``SAC``: until a task is consolidated (by the env of a task sequence, or by ``consolidate()``) it does
+    bit for bit what ``SAC`` does.
+
+    The arguments of SAC, up to ``use_sde_at_warmup`` and from ``stats_window_size`` on, are SB3's. ``replay_buffer_class``:
+    ``None`` and SB3's standard buffers stand for the mixed buffers of this package.
+
+    :param skill_fraction: m, share of each network's neurons that are held per task, in [0, 1]; 0 switches the masks off
+    :param mask_coef: alpha, in [0, 1]: a skill neuron's factor is alpha * (1 - score); 0 holds it completely
+    :param mask_target: ``update``: the factor scales the change that the optimizer makes; ``gradient``: it scales the
+        gradient (as published; Adam undoes a constant factor, see docs/design.md)
+    :param mask_networks: ``all``, or the neurons of the ``actor`` or the ``critic`` only
+    :param mask_sides: ``incoming``: the weights and bias that feed a skill neuron are held (as published);
+        ``outgoing``: the weights that read it, also in the output layers; ``both``
+    :param mask_output_biases: hold the output layers' biases too
+    :param score: ``published``, ``corrected`` (balanced accuracy, for tasks where nearly all steps are good), or the
+        controls ``random``, ``activity``, ``dormant``, ``taylor``
+    :param select_among: choose skill neurons among ``all``, or only among the ``active`` ones (not zero on every scored step)
+    :param goal_metric: q(t): ``success`` of the step, ``reward`` of the step, ``return`` of the episode, or ``auto``:
+        success where the env tells it, else the return
+    :param scoring_steps: T, env steps for which the policy is run at the end of a task to score its neurons
+    :param memory_size: transitions kept per old task; 0 switches the memory off
+    :param memory_retention: keep a ``uniform`` sample of the task's transitions, or the most ``recent`` ones
+    :param replay_mode: ``interval``: every ``replay_interval``-th gradient step draws its whole batch from the memory (as
+        published); ``share``: a share ``old_task_fraction`` of every batch does
+    :param replay_interval: k, in gradient steps
+    :param old_task_fraction: share of a batch, in [0, 1]
+    :param reset_replay_buffer: empty the current task's replay buffer at a switch. NBSP keeps two buffers, the current
+        task's and the memory; SB3's SAC goes on filling one.
+    :param reset_optimizer: forget the optimizers' moments at a switch
+    :param reset_ent_coef: set a learned entropy coefficient back to its initial value at a switch: a small one left over
+        from a mastered task stops exploration in the next
+    :param task_warmup: env steps after a switch with random actions and without training, where the replay buffer was
+        emptied; default: ``learning_starts``
+    """
+
+    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {
+        "MlpPolicy": MlpPolicy,
+        "CnnPolicy": CnnPolicy,
+        "MultiInputPolicy": MultiInputPolicy,
+    }
+    sb3_class = SAC
+    optimizer_names = ("actor.optimizer", "critic.optimizer")
+
+    def __init__(
+        self,
+        policy: str | type[SACPolicy],
+        env: GymEnv | str | None,
+        learning_rate: float | Schedule = 3e-4,
+        buffer_size: int = 1_000_000,
+        learning_starts: int = 100,
+        batch_size: int = 256,
+        tau: float = 0.005,
+        gamma: float = 0.99,
+        train_freq: int | tuple[int, str] = 1,
+        gradient_steps: int = 1,
+        action_noise: ActionNoise | None = None,
+        replay_buffer_class: type[ReplayBuffer] | None = None,
+        replay_buffer_kwargs: dict[str, Any] | None = None,
+        optimize_memory_usage: bool = False,
+        n_steps: int = 1,
+        ent_coef: str | float = "auto",
+        target_update_interval: int = 1,
+        target_entropy: str | float = "auto",
+        use_sde: bool = False,
+        sde_sample_freq: int = -1,
+        use_sde_at_warmup: bool = False,
+        skill_fraction: float = 0.2,
+        mask_coef: float = 0.2,
+        mask_target: str = "update",
+        mask_networks: str = "all",
+        mask_sides: str = "incoming",
+        mask_output_biases: bool = False,
+        score: str = "published",
+        select_among: str = "all",
+        goal_metric: str = "auto",
+        scoring_steps: int = 5_000,
+        memory_size: int = 10_000,
+        memory_retention: str = "uniform",
+        replay_mode: str = "interval",
+        replay_interval: int = 10,
+        old_task_fraction: float = 0.5,
+        reset_replay_buffer: bool = True,
+        reset_optimizer: bool = False,
+        reset_ent_coef: bool = True,
+        task_warmup: int | None = None,
+        stats_window_size: int = 100,
+        tensorboard_log: str | None = None,
+        policy_kwargs: dict[str, Any] | None = None,
+        verbose: int = 0,
+        seed: int | None = None,
+        device: th.device | str = "auto",
+        _init_setup_model: bool = True,
+    ):
+        super().__init__(
+            policy,  # type: ignore[arg-type]
+            env,  # type: ignore[arg-type]
+            learning_rate=learning_rate,
+            buffer_size=buffer_size,
+            learning_starts=learning_starts,
+            batch_size=batch_size,
+            tau=tau,
+            gamma=gamma,
+            train_freq=train_freq,
+            gradient_steps=gradient_steps,
+            action_noise=action_noise,
+            replay_buffer_class=replay_buffer_class,
+            replay_buffer_kwargs=replay_buffer_kwargs,
+            optimize_memory_usage=optimize_memory_usage,
+            n_steps=n_steps,
+            ent_coef=ent_coef,
+            target_update_interval=target_update_interval,
+            target_entropy=target_entropy,
+            use_sde=use_sde,
+            sde_sample_freq=sde_sample_freq,
+            use_sde_at_warmup=use_sde_at_warmup,
+            stats_window_size=stats_window_size,
+            tensorboard_log=tensorboard_log,
+            policy_kwargs=policy_kwargs,
+            verbose=verbose,
+            seed=seed,
+            device=device,
+            _init_setup_model=False,
+        )
+        self._init_continual(
+            skill_fraction=skill_fraction,
+            mask_coef=mask_coef,
+            mask_target=mask_target,
+            mask_networks=mask_networks,
+            mask_sides=mask_sides,
+            mask_output_biases=mask_output_biases,
+            score=score,
+            select_among=select_among,
+            goal_metric=goal_metric,
+            scoring_steps=scoring_steps,
+            memory_size=memory_size,
+            memory_retention=memory_retention,
+            replay_mode=replay_mode,
+            replay_interval=replay_interval,
+            old_task_fraction=old_task_fraction,
+            reset_replay_buffer=reset_replay_buffer,
+            reset_optimizer=reset_optimizer,
+            reset_ent_coef=reset_ent_coef,
+            task_warmup=task_warmup,
+        )
+        if _init_setup_model:
+            self._setup_model()
+
+    def learn(
+        self: SelfNBSPSAC,
+        total_timesteps: int,
+        callback: MaybeCallback = None,
+        log_interval: int = 4,
+        tb_log_name: str = "NBSPSAC",
+        reset_num_timesteps: bool = True,
+        progress_bar: bool = False,
+    ) -> SelfNBSPSAC:
+        """See SB3."""
+        return super().learn(total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar)
+
+    def _prepare_next_task(self, index: int) -> None:
+        super()._prepare_next_task(index)
+        if self.reset_ent_coef and self.ent_coef_optimizer is not None and self.log_ent_coef is not None:
+            initial = float(str(self.ent_coef).partition("_")[2] or 1.0)  # "auto" or "auto_<initial value>"
+            self.log_ent_coef.data.fill_(np.log(initial))
+            self.ent_coef_optimizer.state.clear()
+
+    # The losses of Haarnoja et al. 2018 as in SAC.train(), on the scored steps. Only the network whose neurons are
+    # scored runs inside the recorder.
+
+    def _scoring_losses(self) -> dict[str, LossFunction]:
+        return {"actor": self._actor_loss, "critic": self._critic_loss}
+
+    def _actor_loss(self, rollout: Rollout, rows: np.ndarray, recorder: ActivationRecorder) -> th.Tensor:
+        """mean[ alpha log pi(a|s) - min_i Q_i(s, a) ], a ~ pi(s)"""
+        observations = self._tensor(rollout.observations, rows)
+        with recorder:
+            actions, log_prob = self.actor.action_log_prob(observations)
+        q_values = th.cat(self.critic(observations, actions), dim=1).min(dim=1).values  # [batch]
+        return (self._current_ent_coef() * log_prob - q_values).mean()
+
+    def _critic_loss(self, rollout: Rollout, rows: np.ndarray, recorder: ActivationRecorder) -> th.Tensor:
+        """1/2 sum_i mean[ (Q_i(s, a) - y)^2 ], y = r + gamma (1 - d) (min_i Q'_i(s', a') - alpha log pi(a'|s'))"""
+        next_observations = self._tensor(rollout.next_observations, rows)
+        with th.no_grad():
+            next_actions, next_log_prob = self.actor.action_log_prob(next_observations)
+            next_q = th.cat(self.critic_target(next_observations, next_actions), dim=1).min(dim=1).values
+            next_value = next_q - self._current_ent_coef() * next_log_prob
+            target = self._tensor(rollout.rewards, rows) + self.gamma * (1 - self._tensor(rollout.dones, rows)) * next_value
+        with recorder:
+            q_values = self.critic(self._tensor(rollout.observations, rows), self._tensor(rollout.actions, rows))
+        return 0.5 * th.stack([F.mse_loss(q[:, 0], target) for q in q_values]).sum()
+
+    def _current_ent_coef(self) -> th.Tensor:
+        return self.ent_coef_tensor if self.log_ent_coef is None else self.log_ent_coef.detach().exp()
+
+    def _tensor(self, values: Observations, rows: np.ndarray) -> th.Tensor:
+        if isinstance(values, dict):
+            return {key: th.as_tensor(array[rows], device=self.device) for key, array in values.items()}  # type: ignore[return-value]
+        return th.as_tensor(values[rows], device=self.device, dtype=th.float32 if values.dtype == np.float64 else None)
