@@ -1,3 +1,8 @@
 """Stable-Baselines3 agents that learn one task after another without forgetting."""
 
+import sb3_nbsp.tasks  # noqa: F401  registers the sb3_nbsp/ environments
+from sb3_nbsp.sac import NBSPSAC
+
 __version__ = "0.1.0"
+
+__all__ = ["NBSPSAC", "__version__"]

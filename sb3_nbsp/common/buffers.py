@@ -82,11 +82,11 @@ class _Mixed:
         """
         n_old = self._n_old(batch_size)
         if n_old == 0:
-            return super().sample(batch_size, env)
+            return super().sample(batch_size, env)  # type: ignore[misc]
         old = self._to_samples(self.memory.sample(n_old), env)
         if n_old == batch_size:
             return old
-        return _concatenate(super().sample(batch_size - n_old, env), old)
+        return _concatenate(super().sample(batch_size - n_old, env), old)  # type: ignore[misc]
 
     def _n_old(self, batch_size: int) -> int:
         if self.memory_size == 0 or len(self.memory) == 0:
@@ -134,7 +134,7 @@ class _Mixed:
             discounts=self.to_torch(batch.discounts) if hasattr(self, "n_steps") else None,
         )
         if isinstance(batch.observations, dict):
-            return DictReplayBufferSamples(*samples)  # type: ignore[return-value]
+            return DictReplayBufferSamples(*samples)  # type: ignore[arg-type,return-value]
         return samples
 
     def _tensors(self: Any, observations: Observations) -> Any:
@@ -147,7 +147,7 @@ class MixedReplayBuffer(_Mixed, ReplayBuffer):
     """SB3's ``ReplayBuffer`` with a memory of earlier tasks. See :class:`_Mixed` for its arguments."""
 
 
-class MixedDictReplayBuffer(_Mixed, DictReplayBuffer):
+class MixedDictReplayBuffer(_Mixed, DictReplayBuffer):  # type: ignore[misc]
     """SB3's ``DictReplayBuffer`` with a memory of earlier tasks. See :class:`_Mixed` for its arguments."""
 
 

@@ -13,9 +13,9 @@ class SkillNeuronCallback(BaseCallback):
     """
     Consolidate a task when the env of a task sequence says that it has ended.
 
-    NBSP algorithms add it by themselves. The task's last transition is stored first (and learned from, where a rollout
-    ends there): consolidation takes place before the next transition is stored, or at the end of training. What is pending is kept on the model, so a run
-    that was stopped in between catches up when it goes on.
+    NBSP algorithms add it by themselves. The task's last transition is stored first (and learned from, where a
+    rollout ends there): consolidation takes place before the next transition is stored, or at the end of training.
+    What is pending is kept on the model, so a run that was stopped in between catches up when it goes on.
 
     :param verbose: 1 prints each switch
     """

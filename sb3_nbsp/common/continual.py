@@ -2,6 +2,7 @@
 
 import inspect
 import io
+import json
 import pathlib
 import zipfile
 from copy import deepcopy
@@ -11,12 +12,13 @@ import gymnasium as gym
 import torch as th
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList, ConvertCallback
-from stable_baselines3.common.save_util import open_path, recursive_getattr, recursive_setattr
-from stable_baselines3.common.type_aliases import MaybeCallback
+from stable_baselines3.common.save_util import load_from_zip_file, open_path, recursive_getattr, recursive_setattr
+from stable_baselines3.common.type_aliases import MaybeCallback, TensorDict
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_nbsp.common.callbacks import SkillNeuronCallback
 from sb3_nbsp.common.environments import isolated_rng, wrap_like
+from sb3_nbsp.common.files import replacing
 from sb3_nbsp.common.masks import MASK_SIDES, NeuronMasks
 from sb3_nbsp.common.neurons import Network, find_networks
 from sb3_nbsp.common.optimizers import MASK_TARGETS, MaskedOptimizer
@@ -25,6 +27,7 @@ from sb3_nbsp.common.skill_neurons import SCORES, SkillNeurons
 
 MASK_NETWORKS = ("all", "actor", "critic")
 SELECT_AMONG = ("all", "active")
+OTHER_FILES = {"data", "_stable_baselines3_version", "system_info.txt", "pytorch_variables.pth"}  # in every model's file
 SCORING_SEED = 20_000  # far from the seeds that users give training envs
 
 Self = TypeVar("Self", bound="ContinualAlgorithm")
@@ -71,7 +74,7 @@ class ContinualAlgorithm(BaseAlgorithm):
 
     def _setup_model(self) -> None:
         self._check_arguments()
-        super()._setup_model()
+        super()._setup_model()  # type: ignore[safe-super]
         self.neuron_masks = NeuronMasks(find_networks(self.policy), self.mask_sides, self.mask_output_biases).to(self.device)
         for name in self.optimizer_names:
             recursive_setattr(self, name, MaskedOptimizer(recursive_getattr(self, name), self.mask_target))
@@ -241,6 +244,9 @@ class ContinualAlgorithm(BaseAlgorithm):
         """How to run each part of the model for scoring, see :func:`~sb3_nbsp.common.scoring.score_networks`."""
         raise NotImplementedError
 
+    def _adopt_settings(self) -> None:
+        """Replace settings of an SB3 model that stand for the parent's own parts."""
+
     def _check_supported(self) -> None:
         """
         :raises ValueError: where a setting of the model cannot be carried over a task switch
@@ -248,12 +254,33 @@ class ContinualAlgorithm(BaseAlgorithm):
 
     # Saving and loading
 
+    def save(self, path: str | pathlib.Path | io.BufferedIOBase, *args: Any, **kwargs: Any) -> None:
+        """See SB3. A file is replaced as a whole: one that is killed while it saves leaves the old file."""
+        if isinstance(path, io.BufferedIOBase):
+            super().save(path, *args, **kwargs)
+            return
+        path = pathlib.Path(path)
+        with replacing(path if path.suffix else path.with_suffix(".zip")) as temporary:
+            super().save(temporary, *args, **kwargs)
+
+    def _optional_states(self) -> list[str]:
+        """Objects with a state dict that are saved once there is something in them. Before, a file has the parent's form."""
+        return ["neuron_masks"]
+
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
         state_dicts, variables = super()._get_torch_save_params()
-        return [*state_dicts, "neuron_masks"], variables
+        filled = [name for name in self._optional_states() if has_content(recursive_getattr(self, name).state_dict())]
+        return [*state_dicts, *filled], variables
 
-    def set_parameters(self, load_path_or_dict: Any, exact_match: bool = True, device: th.device | str = "auto") -> None:
+    def set_parameters(
+        self, load_path_or_dict: str | TensorDict, exact_match: bool = True, device: th.device | str = "auto"
+    ) -> None:
         """See SB3. The masks are put in force."""
+        if not isinstance(load_path_or_dict, dict):
+            _, load_path_or_dict, _ = load_from_zip_file(load_path_or_dict, device=device, load_data=False)
+        for name in self._optional_states():
+            if name in load_path_or_dict:
+                recursive_getattr(self, name).load_state_dict(load_path_or_dict[name])
         super().set_parameters(load_path_or_dict, exact_match, device)
         self._apply_masks()
 
@@ -271,18 +298,21 @@ class ContinualAlgorithm(BaseAlgorithm):
     def _check_origin(cls, path: str | pathlib.Path | io.BufferedIOBase) -> None:
         file = open_path(path, "r", suffix="zip")
         try:
-            names = zipfile.ZipFile(file).namelist() if zipfile.is_zipfile(file) else []
+            if not zipfile.is_zipfile(file):
+                return  # SB3 has words for that
+            with zipfile.ZipFile(file) as archive:
+                names, data = set(archive.namelist()), json.loads(archive.read("data"))
         finally:
             if file is path:
                 file.seek(0)
             else:
                 file.close()
-        needed = {"neuron_masks.pth", *(f"{name}.pth" for name in cls.optimizer_names)}
-        if names and not needed <= set(names):
-            raise ValueError(
-                f"{path} was not saved by {cls.__name__}: {', '.join(sorted(needed - set(names)))} is missing in it. "
-                f"A {cls.sb3_class.__name__} model is taken over with {cls.__name__}.from_sb3(...)."
-            )
+        if "skill_fraction" in data and {f"{name}.pth" for name in cls.optimizer_names} <= names:
+            return
+        raise ValueError(
+            f"{path} was not saved by {cls.__name__}: it holds {', '.join(sorted(names - OTHER_FILES))}. "
+            f"If a {cls.sb3_class.__name__} model is in it, take it over with {cls.__name__}.from_sb3({str(path)!r})."
+        )
 
     @classmethod
     def from_sb3(cls: type[Self], model: BaseAlgorithm | str | pathlib.Path, **arguments: Any) -> Self:
@@ -302,15 +332,21 @@ class ContinualAlgorithm(BaseAlgorithm):
             raise TypeError(f"{cls.__name__} has no argument {', '.join(sorted(unknown))}.")
         states, variables = model._get_torch_save_params()
         left_out = {name.split(".")[0] for name in [*model._excluded_save_params(), *states, *variables]}
-        new = cls(model.policy_class, model.env, device=model.device, _init_setup_model=False)  # type: ignore[call-arg,arg-type]
+        new = cls(model.policy_class, model.env, device=model.device, _init_setup_model=False)  # type: ignore[call-arg]
         new.__dict__.update(deepcopy({name: v for name, v in model.__dict__.items() if name not in left_out}))
+        new._adopt_settings()
         new.__dict__.update(arguments)
         new._setup_model()
-        new.set_parameters(deepcopy({**new.get_parameters(), **model.get_parameters()}))
+        new.set_parameters(deepcopy({**new.get_parameters(), **model.get_parameters()}))  # type: ignore[arg-type]
         for name in variables:
             if recursive_getattr(model, name) is not None:
                 recursive_setattr(new, f"{name}.data", recursive_getattr(model, name).data.clone())
         return new
+
+
+def has_content(state_dict: dict[str, Any]) -> bool:
+    """Whether a (nested) state dict holds any number."""
+    return any(has_content(v) if isinstance(v, dict) else v.numel() > 0 for v in state_dict.values())
 
 
 def is_task_sequence(env: VecEnv) -> bool:
@@ -320,7 +356,7 @@ def is_task_sequence(env: VecEnv) -> bool:
 
 def _contains_skill_callback(callback: MaybeCallback) -> bool:
     if isinstance(callback, CallbackList):
-        callback = callback.callbacks  # type: ignore[assignment]
+        callback = callback.callbacks
     if isinstance(callback, list):
         return any(_contains_skill_callback(part) for part in callback)
     return isinstance(callback, SkillNeuronCallback)

@@ -51,6 +51,8 @@ class NeuronMasks(nn.Module):
         :param factors: by layer name, [n_neurons], in [0, 1]; layers that are left out stay free
         :raises ValueError: for a task index that leaves a gap, or a factor out of range
         """
+        if not self._layers():  # a linear policy has no neurons
+            return
         if not 0 <= task <= self.n_tasks:
             raise ValueError(f"task must lie in [0, {self.n_tasks}]: {self.n_tasks} tasks are held so far; got {task}.")
         for name, values in factors.items():
@@ -82,13 +84,13 @@ class NeuronMasks(nn.Module):
         return float((th.cat(chosen) == 1).float().mean()) if chosen else 1.0
 
     @th.no_grad()
-    def parameter_factors(self) -> dict[nn.Parameter, th.Tensor]:
+    def parameter_factors(self) -> dict[th.Tensor, th.Tensor]:
         """
         Spread the neurons' factors over the parameters; where several neurons meet in one weight, the smallest counts.
 
         :return: factors in the parameter's own shape, for the parameters that are held at least in part
         """
-        result: dict[nn.Parameter, th.Tensor] = {}
+        result: dict[th.Tensor, th.Tensor] = {}
         for network in self.networks:
             strongest = min((float(self.factors(layer).min()) for layer in network.layers), default=1.0)
             if strongest == 1.0:
@@ -132,13 +134,13 @@ def _key(name: str) -> str:
     return name.replace(".", "/")
 
 
-def _along(values: th.Tensor, dim: int, parameter: nn.Parameter) -> th.Tensor:
+def _along(values: th.Tensor, dim: int, parameter: th.Tensor) -> th.Tensor:
     """Broadcast ``values`` along one dimension of ``parameter``."""
     shape = [1] * parameter.dim()
     shape[dim] = -1
     return values.reshape(shape).expand_as(parameter).to(parameter)
 
 
-def _lower(factors: dict[nn.Parameter, th.Tensor], parameter: nn.Parameter, values: th.Tensor) -> None:
+def _lower(factors: dict[th.Tensor, th.Tensor], parameter: th.Tensor, values: th.Tensor) -> None:
     present = factors.get(parameter)
     factors[parameter] = values.clone() if present is None else th.minimum(present, values)

@@ -8,10 +8,12 @@ walking the policy's Sequentials, so any ``net_arch``, activation or normalisati
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
+import torch as th
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.preprocessing import get_flattened_obs_dim
-from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, CombinedExtractor, FlattenExtractor, NatureCNN
+from stable_baselines3.common.torch_layers import CombinedExtractor, FlattenExtractor, NatureCNN
 from torch import nn
 
 
@@ -24,7 +26,7 @@ class Reader:
     (``span`` is H x W where a channel was flattened, else 1).
     """
 
-    parameter: nn.Parameter
+    parameter: th.Tensor
     dim: int
     start: int
     span: int
@@ -45,7 +47,7 @@ class NeuronLayer:
     name: str
     activation: nn.Module
     n_neurons: int
-    own: list[nn.Parameter]
+    own: list[th.Tensor]
     readers: list[Reader] = field(default_factory=list)
 
 
@@ -63,7 +65,7 @@ class Network:
     name: str
     part: str
     layers: list[NeuronLayer] = field(default_factory=list)
-    output_biases: list[nn.Parameter] = field(default_factory=list)
+    output_biases: list[th.Tensor] = field(default_factory=list)
 
     @property
     def n_neurons(self) -> int:
@@ -100,7 +102,7 @@ def find_networks(policy: BasePolicy) -> list[Network]:
     )
 
 
-def _actor_critic_networks(policy: BasePolicy) -> list[Network]:
+def _actor_critic_networks(policy: Any) -> list[Network]:
     actor, critic = policy.actor, policy.critic
     networks = []
 
@@ -128,14 +130,14 @@ def _actor_critic_networks(policy: BasePolicy) -> list[Network]:
     return networks
 
 
-def _single_network(name: str, q_net: nn.Module) -> Network:
+def _single_network(name: str, q_net: Any) -> Network:
     network = Network(name, "critic")
     sources = _walk_extractor(q_net.features_extractor, f"{name}.features_extractor", network)
     _walk(getattr(q_net, name), f"{name}.{name}", network, sources)
     return network
 
 
-def _on_policy_networks(policy: BasePolicy) -> list[Network]:
+def _on_policy_networks(policy: Any) -> list[Network]:
     actor, value = Network("policy", "actor"), Network("value", "critic")
     networks = [actor, value]
     if policy.share_features_extractor:
@@ -153,26 +155,28 @@ def _on_policy_networks(policy: BasePolicy) -> list[Network]:
     return networks
 
 
-def _walk_extractor(extractor: BaseFeaturesExtractor, name: str, network: Network) -> list[_Source]:
+def _walk_extractor(extractor: Any, name: str, network: Network) -> list[_Source]:
     """Add a features extractor's hidden layers to ``network``; return what its output vector is made of."""
     if isinstance(extractor, FlattenExtractor):
         return []
     if isinstance(extractor, NatureCNN):
         return _walk(nn.Sequential(extractor.cnn, extractor.linear), name, network, [])
     if isinstance(extractor, CombinedExtractor):
-        sources, start = [], 0
+        sources: list[_Source] = []
+        start = 0
         for key, part in extractor.extractors.items():
             if isinstance(part, NatureCNN):
                 part_sources = _walk_extractor(part, f"{name}.{key}", network)
                 sources += [_Source(source.layer, start + source.start) for source in part_sources]
                 start += part.features_dim
             else:
-                start += get_flattened_obs_dim(extractor._observation_space[key])
+                start += get_flattened_obs_dim(extractor._observation_space[key])  # type: ignore[index]
         return sources
     if any(isinstance(module, nn.Linear | nn.Conv2d) for module in extractor.modules()):
         warnings.warn(
             f"The structure of the features extractor {type(extractor).__name__} is not known: "
-            "its neurons are neither scored nor protected. FlattenExtractor, NatureCNN and CombinedExtractor are."
+            "its neurons are neither scored nor protected. FlattenExtractor, NatureCNN and CombinedExtractor are.",
+            stacklevel=2,
         )
     return []
 
@@ -206,7 +210,7 @@ def _leaves(module: nn.Module, name: str) -> Iterator[tuple[str, nn.Module]]:
         yield from _leaves(child, f"{name}.{child_name}")
 
 
-def _parameters(module: nn.Module) -> list[nn.Parameter]:
+def _parameters(module: nn.Module) -> list[th.Tensor]:
     return list(module.parameters(recurse=False))
 
 

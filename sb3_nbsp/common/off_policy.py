@@ -21,6 +21,7 @@ from sb3_nbsp.common.buffers import (
     check_memory_arguments,
 )
 from sb3_nbsp.common.continual import ContinualAlgorithm
+from sb3_nbsp.common.files import replacing
 from sb3_nbsp.common.memory import TaskMemory
 
 MIXED_BUFFERS: dict[type[ReplayBuffer], type[Any]] = {
@@ -51,7 +52,7 @@ class OffPolicyContinualAlgorithm(ContinualAlgorithm, OffPolicyAlgorithm):
 
     def _check_arguments(self) -> None:
         super()._check_arguments()
-        check_memory_arguments(*self._memory_arguments().values())  # type: ignore[arg-type]
+        check_memory_arguments(*self._memory_arguments().values())
         if self.task_warmup is not None and self.task_warmup < 0:
             raise ValueError(f"task_warmup must be None or 0 or more env steps; got {self.task_warmup!r}.")
 
@@ -59,24 +60,25 @@ class OffPolicyContinualAlgorithm(ContinualAlgorithm, OffPolicyAlgorithm):
         return {name: getattr(self, name) for name in MEMORY_ARGUMENTS}
 
     def _setup_model(self) -> None:
-        # Where SB3 would make one of its standard buffers, ours takes its place. It is made before SB3 looks.
-        if self.replay_buffer_class in (None, *MIXED_BUFFERS):
+        # Where SB3 would choose one of its buffers, ours takes its place. It is made before SB3 looks, because SB3
+        # takes n_steps > 1 for a mistake beside any class that is not its own.
+        ours = self.replay_buffer_class in (None, *MIXED_BUFFERS.values())
+        if ours:
+            self.replay_buffer_class = None
             if self.replay_buffer is None:
                 self.replay_buffer = self._make_buffer()
-            self.replay_buffer_class = None
         super()._setup_model()
+        if ours:
+            self.replay_buffer_class = type(self.replay_buffer)  # type: ignore[assignment]
 
     def _make_buffer(self) -> ReplayBuffer:
         kwargs = dict(self.replay_buffer_kwargs)
-        if self.replay_buffer_class is not None:
-            standard = self.replay_buffer_class
-        elif isinstance(self.observation_space, spaces.Dict):
+        standard: type[ReplayBuffer] = ReplayBuffer
+        if isinstance(self.observation_space, spaces.Dict):
             standard = DictReplayBuffer
         elif self.n_steps > 1:
             standard = NStepReplayBuffer
             kwargs.update(n_steps=self.n_steps, gamma=self.gamma)
-        else:
-            standard = ReplayBuffer
         return MIXED_BUFFERS[standard](
             self.buffer_size,
             self.observation_space,
@@ -165,13 +167,19 @@ class OffPolicyContinualAlgorithm(ContinualAlgorithm, OffPolicyAlgorithm):
 
     # Saving and loading
 
-    def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
-        state_dicts, variables = super()._get_torch_save_params()
-        return state_dicts + ["replay_buffer.memory"] * self.has_memory, variables
+    def _optional_states(self) -> list[str]:
+        return super()._optional_states() + ["replay_buffer.memory"] * self.has_memory
 
-    def load_replay_buffer(
-        self, path: str | pathlib.Path | io.BufferedIOBase, truncate_last_traj: bool = True
-    ) -> None:
+    def save_replay_buffer(self, path: str | pathlib.Path | io.BufferedIOBase) -> None:
+        """See SB3. A file is replaced as a whole."""
+        if isinstance(path, io.BufferedIOBase):
+            super().save_replay_buffer(path)
+            return
+        path = pathlib.Path(path)
+        with replacing(path if path.suffix else path.with_suffix(".pkl")) as temporary:
+            super().save_replay_buffer(temporary)
+
+    def load_replay_buffer(self, path: str | pathlib.Path | io.BufferedIOBase, truncate_last_traj: bool = True) -> None:
         """See SB3. A buffer saved by the SB3 parent is taken over."""
         super().load_replay_buffer(path, truncate_last_traj)
         self._take_over_buffer(self.replay_buffer)
@@ -184,10 +192,15 @@ class OffPolicyContinualAlgorithm(ContinualAlgorithm, OffPolicyAlgorithm):
             new._take_over_buffer(model.replay_buffer)
         return new
 
+    def _adopt_settings(self) -> None:
+        if self.replay_buffer_class in MIXED_BUFFERS:
+            self.replay_buffer_class = None
+
     def _take_over_buffer(self, buffer: ReplayBuffer | None) -> None:
         """Use another buffer's transitions, with this model's own settings of the memory."""
-        if type(buffer) in MIXED_BUFFERS:
-            mixed = MIXED_BUFFERS[type(buffer)].__new__(MIXED_BUFFERS[type(buffer)])
+        mixed_class: Any = None if buffer is None else MIXED_BUFFERS.get(type(buffer))
+        if mixed_class is not None:
+            mixed = mixed_class.__new__(mixed_class)
             mixed.__dict__.update(buffer.__dict__, memory=TaskMemory(), n_batches=0)
             buffer = mixed
         self.replay_buffer = buffer

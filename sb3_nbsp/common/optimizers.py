@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch as th
-from torch import nn
 
 MASK_TARGETS = ("update", "gradient")
 
@@ -32,12 +31,12 @@ class MaskedOptimizer(th.optim.Optimizer):
             raise ValueError(f"mask_target must be one of {', '.join(MASK_TARGETS)}; got {mask_target!r}.")
         self.base = base
         self.mask_target = mask_target
-        self._held: list[nn.Parameter] = []
+        self._held: list[th.Tensor] = []
         self._factors: list[th.Tensor] = []
         # Optimizer.__init__ would make param_groups and state of its own; this makes only what hooks need.
         super().__setstate__({"defaults": base.defaults})
 
-    def set_factors(self, factors: Mapping[nn.Parameter, th.Tensor]) -> None:
+    def set_factors(self, factors: Mapping[th.Tensor, th.Tensor]) -> None:
         """
         Replace the factors.
 

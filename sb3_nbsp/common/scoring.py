@@ -114,8 +114,9 @@ def choose_goal(rollout: Rollout, metric: str) -> tuple[str, np.ndarray]:
             else "so is the reward: scores say nothing, and no neuron is held"
         )
         warnings.warn(
-            f"The goal metric q(t) = {metric} is constant at {goal[0]:g} over the {len(goal)} scored steps, so no neuron can be "
-            f"told from another by it; {verdict}."
+            f"The goal metric q(t) = {metric} is constant at {goal[0]:g} over the {len(goal)} scored steps, so no neuron "
+            f"can be told from another by it; {verdict}.",
+            stacklevel=2,
         )
         metric, goal = "reward", instead
     return metric, goal
@@ -162,7 +163,8 @@ def score_networks(
         active = {n: active_share(activations[n]) for n in names}
         eligible = {n: active[n] > 0 for n in names} if select_among == "active" else None
         for name, chosen in select_top(scores, fraction, eligible).items():
-            layers[name] = LayerSkill(network.name, scores[name].tolist(), active[name].tolist(), chosen.nonzero()[:, 0].tolist())
+            indices = chosen.nonzero()[:, 0].tolist()
+            layers[name] = LayerSkill(network.name, scores[name].tolist(), active[name].tolist(), indices)
     return SkillNeurons(task, score, goal_metric, float((q > q.mean()).float().mean()), len(q), layers)
 
 

@@ -14,6 +14,8 @@ from typing import Any
 
 import torch as th
 
+from sb3_nbsp.common.files import replacing
+
 
 @dataclass(frozen=True)
 class ScoringData:
@@ -74,7 +76,7 @@ def random_score(data: ScoringData) -> th.Tensor:
 
 
 def activity_score(data: ScoringData) -> th.Tensor:
-    """Control: rank by mean \\|a\\|, the numerator of the dormancy score of ReDo (Sokar et al. 2023, eq. 1), most active first."""
+    """Control: rank by mean \\|a\\|, the numerator of the dormancy score of ReDo (Sokar et al. 2023), most active first."""
     return _by_rank(data.activations.abs().mean(dim=0))
 
 
@@ -214,9 +216,8 @@ class SkillNeurons:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write as JSON, atomically."""
-        temporary = Path(f"{os.fspath(path)}.tmp")
-        temporary.write_text(json.dumps(self.to_dict()))
-        os.replace(temporary, path)
+        with replacing(path) as temporary:
+            temporary.write_text(json.dumps(self.to_dict()))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "SkillNeurons":

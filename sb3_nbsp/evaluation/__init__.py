@@ -1,0 +1,38 @@
+"""Evaluations over a task sequence: the callback that makes them, the metrics, and how both are shown."""
+
+from sb3_nbsp.evaluation.callback import SequenceEvalCallback
+from sb3_nbsp.evaluation.evaluator import TaskEvaluator
+from sb3_nbsp.evaluation.metrics import (
+    Metrics,
+    area_under_curve,
+    average_success,
+    cw_forgetting,
+    cw_forward_transfer,
+    cw_performance,
+    forgetting_measure,
+    forward_transfer,
+    summarize,
+)
+from sb3_nbsp.evaluation.plots import plot_matrix, plot_sequence
+from sb3_nbsp.evaluation.records import Evaluation, SequenceResults
+from sb3_nbsp.evaluation.table import bootstrap_interval, results_table
+
+__all__ = [
+    "Evaluation",
+    "Metrics",
+    "SequenceEvalCallback",
+    "SequenceResults",
+    "TaskEvaluator",
+    "area_under_curve",
+    "average_success",
+    "bootstrap_interval",
+    "cw_forgetting",
+    "cw_forward_transfer",
+    "cw_performance",
+    "forgetting_measure",
+    "forward_transfer",
+    "plot_matrix",
+    "plot_sequence",
+    "results_table",
+    "summarize",
+]

@@ -67,6 +67,7 @@ class NBSPSAC(OffPolicyContinualAlgorithm, SAC):
         "MultiInputPolicy": MultiInputPolicy,
     }
     sb3_class = SAC
+    reset_ent_coef: bool
     optimizer_names = ("actor.optimizer", "critic.optimizer")
 
     def __init__(
@@ -120,7 +121,7 @@ class NBSPSAC(OffPolicyContinualAlgorithm, SAC):
         _init_setup_model: bool = True,
     ):
         super().__init__(
-            policy,  # type: ignore[arg-type]
+            policy,
             env,  # type: ignore[arg-type]
             learning_rate=learning_rate,
             buffer_size=buffer_size,

@@ -1,0 +1,23 @@
+"""Tasks, their order, and the environments that go through them."""
+
+from sb3_nbsp.tasks.control import PointGoalEnv, point_goal_sequence
+from sb3_nbsp.tasks.env import TaskEnv, TaskSequenceEnv
+from sb3_nbsp.tasks.metaworld import MetaWorldEnv, metaworld_sequence
+from sb3_nbsp.tasks.registration import named_sequences, register_envs
+from sb3_nbsp.tasks.sequence import Task, TaskSequence, gymnasium_sequence
+
+__all__ = [
+    "MetaWorldEnv",
+    "PointGoalEnv",
+    "Task",
+    "TaskEnv",
+    "TaskSequence",
+    "TaskSequenceEnv",
+    "gymnasium_sequence",
+    "metaworld_sequence",
+    "named_sequences",
+    "point_goal_sequence",
+    "register_envs",
+]
+
+register_envs()

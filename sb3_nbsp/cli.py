@@ -1,0 +1,61 @@
+"""The command ``sb3-nbsp``: rl-zoo3's commands, knowing our algorithms, task sequences and settings."""
+
+import sys
+from collections.abc import Callable
+
+from sb3_nbsp.tasks import named_sequences
+
+USAGE = """\
+usage: sb3-nbsp COMMAND [ARGUMENTS]
+
+commands:
+  train    train an agent: rl-zoo3's train, all its arguments included
+  enjoy    watch or test a trained agent: rl-zoo3's enjoy
+  envs     list the registered task sequences
+
+examples:
+  sb3-nbsp train --algo nbspsac --env sb3_nbsp/PointGoal-v0 -P
+  sb3-nbsp train --algo nbspsac --env sb3_nbsp/WindowOpenClose-v0 --env-kwargs steps_per_task:100_000 --seed 1
+  sb3-nbsp enjoy --algo nbspsac --env sb3_nbsp/PointGoal-v0 -f logs --no-render
+
+`sb3-nbsp train --help` shows the arguments of a command.
+"""
+
+
+def main() -> int:
+    """
+    Run a command given on the command line.
+
+    :return: exit status
+    """
+    command, arguments = (sys.argv[1], sys.argv[2:]) if len(sys.argv) > 1 else ("--help", [])
+    commands: dict[str, Callable[[list[str]], None]] = {"train": _train, "enjoy": _enjoy, "envs": _envs}
+    if command in ("-h", "--help"):
+        print(USAGE)
+        return 0
+    if command not in commands:
+        print(f"sb3-nbsp: unknown command {command!r}\n\n{USAGE}", file=sys.stderr)
+        return 2
+    commands[command](arguments)
+    return 0
+
+
+def _train(arguments: list[str]) -> None:
+    from sb3_nbsp import zoo
+
+    zoo.train(arguments)
+
+
+def _enjoy(arguments: list[str]) -> None:
+    from sb3_nbsp import zoo
+
+    zoo.enjoy(arguments)
+
+
+def _envs(arguments: list[str]) -> None:
+    for env_id, description in named_sequences().items():
+        print(f"{env_id:<42}{description}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,82 @@
+"""Evaluation of one agent on every task of a sequence, beside its training."""
+
+from typing import Any
+
+import numpy as np
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.vec_env import VecEnv
+
+from sb3_nbsp.common.environments import isolated_rng, wrap_like
+from sb3_nbsp.tasks import TaskSequence
+
+# SB3 seeds sub-env i of training with seed + i: far enough for any number of them.
+SEED_OFFSET = 1_000_000
+
+
+class TaskEvaluator:
+    """
+    Runs an agent on every task of a sequence without leaving a trace in its training.
+
+    Every call plays the same episodes (as far as seeds decide them), so that what changes between two calls is the agent.
+
+    :param training_env: the agent's training env; its observation wrappers are repeated
+    :param sequence: the tasks
+    :param n_eval_episodes: episodes per task
+    :param deterministic: whether to take the policy's most likely actions
+    :param seed: seed of the first task's env, the next task's is one higher
+    """
+
+    def __init__(
+        self,
+        training_env: VecEnv,
+        sequence: TaskSequence,
+        n_eval_episodes: int = 10,
+        deterministic: bool = True,
+        seed: int = SEED_OFFSET,
+    ) -> None:
+        self.n_eval_episodes = n_eval_episodes
+        self.deterministic = deterministic
+        self.seed = seed
+        # Making an env may draw random numbers too.
+        with isolated_rng(seed):
+            self.envs = {name: wrap_like(training_env, sequence.make_task_env(name)) for name in sequence.task_names}
+
+    def evaluate(self, model: BaseAlgorithm) -> tuple[dict[str, float | None], dict[str, float]]:
+        """
+        :param model: the agent
+        :return: by task, the share of successful episodes (``None`` where the env knows no success) and the mean return
+        """
+        success: dict[str, float | None] = {}
+        mean_return: dict[str, float] = {}
+        was_training = model.policy.training
+        for index, (name, env) in enumerate(self.envs.items()):
+            with isolated_rng(self.seed + index):
+                env.seed(self.seed + index)
+                success[name], mean_return[name] = self._play(model, env)
+        model.policy.set_training_mode(was_training)
+        return success, mean_return
+
+    def _play(self, model: BaseAlgorithm, env: VecEnv) -> tuple[float | None, float]:
+        successes: list[float] = []
+
+        def note_success(locals_: dict[str, Any], _globals: dict[str, Any]) -> None:
+            info = locals_["info"]
+            # Monitor's entry marks the true end of an episode, where "done" may be the loss of a life.
+            if "episode" in info and "is_success" in info:
+                successes.append(float(info["is_success"]))
+
+        returns, _ = evaluate_policy(
+            model,
+            env,
+            n_eval_episodes=self.n_eval_episodes,
+            deterministic=self.deterministic,
+            return_episode_rewards=True,
+            callback=note_success,
+        )
+        return float(np.mean(successes)) if successes else None, float(np.mean(returns))
+
+    def close(self) -> None:
+        """Close the evaluation envs."""
+        for env in self.envs.values():
+            env.close()

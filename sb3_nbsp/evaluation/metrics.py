@@ -1,0 +1,192 @@
+"""
+Continual-learning metrics as pure functions of numbers.
+
+Two families stand side by side. ``average_success``, ``forgetting_measure`` and ``forward_transfer`` are the ASR, FM
+and FWT that NBSP (arXiv 2504.08000) reports; only their names could be had, so the formulas are our reading.
+The ``cw_`` functions follow Continual World (Wołczyk et al. 2021, https://arxiv.org/abs/2105.10919, section 3.3).
+
+``matrix`` is the performance matrix ``[n_segments, n_tasks]``: row ``k`` holds the performance on every task right after
+segment ``k``. Rows with a NaN are not measured yet and are left out. ``segments[k]`` is the index of the task trained in
+segment ``k``. A metric without a value is NaN.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """
+    The metrics of one run; NaN where undefined.
+
+    :param asr: average success, see :func:`average_success`
+    :param fm: forgetting measure, see :func:`forgetting_measure`
+    :param fwt: forward transfer, see :func:`forward_transfer`
+    :param cw_performance: Continual World's P, see :func:`cw_performance`
+    :param cw_forgetting: Continual World's F, see :func:`cw_forgetting`
+    :param cw_forward_transfer: Continual World's FT, see :func:`cw_forward_transfer`
+    """
+
+    asr: float
+    fm: float
+    fwt: float
+    cw_performance: float = math.nan
+    cw_forgetting: float = math.nan
+    cw_forward_transfer: float = math.nan
+
+
+def summarize(metrics: Metrics) -> dict[str, float | None]:
+    """
+    :param metrics: the metrics of one run
+    :return: the same as a plain dict that JSON can hold, ``None`` where undefined
+    """
+    return {name: float(value) if math.isfinite(value) else None for name, value in asdict(metrics).items()}
+
+
+def average_success(matrix: npt.ArrayLike) -> float:
+    """
+    ASR: mean over all tasks of the performance after the last measured segment.
+
+    Our reading of NBSP's ASR: arXiv 2504.08000 gives the name only.
+
+    :param matrix: performance matrix [n_segments, n_tasks]
+    :return: in the unit of ``matrix`` (success rate: 0 to 1, higher is better)
+    :raises ValueError: if ``matrix`` has not two dimensions
+    """
+    performance, rows = _measured(matrix)
+    return float(performance[rows[-1]].mean()) if rows else math.nan
+
+
+def forgetting_measure(matrix: npt.ArrayLike, segments: Sequence[int]) -> float:
+    """
+    FM: how far the tasks that are no longer trained have fallen from their best.
+
+    Chaudhry et al. 2018 (https://arxiv.org/abs/1801.10112, eq. 3): the mean over old tasks ``i`` of
+    ``max_l matrix[l, i] - matrix[k, i]``, where ``k`` is the last measured segment and ``l`` runs from the first segment
+    that trained ``i`` to ``k - 1``. An old task was trained before ``k`` and is not trained in ``k`` (a task may return).
+    Our reading of NBSP's FM: arXiv 2504.08000 gives the name only.
+
+    :param matrix: performance matrix [n_segments, n_tasks]
+    :param segments: index of the task trained in each segment [n_segments]
+    :return: in the unit of ``matrix`` (success rate: -1 to 1, lower is better, negative when old tasks improved)
+    :raises ValueError: if the two arguments do not fit each other
+    """
+    performance, rows = _measured(matrix, segments)
+    if not rows:
+        return math.nan
+    last = rows[-1]
+    drops = []
+    for task in sorted(set(segments[:last]) - {segments[last]}):
+        earlier = [row for row in rows if list(segments).index(task) <= row < last]
+        if earlier:
+            drops.append(performance[earlier, task].max() - performance[last, task])
+    return _mean(drops)
+
+
+def forward_transfer(matrix: npt.ArrayLike, segments: Sequence[int], reference: npt.ArrayLike = 0.0) -> float:
+    """
+    FWT: mean over tasks of the performance right after a task's first training segment, minus ``reference``.
+
+    With the reference at 0 it says how well new tasks are learned at all (plasticity); with the performance of runs that
+    train each task alone, what the earlier tasks added or took.
+    Our reading of NBSP's FWT: arXiv 2504.08000 gives the name only.
+
+    :param matrix: performance matrix [n_segments, n_tasks]
+    :param segments: index of the task trained in each segment [n_segments]
+    :param reference: performance to compare with, one for all tasks or one per task [n_tasks]
+    :return: in the unit of ``matrix`` (higher is better)
+    :raises ValueError: if the arguments do not fit each other
+    """
+    performance, rows = _measured(matrix, segments)
+    references = np.broadcast_to(np.asarray(reference, dtype=np.float64), performance.shape[1:])
+    first_rows = {task: list(segments).index(task) for task in set(segments)}
+    return _mean([performance[row, task] - references[task] for task, row in first_rows.items() if row in rows])
+
+
+def cw_performance(curves_last: npt.ArrayLike) -> float:
+    """
+    Continual World's average performance, ``P = 1/N sum_i p_i(END)``.
+
+    Their code takes the last five evaluations for ``p_i(END)``.
+
+    :param curves_last: the last evaluations of every task [n_evaluations, n_tasks]
+    :return: in the unit of the curves (success rate: 0 to 1, higher is better)
+    """
+    return float(np.asarray(curves_last, dtype=np.float64).mean())
+
+
+def cw_forgetting(after_training: npt.ArrayLike, at_end: npt.ArrayLike) -> float:
+    """
+    Continual World's forgetting, ``F = 1/N sum_i [p_i(end of i's training) - p_i(END)]``.
+
+    As in their CW20, a task that returns counts once per segment, and the last segment counts with 0.
+
+    :param after_training: performance on each segment's task at the end of that segment [n_segments]
+    :param at_end: performance on the same tasks at the end of the sequence [n_segments]
+    :return: in the unit of the arguments (success rate: -1 to 1, lower is better)
+    """
+    return float((np.asarray(after_training, dtype=np.float64) - np.asarray(at_end, dtype=np.float64)).mean())
+
+
+def cw_forward_transfer(auc: npt.ArrayLike, baseline_auc: npt.ArrayLike) -> float:
+    """
+    Continual World's forward transfer, ``FT = 1/N sum_i (AUC_i - AUC_i^b) / (1 - AUC_i^b)``.
+
+    A task whose baseline is perfect from the first step (``AUC^b = 1``) leaves nothing to transfer: FT is then undefined
+    for the whole sequence and NaN is returned, rather than a mean over fewer tasks that no one could compare.
+
+    :param auc: area under the success curve in each task's own segment, 0 to 1 [n_tasks], see :func:`area_under_curve`
+    :param baseline_auc: the same from runs that train each task alone, 0 to 1 [n_tasks]
+    :return: at most 1, higher is better
+    :raises ValueError: if a baseline lies outside 0 to 1
+    """
+    area, baseline = np.asarray(auc, dtype=np.float64), np.asarray(baseline_auc, dtype=np.float64)
+    if (baseline < 0).any() or (baseline > 1).any():
+        raise ValueError(f"Expected baseline areas of success rates between 0 and 1, got {baseline}. Returns must be scaled.")
+    if (baseline == 1).any():
+        return math.nan
+    return float(((area - baseline) / (1 - baseline)).mean())
+
+
+def area_under_curve(steps: npt.ArrayLike, values: npt.ArrayLike, start: float, end: float) -> float:
+    """
+    Mean height of one task's curve over ``[start, end]`` (trapezoids), Continual World's ``AUC_i = 1/D int p_i(t) dt``.
+
+    Continual World averages equally spaced evaluations; trapezoids give the same weight to every env step where
+    evaluations are not equally spaced.
+
+    :param steps: env steps of the evaluations, increasing [n_evaluations]
+    :param values: performance at these steps [n_evaluations]
+    :param start: first env step of the task's own segment
+    :param end: last env step of the task's own segment
+    :return: in the unit of ``values``; NaN with fewer than two evaluations inside
+    """
+    times, heights = np.asarray(steps, dtype=np.float64), np.asarray(values, dtype=np.float64)
+    inside = (times >= start) & (times <= end)
+    times, heights = times[inside], heights[inside]
+    if len(times) < 2:
+        return math.nan
+    return float((np.diff(times) * (heights[1:] + heights[:-1]) / 2).sum() / (times[-1] - times[0]))
+
+
+def _measured(matrix: npt.ArrayLike, segments: Sequence[int] | None = None) -> tuple[FloatArray, list[int]]:
+    """The matrix as an array, and the indices of its rows without NaN."""
+    performance = np.asarray(matrix, dtype=np.float64)
+    if performance.ndim != 2:
+        raise ValueError(f"Expected a performance matrix [n_segments, n_tasks], got shape {performance.shape}.")
+    if segments is not None:
+        if len(segments) != len(performance):
+            raise ValueError(f"Expected one task index per row ({len(performance)}), got {len(segments)} segments.")
+        if not all(0 <= task < performance.shape[1] for task in segments):
+            raise ValueError(f"Expected task indices from 0 to {performance.shape[1] - 1} in segments, got {list(segments)}.")
+    return performance, [int(row) for row in np.flatnonzero(~np.isnan(performance).any(axis=1))]
+
+
+def _mean(values: Sequence[float]) -> float:
+    return float(np.mean(values)) if values else math.nan

@@ -1,0 +1,157 @@
+"""Figures of runs over a task sequence. Drawn without pyplot: no global state, no display needed."""
+
+import os
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sb3_nbsp.common.files import replacing
+from sb3_nbsp.evaluation.metrics import FloatArray
+from sb3_nbsp.evaluation.records import SequenceResults
+from sb3_nbsp.evaluation.table import LabelledRuns, check_comparable
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Okabe and Ito's palette, told apart with every common colour blindness; its yellow is too faint for lines.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+LINE_STYLES = ("-", "--", "-.", ":")
+SHADE = "#ECECEC"
+WIDTH = 8.0  # inches: 1200 pixels at this resolution, legible at the width of a README
+DPI = 150
+
+
+def plot_sequence(results: LabelledRuns, path: str | os.PathLike[str]) -> None:
+    """
+    Draw the performance on each task over the whole sequence, one panel per task and one line per method.
+
+    Lines are means over seeds, bands reach from the worst to the best seed. Vertical lines are task switches; a panel is
+    shaded where its own task is trained.
+
+    :param results: (label, runs with different seeds) for each method, all over the same sequence
+    :param path: image file, replaced as a whole
+    :raises ValueError: if there is nothing to draw or the runs are not over the same sequence
+    """
+    first = check_comparable(results)
+    figure = _new_figure(WIDTH, 1.1 + 1.5 * len(first.task_names))
+    axes = figure.subplots(len(first.task_names), 1, sharex=True, sharey=first.reports_success, squeeze=False)[:, 0]
+    for task, (panel, name) in enumerate(zip(axes, first.task_names, strict=True)):
+        _mark_segments(panel, first, name)
+        for index, (label, runs) in enumerate(results):
+            _draw_method(panel, runs, task, index, label)
+        panel.set_title(f"{_unit(first)} on {name}", loc="left", fontsize=9, fontweight="bold", pad=4)
+        if first.reports_success:
+            panel.set_ylim(-0.05, 1.05)
+    _name_segments(axes[0], first)
+    axes[-1].set_xlabel("env steps", fontsize=9)
+    axes[-1].xaxis.set_major_formatter("{x:,.0f}")
+    n_runs = max(len(runs) for _, runs in results)
+    over = f"line: mean over {n_runs} seeds, band: worst to best seed" if n_runs > 1 else "one seed"
+    figure.supxlabel(f"{over}; shaded: this task is being trained; vertical lines: task switches", fontsize=8, color="#555555")
+    if len(results) > 1:
+        handles, labels = axes[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside upper center", ncols=min(4, len(results)), frameon=False, fontsize=9)
+    _save(figure, path)
+
+
+def plot_matrix(results: Sequence[SequenceResults], path: str | os.PathLike[str]) -> None:
+    """
+    Draw the performance matrix (mean over runs) as a heat map with its numbers.
+
+    :param results: runs of one method with different seeds, all over the same sequence
+    :param path: image file, replaced as a whole
+    :raises ValueError: if there is nothing to draw or the runs are not over the same sequence
+    """
+    first = check_comparable([("runs", results)])
+    matrix = np.mean([run.matrix() for run in results], axis=0)
+    n_segments, n_tasks = matrix.shape
+    figure = _new_figure(min(WIDTH, 3.0 + 1.1 * n_tasks), 1.3 + 0.42 * n_segments)
+    from matplotlib.patches import Rectangle  # after _new_figure, which tells what to do without matplotlib
+
+    axes = figure.subplots()
+    limits = (0.0, 1.0) if first.reports_success else (np.nanmin(matrix, initial=np.inf), np.nanmax(matrix, initial=-np.inf))
+    image = axes.imshow(matrix, cmap="cividis", vmin=limits[0], vmax=limits[1], aspect="auto")
+    for (row, column), value in np.ndenumerate(matrix):
+        if np.isfinite(value):
+            dark = value < sum(limits) / 2
+            axes.text(column, row, f"{value:.2f}", ha="center", va="center", color="white" if dark else "black", fontsize=10)
+    for row, column in enumerate(first.segment_indices):
+        axes.add_patch(Rectangle((column - 0.46, row - 0.42), 0.92, 0.84, fill=False, edgecolor=COLOURS[1], linewidth=2))
+    axes.set_facecolor(SHADE)
+    tilt: dict[str, Any] = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if _crowded(first.task_names, 60) else {}
+    axes.set_xticks(range(n_tasks), first.task_names, fontsize=9, **tilt)
+    axes.set_yticks(range(n_segments), [f"{k + 1}. {name}" for k, name in enumerate(first.segments)], fontsize=9)
+    axes.set_xlabel(f"{_unit(first)} on (outlined: the task just trained)", fontsize=9)
+    axes.set_ylabel("after training", fontsize=9)
+    bar = figure.colorbar(image, ax=axes)
+    bar.set_label(f"mean of {len(results)} seeds" if len(results) > 1 else "one seed", fontsize=9)
+    bar.ax.tick_params(labelsize=8)
+    _save(figure, path)
+
+
+def _unit(run: SequenceResults) -> str:
+    return "success rate" if run.reports_success else "mean return"
+
+
+def _draw_method(panel: "Axes", runs: Sequence[SequenceResults], task: int, index: int, label: str) -> None:
+    colour, marker = COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]
+    style = LINE_STYLES[index // len(COLOURS) % len(LINE_STYLES)]
+    steps, curves = _common_curves(runs, task)
+    panel.plot(steps, curves.mean(axis=0), style, color=colour, label=label, linewidth=1.6, marker=marker, markersize=3)
+    if len(runs) > 1:
+        panel.fill_between(steps, curves.min(axis=0), curves.max(axis=0), color=colour, alpha=0.18, linewidth=0)
+
+
+def _common_curves(runs: Sequence[SequenceResults], task: int) -> tuple[FloatArray, FloatArray]:
+    """Env steps at which every run was evaluated [n_steps], and performance there [n_runs, n_steps]."""
+    steps = np.array(sorted(set.intersection(*(set(run.steps.tolist()) for run in runs))))
+    return steps, np.array([run.values()[np.isin(run.steps, steps), task] for run in runs])
+
+
+def _mark_segments(panel: "Axes", first: SequenceResults, task_name: str) -> None:
+    ends = list(accumulate(first.segment_steps))
+    for name, end, length in zip(first.segments, ends, first.segment_steps, strict=True):
+        if name == task_name:
+            panel.axvspan(end - length, end, color=SHADE, zorder=0)
+    for end in ends[:-1]:
+        panel.axvline(end, color="#888888", linewidth=0.8, zorder=1)
+    panel.set_xlim(0, ends[-1])
+    panel.tick_params(labelsize=8)
+    for side in ("top", "right"):
+        panel.spines[side].set_visible(False)
+
+
+def _name_segments(panel: "Axes", first: SequenceResults) -> None:
+    """Write above the top panel which task is trained when."""
+    middles = np.cumsum(first.segment_steps) - np.array(first.segment_steps) / 2
+    names = panel.secondary_xaxis("top")
+    labels = [f"training {name}" for name in first.segments]
+    tilt: dict[str, Any] = {"rotation": 30, "ha": "left", "rotation_mode": "anchor"} if _crowded(labels, 90) else {}
+    names.set_xticks(middles, labels, fontsize=8, color="#555555", **tilt)
+    names.tick_params(length=0, pad=1)
+    names.spines["top"].set_visible(False)
+
+
+def _crowded(names: Sequence[str], available: int) -> bool:
+    """Whether names side by side would touch, each having the same share of the available characters."""
+    return max(map(len, names)) * len(names) > available
+
+
+def _new_figure(width: float, height: float) -> "Figure":
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError('Figures need matplotlib. Install it with: pip install "sb3-nbsp[plots]"') from error
+    figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _save(figure: "Figure", path: str | os.PathLike[str]) -> None:
+    with replacing(path) as temporary:
+        figure.savefig(temporary)

@@ -1,0 +1,237 @@
+"""What a run over a task sequence leaves behind: its evaluations, and the files that hold them."""
+
+import json
+import math
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from sb3_nbsp.common.files import replacing
+from sb3_nbsp.evaluation import metrics as m
+from sb3_nbsp.evaluation.files import json_safe, write_csv
+
+FORMAT = "sb3_nbsp.sequence_results/1"
+# Continual World takes the mean of the last five evaluations for the performance at a segment's end.
+CW_LAST_EVALUATIONS = 5
+
+Kind = Literal["start", "interval", "switch", "end"]
+Metric = Literal["success", "return"]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """
+    One evaluation of the agent on every task of the sequence.
+
+    :param step: position in the sequence, in env steps over all sub-envs
+    :param segment: index of the segment being trained
+    :param kind: ``start`` of training, ``interval`` within a segment, ``switch`` at a segment's last step, ``end`` of a
+        training that stopped elsewhere
+    :param success: share of successful episodes by task, 0 to 1; ``None`` for a task without a notion of success
+    :param mean_return: mean undiscounted return of an episode by task
+    :param wall_s: duration of this evaluation in seconds
+    """
+
+    step: int
+    segment: int
+    kind: Kind
+    success: dict[str, float | None]
+    mean_return: dict[str, float]
+    wall_s: float
+
+
+@dataclass
+class SequenceResults:
+    """
+    The record of one run over a task sequence.
+
+    :param task_names: the distinct tasks
+    :param segments: task name of each segment, in learning order
+    :param segment_steps: length of each segment in env steps over all sub-envs
+    :param evaluations: in order of their steps
+    :param settings: what distinguishes this run, free to choose
+    :param seed: the model's seed
+    :param versions: see :func:`library_versions`
+    :param wall_time_s: duration of training so far in seconds, evaluations included
+    :param finished: whether the whole sequence was trained
+    """
+
+    task_names: tuple[str, ...]
+    segments: tuple[str, ...]
+    segment_steps: tuple[int, ...]
+    evaluations: list[Evaluation] = field(default_factory=list)
+    settings: dict[str, Any] = field(default_factory=dict)
+    seed: int | None = None
+    versions: dict[str, str] = field(default_factory=dict)
+    wall_time_s: float = 0.0
+    finished: bool = False
+
+    @property
+    def sequence(self) -> tuple[tuple[str, ...], tuple[str, ...], tuple[int, ...]]:
+        """What two runs must share to be compared: task names, segments and segment lengths."""
+        return self.task_names, self.segments, self.segment_steps
+
+    @property
+    def segment_indices(self) -> list[int]:
+        """Index of the task trained in each segment [n_segments]."""
+        return [self.task_names.index(name) for name in self.segments]
+
+    @property
+    def reports_success(self) -> bool:
+        """Whether every task has a notion of success; otherwise returns are what can be compared."""
+        return all(value is not None for evaluation in self.evaluations for value in evaluation.success.values())
+
+    @property
+    def steps(self) -> m.FloatArray:
+        """Env steps of the evaluations [n_evaluations]."""
+        return np.array([evaluation.step for evaluation in self.evaluations], dtype=np.float64)
+
+    def values(self, metric: Metric = "success") -> m.FloatArray:
+        """
+        :param metric: ``success`` (mean returns unless every task reports it) or ``return``
+        :return: performance in every evaluation [n_evaluations, n_tasks]
+        """
+        use_success = metric == "success" and self.reports_success
+        rows = [evaluation.success if use_success else evaluation.mean_return for evaluation in self.evaluations]
+        flat = [row[name] for row in rows for name in self.task_names]
+        return np.array(flat, dtype=np.float64).reshape(len(rows), len(self.task_names))
+
+    def matrix(self, metric: Metric = "success") -> m.FloatArray:
+        """
+        :param metric: as in :meth:`values`
+        :return: performance after each segment, NaN rows where not measured yet [n_segments, n_tasks]
+        """
+        matrix = np.full((len(self.segments), len(self.task_names)), math.nan)
+        for evaluation, row in zip(self.evaluations, self.values(metric), strict=True):
+            if evaluation.kind == "switch":
+                matrix[evaluation.segment] = row
+        return matrix
+
+    def metrics(
+        self, baseline_auc: Mapping[str, float] | None = None, reference: Mapping[str, float] | None = None
+    ) -> m.Metrics:
+        """
+        :param baseline_auc: :meth:`auc` by task of runs that train each task alone; without it Continual World's forward
+            transfer is NaN
+        :param reference: performance by task that FWT compares with, 0 where not given
+        :return: all metrics; Continual World's are NaN until the sequence is finished
+        """
+        matrix, segments = self.matrix(), self.segment_indices
+        references = [(reference or {}).get(name, 0.0) for name in self.task_names]
+        return m.Metrics(
+            m.average_success(matrix),
+            m.forgetting_measure(matrix, segments),
+            m.forward_transfer(matrix, segments, references),
+            *(() if np.isnan(matrix).any() else self._continual_world(baseline_auc)),
+        )
+
+    def auc(self) -> dict[str, float]:
+        """
+        :return: area under the curve of each trained task in its own first segment by task, NaN while not measured
+        """
+        values, areas = self.values(), {}
+        for task, name in enumerate(self.task_names):
+            if name in self.segments:
+                start, end = self._window(self.segments.index(name))
+                areas[name] = m.area_under_curve(self.steps, values[:, task], start, end)
+        return areas
+
+    def _continual_world(self, baseline_auc: Mapping[str, float] | None) -> tuple[float, float, float]:
+        """Continual World's performance, forgetting and forward transfer of a finished sequence."""
+        segments = self.segment_indices
+        late = [self._late_evaluations(segment) for segment in range(len(segments))]
+        after_training = [rows.mean(axis=0)[task] for rows, task in zip(late, segments, strict=True)]
+        forgetting = m.cw_forgetting(after_training, late[-1].mean(axis=0)[segments])
+        if baseline_auc is None:
+            return m.cw_performance(late[-1]), forgetting, math.nan
+        auc = self.auc()
+        if missing := sorted(set(auc) - set(baseline_auc)):
+            raise ValueError(f"Expected a baseline area of every trained task, got none of {missing}. Take them from auc().")
+        transfer = m.cw_forward_transfer(list(auc.values()), [baseline_auc[name] for name in auc])
+        return m.cw_performance(late[-1]), forgetting, transfer
+
+    def _window(self, segment: int) -> tuple[float, float]:
+        """First and last measured env step of a segment; NaN, which no step lies within, while it has not ended."""
+        ends = {evaluation.segment: float(evaluation.step) for evaluation in self.evaluations if evaluation.kind == "switch"}
+        return ends.get(segment - 1, math.nan) if segment else 0.0, ends.get(segment, math.nan)
+
+    def _late_evaluations(self, segment: int) -> m.FloatArray:
+        """The last evaluations of a segment that has ended [at most 5, n_tasks]."""
+        start, end = self._window(segment)
+        return self.values()[(self.steps > start) & (self.steps <= end)][-CW_LAST_EVALUATIONS:]
+
+    def to_json(self) -> str:
+        """
+        :return: everything above and the metrics, as JSON text; numbers that are not finite become ``null``
+        """
+        content = {"format": FORMAT, "metrics": m.summarize(self.metrics()), **asdict(self)}
+        return json.dumps(json_safe(content), indent=1, allow_nan=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> "SequenceResults":
+        """
+        :param text: what :meth:`to_json` gave
+        :raises ValueError: if the text is something else
+        """
+        try:
+            content = json.loads(text)
+            if content.pop("format") != FORMAT:
+                raise ValueError(f"its format is not {FORMAT!r}")
+            del content["metrics"]  # derived from the rest
+            for name in ("task_names", "segments", "segment_steps"):
+                content[name] = tuple(content[name])
+            content["evaluations"] = [_evaluation(**entry) for entry in content["evaluations"]]
+            return cls(**content)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"Expected the results of a sb3_nbsp sequence run, got something else ({error!r}).") from error
+
+    def write(self, folder: str | os.PathLike[str]) -> None:
+        """
+        Write ``results.json``, ``evaluations.csv`` (one row per evaluation and task) and ``matrix.csv``.
+
+        Each file is replaced as a whole: a run killed while writing leaves the earlier one.
+
+        :param folder: made if missing
+        """
+        evaluations = (
+            (e.step, e.segment, self.segments[e.segment], e.kind, name, e.success[name], e.mean_return[name])
+            for e in self.evaluations
+            for name in self.task_names
+        )
+        header = ("step", "segment", "trained_task", "kind", "task", "success", "mean_return")
+        matrix_rows = ((k, self.segments[k], *row) for k, row in enumerate(self.matrix().tolist()))
+        write_csv(Path(folder, "evaluations.csv"), [header, *evaluations])
+        write_csv(Path(folder, "matrix.csv"), [("segment", "trained_task", *self.task_names), *matrix_rows])
+        with replacing(Path(folder, "results.json")) as temporary:
+            temporary.write_text(self.to_json())
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str]) -> "SequenceResults":
+        """
+        :param path: a ``results.json``, or the folder that holds it
+        :raises ValueError: if the file is broken or of another kind
+        """
+        file = Path(path, "results.json") if os.path.isdir(path) else Path(path)
+        try:
+            return cls.from_json(file.read_text())
+        except ValueError as error:
+            raise ValueError(f"{file}: {error} Delete or rename the file to start afresh.") from error
+
+
+def library_versions() -> dict[str, str]:
+    """
+    :return: versions of everything that a run's numbers depend on
+    """
+    packages = {"sb3": "stable-baselines3", "sb3_nbsp": "sb3-nbsp"} | {name: name for name in ("torch", "numpy", "gymnasium")}
+    return {"python": platform.python_version()} | {name: version(package) for name, package in packages.items()}
+
+
+def _evaluation(mean_return: dict[str, float | None], **entry: Any) -> Evaluation:
+    returns = {name: math.nan if value is None else value for name, value in mean_return.items()}
+    return Evaluation(mean_return=returns, **entry)

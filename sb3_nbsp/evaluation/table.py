@@ -1,0 +1,96 @@
+"""Results of several methods side by side, as Markdown that also reads well as plain text."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+
+import numpy as np
+import numpy.typing as npt
+
+from sb3_nbsp.evaluation.records import SequenceResults
+
+LabelledRuns = Sequence[tuple[str, Sequence[SequenceResults]]]
+
+# Bounds then move by less than the second decimal that tables show.
+BOOTSTRAP_SAMPLES = 10_000
+
+
+def results_table(results: LabelledRuns) -> str:
+    """
+    Two tables: ASR, FM and FWT by method, and the performance on every task after each segment.
+
+    Cells are means over seeds with :func:`bootstrap_interval` in brackets; a dash where undefined.
+
+    :param results: (label, runs with different seeds) for each method, all over the same sequence
+    :return: Markdown
+    :raises ValueError: if there is nothing to show or the runs are not over the same sequence
+    """
+    first = check_comparable(results)
+    summary, matrices = [], []
+    for label, runs in results:
+        metrics = [asdict(run.metrics()) for run in runs]
+        cells = [_cell([values[name] for values in metrics]) for name in ("asr", "fm", "fwt")]
+        summary.append([label, str(len(runs)), *cells])
+        matrix = np.array([run.matrix() for run in runs])  # [n_seeds, n_segments, n_tasks]
+        for k, name in enumerate(first.segments):
+            matrices.append([label, f"{k + 1}. {name}", *(_cell(values) for values in matrix[:, k].T)])
+    performance = "success" if first.reports_success else "return"
+    return "\n".join(
+        [
+            _markdown(["method", "seeds", "ASR", "FM", "FWT"], summary),
+            _markdown(["method", "after training", *(f"{performance} on {name}" for name in first.task_names)], matrices),
+            "Mean over seeds [95% percentile bootstrap interval].\n",
+        ]
+    )
+
+
+def bootstrap_interval(values: npt.ArrayLike, confidence: float = 0.95) -> tuple[float, float]:
+    """
+    Percentile bootstrap interval of the mean over seeds, the field's habit (Continual World, rliable).
+
+    It never leaves the range of the values, and it is too narrow with few seeds: with three it holds the true mean
+    in roughly three of four cases rather than in 95%.
+
+    :param values: one value per seed [n_seeds]
+    :param confidence: probability mass between the two bounds, 0 to 1
+    :return: lower and upper bound, the same at every call
+    """
+    seeds = np.asarray(values, dtype=np.float64)
+    draws = np.random.default_rng(0).integers(len(seeds), size=(BOOTSTRAP_SAMPLES, len(seeds)))
+    tail = 50 * (1 - confidence)
+    low, high = np.percentile(seeds[draws].mean(axis=1), [tail, 100 - tail])
+    return float(low), float(high)
+
+
+def check_comparable(results: LabelledRuns) -> SequenceResults:
+    """
+    :param results: what shall stand in one figure or table
+    :return: the first run, whose sequence is that of all
+    :raises ValueError: if there is no run, or a method without one, or sequences differ
+    """
+    if not results or not all(runs for _, runs in results):
+        raise ValueError(f"Expected at least one run for every method, got {[(label, len(runs)) for label, runs in results]}.")
+    first = results[0][1][0]
+    for label, runs in results:
+        for run in runs:
+            if run.sequence != first.sequence:
+                raise ValueError(
+                    f"Expected runs over the same sequence, got {first.sequence} and, from {label!r}, {run.sequence}. "
+                    "Compare them in separate figures and tables."
+                )
+    return first
+
+
+def _cell(values: Sequence[float]) -> str:
+    if not np.isfinite(values).all():
+        return "-"
+    if len(values) == 1:
+        return f"{values[0]:.2f}"
+    low, high = bootstrap_interval(values)
+    return f"{np.mean(values):.2f} [{low:.2f}, {high:.2f}]"
+
+
+def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
+    lines = [header, ["-" * width for width in widths], *rows]
+    padded = (" | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines)
+    return "".join(f"| {line} |\n" for line in padded)

@@ -1,0 +1,173 @@
+"""Meta-World v3 tasks with what a sequence needs: seeds that work, one time limit, action repeat, no upstream traps."""
+
+from collections.abc import Iterable
+from functools import partial
+from types import ModuleType
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import numpy.typing as npt
+from gymnasium import spaces
+
+from sb3_nbsp.tasks.sequence import Task, TaskSequence, check_positive_int, unknown_name_message
+
+REWARD_FUNCTION_VERSION = "v2"  # Meta-World's default; results of "v1" (continual world's) do not compare
+SIMULATOR_STEPS = 500  # the simulator raises beyond
+FIXED_GOAL_SEED = 0
+OBSERVATION_SIZE = 39
+
+
+class MetaWorldEnv(gym.Env):
+    """
+    One Meta-World v3 task as in the MT1 benchmark: the goal is shown in the observation (39,), success ends no episode.
+
+    Meta-World ignores ``reset(seed=)``; here everything follows from it. ``reset(seed=s)`` makes the benchmark's 50
+    goals anew from ``s`` (about 1 s), and each episode draws one of them. So sub-environments and an evaluation
+    environment, which have other seeds, meet other goals. With ``random_goals=False`` there is one goal, the same in
+    all environments whatever their seed.
+
+    The ``info`` of ``reset()`` records ``reward_function_version``.
+
+    :param task: a v3 name, with or without ``-v3``
+    :param render_mode: ``"rgb_array"``, ``"human"``, ``"depth_array"`` or ``None``
+    :param action_repeat: simulator steps per step: the reward is their mean, and any success among them counts
+    :param horizon: steps per episode (not simulator steps); by default as many as the simulator's 500 allow
+    :param random_goals: draw one of 50 goals in each episode, instead of always the same goal
+    :raises ImportError: if Meta-World is not installed
+    :raises ValueError: if the task is unknown, or ``horizon * action_repeat`` exceeds 500
+    """
+
+    def __init__(
+        self,
+        task: str,
+        render_mode: str | None = None,
+        action_repeat: int = 1,
+        horizon: int | None = None,
+        random_goals: bool = True,
+    ) -> None:
+        self._metaworld = _import_metaworld()
+        self._name = f"{_short_name(task, self._metaworld)}-v3"
+        self.action_repeat = action_repeat
+        self.horizon = _checked_horizon(horizon, action_repeat)
+        self.random_goals = random_goals
+        self.render_mode = render_mode
+        self._simulator = self._metaworld.ALL_V3_ENVIRONMENTS[self._name](
+            render_mode=render_mode, camera_name="corner2", reward_function_version=REWARD_FUNCTION_VERSION
+        )
+        # The declared bounds are wrong upstream: they hold the goal at 0 (Metaworld #599).
+        self.observation_space = spaces.Box(-np.inf, np.inf, (OBSERVATION_SIZE,), np.float64)
+        self.action_space = spaces.Box(-1.0, 1.0, (4,))
+        fps = max(1, self._simulator.metadata["render_fps"] // action_repeat)
+        self.metadata = {**self._simulator.metadata, "render_fps": fps}
+        self._goals: list[Any] = []
+        self._elapsed = 0
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """
+        Draw a goal and begin an episode.
+
+        :param seed: makes the goals and the order they are drawn in
+        :param options: not used
+        :return: observation (39,) and info
+        """
+        super().reset(seed=seed)
+        if seed is not None or not self._goals:
+            self._goals = self._make_goals()
+        self._simulator.set_task(self._goals[int(self.np_random.integers(len(self._goals)))])
+        obs, info = self._simulator.reset()
+        self._elapsed = 0
+        return obs, {**info, "reward_function_version": REWARD_FUNCTION_VERSION}
+
+    def _make_goals(self) -> list[Any]:
+        seed = int(self.np_random.integers(2**31)) if self.random_goals else FIXED_GOAL_SEED
+        goals = self._metaworld.MT1(self._name, seed=seed).train_tasks
+        return goals if self.random_goals else goals[:1]
+
+    def step(self, action: npt.NDArray[Any]) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """
+        Take ``action_repeat`` steps of the simulator.
+
+        :param action: movement of the hand and the gripper (4,), each in [-1, 1]
+        :return: observation, mean reward, ``False``, whether the time is up, info of the last simulator step
+        """
+        rewards, success = [], 0.0
+        for _ in range(self.action_repeat):
+            obs, reward, _, _, info = self._simulator.step(action)
+            rewards.append(float(reward))
+            success = max(success, float(info["success"]))
+        self._elapsed += 1
+        return obs, float(np.mean(rewards)), False, self._elapsed >= self.horizon, {**info, "success": success}
+
+    def render(self) -> Any:
+        """
+        Show the scene from the camera ``corner2``.
+
+        :return: the picture in the modes that give one
+        """
+        frame = self._simulator.render()
+        # Meta-World mounts this camera upside down.
+        return np.rot90(frame, 2).copy() if isinstance(frame, np.ndarray) else frame
+
+    def close(self) -> None:
+        """Free the simulator."""
+        self._simulator.close()
+
+
+def metaworld_sequence(
+    tasks: Iterable[str] = ("window-open", "window-close"),
+    steps_per_task: int | tuple[int, ...] = 500_000,
+    cycles: int = 1,
+    action_repeat: int = 1,
+    horizon: int | None = None,
+    random_goals: bool = True,
+    task_id: bool = False,
+) -> TaskSequence:
+    """
+    Meta-World tasks, one after another. See :class:`MetaWorldEnv` for what an episode is.
+
+    :param tasks: v3 names, with or without ``-v3``; the sequence calls them without
+    :param steps_per_task: environment steps (not simulator steps) for one visit, over all sub-environments
+    :param cycles: how often the list is gone through
+    :param action_repeat: simulator steps per environment step
+    :param horizon: environment steps per episode, ``500 // action_repeat`` by default
+    :param random_goals: draw one of 50 goals in each episode, instead of always the same goal
+    :param task_id: append the one-hot task id to the observation
+    :return: the sequence
+    :raises ImportError: if Meta-World is not installed
+    :raises ValueError: if a task is unknown, or ``horizon * action_repeat`` exceeds 500
+    """
+    module = _import_metaworld()
+    horizon = _checked_horizon(horizon, action_repeat)
+    make = partial(MetaWorldEnv, action_repeat=action_repeat, horizon=horizon, random_goals=random_goals)
+    names = [_short_name(name, module) for name in tasks]
+    return TaskSequence(tuple(Task(name, partial(make, name)) for name in names), steps_per_task, cycles, task_id)
+
+
+def _import_metaworld() -> ModuleType:
+    try:
+        import metaworld
+    except ImportError as error:
+        raise ImportError('Meta-World tasks need the package metaworld: pip install "sb3-nbsp[metaworld]"') from error
+    return metaworld
+
+
+def _short_name(name: str, module: ModuleType) -> str:
+    known = [full.removesuffix("-v3") for full in module.ALL_V3_ENVIRONMENTS]
+    short = name.removesuffix("-v3")
+    if short not in known:
+        raise ValueError(unknown_name_message("Meta-World v3 task", short, known))
+    return short
+
+
+def _checked_horizon(horizon: int | None, action_repeat: int) -> int:
+    check_positive_int(action_repeat, "action_repeat")
+    longest = SIMULATOR_STEPS // action_repeat
+    horizon = longest if horizon is None else horizon
+    check_positive_int(horizon, "horizon")
+    if horizon > longest:
+        raise ValueError(
+            f"horizon must be at most {longest} with action_repeat={action_repeat}, got {horizon}: "
+            f"Meta-World's simulator stops after {SIMULATOR_STEPS} of its own steps."
+        )
+    return horizon

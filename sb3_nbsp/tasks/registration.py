@@ -1,0 +1,115 @@
+"""
+The sequences that ``gymnasium.make`` knows, under the namespace ``sb3_nbsp/``.
+
+Where the package may not have been imported, as in the workers of a ``SubprocVecEnv`` started from a notebook, put the
+module before the id: ``gymnasium.make("sb3_nbsp.tasks:sb3_nbsp/PointGoal-v0")`` imports it first.
+"""
+
+from typing import Any
+
+import gymnasium as gym
+
+from sb3_nbsp.tasks.control import point_goal_sequence
+from sb3_nbsp.tasks.env import TaskSequenceEnv
+from sb3_nbsp.tasks.metaworld import metaworld_sequence
+from sb3_nbsp.tasks.sequence import gymnasium_sequence
+
+
+def _paper_pair(first: str, second: str) -> tuple[str, str, dict[str, Any]]:
+    kwargs = {"tasks": (first, second), "steps_per_task": 500_000, "cycles": 2}
+    return "make_metaworld_env", f"Meta-World {first}, {second}, twice; 500,000 steps each time", kwargs
+
+
+def _quick_pair(first: str, second: str, steps: tuple[int, int]) -> tuple[str, str, dict[str, Any]]:
+    kwargs = {"tasks": (first, second), "steps_per_task": steps, "action_repeat": 4, "horizon": 50}
+    text = f"Meta-World {first} ({steps[0]:,} steps), then {second} ({steps[1]:,}); action repeat 4, minutes on a CPU"
+    return "make_metaworld_env", text, kwargs
+
+
+# id without namespace -> entry point in this module, description, keyword arguments
+_SEQUENCES: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "PointGoal-v0": ("make_point_goal_env", "A point learns to go east, then west, twice; seconds on a CPU", {}),
+    "PointGoal4-v0": (
+        "make_point_goal_env",
+        "A point learns to go east, west, north, south, once",
+        {"tasks": ("east", "west", "north", "south"), "cycles": 1},
+    ),
+    "MetaWorld-v0": ("make_metaworld_env", "Any Meta-World v3 tasks: tasks=[...], steps_per_task=...", {}),
+    "WindowOpenClose-v0": _paper_pair("window-open", "window-close"),
+    "WindowCloseOpen-v0": _paper_pair("window-close", "window-open"),
+    "DrawerOpenClose-v0": _paper_pair("drawer-open", "drawer-close"),
+    "DrawerCloseOpen-v0": _paper_pair("drawer-close", "drawer-open"),
+    "CoffeeButtonDrawerClose-v0": _quick_pair("coffee-button", "drawer-close", (10_000, 5_000)),
+    "CoffeeButtonWindowClose-v0": _quick_pair("coffee-button", "window-close", (12_000, 12_000)),
+    "Gymnasium-v0": ("make_gymnasium_env", "Any Gymnasium environments with equal spaces: tasks=[id, id]", {}),
+}
+
+
+def register_envs() -> None:
+    """Register all sequences with Gymnasium. Calling it again changes nothing."""
+    for name, (entry_point, _, kwargs) in _SEQUENCES.items():
+        if f"sb3_nbsp/{name}" not in gym.registry:
+            gym.register(
+                f"sb3_nbsp/{name}",
+                entry_point=f"{__name__}:{entry_point}",
+                kwargs=kwargs,
+                disable_env_checker=True,
+                # In Gymnasium's sense: a seeded reset() does not take the sequence back to its beginning.
+                nondeterministic=True,
+            )
+
+
+def named_sequences() -> dict[str, str]:
+    """
+    List what is registered.
+
+    :return: one line of description for each environment id
+    """
+    return {f"sb3_nbsp/{name}": description for name, (_, description, _) in _SEQUENCES.items()}
+
+
+def make_point_goal_env(
+    n_envs: int = 1, switch_on: str = "steps", render_mode: str | None = None, **sequence_kwargs: Any
+) -> gym.Env:
+    """
+    Entry point: a sequence of goals for a point mass.
+
+    :param n_envs: sub-environments that step together
+    :param switch_on: see :class:`TaskSequenceEnv`
+    :param render_mode: ``"rgb_array"``, or ``"human"`` for a window (needs pygame)
+    :param sequence_kwargs: arguments of :func:`point_goal_sequence`
+    :return: the environment
+    """
+    window = render_mode == "human"
+    env = TaskSequenceEnv(point_goal_sequence(**sequence_kwargs), n_envs, switch_on, "rgb_array" if window else render_mode)
+    return gym.wrappers.HumanRendering(env) if window else env
+
+
+def make_metaworld_env(
+    n_envs: int = 1, switch_on: str = "steps", render_mode: str | None = None, **sequence_kwargs: Any
+) -> gym.Env:
+    """
+    Entry point: a sequence of Meta-World tasks.
+
+    :param n_envs: sub-environments that step together
+    :param switch_on: see :class:`TaskSequenceEnv`
+    :param render_mode: Gymnasium's render mode
+    :param sequence_kwargs: arguments of :func:`metaworld_sequence`
+    :return: the environment
+    """
+    return TaskSequenceEnv(metaworld_sequence(**sequence_kwargs), n_envs, switch_on, render_mode)
+
+
+def make_gymnasium_env(
+    n_envs: int = 1, switch_on: str = "steps", render_mode: str | None = None, **sequence_kwargs: Any
+) -> gym.Env:
+    """
+    Entry point: a sequence of registered Gymnasium environments.
+
+    :param n_envs: sub-environments that step together
+    :param switch_on: see :class:`TaskSequenceEnv`
+    :param render_mode: Gymnasium's render mode
+    :param sequence_kwargs: arguments of :func:`gymnasium_sequence`
+    :return: the environment
+    """
+    return TaskSequenceEnv(gymnasium_sequence(**sequence_kwargs), n_envs, switch_on, render_mode)
