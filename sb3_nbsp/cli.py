@@ -12,6 +12,7 @@ commands:
   train    train an agent: rl-zoo3's train, all its arguments included
   enjoy    watch or test a trained agent: rl-zoo3's enjoy
   envs     list the registered task sequences
+  demo     see forgetting and its cure, in minutes
 
 examples:
   sb3-nbsp train --algo nbspsac --env sb3_nbsp/PointGoal-v0 -P
@@ -29,7 +30,7 @@ def main() -> int:
     :return: exit status
     """
     command, arguments = (sys.argv[1], sys.argv[2:]) if len(sys.argv) > 1 else ("--help", [])
-    commands: dict[str, Callable[[list[str]], None]] = {"train": _train, "enjoy": _enjoy, "envs": _envs}
+    commands: dict[str, Callable[[list[str]], None]] = {"train": _train, "enjoy": _enjoy, "envs": _envs, "demo": _demo}
     if command in ("-h", "--help"):
         print(USAGE)
         return 0
@@ -55,6 +56,12 @@ def _enjoy(arguments: list[str]) -> None:
 def _envs(arguments: list[str]) -> None:
     for env_id, description in named_sequences().items():
         print(f"{env_id:<42}{description}")
+
+
+def _demo(arguments: list[str]) -> None:
+    from sb3_nbsp.benchmark import demo
+
+    demo.main(arguments)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,56 @@
+# Every target works as the first thing typed in a fresh clone: the environment is made when it is missing.
+VENV ?= .venv
+PYTHON ?= python3
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test test-expensive test-sb3 lint format build clean
+
+help:
+	@echo "make demo            see forgetting and its cure (4 minutes on two cores)"
+	@echo "make test            run the tests"
+	@echo "make test-expensive  run the tests that take minutes"
+	@echo "make test-sb3        run SB3's own tests with our classes in place of theirs"
+	@echo "make lint            ruff and mypy"
+	@echo "make format          format the code"
+	@echo "make build           build and check the wheel"
+
+install: $(INSTALLED)
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	@# torch alone first: a range would take a newer build with gigabytes of CUDA packages.
+	$(BIN)/pip install -q -c constraints.txt torch
+	$(BIN)/pip install -q -c constraints.txt -e ".[metaworld,atari,zoo,plots,tests]"
+	@touch $@
+
+demo: $(INSTALLED)
+	$(BIN)/sb3-nbsp demo
+
+test: $(INSTALLED)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-expensive: $(INSTALLED)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m expensive
+
+test-sb3: $(INSTALLED)
+	PYTHON=$(BIN)/python tests/sb3_suite/run
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(INSTALLED)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+build: $(INSTALLED)
+	$(BIN)/pip install -q build twine
+	rm -rf dist
+	$(BIN)/python -m build
+	$(BIN)/twine check dist/*
+
+clean:
+	rm -rf $(VENV) dist build demo logs *.egg-info

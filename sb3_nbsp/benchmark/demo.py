@@ -1,0 +1,97 @@
+"""The demonstration: forgetting and its cure on the embedded task sequence, in minutes on two cores."""
+
+import argparse
+import os
+import shutil
+import time
+from pathlib import Path
+
+from rich.console import Console
+from rich.markdown import Markdown
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from sb3_nbsp.benchmark.cells import Cell, run_cells
+from sb3_nbsp.evaluation import SequenceResults, plot_sequence, results_table
+
+ENV = "sb3_nbsp/PointGoal-v0"
+# What plain SAC can do is shown twice: SB3 keeps every transition in one buffer, which is replay of everything; where
+# that data is gone, as with tasks longer than the buffer, it forgets.
+METHODS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "SAC, buffer cleared at each switch": ("nbspsac", ("-params", "skill_fraction:0", "memory_size:0")),
+    "SAC, as it is in SB3": ("sac", ()),
+    "NBSPSAC": ("nbspsac", ()),
+}
+
+
+def main(arguments: list[str]) -> None:
+    """
+    Run the demonstration.
+
+    :param arguments: command line arguments
+    """
+    parser = argparse.ArgumentParser(prog="sb3-nbsp demo", description=__doc__)
+    parser.add_argument("-f", "--folder", type=Path, default=Path("demo"), help="where results go (default: demo)")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="one training per method and seed")
+    parser.add_argument("--n-jobs", type=int, default=min(os.cpu_count() or 1, 2), help="trainings at a time")
+    parser.add_argument("--steps-per-task", type=int, default=2000, help="env steps of each visit to a task")
+    parser.add_argument("--again", action="store_true", help="train again what is done already")
+    args = parser.parse_args(arguments)
+    if args.again:
+        shutil.rmtree(args.folder, ignore_errors=True)
+
+    cells = make_cells(args.folder, args.seeds, args.steps_per_task)
+    started = time.perf_counter()
+    train_with_progress(cells, args.n_jobs)
+    runs = [(method, [_results(cell) for cell in cells if cell.method == method]) for method in METHODS]
+    picture = args.folder / "demo.png"
+    plot_sequence(runs, picture)
+    table = results_table(runs)
+    (args.folder / "demo.md").write_text(table)
+    console = Console()
+    console.print(Markdown(table))
+    seconds = time.perf_counter() - started
+    console.print(f"{len(cells)} trainings in {seconds:.0f} s. Picture: {picture}, table: {args.folder / 'demo.md'}")
+
+
+def make_cells(folder: Path, seeds: list[int], steps_per_task: int) -> list[Cell]:
+    """
+    :param folder: parent of all cells' folders
+    :param seeds: seeds of each method
+    :param steps_per_task: env steps of each visit to a task
+    """
+    common = ("--env-kwargs", f"steps_per_task:{steps_per_task}", "--eval-freq", str(max(steps_per_task // 4, 1)))
+    return [
+        Cell(method, algo, ENV, seed, folder / f"{steps_per_task}" / f"{index}-{algo}" / f"seed{seed}", common + extra)
+        for seed in seeds
+        for index, (method, (algo, extra)) in enumerate(METHODS.items())
+    ]
+
+
+def train_with_progress(cells: list[Cell], n_jobs: int) -> None:
+    """
+    Run the cells under a progress bar each and one for all.
+
+    :param cells: the trainings
+    :param n_jobs: trainings at a time
+    """
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"), TimeElapsedColumn())
+    with Progress(*columns) as progress:
+        overall = progress.add_task(f"all {len(cells)} trainings", total=len(cells))
+        bars: dict[Cell, TaskID] = {}
+
+        def watch(running: list[Cell]) -> None:
+            for cell in running:
+                if cell not in bars:
+                    bars[cell] = progress.add_task(f"{cell.method}, seed {cell.seed}", total=1.0)
+                progress.update(bars[cell], completed=cell.progress)
+            for cell in bars.keys() - set(running):
+                progress.remove_task(bars.pop(cell))
+            progress.update(overall, completed=sum(cell.progress for cell in cells))
+
+        run_cells(cells, n_jobs, watch)
+
+
+def _results(cell: Cell) -> SequenceResults:
+    results = cell.results()
+    assert results is not None  # run_cells() raises otherwise
+    return results
