@@ -413,7 +413,7 @@ def test_point_goal_env():
     assert any(info["success"] for *_, info in records)
     # The point passes the goal: the reward is highest where the distance is least, and never above 0.
     rewards = [reward for _, reward, *_ in records]
-    assert max(rewards) > -0.2 and rewards[0] < -0.8 and max(rewards) <= 0.0
+    assert max(rewards) > -0.2 and rewards[0] < -0.7 and max(rewards) <= 0.0
     assert all(record[0] in env.observation_space for record in records)
 
 

@@ -17,7 +17,7 @@ from stable_baselines3.common.type_aliases import MaybeCallback, TensorDict
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_nbsp.common.callbacks import SkillNeuronCallback
-from sb3_nbsp.common.environments import isolated_rng, wrap_like
+from sb3_nbsp.common.environments import frozen_statistics, isolated_rng, shares_env, wrap_like
 from sb3_nbsp.common.files import replacing
 from sb3_nbsp.common.masks import MASK_SIDES, NeuronMasks
 from sb3_nbsp.common.neurons import Network, find_networks
@@ -169,19 +169,22 @@ class ContinualAlgorithm(BaseAlgorithm):
         return result
 
     def _score(self, env: gym.Env | VecEnv | None, task: str) -> SkillNeurons:
-        if env is None or env is self.env:
-            env, self._last_obs = self.env, None  # its running episode is lost: reset it before training goes on
+        env = env or self.env
         if env is None:
             raise ValueError("consolidate() needs an env to score on: pass one, or give the model one with set_env().")
+        if self.env is not None and shares_env(self.env, env):
+            self._last_obs = None  # the running episode is lost: learn() resets the env before it goes on
         if not isinstance(env, VecEnv):
             env = wrap_like(self.env, env) if self.env is not None else self._wrap_env(env, verbose=0)
         if env.num_envs != 1:
             raise ValueError(f"The env to score on must have one sub-env; got {env.num_envs}. Pass a single gymnasium.Env.")
         env.seed(SCORING_SEED + (self.seed or 0))
         self.policy.set_training_mode(False)
+        with frozen_statistics(env):
+            rollout = collect_rollout(self, env, int(self.scoring_steps))
         return score_networks(
             self._masked_networks(),
-            collect_rollout(self, env, int(self.scoring_steps)),
+            rollout,
             self._scoring_losses(),
             task=task,
             score=self.score,

@@ -16,6 +16,7 @@ from stable_baselines3.common.vec_env import (
     VecMonitor,
     VecNormalize,
     VecTransposeImage,
+    unwrap_vec_normalize,
 )
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvWrapper
 
@@ -69,6 +70,28 @@ def wrap_like(training_env: VecEnv, env: gym.Env) -> VecEnv:
                 "single-task envs used for scoring and evaluation. Put it into the env itself (a gymnasium.Wrapper) instead."
             )
     return wrapped
+
+
+def shares_env(training_env: VecEnv, env: gym.Env | VecEnv) -> bool:
+    """Whether stepping ``env`` steps (a sub-env of) the training env, because they are the same underneath."""
+    if isinstance(env, VecEnv):
+        return env.unwrapped is training_env.unwrapped
+    sub_envs = getattr(training_env.unwrapped, "envs", [])
+    return any(sub_env.unwrapped is env.unwrapped for sub_env in sub_envs)
+
+
+@contextmanager
+def frozen_statistics(env: VecEnv) -> Iterator[None]:
+    """Keep ``VecNormalize``, where the env has it, from learning new statistics inside the block."""
+    normalize = unwrap_vec_normalize(env)
+    before = normalize is not None and normalize.training
+    try:
+        if normalize is not None:
+            normalize.training = False
+        yield
+    finally:
+        if normalize is not None:
+            normalize.training = before
 
 
 def _vec_wrappers(env: VecEnv) -> list[VecEnvWrapper]:

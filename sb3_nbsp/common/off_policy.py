@@ -23,6 +23,7 @@ from sb3_nbsp.common.buffers import (
 from sb3_nbsp.common.continual import ContinualAlgorithm
 from sb3_nbsp.common.files import replacing
 from sb3_nbsp.common.memory import TaskMemory
+from sb3_nbsp.common.skill_neurons import SkillNeurons
 
 MIXED_BUFFERS: dict[type[ReplayBuffer], type[Any]] = {
     ReplayBuffer: MixedReplayBuffer,
@@ -132,6 +133,11 @@ class OffPolicyContinualAlgorithm(ContinualAlgorithm, OffPolicyAlgorithm):
         elif buffer.size() > 0:
             # Where the env was exchanged in mid-episode, n-step returns must not reach into the next task.
             buffer.timeouts[buffer.pos - 1] = np.maximum(buffer.timeouts[buffer.pos - 1], 1 - buffer.dones[buffer.pos - 1])
+
+    def _log_consolidation(self, result: SkillNeurons | None) -> None:
+        super()._log_consolidation(result)
+        if self.has_memory and hasattr(self, "_logger"):
+            self.logger.record("nbsp/memory", len(self.replay_buffer.memory))  # type: ignore[union-attr]
 
     def _start_warmup(self) -> None:
         """Act at random and do not train until the (emptied) buffer holds something to learn from."""

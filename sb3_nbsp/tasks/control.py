@@ -12,11 +12,11 @@ from gymnasium import spaces
 from sb3_nbsp.tasks.sequence import Task, TaskSequence, check_positive_int, unknown_name_message
 
 GOALS = {"east": (1.0, 0.0), "west": (-1.0, 0.0), "north": (0.0, 1.0), "south": (0.0, -1.0)}
-ARENA = 1.2  # half the side of the square that the point cannot leave
+ARENA = 1.5  # half the side of the square that the point cannot leave
 GOAL_RADIUS = 0.2
 START_NOISE = 0.1  # half the side of the square around the centre that episodes begin in
-SPEED = 0.2  # distance per step at full velocity
-INERTIA = 0.25  # share of the velocity that is kept from one step to the next
+SPEED = 0.1  # distance per step at full velocity
+INERTIA = 0.5  # share of the velocity that is kept from one step to the next
 IMAGE_SIZE = 128  # pixels
 
 
@@ -32,13 +32,13 @@ class PointGoalEnv(gym.Env):
     :raises ValueError: if the goal or the render mode is unknown
     """
 
-    def __init__(self, goal: str, render_mode: str | None = None, horizon: int = 10) -> None:
+    def __init__(self, goal: str, render_mode: str | None = None, horizon: int = 25) -> None:
         if goal not in GOALS:
             raise ValueError(unknown_name_message("goal", goal, GOALS))
         if render_mode not in (None, "rgb_array"):
             raise ValueError(f"PointGoalEnv renders as 'rgb_array' only, got render_mode={render_mode!r}.")
         check_positive_int(horizon, "horizon")
-        self.metadata = {"render_modes": ["rgb_array"], "render_fps": 5}
+        self.metadata = {"render_modes": ["rgb_array"], "render_fps": 15}
         self.goal = np.array(GOALS[goal])
         self.render_mode = render_mode
         self.horizon = horizon
@@ -98,9 +98,9 @@ class PointGoalEnv(gym.Env):
 
 def point_goal_sequence(
     tasks: Iterable[str] = ("east", "west"),
-    steps_per_task: int | tuple[int, ...] = 2500,
+    steps_per_task: int | tuple[int, ...] = 2000,
     cycles: int = 2,
-    horizon: int = 10,
+    horizon: int = 25,
     task_id: bool = True,
 ) -> TaskSequence:
     """

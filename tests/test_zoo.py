@@ -1,0 +1,149 @@
+"""The training command, as a user types it. Every test is a process of its own, as rl-zoo3 changes global state."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from stable_baselines3 import SAC
+
+from sb3_nbsp import NBSPSAC
+
+pytest.importorskip("rl_zoo3")
+ENV = "sb3_nbsp/PointGoal-v0"
+SMALL = ("--env-kwargs", "steps_per_task:200", "cycles:1", "--eval-episodes", "2", "--verbose", "0", "--seed", "1")
+TINY = ("-params", "learning_starts:50", "batch_size:16", "scoring_steps:100", "policy_kwargs:dict(net_arch=[16,16])")
+
+
+def sb3_nbsp(*arguments: str, folder: Path, expect: int = 0) -> str:
+    """Run the command in a folder; return what it printed."""
+    process = subprocess.run(
+        [sys.executable, "-m", "sb3_nbsp.cli", *arguments],
+        cwd=folder,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    output = process.stdout + process.stderr
+    assert process.returncode == expect, output
+    return output
+
+
+def results_of(run: Path) -> dict:
+    return json.loads((run / "results.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of two tasks that was stopped in the middle of the second one, with a checkpoint at the switch."""
+    folder = tmp_path_factory.mktemp("zoo")
+    save = ("-n", "300", "--save-freq", "200", "--save-replay-buffer", "--tensorboard-log", "tb")
+    sb3_nbsp("train", "--algo", "nbspsac", "--env", ENV, *SMALL, *TINY, *save, folder=folder)
+    return folder / "logs" / "nbspsac" / "sb3_nbsp-PointGoal-v0_1"
+
+
+def test_train_evaluates_every_task_and_writes_results(trained: Path) -> None:
+    results = results_of(trained)
+    assert [(e["step"], e["kind"]) for e in results["evaluations"]] == [(0, "start"), (200, "switch"), (300, "end")]
+    assert set(results["evaluations"][0]["success"]) == {"east", "west"}
+    assert results["settings"]["algo"] == "nbspsac" and results["settings"]["n_timesteps"] == 400
+    assert not results["finished"]
+    for name in ("evaluations.csv", "matrix.csv", "sequence.png", "matrix.png", "best_model.zip"):
+        assert (trained / name).stat().st_size > 0
+    assert any((trained.parents[2] / "tb" / "sb3_nbsp-PointGoal-v0").glob("NBSPSAC_1/events*"))
+
+
+def test_train_saves_what_was_learned(trained: Path) -> None:
+    model = NBSPSAC.load(trained / "sb3_nbsp-PointGoal-v0.zip")
+    assert model.learned_tasks == ["east"]
+    assert model.sequence_steps == 300
+    assert model.neuron_masks.free_share() < 1
+    assert len(model.replay_buffer.memory) == 200
+
+
+def test_continuing_goes_on_in_the_sequence_up_to_its_end(trained: Path) -> None:
+    folder = trained.parents[2]
+    checkpoint = trained / "rl_model_200_steps.zip"
+    assert NBSPSAC.load(checkpoint).task_to_consolidate == "east"
+    output = sb3_nbsp("train", "--algo", "nbspsac", "--env", ENV, *SMALL, *TINY, "-i", str(checkpoint), folder=folder)
+    assert "at step 200 for 200 steps" in output
+    run = trained.with_name("sb3_nbsp-PointGoal-v0_2")
+    results = results_of(run)
+    assert [(e["step"], e["kind"]) for e in results["evaluations"]] == [(0, "start"), (200, "switch"), (400, "switch")]
+    assert results["finished"]
+    model = NBSPSAC.load(run / "sb3_nbsp-PointGoal-v0.zip")
+    assert model.learned_tasks == ["east", "west"]
+    assert model.num_timesteps == 400
+
+
+def test_enjoy_shows_the_tasks_in_turns(trained: Path) -> None:
+    arguments = ("--algo", "nbspsac", "--env", ENV, "-f", "logs", "--exp-id", "1", "--no-render", "-n", "100")
+    output = sb3_nbsp("enjoy", *arguments, folder=trained.parents[2])
+    rows = [line.split() for line in output.splitlines() if line.startswith(("east", "west"))]
+    assert [(row[0], row[1]) for row in rows] == [("east", "2"), ("west", "2")]
+
+
+def test_plain_sac_trains_with_the_same_settings(tmp_path: Path) -> None:
+    sb3_nbsp("train", "--algo", "sac", "--env", ENV, *SMALL, folder=tmp_path)
+    run = tmp_path / "logs" / "sac" / "sb3_nbsp-PointGoal-v0_1"
+    assert results_of(run)["finished"]
+    model = SAC.load(run / "sb3_nbsp-PointGoal-v0.zip")
+    assert model.policy_kwargs["net_arch"] == [64, 64]  # from nbspsac.yml
+    assert model.learning_starts == 300
+
+
+def test_hyperparameter_search_samples_our_arguments(tmp_path: Path) -> None:
+    search = (
+        "-optimize",
+        "--n-trials",
+        "1",
+        "--n-evaluations",
+        "1",
+        "-n",
+        "100",
+        "--storage",
+        "study.log",
+        "--study-name",
+        "s",
+    )
+    output = sb3_nbsp("train", "--algo", "nbspsac", "--env", ENV, *SMALL, *search, folder=tmp_path)
+    assert "skill_fraction" in output and "replay_interval" in output
+    trial = ("--storage", "study.log", "--study-name", "s", "--trial-id", "0")
+    folder = tmp_path / "logs" / "nbspsac"
+    sb3_nbsp("train", "--algo", "nbspsac", "--env", ENV, *SMALL, *trial, "-n", "100", folder=tmp_path)
+    assert any("mask_sides" in path.read_text() for path in folder.glob("*/*/config.yml"))
+
+
+def test_help_envs_and_unknown_command(tmp_path: Path) -> None:
+    assert "sb3-nbsp COMMAND" in sb3_nbsp("--help", folder=tmp_path)
+    assert "sb3_nbsp/WindowOpenClose-v0" in sb3_nbsp("envs", folder=tmp_path)
+    assert "unknown command 'trian'" in sb3_nbsp("trian", folder=tmp_path, expect=2)
+
+
+def test_unknown_task_is_named_before_training(tmp_path: Path) -> None:
+    arguments = ("--algo", "nbspsac", "--env", ENV, "--env-kwargs", "tasks:['east','wets']")
+    assert "'west'" in sb3_nbsp("train", *arguments, folder=tmp_path, expect=1)
+
+
+@pytest.mark.expensive
+def test_window_open_close_on_meta_world(tmp_path: Path) -> None:
+    """The issue's own run, shortened: it trains, checkpoints, goes on and is watched."""
+    pytest.importorskip("metaworld")
+    env = ("--algo", "nbspsac", "--env", "sb3_nbsp/WindowOpenClose-v0")
+    kwargs = ("--env-kwargs", "steps_per_task:2000", "cycles:1", "action_repeat:4", "horizon:50", "--eval-episodes", "2")
+    params = (
+        "-params",
+        "learning_starts:500",
+        "scoring_steps:500",
+        "policy_kwargs:dict(net_arch=[64,64])",
+        "buffer_size:10000",
+    )
+    save = ("-n", "3000", "--save-freq", "1000", "--save-replay-buffer")
+    sb3_nbsp("train", *env, *kwargs, *params, *save, folder=tmp_path)
+    checkpoint = "logs/nbspsac/sb3_nbsp-WindowOpenClose-v0_1/rl_model_3000_steps.zip"
+    sb3_nbsp("train", *env, *kwargs, *params, "-i", checkpoint, folder=tmp_path)
+    assert results_of(tmp_path / "logs/nbspsac/sb3_nbsp-WindowOpenClose-v0_2")["finished"]
+    assert "window-close" in sb3_nbsp("enjoy", *env, "-f", "logs", "--no-render", "-n", "100", folder=tmp_path)
