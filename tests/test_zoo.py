@@ -96,24 +96,13 @@ def test_plain_sac_trains_with_the_same_settings(tmp_path: Path) -> None:
 
 
 def test_hyperparameter_search_samples_our_arguments(tmp_path: Path) -> None:
-    search = (
-        "-optimize",
-        "--n-trials",
-        "1",
-        "--n-evaluations",
-        "1",
-        "-n",
-        "100",
-        "--storage",
-        "study.log",
-        "--study-name",
-        "s",
-    )
-    output = sb3_nbsp("train", "--algo", "nbspsac", "--env", ENV, *SMALL, *search, folder=tmp_path)
+    study = ("--storage", "study.log", "--study-name", "s")
+    search = ("-optimize", "--n-trials", "2", "--n-evaluations", "1", "-n", "60")
+    output = sb3_nbsp("train", "--algo", "nbspsac", "--env", ENV, *SMALL, *study, *search, folder=tmp_path)
     assert "skill_fraction" in output and "replay_interval" in output
-    trial = ("--storage", "study.log", "--study-name", "s", "--trial-id", "0")
+    trial = ("--trial-id", "1")  # rl-zoo3 takes 0 for none
     folder = tmp_path / "logs" / "nbspsac"
-    sb3_nbsp("train", "--algo", "nbspsac", "--env", ENV, *SMALL, *trial, "-n", "100", folder=tmp_path)
+    sb3_nbsp("train", "--algo", "nbspsac", "--env", ENV, *SMALL, *study, *trial, "-n", "100", folder=tmp_path)
     assert any("mask_sides" in path.read_text() for path in folder.glob("*/*/config.yml"))
 
 
