@@ -19,7 +19,7 @@ NBSP_SETTINGS = {**SETTINGS, "scoring_steps": 60, "memory_size": 50}
 
 
 def sequence_env(n_envs: int = 1, steps: int = 60, **kwargs: Any) -> VecEnv:
-    env_kwargs = {"steps_per_task": steps, "horizon": HORIZON, **kwargs}
+    env_kwargs = {"steps_per_task": steps, "horizon": HORIZON, "n_envs": n_envs, **kwargs}
     return make_vec_env("sb3_nbsp/PointGoal-v0", n_envs, env_kwargs=env_kwargs)
 
 

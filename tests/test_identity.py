@@ -66,7 +66,7 @@ def toy(space):
 
 
 CASES = {
-    "plain": {"make_env": point_goal, "steps": 2000, "train_freq": 4},
+    "plain": {"make_env": point_goal, "steps": 2000},
     "four-envs": {"make_env": partial(point_goal, 4), "train_freq": 2},
     "normalized": {"make_env": lambda: VecNormalize(point_goal())},
     "gsde": {"make_env": point_goal, "use_sde": True, "sde_sample_freq": 4},
