@@ -19,7 +19,8 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import CheckpointCallback
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
-from sb3_nbsp.common.continual import ContinualAlgorithm, is_task_sequence
+from sb3_nbsp.common.continual import ContinualAlgorithm
+from sb3_nbsp.common.environments import is_task_sequence
 from sb3_nbsp.evaluation import SequenceEvalCallback
 from sb3_nbsp.evaluation.report import TaskReport
 from sb3_nbsp.sac import NBSPSAC

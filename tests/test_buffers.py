@@ -154,6 +154,7 @@ def test_uniform_takes_every_transition_equally_often():
     fill(buffer, 15)  # 10 rows, wrapped around
     counts: dict = {}
     for _ in range(600):
+        buffer.n_rows_of_task = 15
         buffer.remember(0)
         for key in identities(buffer.memory._tasks[0]):
             counts[key] = counts.get(key, 0) + 1
@@ -439,7 +440,7 @@ def test_empty_state_dict():
 @pytest.mark.parametrize(
     "name, value, words",
     [
-        ("memory_size", -1, "0 or more transitions per old task; got -1"),
+        ("memory_size", -1, "a whole number, 0 or more transitions per old task; got -1"),
         ("memory_retention", "all", "one of uniform, recent; got 'all'"),
         ("replay_mode", "mix", "one of interval, share; got 'mix'"),
         ("replay_interval", 0, "1 or more batches; got 0"),

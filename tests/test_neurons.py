@@ -387,7 +387,9 @@ def test_without_its_readers_nothing_depends_on_a_neuron(case):
     for layer in layers_of(policy).values():
         neuron = layer.n_neurons - 2 if layer.n_neurons > 2 else 0
         other = neuron + 1 if layer.n_neurons > 1 else None
-        assert not th.equal(with_neuron_at(policy, layer, neuron, 1e3, obs), outputs(policy, obs)), layer.name
+        # Of the two, one passes the next layer's ReLUs.
+        changed = [not th.equal(with_neuron_at(policy, layer, neuron, x, obs), outputs(policy, obs)) for x in (1e3, -1e3)]
+        assert any(changed), layer.name
         silence_readers(layer, neuron)
         without = with_neuron_at(policy, layer, neuron, 0.0, obs)
         assert th.equal(with_neuron_at(policy, layer, neuron, 1e3, obs), without), layer.name

@@ -15,7 +15,7 @@ RETENTIONS = ("uniform", "recent")
 REPLAY_MODES = ("interval", "share")
 
 
-class _Mixed:
+class MixedBuffer:
     """
     What a mixed buffer adds to SB3's.
 
@@ -48,10 +48,22 @@ class _Mixed:
         self.old_task_fraction = old_task_fraction
         self.memory = TaskMemory()
         self.n_batches = 0
+        self.n_rows_of_task = 0
+
+    def add(self: Any, *args: Any, **kwargs: Any) -> None:
+        """See SB3."""
+        super().add(*args, **kwargs)  # type: ignore[misc]
+        self.n_rows_of_task += 1
+
+    def reset(self: Any) -> None:
+        """Empty the current task's buffer. The memory stays."""
+        super().reset()  # type: ignore[misc]
+        self.n_rows_of_task = 0
 
     def remember(self: Any, task: int) -> int:
         """
-        Keep up to ``memory_size`` of the buffer's transitions as the memory of a task, in place of an older one.
+        Keep up to ``memory_size`` of the transitions added since the last call as the memory of a task, in place of an
+        older one. Where none was added, the older one stays.
 
         :param task: index of the task
         :return: number of transitions kept
@@ -62,14 +74,16 @@ class _Mixed:
                 "optimize_memory_usage=True stores no next observations, so transitions cannot be carried over a task "
                 "switch. Use optimize_memory_usage=False."
             )
-        n_stored = self.size() * self.n_envs
-        n_kept = min(self.memory_size, n_stored)
+        n_rows = min(self.n_rows_of_task, self.size())
+        n_kept = min(self.memory_size, n_rows * self.n_envs)
+        self.n_rows_of_task = 0
+        if n_kept == 0:
+            return 0
         if self.memory_retention == "uniform":
-            chosen = np.random.permutation(n_stored)[:n_kept]
+            chosen = np.random.permutation(n_rows * self.n_envs)[:n_kept]
         else:
-            chosen = np.arange(n_stored - n_kept, n_stored)
-        # Age order: the oldest row stands at `pos` once the ring is full.
-        rows = (chosen // self.n_envs + (self.pos if self.full else 0)) % self.buffer_size
+            chosen = np.arange(n_rows * self.n_envs - n_kept, n_rows * self.n_envs)
+        rows = (self.pos - n_rows + chosen // self.n_envs) % self.buffer_size  # in order of age
         self.memory.store(task, self._transitions(rows, chosen % self.n_envs))
         return n_kept
 
@@ -143,16 +157,16 @@ class _Mixed:
         return self.to_torch(observations)
 
 
-class MixedReplayBuffer(_Mixed, ReplayBuffer):
-    """SB3's ``ReplayBuffer`` with a memory of earlier tasks. See :class:`_Mixed` for its arguments."""
+class MixedReplayBuffer(MixedBuffer, ReplayBuffer):
+    """SB3's ``ReplayBuffer`` with a memory of earlier tasks. See :class:`MixedBuffer` for its arguments."""
 
 
-class MixedDictReplayBuffer(_Mixed, DictReplayBuffer):  # type: ignore[misc]
-    """SB3's ``DictReplayBuffer`` with a memory of earlier tasks. See :class:`_Mixed` for its arguments."""
+class MixedDictReplayBuffer(MixedBuffer, DictReplayBuffer):  # type: ignore[misc]
+    """SB3's ``DictReplayBuffer`` with a memory of earlier tasks. See :class:`MixedBuffer` for its arguments."""
 
 
-class MixedNStepReplayBuffer(_Mixed, NStepReplayBuffer):
-    """SB3's ``NStepReplayBuffer`` with a memory of earlier tasks. See :class:`_Mixed` for its arguments."""
+class MixedNStepReplayBuffer(MixedBuffer, NStepReplayBuffer):
+    """SB3's ``NStepReplayBuffer`` with a memory of earlier tasks. See :class:`MixedBuffer` for its arguments."""
 
 
 def check_memory_arguments(
@@ -160,15 +174,24 @@ def check_memory_arguments(
 ) -> None:
     """Raise a ``ValueError`` that names the first argument out of range."""
     checks: Mapping[str, tuple[Any, bool, str]] = {
-        "memory_size": (memory_size, memory_size >= 0, "0 or more transitions per old task"),
+        "memory_size": (
+            memory_size,
+            is_whole(memory_size) and memory_size >= 0,
+            "a whole number, 0 or more transitions per old task",
+        ),
         "memory_retention": (memory_retention, memory_retention in RETENTIONS, f"one of {', '.join(RETENTIONS)}"),
         "replay_mode": (replay_mode, replay_mode in REPLAY_MODES, f"one of {', '.join(REPLAY_MODES)}"),
-        "replay_interval": (replay_interval, replay_interval >= 1, "1 or more batches"),
+        "replay_interval": (replay_interval, is_whole(replay_interval) and replay_interval >= 1, "1 or more batches"),
         "old_task_fraction": (old_task_fraction, 0 <= old_task_fraction <= 1, "a share in [0, 1]"),
     }
     for name, (value, fine, wanted) in checks.items():
         if not fine:
             raise ValueError(f"{name} must be {wanted}; got {value!r}.")
+
+
+def is_whole(value: Any) -> bool:
+    """Whether a value is an integer (YAML reads 1.0e+4 as a float)."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
 def _concatenate(new: ReplayBufferSamples, old: ReplayBufferSamples) -> ReplayBufferSamples:

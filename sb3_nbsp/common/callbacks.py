@@ -1,9 +1,13 @@
 """The callback that ends tasks."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import gymnasium as gym
 from stable_baselines3.common.callbacks import BaseCallback
+
+from sb3_nbsp.common.environments import check_wrappers, isolated_rng
 
 if TYPE_CHECKING:
     from sb3_nbsp.common.continual import ContinualAlgorithm
@@ -32,6 +36,7 @@ class SkillNeuronCallback(BaseCallback):
                 "SkillNeuronCallback needs the env of a task sequence (it has an attribute task_sequence), e.g. "
                 'gym.make("sb3_nbsp/PointGoal-v0"). For other envs call model.consolidate(env, task) yourself.'
             )
+        check_wrappers(env)
         env.env_method("set_n_envs", env.num_envs)
         self.sequence = env.get_attr("task_sequence", 0)[0]
         self.model.sequence_steps = env.get_attr("sequence_steps", 0)[0]
@@ -72,21 +77,24 @@ class SkillNeuronCallback(BaseCallback):
             return
         if self.verbose:
             print(f"Task {task} ended after {self.num_timesteps} env steps")
-        env: gym.Env = self.sequence.make_task_env(task)
-        try:
+        with self._task_env(task) as env:
             self.model.consolidate(env, task)
-        finally:
-            env.close()
+
+    @contextmanager
+    def _task_env(self, task: str) -> Iterator[gym.Env]:
+        with isolated_rng():  # an env may draw random numbers from anywhere, also when it is made
+            env: gym.Env = self.sequence.make_task_env(task)
+            try:
+                yield env
+            finally:
+                env.close()
 
     def _check_success_is_told(self) -> None:
         """At the first switch it would be too late: hours of training would be lost."""
         for task in self.sequence.task_names:
-            env: gym.Env = self.sequence.make_task_env(task)
-            try:
+            with self._task_env(task) as env:
                 env.reset()
                 info = env.step(env.action_space.sample())[4]
-            finally:
-                env.close()
             if "success" not in info and "is_success" not in info:
                 raise ValueError(
                     f'goal_metric="success" needs `success` or `is_success` in the info of task {task}; it has only '

@@ -1,48 +1,39 @@
 """What every NBSP algorithm adds to its SB3 parent: skill neurons are found and held at the end of a task."""
 
-import inspect
-import io
-import json
-import pathlib
-import zipfile
-from copy import deepcopy
-from typing import Any, ClassVar, TypeVar
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from itertools import count
+from typing import Any
 
 import gymnasium as gym
 import torch as th
-from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList, ConvertCallback
-from stable_baselines3.common.save_util import load_from_zip_file, open_path, recursive_getattr, recursive_setattr
-from stable_baselines3.common.type_aliases import MaybeCallback, TensorDict
+from stable_baselines3.common.save_util import recursive_getattr, recursive_setattr
+from stable_baselines3.common.type_aliases import MaybeCallback
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_nbsp.common.callbacks import SkillNeuronCallback
-from sb3_nbsp.common.environments import frozen_statistics, isolated_rng, shares_env, wrap_like
-from sb3_nbsp.common.files import replacing
+from sb3_nbsp.common.environments import frozen_statistics, is_task_sequence, isolated_rng, shares_env, wrap_like
 from sb3_nbsp.common.masks import MASK_SIDES, NeuronMasks
 from sb3_nbsp.common.neurons import Network, find_networks
 from sb3_nbsp.common.optimizers import MASK_TARGETS, MaskedOptimizer
+from sb3_nbsp.common.saving import SavedWithMasks
 from sb3_nbsp.common.scoring import GOAL_METRICS, LossFunction, collect_rollout, score_networks
 from sb3_nbsp.common.skill_neurons import SCORES, SkillNeurons
 
 MASK_NETWORKS = ("all", "actor", "critic")
 SELECT_AMONG = ("all", "active")
-OTHER_FILES = {"data", "_stable_baselines3_version", "system_info.txt", "pytorch_variables.pth"}  # in every model's file
 SCORING_SEED = 20_000  # far from the seeds that users give training envs
 
-Self = TypeVar("Self", bound="ContinualAlgorithm")
 
-
-class ContinualAlgorithm(BaseAlgorithm):
+class ContinualAlgorithm(SavedWithMasks):
     """
     Base of the NBSP algorithms, to be mixed in before the SB3 parent.
 
-    Subclasses set ``sb3_class`` and ``optimizer_names`` and implement :meth:`_scoring_losses`. Their constructor stores
-    the arguments below under their own names, as SB3's loading demands. See :class:`~sb3_nbsp.NBSPSAC` for what they mean.
+    Subclasses set ``sb3_class`` and ``optimizer_names`` (see :class:`SavedWithMasks`) and implement
+    :meth:`_scoring_losses`. Their constructor stores the arguments below under their own names, as SB3's loading
+    demands. See :class:`~sb3_nbsp.NBSPSAC` for what they mean.
     """
-
-    sb3_class: ClassVar[type[BaseAlgorithm]]
-    optimizer_names: ClassVar[tuple[str, ...]]
 
     skill_fraction: float
     mask_coef: float
@@ -152,12 +143,12 @@ class ContinualAlgorithm(BaseAlgorithm):
             sub-envs, or for ``goal_metric="success"`` on an env that does not tell success
         """
         self._check_supported()
-        task = task or self.current_task or f"task {len(self.learned_tasks) + 1}"
+        task = task or self.current_task or self._unused_name()
         index = self.learned_tasks.index(task) if task in self.learned_tasks else len(self.learned_tasks)
-        with isolated_rng(SCORING_SEED + (self.seed or 0)):
-            result = self._score(env, task) if self.skill_fraction > 0 else None
-            factors = {} if result is None else self._factors(result)
-            self.neuron_masks.hold(index, factors)
+        seed = SCORING_SEED + (self.seed or 0) + index
+        with isolated_rng(seed):
+            result = self._score(env, task, seed) if self.skill_fraction > 0 else None
+            self.neuron_masks.hold(index, {} if result is None else self._factors(result))
             self._apply_masks()
             self._prepare_next_task(index)
         if index == len(self.learned_tasks):
@@ -168,20 +159,14 @@ class ContinualAlgorithm(BaseAlgorithm):
         self._log_consolidation(result)
         return result
 
-    def _score(self, env: gym.Env | VecEnv | None, task: str) -> SkillNeurons:
-        env = env or self.env
-        if env is None:
-            raise ValueError("consolidate() needs an env to score on: pass one, or give the model one with set_env().")
-        if self.env is not None and shares_env(self.env, env):
-            self._last_obs = None  # the running episode is lost: learn() resets the env before it goes on
-        if not isinstance(env, VecEnv):
-            env = wrap_like(self.env, env) if self.env is not None else self._wrap_env(env, verbose=0)
-        if env.num_envs != 1:
-            raise ValueError(f"The env to score on must have one sub-env; got {env.num_envs}. Pass a single gymnasium.Env.")
-        env.seed(SCORING_SEED + (self.seed or 0))
-        self.policy.set_training_mode(False)
-        with frozen_statistics(env):
-            rollout = collect_rollout(self, env, int(self.scoring_steps))
+    def _unused_name(self) -> str:
+        return next(name for i in count(1) if (name := f"task {i}") not in self.learned_tasks)
+
+    def _score(self, env: gym.Env | VecEnv | None, task: str, seed: int) -> SkillNeurons:
+        with self._scoring_env(env, task) as scored, frozen_statistics(scored):
+            scored.seed(seed)
+            self.policy.set_training_mode(False)
+            rollout = collect_rollout(self, scored, int(self.scoring_steps))
         return score_networks(
             self._masked_networks(),
             rollout,
@@ -191,8 +176,33 @@ class ContinualAlgorithm(BaseAlgorithm):
             goal_metric=self.goal_metric,
             fraction=self.skill_fraction,
             select_among=self.select_among,
-            seed=self.seed,
+            seed=seed,
         )
+
+    @contextmanager
+    def _scoring_env(self, env: gym.Env | VecEnv | None, task: str) -> Iterator[VecEnv]:
+        """The env to score on, vectorised and wrapped like the training env."""
+        if env is None and self.env is not None and is_task_sequence(self.env):
+            # Stepping the sequence itself would use it up.
+            task_env = self.env.get_attr("task_sequence", 0)[0].make_task_env(task)
+            with closing(wrap_like(self.env, task_env)) as own:
+                yield own
+            return
+        env = env or self.env
+        if env is None:
+            raise ValueError("consolidate() needs an env to score on: pass one, or give the model one with set_env().")
+        if not isinstance(env, VecEnv) and hasattr(env.unwrapped, "task_sequence"):
+            raise ValueError(
+                "consolidate() needs the env of one task, got one that goes through a task sequence. Pass "
+                "sequence.make_task_env(task), or no env where the model trains on that sequence."
+            )
+        if self.env is not None and shares_env(self.env, env):
+            self._last_obs = None  # the running episode is lost: learn() resets the env before it goes on
+        if not isinstance(env, VecEnv):
+            env = wrap_like(self.env, env) if self.env is not None else self._wrap_env(env, verbose=0)
+        if env.num_envs != 1:
+            raise ValueError(f"The env to score on must have one sub-env; got {env.num_envs}. Pass a single gymnasium.Env.")
+        yield env
 
     def _masked_networks(self) -> list[Network]:
         wanted = ("actor", "critic", "shared") if self.mask_networks == "all" else (self.mask_networks, "shared")
@@ -247,114 +257,10 @@ class ContinualAlgorithm(BaseAlgorithm):
         """How to run each part of the model for scoring, see :func:`~sb3_nbsp.common.scoring.score_networks`."""
         raise NotImplementedError
 
-    def _adopt_settings(self) -> None:
-        """Replace settings of an SB3 model that stand for the parent's own parts."""
-
     def _check_supported(self) -> None:
         """
         :raises ValueError: where a setting of the model cannot be carried over a task switch
         """
-
-    # Saving and loading
-
-    def save(self, path: str | pathlib.Path | io.BufferedIOBase, *args: Any, **kwargs: Any) -> None:
-        """See SB3. A file is replaced as a whole: one that is killed while it saves leaves the old file."""
-        if isinstance(path, io.BufferedIOBase):
-            super().save(path, *args, **kwargs)
-            return
-        path = pathlib.Path(path)
-        with replacing(path if path.suffix else path.with_suffix(".zip")) as temporary:
-            super().save(temporary, *args, **kwargs)
-
-    def _optional_states(self) -> list[str]:
-        """Objects with a state dict that are saved once there is something in them. Before, a file has the parent's form."""
-        return ["neuron_masks"]
-
-    def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
-        state_dicts, variables = super()._get_torch_save_params()
-        filled = [name for name in self._optional_states() if has_content(recursive_getattr(self, name).state_dict())]
-        return [*state_dicts, *filled], variables
-
-    def set_parameters(
-        self, load_path_or_dict: str | TensorDict, exact_match: bool = True, device: th.device | str = "auto"
-    ) -> None:
-        """See SB3. The masks are put in force."""
-        if not isinstance(load_path_or_dict, dict):
-            _, load_path_or_dict, _ = load_from_zip_file(load_path_or_dict, device=device, load_data=False)
-        for name in self._optional_states():
-            if name in load_path_or_dict:
-                recursive_getattr(self, name).load_state_dict(load_path_or_dict[name])
-        super().set_parameters(load_path_or_dict, exact_match, device)
-        self._apply_masks()
-
-    @classmethod
-    def load(cls: type[Self], path: str | pathlib.Path | io.BufferedIOBase, *args: Any, **kwargs: Any) -> Self:
-        """
-        Load a model that this class saved. See SB3 for the arguments.
-
-        :raises ValueError: for a file that another class saved
-        """
-        cls._check_origin(path)
-        return super().load(path, *args, **kwargs)
-
-    @classmethod
-    def _check_origin(cls, path: str | pathlib.Path | io.BufferedIOBase) -> None:
-        file = open_path(path, "r", suffix="zip")
-        try:
-            if not zipfile.is_zipfile(file):
-                return  # SB3 has words for that
-            with zipfile.ZipFile(file) as archive:
-                names, data = set(archive.namelist()), json.loads(archive.read("data"))
-        finally:
-            if file is path:
-                file.seek(0)
-            else:
-                file.close()
-        if "skill_fraction" in data and {f"{name}.pth" for name in cls.optimizer_names} <= names:
-            return
-        raise ValueError(
-            f"{path} was not saved by {cls.__name__}: it holds {', '.join(sorted(names - OTHER_FILES))}. "
-            f"If a {cls.sb3_class.__name__} model is in it, take it over with {cls.__name__}.from_sb3({str(path)!r})."
-        )
-
-    @classmethod
-    def from_sb3(cls: type[Self], model: BaseAlgorithm | str | pathlib.Path, **arguments: Any) -> Self:
-        """
-        Take over a model of the SB3 parent class: networks, optimizer state, counters and env.
-
-        :param model: the model, or the path of its zip file
-        :param arguments: constructor arguments to set, in the first place NBSP's
-        :raises TypeError: for a model of another class, or an argument that the constructor does not know
-        """
-        if isinstance(model, str | pathlib.Path):
-            model = cls.sb3_class.load(model)
-        if not isinstance(model, cls.sb3_class) or isinstance(model, cls):
-            raise TypeError(f"{cls.__name__}.from_sb3 takes a {cls.sb3_class.__name__} model; got {type(model).__name__}.")
-        unknown = set(arguments) - set(inspect.signature(cls).parameters)
-        if unknown:
-            raise TypeError(f"{cls.__name__} has no argument {', '.join(sorted(unknown))}.")
-        states, variables = model._get_torch_save_params()
-        left_out = {name.split(".")[0] for name in [*model._excluded_save_params(), *states, *variables]}
-        new = cls(model.policy_class, model.env, device=model.device, _init_setup_model=False)  # type: ignore[call-arg]
-        new.__dict__.update(deepcopy({name: v for name, v in model.__dict__.items() if name not in left_out}))
-        new._adopt_settings()
-        new.__dict__.update(arguments)
-        new._setup_model()
-        new.set_parameters(deepcopy({**new.get_parameters(), **model.get_parameters()}))  # type: ignore[arg-type]
-        for name in variables:
-            if recursive_getattr(model, name) is not None:
-                recursive_setattr(new, f"{name}.data", recursive_getattr(model, name).data.clone())
-        return new
-
-
-def has_content(state_dict: dict[str, Any]) -> bool:
-    """Whether a (nested) state dict holds any number."""
-    return any(has_content(v) if isinstance(v, dict) else v.numel() > 0 for v in state_dict.values())
-
-
-def is_task_sequence(env: VecEnv) -> bool:
-    """Whether the sub-envs switch tasks by themselves."""
-    return env.has_attr("task_sequence")
 
 
 def _contains_skill_callback(callback: MaybeCallback) -> bool:

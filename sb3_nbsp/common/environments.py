@@ -56,6 +56,7 @@ def wrap_like(training_env: VecEnv, env: gym.Env) -> VecEnv:
     :return: a ``VecEnv`` with one sub-env
     :raises ValueError: for a wrapper that cannot be repeated
     """
+    check_wrappers(training_env)
     wrapped: VecEnv = DummyVecEnv([lambda: Monitor(env)])
     for wrapper in reversed(_vec_wrappers(training_env)):
         if isinstance(wrapper, VecNormalize):
@@ -64,12 +65,25 @@ def wrap_like(training_env: VecEnv, env: gym.Env) -> VecEnv:
             wrapped = VecFrameStack(wrapped, wrapper.stacked_obs.n_stack)
         elif isinstance(wrapper, VecTransposeImage):
             wrapped = VecTransposeImage(wrapped)
-        elif not isinstance(wrapper, VecMonitor | VecCheckNan):
+    return wrapped
+
+
+def check_wrappers(training_env: VecEnv) -> None:
+    """
+    :param training_env: the vectorised env that the agent trains on
+    :raises ValueError: for a wrapper that :func:`wrap_like` cannot repeat
+    """
+    for wrapper in _vec_wrappers(training_env):
+        if not isinstance(wrapper, VecNormalize | VecFrameStack | VecTransposeImage | VecMonitor | VecCheckNan):
             raise ValueError(
                 f"The training env is wrapped in {type(wrapper).__name__}, which cannot be repeated around the "
                 "single-task envs used for scoring and evaluation. Put it into the env itself (a gymnasium.Wrapper) instead."
             )
-    return wrapped
+
+
+def is_task_sequence(env: VecEnv) -> bool:
+    """Whether the sub-envs go through a task sequence by themselves."""
+    return env.has_attr("task_sequence")
 
 
 def shares_env(training_env: VecEnv, env: gym.Env | VecEnv) -> bool:
@@ -82,16 +96,17 @@ def shares_env(training_env: VecEnv, env: gym.Env | VecEnv) -> bool:
 
 @contextmanager
 def frozen_statistics(env: VecEnv) -> Iterator[None]:
-    """Keep ``VecNormalize``, where the env has it, from learning new statistics inside the block."""
+    """Inside the block ``VecNormalize``, where the env has it, learns no statistics and leaves rewards as they are."""
     normalize = unwrap_vec_normalize(env)
-    before = normalize is not None and normalize.training
+    if normalize is None:
+        yield
+        return
+    before = normalize.training, normalize.norm_reward
     try:
-        if normalize is not None:
-            normalize.training = False
+        normalize.training = normalize.norm_reward = False
         yield
     finally:
-        if normalize is not None:
-            normalize.training = before
+        normalize.training, normalize.norm_reward = before
 
 
 def _vec_wrappers(env: VecEnv) -> list[VecEnvWrapper]:

@@ -56,7 +56,7 @@ class NeuronMasks(nn.Module):
         if not 0 <= task <= self.n_tasks:
             raise ValueError(f"task must lie in [0, {self.n_tasks}]: {self.n_tasks} tasks are held so far; got {task}.")
         for name, values in factors.items():
-            if bool(((values < 0) | (values > 1)).any()):
+            if not bool(((values >= 0) & (values <= 1)).all()):
                 raise ValueError(f"Mask factors must lie in [0, 1]; those of {name} go from {values.min()} to {values.max()}.")
         for layer in self._layers():
             rows = self._of(layer)
@@ -109,7 +109,7 @@ class NeuronMasks(nn.Module):
             if self.output_biases:
                 for bias in network.output_biases:
                     _lower(result, bias, th.full_like(bias, strongest))
-        return result
+        return {parameter: values for parameter, values in result.items() if bool((values != 1).any())}
 
     def _layers(self) -> list[NeuronLayer]:
         return [layer for network in self.networks for layer in network.layers]

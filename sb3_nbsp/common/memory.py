@@ -84,6 +84,10 @@ class TaskMemory:
         """Remember a task's transitions in place of older ones of the same task."""
         self._tasks[task] = transitions
 
+    def reset(self) -> None:
+        """Forget everything."""
+        self._tasks.clear()
+
     def sample(self, batch_size: int) -> Transitions:
         """Draw transitions with replacement: a task with equal chances, then one of its transitions."""
         old_tasks = self.old_tasks

@@ -113,7 +113,7 @@ def _actor_critic_networks(policy: Any) -> list[Network]:
         for head in (actor.mu, actor.log_std):
             _read_by_head(head, network, sources)
     else:  # TD3 and DDPG keep hidden and output layers in one Sequential
-        _walk(actor.mu, "actor.mu", network, actor_sources)
+        _walk(actor.mu, "actor.mu", network, actor_sources, ends_in_output=True)
     networks.append(network)
 
     if critic.features_extractor is actor.features_extractor:
@@ -125,7 +125,8 @@ def _actor_critic_networks(policy: Any) -> list[Network]:
             networks.append(extractor)
     for i, q_network in enumerate(critic.q_networks):
         network = Network(f"critic.qf{i}", "critic")
-        _walk(q_network, network.name, network, sources)  # features stand before the actions in its input
+        # Features stand before the actions in its input.
+        _walk(q_network, network.name, network, sources, ends_in_output=True)
         networks.append(network)
     return networks
 
@@ -133,7 +134,7 @@ def _actor_critic_networks(policy: Any) -> list[Network]:
 def _single_network(name: str, q_net: Any) -> Network:
     network = Network(name, "critic")
     sources = _walk_extractor(q_net.features_extractor, f"{name}.features_extractor", network)
-    _walk(getattr(q_net, name), f"{name}.{name}", network, sources)
+    _walk(getattr(q_net, name), f"{name}.{name}", network, sources, ends_in_output=True)
     return network
 
 
@@ -151,6 +152,8 @@ def _on_policy_networks(policy: Any) -> list[Network]:
     pi_sources = _walk(policy.mlp_extractor.policy_net, "mlp_extractor.policy_net", actor, pi_sources)
     vf_sources = _walk(policy.mlp_extractor.value_net, "mlp_extractor.value_net", value, vf_sources)
     _read_by_head(policy.action_net, actor, pi_sources)
+    if policy.use_sde:
+        _read_by_head(policy.log_std, actor, pi_sources)
     _read_by_head(policy.value_net, value, vf_sources)
     return networks
 
@@ -181,15 +184,26 @@ def _walk_extractor(extractor: Any, name: str, network: Network) -> list[_Source
     return []
 
 
-def _walk(chain: nn.Module, name: str, network: Network, sources: list[_Source]) -> list[_Source]:
-    """Add the hidden layers of a Sequential to ``network``; return what its output is made of."""
-    pending: NeuronLayer | None = None  # a weighted layer whose activation has not come yet: hidden layer or output layer
-    for path, module in _leaves(chain, name):
+def _walk(
+    chain: nn.Module, name: str, network: Network, sources: list[_Source], ends_in_output: bool = False
+) -> list[_Source]:
+    """
+    Add the hidden layers of a Sequential to ``network``; return what its output is made of.
+
+    :param ends_in_output: the last weighted layer is an output layer, also where a squashing function follows it
+    """
+    leaves = list(_leaves(chain, name))
+    weighted = [path for path, module in leaves if isinstance(module, nn.Linear | nn.Conv2d)]
+    pending: NeuronLayer | None = None  # a weighted layer whose activation has not come yet
+    for path, module in leaves:
         if isinstance(module, nn.Linear | nn.Conv2d):
             _read(module, sources)
+            if ends_in_output and path == weighted[-1]:
+                network.output_biases += [p for p in _parameters(module) if p.dim() == 1]
+                return []
             pending = NeuronLayer(path, module, module.weight.shape[0], _parameters(module))
             sources = []
-        elif list(module.parameters()):  # a normalisation: it belongs to the neurons that it scales
+        elif _is_normalization(module):  # it belongs to the neurons that it scales
             layer = pending or (sources[0].layer if len(sources) == 1 else None)
             if layer is not None:
                 layer.own += [p for p in _parameters(module) if p.shape[0] == layer.n_neurons]
@@ -200,6 +214,11 @@ def _walk(chain: nn.Module, name: str, network: Network, sources: list[_Source])
     if pending is not None:
         network.output_biases += [p for p in pending.own if p.dim() == 1]
     return sources
+
+
+def _is_normalization(module: nn.Module) -> bool:
+    # An activation may have parameters too (PReLU).
+    return bool(_parameters(module)) and not type(module).__module__.endswith(".activation")
 
 
 def _leaves(module: nn.Module, name: str) -> Iterator[tuple[str, nn.Module]]:
@@ -227,8 +246,7 @@ def _read(module: nn.Linear | nn.Conv2d, sources: list[_Source]) -> None:
 def _read_by_head(head: nn.Module | nn.Parameter, network: Network, sources: list[_Source]) -> None:
     if isinstance(head, nn.Parameter):  # gSDE: log_std has one row per latent feature
         for source in sources:
-            if head.shape[0] == source.layer.n_neurons:
-                source.layer.readers.append(Reader(head, 0, 0, 1))
+            source.layer.readers.append(Reader(head, 0, source.start, 1))
     else:
         for _, module in _leaves(head, ""):
             if isinstance(module, nn.Linear):

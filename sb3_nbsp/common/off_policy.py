@@ -5,20 +5,23 @@ import pathlib
 from typing import Any, TypeVar
 
 import numpy as np
+import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.buffers import DictReplayBuffer, NStepReplayBuffer, ReplayBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
-from stable_baselines3.common.type_aliases import MaybeCallback
+from stable_baselines3.common.type_aliases import MaybeCallback, TensorDict
 from stable_baselines3.her.her_replay_buffer import HerReplayBuffer
 
 from sb3_nbsp.common.buffers import (
+    MixedBuffer,
     MixedDictReplayBuffer,
     MixedNStepReplayBuffer,
     MixedReplayBuffer,
     check_memory_arguments,
+    is_whole,
 )
 from sb3_nbsp.common.continual import ContinualAlgorithm
 from sb3_nbsp.common.files import replacing
@@ -54,8 +57,8 @@ class OffPolicyContinualAlgorithm(ContinualAlgorithm, OffPolicyAlgorithm):
     def _check_arguments(self) -> None:
         super()._check_arguments()
         check_memory_arguments(*self._memory_arguments().values())
-        if self.task_warmup is not None and self.task_warmup < 0:
-            raise ValueError(f"task_warmup must be None or 0 or more env steps; got {self.task_warmup!r}.")
+        if self.task_warmup is not None and not (is_whole(self.task_warmup) and self.task_warmup >= 0):
+            raise ValueError(f"task_warmup must be None or a whole number of env steps, 0 or more; got {self.task_warmup!r}.")
 
     def _memory_arguments(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in MEMORY_ARGUMENTS}
@@ -63,24 +66,25 @@ class OffPolicyContinualAlgorithm(ContinualAlgorithm, OffPolicyAlgorithm):
     def _setup_model(self) -> None:
         # Where SB3 would choose one of its buffers, ours takes its place. It is made before SB3 looks, because SB3
         # takes n_steps > 1 for a mistake beside any class that is not its own.
-        ours = self.replay_buffer_class in (None, *MIXED_BUFFERS.values())
+        given = self.replay_buffer_class
+        ours = given is None or issubclass(given, MixedBuffer)
         if ours:
             self.replay_buffer_class = None
             if self.replay_buffer is None:
-                self.replay_buffer = self._make_buffer()
+                self.replay_buffer = self._make_buffer(given)
         super()._setup_model()
         if ours:
             self.replay_buffer_class = type(self.replay_buffer)  # type: ignore[assignment]
 
-    def _make_buffer(self) -> ReplayBuffer:
+    def _make_buffer(self, given: type[Any] | None) -> ReplayBuffer:
         kwargs = dict(self.replay_buffer_kwargs)
-        standard: type[ReplayBuffer] = ReplayBuffer
-        if isinstance(self.observation_space, spaces.Dict):
-            standard = DictReplayBuffer
-        elif self.n_steps > 1:
-            standard = NStepReplayBuffer
+        buffer_class: type[Any] = given or MixedReplayBuffer
+        if given in (None, MixedReplayBuffer) and isinstance(self.observation_space, spaces.Dict):
+            buffer_class = MixedDictReplayBuffer
+        elif given in (None, MixedReplayBuffer) and self.n_steps > 1:
+            buffer_class = MixedNStepReplayBuffer
             kwargs.update(n_steps=self.n_steps, gamma=self.gamma)
-        return MIXED_BUFFERS[standard](
+        return buffer_class(
             self.buffer_size,
             self.observation_space,
             self.action_space,
@@ -94,7 +98,7 @@ class OffPolicyContinualAlgorithm(ContinualAlgorithm, OffPolicyAlgorithm):
     @property
     def has_memory(self) -> bool:
         """Whether the replay buffer can keep transitions of old tasks."""
-        return isinstance(self.replay_buffer, tuple(MIXED_BUFFERS.values()))
+        return isinstance(self.replay_buffer, MixedBuffer)
 
     def _check_supported(self) -> None:
         super()._check_supported()
@@ -110,8 +114,8 @@ class OffPolicyContinualAlgorithm(ContinualAlgorithm, OffPolicyAlgorithm):
             )
         if self.memory_size > 0 and not self.has_memory:
             raise ValueError(
-                f"{type(self.replay_buffer).__name__} keeps no transitions of old tasks. Use replay_buffer_class=None "
-                "(or MixedReplayBuffer, MixedDictReplayBuffer, MixedNStepReplayBuffer), or memory_size=0."
+                f"{type(self.replay_buffer).__name__} keeps no transitions of old tasks. Use replay_buffer_class=None, a "
+                "class derived from MixedReplayBuffer, or memory_size=0."
             )
 
     def begin_task(self, task: str) -> None:
@@ -173,8 +177,19 @@ class OffPolicyContinualAlgorithm(ContinualAlgorithm, OffPolicyAlgorithm):
 
     # Saving and loading
 
-    def _optional_states(self) -> list[str]:
-        return super()._optional_states() + ["replay_buffer.memory"] * self.has_memory
+    def _optional_states(self) -> dict[str, Any]:
+        states = super()._optional_states()
+        if self.has_memory:
+            states["replay_buffer.memory"] = self.replay_buffer.memory  # type: ignore[union-attr]
+        return states
+
+    def set_parameters(
+        self, load_path_or_dict: str | TensorDict, exact_match: bool = True, device: th.device | str = "auto"
+    ) -> None:
+        """See SB3."""
+        super().set_parameters(load_path_or_dict, exact_match, device)
+        if self.current_task is not None:
+            self.begin_task(self.current_task)  # the memory is told
 
     def save_replay_buffer(self, path: str | pathlib.Path | io.BufferedIOBase) -> None:
         """See SB3. A file is replaced as a whole."""
@@ -186,28 +201,32 @@ class OffPolicyContinualAlgorithm(ContinualAlgorithm, OffPolicyAlgorithm):
             super().save_replay_buffer(temporary)
 
     def load_replay_buffer(self, path: str | pathlib.Path | io.BufferedIOBase, truncate_last_traj: bool = True) -> None:
-        """See SB3. A buffer saved by the SB3 parent is taken over."""
+        """See SB3. From a buffer saved by the SB3 parent the transitions are taken; the memory stays."""
+        memory = self._optional_states().get("replay_buffer.memory")
         super().load_replay_buffer(path, truncate_last_traj)
-        self._take_over_buffer(self.replay_buffer)
+        self._take_over_buffer(self.replay_buffer, memory)
 
     @classmethod
-    def from_sb3(cls: type[Self], model: BaseAlgorithm | str | pathlib.Path, **arguments: Any) -> Self:
-        """See :meth:`ContinualAlgorithm.from_sb3`. The replay buffer is taken over too; its arrays are shared."""
-        new = super().from_sb3(model, **arguments)
+    def from_sb3(cls: type[Self], model: BaseAlgorithm | str | pathlib.Path, env: Any = None, **arguments: Any) -> Self:
+        """See :meth:`SavedWithMasks.from_sb3`. The replay buffer is taken over too; its arrays are shared."""
+        new = super().from_sb3(model, env, **arguments)
         if isinstance(model, OffPolicyAlgorithm):
-            new._take_over_buffer(model.replay_buffer)
+            new._take_over_buffer(model.replay_buffer, None)
         return new
 
-    def _adopt_settings(self) -> None:
-        if self.replay_buffer_class in MIXED_BUFFERS:
-            self.replay_buffer_class = None
+    @classmethod
+    def _own_settings(cls, settings: dict[str, Any]) -> dict[str, Any]:
+        if settings["replay_buffer_class"] in MIXED_BUFFERS:
+            settings["replay_buffer_class"] = MIXED_BUFFERS[settings["replay_buffer_class"]]
+        return super()._own_settings(settings)
 
-    def _take_over_buffer(self, buffer: ReplayBuffer | None) -> None:
+    def _take_over_buffer(self, buffer: ReplayBuffer | None, memory: TaskMemory | None) -> None:
         """Use another buffer's transitions, with this model's own settings of the memory."""
         mixed_class: Any = None if buffer is None else MIXED_BUFFERS.get(type(buffer))
         if mixed_class is not None:
+            assert buffer is not None
             mixed = mixed_class.__new__(mixed_class)
-            mixed.__dict__.update(buffer.__dict__, memory=TaskMemory(), n_batches=0)
+            mixed.__dict__.update(buffer.__dict__, memory=memory or TaskMemory(), n_batches=0, n_rows_of_task=buffer.size())
             buffer = mixed
         self.replay_buffer = buffer
         if self.has_memory:

@@ -13,7 +13,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from sb3_nbsp.common.activations import ActivationRecorder, per_neuron
 from sb3_nbsp.common.memory import Observations
 from sb3_nbsp.common.neurons import Network
-from sb3_nbsp.common.skill_neurons import SCORES, LayerSkill, ScoringData, SkillNeurons, active_share, select_top
+from sb3_nbsp.common.skill_neurons import GOAL_SCORES, SCORES, LayerSkill, ScoringData, SkillNeurons, active_share, select_top
 
 GOAL_METRICS = ("auto", "success", "reward", "return")
 BATCH_SIZE = 1024
@@ -31,6 +31,7 @@ class Rollout:
     :param dones: [T], terminated (time limits do not count)
     :param episode_starts: [T], whether a step is the first of its episode
     :param successes: [T], success of the step, NaN where the env does not tell
+    :param ended: whether an episode ended with the last step
     """
 
     observations: Observations
@@ -40,6 +41,7 @@ class Rollout:
     dones: np.ndarray
     episode_starts: np.ndarray
     successes: np.ndarray
+    ended: bool = False
 
     def goal(self, metric: str) -> np.ndarray:
         """
@@ -58,7 +60,11 @@ class Rollout:
         if metric == "reward":
             return self.rewards
         episode = np.cumsum(self.episode_starts) - 1
-        return np.bincount(episode, weights=self.rewards)[episode]
+        returns = np.bincount(episode, weights=self.rewards)
+        if len(returns) > 1 and not self.ended:
+            # The rest of the last episode's return is missing: it counts as an average one.
+            returns[-1] = returns[:-1].mean()
+        return returns[episode]
 
 
 def collect_rollout(model: BaseAlgorithm, env: VecEnv, n_steps: int) -> Rollout:
@@ -69,7 +75,7 @@ def collect_rollout(model: BaseAlgorithm, env: VecEnv, n_steps: int) -> Rollout:
     :param env: a vectorised env with one sub-env, wrapped as the training env is
     :param n_steps: T, env steps
     """
-    steps: dict[str, list[Any]] = {name: [] for name in Rollout.__dataclass_fields__}
+    steps: dict[str, list[Any]] = {name: [] for name in Rollout.__dataclass_fields__ if name != "ended"}
     observation, start = env.reset(), True
     for _ in range(n_steps):
         action, _ = model.predict(observation, deterministic=False)  # type: ignore[arg-type]
@@ -92,7 +98,7 @@ def collect_rollout(model: BaseAlgorithm, env: VecEnv, n_steps: int) -> Rollout:
     arrays = {name: _stack(values) for name, values in steps.items()}
     if hasattr(model.policy, "scale_action") and not np.issubdtype(arrays["actions"].dtype, np.integer):
         arrays["actions"] = model.policy.scale_action(arrays["actions"])
-    return Rollout(**arrays)
+    return Rollout(**arrays, ended=start)
 
 
 def choose_goal(rollout: Rollout, metric: str) -> tuple[str, np.ndarray]:
@@ -106,12 +112,12 @@ def choose_goal(rollout: Rollout, metric: str) -> tuple[str, np.ndarray]:
     if metric == "auto":
         metric = "return" if np.isnan(rollout.successes).any() else "success"
     goal = rollout.goal(metric)
-    if np.ptp(goal) == 0 and metric != "reward":
+    if np.ptp(goal) == 0:
         instead = rollout.goal("reward")
         verdict = (
             "the reward of the step is used in its place"
             if np.ptp(instead)
-            else "so is the reward: scores say nothing, and no neuron is held"
+            else "so is the reward of the step: scores say nothing, and no neuron is held"
         )
         warnings.warn(
             f"The goal metric q(t) = {metric} is constant at {goal[0]:g} over the {len(goal)} scored steps, so no neuron "
@@ -152,7 +158,7 @@ def score_networks(
     """
     goal_metric, goal = choose_goal(rollout, goal_metric)
     q = th.as_tensor(goal, dtype=th.float32)
-    if np.ptp(goal) == 0:
+    if np.ptp(goal) == 0 and score in GOAL_SCORES:
         fraction = 0.0
     generator = th.Generator().manual_seed(seed or 0)
     activations, loss_changes = _run(networks, rollout, losses, with_gradients=score == "taylor")
@@ -182,7 +188,7 @@ def _run(
                 loss = losses[part](rollout, rows, recorder)
             for name, values in recorder.activations().items():
                 activations.setdefault(name, []).append(values.cpu())
-            if with_gradients:
+            if with_gradients and recorder.outputs:
                 outputs = {name: values[0] for name, values in recorder.outputs.items()}
                 gradients = th.autograd.grad(loss * len(rows), list(outputs.values()))  # undo the mean over the batch
                 for (name, output), gradient in zip(outputs.items(), gradients, strict=True):
@@ -197,8 +203,8 @@ def _batches(n: int) -> Iterator[np.ndarray]:
 
 def _batch_of_one(observation: Any) -> Any:
     if isinstance(observation, dict):
-        return {key: value[None] for key, value in observation.items()}
-    return observation[None]
+        return {key: np.asarray(value)[None] for key, value in observation.items()}
+    return np.asarray(observation)[None]
 
 
 def _copy(value: Any) -> Any:

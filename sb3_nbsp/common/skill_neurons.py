@@ -108,6 +108,7 @@ SCORES: dict[str, Callable[[ScoringData], th.Tensor]] = {
     "dormant": dormant_score,
     "taylor": taylor_score,
 }
+GOAL_SCORES = ("published", "corrected")  # those that look at q(t)
 
 
 def active_share(activations: th.Tensor) -> th.Tensor:

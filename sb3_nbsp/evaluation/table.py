@@ -50,15 +50,20 @@ def bootstrap_interval(values: npt.ArrayLike, confidence: float = 0.95) -> tuple
     It never leaves the range of the values, and it is too narrow with few seeds: with three it holds the true mean
     in roughly three of four cases rather than in 95%.
 
-    :param values: one value per seed [n_seeds]
+    :param values: one value per seed [n_seeds], at least two
     :param confidence: probability mass between the two bounds, 0 to 1
     :return: lower and upper bound, the same at every call
+    :raises ImportError: without scipy
     """
+    try:
+        from scipy.stats import bootstrap
+    except ImportError as error:
+        raise ImportError('Intervals need scipy: pip install "sb3-nbsp[plots]"') from error
     seeds = np.asarray(values, dtype=np.float64)
-    draws = np.random.default_rng(0).integers(len(seeds), size=(BOOTSTRAP_SAMPLES, len(seeds)))
-    tail = 50 * (1 - confidence)
-    low, high = np.percentile(seeds[draws].mean(axis=1), [tail, 100 - tail])
-    return float(low), float(high)
+    result = bootstrap(
+        (seeds,), np.mean, n_resamples=BOOTSTRAP_SAMPLES, confidence_level=confidence, method="percentile", rng=0
+    )
+    return float(result.confidence_interval.low), float(result.confidence_interval.high)
 
 
 def check_comparable(results: LabelledRuns) -> SequenceResults:

@@ -29,8 +29,8 @@ class NBSPSAC(OffPolicyContinualAlgorithm, SAC):
     A drop-in for ``SAC``: until a task is consolidated (by the env of a task sequence, or by ``consolidate()``) it does
     bit for bit what ``SAC`` does.
 
-    The arguments of SAC, up to ``use_sde_at_warmup`` and from ``stats_window_size`` on, are SB3's. ``replay_buffer_class``:
-    ``None`` and SB3's standard buffers stand for the mixed buffers of this package.
+    The arguments of SAC, up to ``use_sde_at_warmup`` and from ``stats_window_size`` on, are SB3's. Only
+    ``replay_buffer_class=None`` stands for the fitting mixed buffer of this package instead of SB3's.
 
     :param skill_fraction: m, share of each network's neurons that are held per task, in [0, 1]; 0 switches the masks off
     :param mask_coef: alpha, in [0, 1]: a skill neuron's factor is alpha * (1 - score); 0 holds it completely
