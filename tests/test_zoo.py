@@ -92,7 +92,7 @@ def test_plain_sac_trains_with_the_same_settings(tmp_path: Path) -> None:
     assert results_of(run)["finished"]
     model = SAC.load(run / "sb3_nbsp-PointGoal-v0.zip")
     assert model.policy_kwargs["net_arch"] == [64, 64]  # from nbspsac.yml
-    assert model.learning_starts == 300
+    assert model.tau == 0.02
 
 
 def test_hyperparameter_search_samples_our_arguments(tmp_path: Path) -> None:

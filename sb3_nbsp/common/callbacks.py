@@ -1,10 +1,8 @@
 """The callback that ends tasks."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing
 from typing import TYPE_CHECKING
 
-import gymnasium as gym
 from stable_baselines3.common.callbacks import BaseCallback
 
 from sb3_nbsp.common.environments import check_wrappers, isolated_rng
@@ -77,22 +75,12 @@ class SkillNeuronCallback(BaseCallback):
             return
         if self.verbose:
             print(f"Task {task} ended after {self.num_timesteps} env steps")
-        with self._task_env(task) as env:
-            self.model.consolidate(env, task)
-
-    @contextmanager
-    def _task_env(self, task: str) -> Iterator[gym.Env]:
-        with isolated_rng():  # an env may draw random numbers from anywhere, also when it is made
-            env: gym.Env = self.sequence.make_task_env(task)
-            try:
-                yield env
-            finally:
-                env.close()
+        self.model.consolidate(task=task)  # on an env of the task that it makes from the sequence
 
     def _check_success_is_told(self) -> None:
         """At the first switch it would be too late: hours of training would be lost."""
         for task in self.sequence.task_names:
-            with self._task_env(task) as env:
+            with isolated_rng(), closing(self.sequence.make_task_env(task)) as env:
                 env.reset()
                 info = env.step(env.action_space.sample())[4]
             if "success" not in info and "is_success" not in info:

@@ -25,7 +25,7 @@ from sb3_nbsp.common.buffers import (
 )
 from sb3_nbsp.common.continual import ContinualAlgorithm
 from sb3_nbsp.common.files import replacing
-from sb3_nbsp.common.memory import TaskMemory
+from sb3_nbsp.common.memory import Observations, TaskMemory
 from sb3_nbsp.common.skill_neurons import SkillNeurons
 
 MIXED_BUFFERS: dict[type[ReplayBuffer], type[Any]] = {
@@ -174,6 +174,12 @@ class OffPolicyContinualAlgorithm(ContinualAlgorithm, OffPolicyAlgorithm):
         """See SB3. Does nothing during a task's warm-up."""
         if self.num_timesteps > self._warmup_until:
             super().train(gradient_steps, batch_size)
+
+    def _tensor(self, values: Observations, rows: np.ndarray) -> Any:
+        """Rows of an array (or of each array of a dict) on the model's device."""
+        if isinstance(values, dict):
+            return {key: th.as_tensor(array[rows], device=self.device) for key, array in values.items()}
+        return th.as_tensor(values[rows], device=self.device, dtype=th.float32 if values.dtype == np.float64 else None)
 
     # Saving and loading
 

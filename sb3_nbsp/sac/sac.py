@@ -13,15 +13,14 @@ from stable_baselines3.sac.policies import SACPolicy
 from torch.nn import functional as F
 
 from sb3_nbsp.common.activations import ActivationRecorder
-from sb3_nbsp.common.memory import Observations
-from sb3_nbsp.common.off_policy import OffPolicyContinualAlgorithm
-from sb3_nbsp.common.scoring import LossFunction, Rollout
+from sb3_nbsp.common.scoring import Rollout
+from sb3_nbsp.common.soft import SoftContinualAlgorithm
 from sb3_nbsp.sac.policies import CnnPolicy, MlpPolicy, MultiInputPolicy
 
 SelfNBSPSAC = TypeVar("SelfNBSPSAC", bound="NBSPSAC")
 
 
-class NBSPSAC(OffPolicyContinualAlgorithm, SAC):
+class NBSPSAC(SoftContinualAlgorithm, SAC):
     """
     Soft Actor-Critic with NBSP (arXiv 2504.08000): at the end of a task, the neurons that carry its skill are found and
     held, and some of its transitions are kept and rehearsed while the next tasks are learned.
@@ -67,8 +66,6 @@ class NBSPSAC(OffPolicyContinualAlgorithm, SAC):
         "MultiInputPolicy": MultiInputPolicy,
     }
     sb3_class = SAC
-    reset_ent_coef: bool
-    optimizer_names = ("actor.optimizer", "critic.optimizer")
 
     def __init__(
         self,
@@ -186,43 +183,18 @@ class NBSPSAC(OffPolicyContinualAlgorithm, SAC):
         """See SB3."""
         return super().learn(total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar)
 
-    def _prepare_next_task(self, index: int) -> None:
-        super()._prepare_next_task(index)
-        if self.reset_ent_coef and self.ent_coef_optimizer is not None and self.log_ent_coef is not None:
-            initial = float(str(self.ent_coef).partition("_")[2] or 1.0)  # "auto" or "auto_<initial value>"
-            self.log_ent_coef.data.fill_(np.log(initial))
-            self.ent_coef_optimizer.state.clear()
+    # The losses of SAC.train(), on the scored steps. Only the network whose neurons are scored runs inside the recorder.
 
-    # The losses of Haarnoja et al. 2018 as in SAC.train(), on the scored steps. Only the network whose neurons are
-    # scored runs inside the recorder.
-
-    def _scoring_losses(self) -> dict[str, LossFunction]:
-        return {"actor": self._actor_loss, "critic": self._critic_loss}
-
-    def _actor_loss(self, rollout: Rollout, rows: np.ndarray, recorder: ActivationRecorder) -> th.Tensor:
-        """mean[ alpha log pi(a|s) - min_i Q_i(s, a) ], a ~ pi(s)"""
-        observations = self._tensor(rollout.observations, rows)
-        with recorder:
-            actions, log_prob = self.actor.action_log_prob(observations)
-        q_values = th.cat(self.critic(observations, actions), dim=1).min(dim=1).values  # [batch]
-        return (self._current_ent_coef() * log_prob - q_values).mean()
+    def _q_value(self, observations: th.Tensor, actions: th.Tensor) -> th.Tensor:
+        """min_i Q_i(s, a), [batch]"""
+        return th.cat(self.critic(observations, actions), dim=1).min(dim=1).values
 
     def _critic_loss(self, rollout: Rollout, rows: np.ndarray, recorder: ActivationRecorder) -> th.Tensor:
         """1/2 sum_i mean[ (Q_i(s, a) - y)^2 ], y = r + gamma (1 - d) (min_i Q'_i(s', a') - alpha log pi(a'|s'))"""
-        next_observations = self._tensor(rollout.next_observations, rows)
         with th.no_grad():
-            next_actions, next_log_prob = self.actor.action_log_prob(next_observations)
+            next_observations, next_actions, next_log_prob = self._next_step(rollout, rows)
             next_q = th.cat(self.critic_target(next_observations, next_actions), dim=1).min(dim=1).values
-            next_value = next_q - self._current_ent_coef() * next_log_prob
-            target = self._tensor(rollout.rewards, rows) + self.gamma * (1 - self._tensor(rollout.dones, rows)) * next_value
+            target = self._discounted_target(rollout, rows, next_q - self._current_ent_coef() * next_log_prob)
         with recorder:
             q_values = self.critic(self._tensor(rollout.observations, rows), self._tensor(rollout.actions, rows))
         return 0.5 * th.stack([F.mse_loss(q[:, 0], target) for q in q_values]).sum()
-
-    def _current_ent_coef(self) -> th.Tensor:
-        return self.ent_coef_tensor if self.log_ent_coef is None else self.log_ent_coef.detach().exp()
-
-    def _tensor(self, values: Observations, rows: np.ndarray) -> th.Tensor:
-        if isinstance(values, dict):
-            return {key: th.as_tensor(array[rows], device=self.device) for key, array in values.items()}  # type: ignore[return-value]
-        return th.as_tensor(values[rows], device=self.device, dtype=th.float32 if values.dtype == np.float64 else None)
