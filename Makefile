@@ -20,7 +20,7 @@ install: $(INSTALLED)
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	@# torch alone first: a range would take a newer build with gigabytes of CUDA packages.
+	@# torch alone first, at the pinned version: what comes after must not exchange it for a newer one.
 	$(BIN)/pip install -q -c constraints.txt torch
 	$(BIN)/pip install -q -c constraints.txt -e ".[metaworld,atari,zoo,plots,tests]"
 	@touch $@

@@ -37,7 +37,11 @@ def main() -> int:
     if command not in commands:
         print(f"sb3-nbsp: unknown command {command!r}\n\n{USAGE}", file=sys.stderr)
         return 2
-    commands[command](arguments)
+    try:
+        commands[command](arguments)
+    except ImportError as error:  # an extra is missing: the message names it
+        print(f"sb3-nbsp: {error}", file=sys.stderr)
+        return 1
     return 0
 
 

@@ -86,6 +86,29 @@ def test_enjoy_shows_the_tasks_in_turns(trained: Path) -> None:
     assert [(row[0], row[1]) for row in rows] == [("east", "2"), ("west", "2")]
 
 
+def test_several_normalized_sub_envs_go_on(tmp_path: Path) -> None:
+    """Also with plain SAC every sub-env switches at the same, right step, and statistics are taken along."""
+    params = (*TINY, "n_envs:2", "normalize:True")
+    save = ("-n", "300", "--save-freq", "200", "--vec-env", "subproc", "-P")
+    sb3_nbsp("train", "--algo", "nbspsac", "--env", ENV, *SMALL, *params, *save, folder=tmp_path)
+    run = tmp_path / "logs" / "nbspsac" / "sb3_nbsp-PointGoal-v0_1"
+    assert [e["step"] for e in results_of(run)["evaluations"]] == [0, 200, 300]
+    assert results_of(run)["settings"]["env_kwargs"]["steps_per_task"] == 200
+    last = run / "sb3_nbsp-PointGoal-v0.zip"
+    output = sb3_nbsp("train", "--algo", "nbspsac", "--env", ENV, *SMALL, *params, "-i", str(last), folder=tmp_path)
+    assert "Loading VecNormalize statistics" in output and "at step 300 for 100 steps" in output
+    assert "transitions so far are not at hand" in output
+    assert results_of(run.with_name("sb3_nbsp-PointGoal-v0_2"))["finished"]
+
+
+def test_plain_sac_counts_all_sub_envs_without_evaluation(tmp_path: Path) -> None:
+    arguments = ("-params", "n_envs:2", "--eval-freq", "-1")
+    sb3_nbsp("train", "--algo", "sac", "--env", ENV, *SMALL, *arguments, folder=tmp_path)
+    monitors = (tmp_path / "logs" / "sac" / "sb3_nbsp-PointGoal-v0_1").glob("*.monitor.csv")
+    steps = [sum(int(line.split(",")[1]) for line in path.read_text().splitlines()[2:]) for path in monitors]
+    assert steps == [200, 200]  # two tasks of 200 steps over two sub-envs: both ended with a truncated episode
+
+
 def test_plain_sac_trains_with_the_same_settings(tmp_path: Path) -> None:
     sb3_nbsp("train", "--algo", "sac", "--env", ENV, *SMALL, folder=tmp_path)
     run = tmp_path / "logs" / "sac" / "sb3_nbsp-PointGoal-v0_1"

@@ -6,9 +6,12 @@ import shutil
 import time
 from pathlib import Path
 
-from rich.console import Console
-from rich.markdown import Markdown
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+try:
+    from rich.console import Console
+    from rich.markdown import Markdown
+    from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+except ImportError as error:
+    raise ImportError(f'The demonstration needs rich ({error}): pip install "sb3-nbsp[zoo]"') from error
 
 from sb3_nbsp.benchmark.cells import Cell, run_cells
 from sb3_nbsp.evaluation import SequenceResults, plot_sequence, results_table
@@ -16,8 +19,12 @@ from sb3_nbsp.evaluation import SequenceResults, plot_sequence, results_table
 ENV = "sb3_nbsp/PointGoal-v0"
 # What plain SAC can do is shown twice: SB3 keeps every transition in one buffer, which is replay of everything; where
 # that data is gone, as with tasks longer than the buffer, it forgets.
+NOTE = (
+    "SAC, reset at each switch: the replay buffer is emptied, the entropy coefficient set back and the warm-up repeated, "
+    "as in NBSPSAC, but no neuron is held and nothing rehearsed. SAC, as it is in SB3: one buffer, nothing set back.\n"
+)
 METHODS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "SAC, buffer cleared at each switch": ("nbspsac", ("-params", "skill_fraction:0", "memory_size:0")),
+    "SAC, reset at each switch": ("nbspsac", ("-params", "skill_fraction:0", "memory_size:0")),
     "SAC, as it is in SB3": ("sac", ()),
     "NBSPSAC": ("nbspsac", ()),
 }
@@ -40,12 +47,15 @@ def main(arguments: list[str]) -> None:
         shutil.rmtree(args.folder, ignore_errors=True)
 
     cells = make_cells(args.folder, args.seeds, args.steps_per_task)
+    n_done = sum(cell.is_done for cell in cells)
+    if n_done:
+        print(f"{n_done} of {len(cells)} trainings are taken from an earlier run in {args.folder}; --again repeats them.")
     started = time.perf_counter()
     train_with_progress(cells, args.n_jobs)
     runs = [(method, [_results(cell) for cell in cells if cell.method == method]) for method in METHODS]
     picture = args.folder / "demo.png"
     plot_sequence(runs, picture)
-    table = results_table(runs)
+    table = results_table(runs) + "\n" + NOTE
     (args.folder / "demo.md").write_text(table)
     console = Console()
     console.print(Markdown(table))

@@ -62,11 +62,11 @@ class MixedBuffer:
 
     def remember(self: Any, task: int) -> int:
         """
-        Keep up to ``memory_size`` of the transitions added since the last call as the memory of a task, in place of an
-        older one. Where none was added, the older one stays.
+        Keep up to ``memory_size`` of the transitions added since the last call as the memory of a task. Where they are
+        fewer, the task's older ones fill it up.
 
         :param task: index of the task
-        :return: number of transitions kept
+        :return: number of new transitions kept
         :raises ValueError: with ``optimize_memory_usage``, where next observations are not stored
         """
         if self.optimize_memory_usage:
@@ -84,7 +84,7 @@ class MixedBuffer:
         else:
             chosen = np.arange(n_rows * self.n_envs - n_kept, n_rows * self.n_envs)
         rows = (self.pos - n_rows + chosen // self.n_envs) % self.buffer_size  # in order of age
-        self.memory.store(task, self._transitions(rows, chosen % self.n_envs))
+        self.memory.store(task, self._transitions(rows, chosen % self.n_envs), self.memory_size)
         return n_kept
 
     def sample(self: Any, batch_size: int, env: VecNormalize | None = None) -> ReplayBufferSamples:

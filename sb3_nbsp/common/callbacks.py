@@ -29,6 +29,11 @@ class SkillNeuronCallback(BaseCallback):
 
     def _on_training_start(self) -> None:
         env = self.training_env
+        if not hasattr(self.model, "consolidate"):
+            raise TypeError(
+                f"SkillNeuronCallback needs an NBSP algorithm, such as NBSPSAC; got {type(self.model).__name__}, which has no "
+                "consolidate()."
+            )
         if not env.has_attr("task_sequence"):
             raise ValueError(
                 "SkillNeuronCallback needs the env of a task sequence (it has an attribute task_sequence), e.g. "
@@ -37,6 +42,7 @@ class SkillNeuronCallback(BaseCallback):
         check_wrappers(env)
         env.env_method("set_n_envs", env.num_envs)
         self.sequence = env.get_attr("task_sequence", 0)[0]
+        self.model.check_sequence(self.sequence.segment_steps)
         self.model.sequence_steps = env.get_attr("sequence_steps", 0)[0]
         if self.model.goal_metric == "success":
             self._check_success_is_told()
@@ -67,7 +73,7 @@ class SkillNeuronCallback(BaseCallback):
     def _begin_task(self) -> None:
         segment = self.sequence.segment_at(self.model.sequence_steps)
         self.model.begin_task(self.sequence.segments[segment])
-        self.model.logger.record("nbsp/task", segment)
+        self.model.logger.record("nbsp/segment", segment)
 
     def _consolidate_if_pending(self) -> None:
         task = self.model.task_to_consolidate

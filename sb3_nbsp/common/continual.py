@@ -1,8 +1,9 @@
 """What every NBSP algorithm adds to its SB3 parent: skill neurons are found and held at the end of a task."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from itertools import count
+from numbers import Integral, Real
 from typing import Any
 
 import gymnasium as gym
@@ -10,6 +11,7 @@ import torch as th
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList, ConvertCallback
 from stable_baselines3.common.save_util import recursive_getattr, recursive_setattr
 from stable_baselines3.common.type_aliases import MaybeCallback
+from stable_baselines3.common.utils import check_for_correct_spaces
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_nbsp.common.callbacks import SkillNeuronCallback
@@ -71,11 +73,12 @@ class ContinualAlgorithm(SavedWithMasks):
             recursive_setattr(self, name, MaskedOptimizer(recursive_getattr(self, name), self.mask_target))
 
     def _check_arguments(self) -> None:
-        ranges = {"skill_fraction": (0, 1), "mask_coef": (0, 1), "scoring_steps": (1, float("inf"))}
-        for name, (low, high) in ranges.items():
+        for name in ("skill_fraction", "mask_coef"):
             value = getattr(self, name)
-            if not isinstance(value, int | float) or not low <= value <= high:
-                raise ValueError(f"{name} must be a number in [{low}, {high}]; got {value!r}.")
+            if not isinstance(value, Real) or not 0 <= float(value) <= 1:
+                raise ValueError(f"{name} must be a number in [0, 1]; got {value!r}.")
+        if not isinstance(self.scoring_steps, Integral) or self.scoring_steps < 1:
+            raise ValueError(f"scoring_steps must be a whole number of env steps, 1 or more; got {self.scoring_steps!r}.")
         choices: dict[str, Any] = {
             "mask_target": MASK_TARGETS,
             "mask_networks": MASK_NETWORKS,
@@ -164,7 +167,8 @@ class ContinualAlgorithm(SavedWithMasks):
 
     def _score(self, env: gym.Env | VecEnv | None, task: str, seed: int) -> SkillNeurons:
         with self._scoring_env(env, task) as scored, frozen_statistics(scored):
-            scored.seed(seed)
+            if self.env is None or not shares_env(self.env, scored):  # training goes on with its own randomness
+                scored.seed(seed)
             self.policy.set_training_mode(False)
             rollout = collect_rollout(self, scored, int(self.scoring_steps))
         return score_networks(
@@ -196,6 +200,8 @@ class ContinualAlgorithm(SavedWithMasks):
                 "consolidate() needs the env of one task, got one that goes through a task sequence. Pass "
                 "sequence.make_task_env(task), or no env where the model trains on that sequence."
             )
+        if (env.observation_space, env.action_space) != (self.observation_space, self.action_space):
+            self._check_spaces(env)
         if self.env is not None and shares_env(self.env, env):
             self._last_obs = None  # the running episode is lost: learn() resets the env before it goes on
         if not isinstance(env, VecEnv):
@@ -203,6 +209,11 @@ class ContinualAlgorithm(SavedWithMasks):
         if env.num_envs != 1:
             raise ValueError(f"The env to score on must have one sub-env; got {env.num_envs}. Pass a single gymnasium.Env.")
         yield env
+
+    def _check_spaces(self, env: gym.Env | VecEnv) -> None:
+        # Image spaces may differ in the place of the channels, which the wrappers see to.
+        env = env if isinstance(env, VecEnv) else self._wrap_env(env, verbose=0)
+        check_for_correct_spaces(env, self.observation_space, self.action_space)
 
     def _masked_networks(self) -> list[Network]:
         wanted = ("actor", "critic", "shared") if self.mask_networks == "all" else (self.mask_networks, "shared")
@@ -214,11 +225,6 @@ class ContinualAlgorithm(SavedWithMasks):
             name: th.where(skill.chosen(name), self.mask_coef * (1 - th.tensor(layer.scores)), 1.0)
             for name, layer in skill.layers.items()
         }
-
-    def _apply_masks(self) -> None:
-        factors = self.neuron_masks.parameter_factors()
-        for name in self.optimizer_names:
-            recursive_getattr(self, name).set_factors(factors)
 
     def _prepare_next_task(self, index: int) -> None:
         """
@@ -236,7 +242,7 @@ class ContinualAlgorithm(SavedWithMasks):
     def _log_consolidation(self, result: SkillNeurons | None) -> None:
         if not hasattr(self, "_logger"):  # consolidate() was called before the first learn()
             return
-        self.logger.record("nbsp/tasks_held", self.neuron_masks.n_tasks)
+        self.logger.record("nbsp/tasks_held", self.neuron_masks.n_held)
         self.logger.record("nbsp/free_share", self.neuron_masks.free_share())
         if result is not None:
             counts = result.counts().values()
@@ -252,6 +258,13 @@ class ContinualAlgorithm(SavedWithMasks):
         return {task: SkillNeurons.from_dict(record) for task, record in self.skill_neuron_records.items()}
 
     # For subclasses
+
+    def check_sequence(self, segment_steps: Sequence[int]) -> None:
+        """
+        Warn of settings that do not go with the lengths of a task sequence.
+
+        :param segment_steps: env steps of each segment, over all sub-envs
+        """
 
     def _scoring_losses(self) -> dict[str, LossFunction]:
         """How to run each part of the model for scoring, see :func:`~sb3_nbsp.common.scoring.score_networks`."""

@@ -1,6 +1,7 @@
 """Environments beside the training one, and randomness that leaves training untouched."""
 
 import random
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -19,6 +20,9 @@ from stable_baselines3.common.vec_env import (
     unwrap_vec_normalize,
 )
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvWrapper
+
+# Wrappers that change nothing an agent sees or does.
+NEUTRAL_WRAPPERS = ("Monitor", "OrderEnforcing", "PassiveEnvChecker", "HumanRendering", "RecordVideo")
 
 
 @contextmanager
@@ -77,8 +81,21 @@ def check_wrappers(training_env: VecEnv) -> None:
         if not isinstance(wrapper, VecNormalize | VecFrameStack | VecTransposeImage | VecMonitor | VecCheckNan):
             raise ValueError(
                 f"The training env is wrapped in {type(wrapper).__name__}, which cannot be repeated around the "
-                "single-task envs used for scoring and evaluation. Put it into the env itself (a gymnasium.Wrapper) instead."
+                "single-task envs used for scoring and evaluation. Do what it does in the tasks' own envs (Task.make) instead."
             )
+    if is_task_sequence(training_env):
+        _check_gym_wrappers(training_env)
+
+
+def _check_gym_wrappers(training_env: VecEnv) -> None:
+    # All that SubprocVecEnv tells of a sub-env is what it can send: its description, <Monitor<OrderEnforcing<...>>>.
+    wrappers = re.findall(r"<(\w+)", training_env.env_method("__str__", indices=0)[0])
+    foreign = [name for name in wrappers[: wrappers.index("TaskSequenceEnv")] if name not in NEUTRAL_WRAPPERS]
+    if foreign:
+        raise ValueError(
+            f"The task sequence is wrapped in {', '.join(foreign)}. Scoring and evaluation run on single tasks, which would "
+            "lack it. Wrap the tasks' own envs, in Task.make, instead of the sequence."
+        )
 
 
 def is_task_sequence(env: VecEnv) -> bool:

@@ -43,6 +43,17 @@ class NeuronMasks(nn.Module):
         """Number of tasks with a mask."""
         return max((len(self._of(layer)) for layer in self._layers()), default=0)
 
+    @property
+    def has_neurons(self) -> bool:
+        """Whether there is any hidden layer."""
+        return bool(self._layers())
+
+    @property
+    def n_held(self) -> int:
+        """Number of tasks that hold at least one neuron."""
+        rows = [(self._of(layer) < 1).any(dim=1) for layer in self._layers()]
+        return int(th.stack(rows).any(dim=0).sum()) if rows else 0
+
     def hold(self, task: int, factors: Mapping[str, th.Tensor]) -> None:
         """
         Set the factors of a task.
@@ -51,7 +62,7 @@ class NeuronMasks(nn.Module):
         :param factors: by layer name, [n_neurons], in [0, 1]; layers that are left out stay free
         :raises ValueError: for a task index that leaves a gap, or a factor out of range
         """
-        if not self._layers():  # a linear policy has no neurons
+        if not self.has_neurons:  # a linear policy
             return
         if not 0 <= task <= self.n_tasks:
             raise ValueError(f"task must lie in [0, {self.n_tasks}]: {self.n_tasks} tasks are held so far; got {task}.")

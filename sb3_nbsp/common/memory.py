@@ -80,8 +80,19 @@ class TaskMemory:
             transitions.map(lambda array: sizes.append(array.nbytes))
         return sum(sizes)
 
-    def store(self, task: int, transitions: Transitions) -> None:
-        """Remember a task's transitions in place of older ones of the same task."""
+    def store(self, task: int, transitions: Transitions, size: int) -> None:
+        """
+        Remember a task's transitions. Older ones of the same task fill up what is left of ``size``.
+
+        :param task: index of the task
+        :param transitions: at most ``size`` of them
+        :param size: largest number of transitions of a task
+        """
+        older = self._tasks.get(task)
+        n_older = 0 if older is None else min(size - len(transitions), len(older))
+        if older is not None and n_older > 0:
+            rows = np.random.permutation(len(older))[:n_older]
+            transitions = _join([transitions, older.map(lambda array: array[rows])])
         self._tasks[task] = transitions
 
     def reset(self) -> None:

@@ -2,6 +2,8 @@
 
 import io
 import pathlib
+import warnings
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -79,10 +81,11 @@ class OffPolicyContinualAlgorithm(ContinualAlgorithm, OffPolicyAlgorithm):
     def _make_buffer(self, given: type[Any] | None) -> ReplayBuffer:
         kwargs = dict(self.replay_buffer_kwargs)
         buffer_class: type[Any] = given or MixedReplayBuffer
-        if given in (None, MixedReplayBuffer) and isinstance(self.observation_space, spaces.Dict):
+        if buffer_class is MixedReplayBuffer and isinstance(self.observation_space, spaces.Dict):
             buffer_class = MixedDictReplayBuffer
-        elif given in (None, MixedReplayBuffer) and self.n_steps > 1:
+        elif buffer_class is MixedReplayBuffer and self.n_steps > 1:
             buffer_class = MixedNStepReplayBuffer
+        if issubclass(buffer_class, NStepReplayBuffer) and self.n_steps > 1:
             kwargs.update(n_steps=self.n_steps, gamma=self.gamma)
         return buffer_class(
             self.buffer_size,
@@ -98,7 +101,7 @@ class OffPolicyContinualAlgorithm(ContinualAlgorithm, OffPolicyAlgorithm):
     @property
     def has_memory(self) -> bool:
         """Whether the replay buffer can keep transitions of old tasks."""
-        return isinstance(self.replay_buffer, MixedBuffer)
+        return isinstance(getattr(self, "replay_buffer", None), MixedBuffer)
 
     def _check_supported(self) -> None:
         super()._check_supported()
@@ -118,7 +121,19 @@ class OffPolicyContinualAlgorithm(ContinualAlgorithm, OffPolicyAlgorithm):
                 "class derived from MixedReplayBuffer, or memory_size=0."
             )
 
+    def check_sequence(self, segment_steps: Sequence[int]) -> None:
+        """See :meth:`ContinualAlgorithm.check_sequence`."""
+        super().check_sequence(segment_steps)
+        warmup = max(self.learning_starts, self._warmup_steps() if self.reset_replay_buffer else 0)
+        if warmup >= min(segment_steps):
+            warnings.warn(
+                f"A task has {min(segment_steps)} env steps, and {warmup} are a warm-up without training: nothing is learned "
+                "on it. Lower learning_starts (and task_warmup), or give the tasks more steps.",
+                stacklevel=2,
+            )
+
     def begin_task(self, task: str) -> None:
+        """See :meth:`ContinualAlgorithm.begin_task`."""
         super().begin_task(task)
         if self.has_memory:
             known = self.learned_tasks.index(task) if task in self.learned_tasks else None
@@ -145,8 +160,10 @@ class OffPolicyContinualAlgorithm(ContinualAlgorithm, OffPolicyAlgorithm):
 
     def _start_warmup(self) -> None:
         """Act at random and do not train until the (emptied) buffer holds something to learn from."""
-        steps = self.learning_starts if self.task_warmup is None else self.task_warmup
-        self._warmup_until = self.num_timesteps + steps
+        self._warmup_until = self.num_timesteps + self._warmup_steps()
+
+    def _warmup_steps(self) -> int:
+        return self.learning_starts if self.task_warmup is None else self.task_warmup
 
     def _setup_learn(
         self,
@@ -163,7 +180,13 @@ class OffPolicyContinualAlgorithm(ContinualAlgorithm, OffPolicyAlgorithm):
     def _restore_sequence_position(self) -> None:
         super()._restore_sequence_position()
         if self.replay_buffer is not None and self.replay_buffer.size() == 0 and self.num_timesteps > 0:
-            self._start_warmup()  # the file of a model holds no replay buffer
+            # The file of a model holds no replay buffer.
+            warnings.warn(
+                "The current task's transitions so far are not at hand (they are saved with save_replay_buffer(), or "
+                "--save-replay-buffer): training warms up again, and the task's memory will hold what comes from now on.",
+                stacklevel=2,
+            )
+            self._start_warmup()
 
     def _sample_action(
         self, learning_starts: int, action_noise: ActionNoise | None = None, n_envs: int = 1
@@ -172,8 +195,9 @@ class OffPolicyContinualAlgorithm(ContinualAlgorithm, OffPolicyAlgorithm):
 
     def train(self, gradient_steps: int, batch_size: int = 64) -> None:
         """See SB3. Does nothing during a task's warm-up."""
-        if self.num_timesteps > self._warmup_until:
-            super().train(gradient_steps, batch_size)
+        if self._warmup_until > 0 and self.num_timesteps <= self._warmup_until:
+            return
+        super().train(gradient_steps, batch_size)
 
     def _tensor(self, values: Observations, rows: np.ndarray) -> Any:
         """Rows of an array (or of each array of a dict) on the model's device."""
@@ -228,6 +252,11 @@ class OffPolicyContinualAlgorithm(ContinualAlgorithm, OffPolicyAlgorithm):
 
     def _take_over_buffer(self, buffer: ReplayBuffer | None, memory: TaskMemory | None) -> None:
         """Use another buffer's transitions, with this model's own settings of the memory."""
+        if buffer is not None and buffer.n_envs != self.n_envs:
+            raise ValueError(
+                f"The replay buffer was filled by {buffer.n_envs} sub-envs, the model has {self.n_envs}. Use as many as "
+                "before, or go on without the buffer."
+            )
         mixed_class: Any = None if buffer is None else MIXED_BUFFERS.get(type(buffer))
         if mixed_class is not None:
             assert buffer is not None

@@ -38,6 +38,7 @@ class SavedWithMasks(BaseAlgorithm):
 
     neuron_masks: NeuronMasks
     learned_tasks: list[str]
+    skill_neuron_records: dict[str, dict[str, Any]]
     sequence_steps: int
 
     def _apply_masks(self) -> None:
@@ -87,6 +88,8 @@ class SavedWithMasks(BaseAlgorithm):
                 part.load_state_dict(parameters[name])
             elif exact_match:
                 part.reset()
+        if exact_match and self.neuron_masks.has_neurons and self.neuron_masks.n_tasks == 0:
+            self.learned_tasks, self.skill_neuron_records = [], {}
         # A task that only its mask tells of needs a name: the next one must not take its place.
         for index in range(len(self.learned_tasks), self.neuron_masks.n_tasks):
             self.learned_tasks.append(f"task {index + 1}")
@@ -110,7 +113,8 @@ class SavedWithMasks(BaseAlgorithm):
             if not zipfile.is_zipfile(file):
                 return  # SB3 has words for that
             with zipfile.ZipFile(file) as archive:
-                names, data = set(archive.namelist()), json.loads(archive.read("data"))
+                names = set(archive.namelist())
+                data = json.loads(archive.read("data")) if "data" in names else {}
         finally:
             if file is path:
                 file.seek(0)
@@ -140,7 +144,7 @@ class SavedWithMasks(BaseAlgorithm):
                 f"{', '.join(sorted(set(arguments) - own))}. Set {cls.sb3_class.__name__}'s own before, e.g. in its load()."
             )
         if isinstance(model, str | pathlib.Path):
-            model = cls.sb3_class.load(model)
+            model = cls.sb3_class.load(model, env=env)
         if not isinstance(model, cls.sb3_class) or isinstance(model, cls):
             raise TypeError(f"{cls.__name__}.from_sb3 takes a {cls.sb3_class.__name__} model; got {type(model).__name__}.")
         new = cls._with_settings_of(model, arguments)

@@ -124,6 +124,10 @@ class SequenceEvalCallback(BaseCallback):
         self._position = self.training_env.get_attr("sequence_steps", 0)[0]
         self._segment = self._sequence.segment_at(self._position)
         self.results.evaluations = [kept for kept in self.results.evaluations if kept.step <= self._position]
+        # Where a run was stopped right after a switch and before its evaluation, it is made up for.
+        if self._position in self._sequence.switch_steps:
+            self._segment = self._sequence.switch_steps.index(self._position)
+            self._evaluate_once("switch")
         self._evaluate_once("start")
 
     def _on_step(self) -> bool:

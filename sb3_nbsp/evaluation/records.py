@@ -6,7 +6,7 @@ import os
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +17,10 @@ from sb3_nbsp.evaluation import metrics as m
 from sb3_nbsp.evaluation.files import json_safe, write_csv
 
 FORMAT = "sb3_nbsp.sequence_results/1"
+PACKAGES = (
+    *("sb3-nbsp", "stable-baselines3", "sb3-contrib", "rl-zoo3", "torch", "numpy", "gymnasium"),
+    *("metaworld", "mujoco", "ale-py"),
+)
 # Continual World takes the mean of the last five evaluations for the performance at a segment's end.
 CW_LAST_EVALUATIONS = 5
 
@@ -226,10 +230,15 @@ class SequenceResults:
 
 def library_versions() -> dict[str, str]:
     """
-    :return: versions of everything that a run's numbers depend on
+    :return: versions of the installed packages that a run's numbers depend on
     """
-    packages = {"sb3": "stable-baselines3", "sb3_nbsp": "sb3-nbsp"} | {name: name for name in ("torch", "numpy", "gymnasium")}
-    return {"python": platform.python_version()} | {name: version(package) for name, package in packages.items()}
+    versions = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:  # an extra
+            continue
+    return versions
 
 
 def _evaluation(mean_return: dict[str, float | None], **entry: Any) -> Evaluation:

@@ -176,7 +176,7 @@ class NBSPSAC(SoftContinualAlgorithm, SAC):
         total_timesteps: int,
         callback: MaybeCallback = None,
         log_interval: int = 4,
-        tb_log_name: str = "NBSPSAC",
+        tb_log_name: str = "SAC",
         reset_num_timesteps: bool = True,
         progress_bar: bool = False,
     ) -> SelfNBSPSAC:
