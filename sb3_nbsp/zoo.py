@@ -11,24 +11,23 @@ from typing import Any
 from stable_baselines3.common.vec_env import VecEnv
 
 try:
-    import optuna
     import rl_zoo3
     import rl_zoo3.enjoy
     import rl_zoo3.train
-    from rl_zoo3 import hyperparams_opt
 except ImportError as error:
     raise ImportError(f'The training command needs rl-zoo3 ({error}): pip install "sb3-nbsp[zoo]"') from error
 
 from sb3_nbsp.common.environments import is_task_sequence
 from sb3_nbsp.evaluation.report import TaskReport
-from sb3_nbsp.experiments import ALGORITHMS, SequenceExperimentManager, sequence_of
+from sb3_nbsp.experiments import ALGORITHMS, PARENTS, SequenceExperimentManager, sequence_of
+from sb3_nbsp.samplers import register_sampler
 
 
 def register() -> None:
     """Make our algorithms known to rl-zoo3."""
     rl_zoo3.ALGOS.update(ALGORITHMS)
-    hyperparams_opt.HYPERPARAMS_SAMPLER["nbspsac"] = sample_nbspsac_params
-    hyperparams_opt.HYPERPARAMS_CONVERTER["nbspsac"] = hyperparams_opt.convert_offpolicy_params
+    for parent, algo in PARENTS.items():
+        register_sampler(algo, parent)
     rl_zoo3.train.ExperimentManager = SequenceExperimentManager  # type: ignore[misc]
     rl_zoo3.enjoy.create_test_env = create_test_env
 
@@ -53,18 +52,6 @@ def enjoy(arguments: list[str]) -> None:
     register()
     sys.argv = ["sb3-nbsp enjoy", *arguments]
     rl_zoo3.enjoy.enjoy()
-
-
-def sample_nbspsac_params(trial: optuna.Trial, n_actions: int, n_envs: int, additional_args: dict[str, Any]) -> dict[str, Any]:
-    """Sample SAC's settings as rl-zoo3 does, and NBSP's."""
-    return {
-        **hyperparams_opt.sample_sac_params(trial, n_actions, n_envs, additional_args),
-        "skill_fraction": trial.suggest_float("skill_fraction", 0.05, 0.5),
-        "mask_coef": trial.suggest_float("mask_coef", 0.0, 1.0),
-        "mask_sides": trial.suggest_categorical("mask_sides", ["incoming", "outgoing", "both"]),
-        "score": trial.suggest_categorical("score", ["published", "corrected"]),
-        "replay_interval": trial.suggest_int("replay_interval", 2, 20),
-    }
 
 
 def create_test_env(env_id: str, *args: Any, env_kwargs: dict[str, Any] | None = None, **kwargs: Any) -> VecEnv:

@@ -129,6 +129,15 @@ def test_hyperparameter_search_samples_our_arguments(tmp_path: Path) -> None:
     assert any("mask_sides" in path.read_text() for path in folder.glob("*/*/config.yml"))
 
 
+@pytest.mark.parametrize(
+    ("algo", "env"), [("nbspdqn", "PointGoalDiscrete-v0"), ("nbspqrdqn", "PointGoalDiscrete-v0"), ("nbsptqc", "PointGoal-v0")]
+)
+def test_the_relatives_train_with_their_own_settings(tmp_path: Path, algo: str, env: str) -> None:
+    sb3_nbsp("train", "--algo", algo, "--env", f"sb3_nbsp/{env}", *SMALL, "-params", "scoring_steps:50", folder=tmp_path)
+    results = results_of(tmp_path / "logs" / algo / f"sb3_nbsp-{env}_1")
+    assert results["finished"] and results["settings"]["policy_kwargs"]["net_arch"] == [64, 64]
+
+
 def test_help_envs_and_unknown_command(tmp_path: Path) -> None:
     assert "sb3-nbsp COMMAND" in sb3_nbsp("--help", folder=tmp_path)
     assert "sb3_nbsp/WindowOpenClose-v0" in sb3_nbsp("envs", folder=tmp_path)

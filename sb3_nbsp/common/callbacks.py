@@ -42,7 +42,6 @@ class SkillNeuronCallback(BaseCallback):
         check_wrappers(env)
         env.env_method("set_n_envs", env.num_envs)
         self.sequence = env.get_attr("task_sequence", 0)[0]
-        self.model.check_sequence(self.sequence.segment_steps)
         self.model.sequence_steps = env.get_attr("sequence_steps", 0)[0]
         if self.model.goal_metric == "success":
             self._check_success_is_told()

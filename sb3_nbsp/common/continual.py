@@ -1,10 +1,11 @@
 """What every NBSP algorithm adds to its SB3 parent: skill neurons are found and held at the end of a task."""
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from itertools import count
+from itertools import accumulate, count
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium as gym
 import torch as th
@@ -49,12 +50,15 @@ class ContinualAlgorithm(SavedWithMasks):
     scoring_steps: int
     reset_optimizer: bool
 
+    clips_gradients: ClassVar[bool] = False  # whether train() clips gradients before the optimizers' step
+
     # State that is saved with the model, in plain types.
     learned_tasks: list[str]
     skill_neuron_records: dict[str, dict[str, Any]]
     current_task: str | None
     task_to_consolidate: str | None
     sequence_steps: int
+    segment_steps: list[int] | None
 
     def _init_continual(self, **arguments: Any) -> None:
         """Store the NBSP arguments and start with no task learned."""
@@ -64,13 +68,15 @@ class ContinualAlgorithm(SavedWithMasks):
         self.current_task = None
         self.task_to_consolidate = None
         self.sequence_steps = 0
+        self.segment_steps = None
 
     def _setup_model(self) -> None:
         self._check_arguments()
         super()._setup_model()  # type: ignore[safe-super]
         self.neuron_masks = NeuronMasks(find_networks(self.policy), self.mask_sides, self.mask_output_biases).to(self.device)
         for name in self.optimizer_names:
-            recursive_setattr(self, name, MaskedOptimizer(recursive_getattr(self, name), self.mask_target))
+            base = recursive_getattr(self, name)
+            recursive_setattr(self, name, MaskedOptimizer(base, self.mask_target, self.clips_gradients))
 
     def _check_arguments(self) -> None:
         for name in ("skill_fraction", "mask_coef"):
@@ -101,8 +107,10 @@ class ContinualAlgorithm(SavedWithMasks):
         tb_log_name: str = "run",
         progress_bar: bool = False,
     ) -> tuple[int, BaseCallback]:
+        self.segment_steps = None
         if self.env is not None and is_task_sequence(self.env):
             self._check_supported()
+            self.begin_sequence(self.env.get_attr("task_sequence", 0)[0].segment_steps)
             if not reset_num_timesteps:
                 self._restore_sequence_position()
         return super()._setup_learn(total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar)
@@ -259,12 +267,26 @@ class ContinualAlgorithm(SavedWithMasks):
 
     # For subclasses
 
-    def check_sequence(self, segment_steps: Sequence[int]) -> None:
+    def begin_sequence(self, segment_steps: Sequence[int]) -> None:
         """
-        Warn of settings that do not go with the lengths of a task sequence.
+        Say how long the tasks of the sequence are that is learned from now on.
 
         :param segment_steps: env steps of each segment, over all sub-envs
         """
+        self.segment_steps = list(segment_steps)
+
+    def _task_progress_remaining(self) -> float:
+        """
+        1 at a task's beginning, 0 at its end. By hand, each ``learn()`` after the first consolidation counts as one task.
+        """
+        if self.segment_steps is not None:
+            ends = list(accumulate(self.segment_steps))
+            segment = min(bisect_right(ends, self.sequence_steps), len(ends) - 1)
+            return max((ends[segment] - self.sequence_steps) / self.segment_steps[segment], 0.0)
+        if not self.learned_tasks:
+            return self._current_progress_remaining
+        start = self._num_timesteps_at_start
+        return 1.0 - (self.num_timesteps - start) / (self._total_timesteps - start)
 
     def _scoring_losses(self) -> dict[str, LossFunction]:
         """How to run each part of the model for scoring, see :func:`~sb3_nbsp.common.scoring.score_networks`."""

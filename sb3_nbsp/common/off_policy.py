@@ -121,9 +121,9 @@ class OffPolicyContinualAlgorithm(ContinualAlgorithm, OffPolicyAlgorithm):
                 "class derived from MixedReplayBuffer, or memory_size=0."
             )
 
-    def check_sequence(self, segment_steps: Sequence[int]) -> None:
-        """See :meth:`ContinualAlgorithm.check_sequence`."""
-        super().check_sequence(segment_steps)
+    def begin_sequence(self, segment_steps: Sequence[int]) -> None:
+        """See :meth:`ContinualAlgorithm.begin_sequence`. Warns of a warm-up that leaves nothing to learn."""
+        super().begin_sequence(segment_steps)
         warmup = max(self.learning_starts, self._warmup_steps() if self.reset_replay_buffer else 0)
         if warmup >= min(segment_steps):
             warnings.warn(

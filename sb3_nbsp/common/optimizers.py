@@ -1,9 +1,11 @@
 """An optimizer that holds parameters."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import torch as th
+from torch.utils.hooks import RemovableHandle
 
 MASK_TARGETS = ("update", "gradient")
 
@@ -23,18 +25,22 @@ class MaskedOptimizer(th.optim.Optimizer):
 
     :param base: the optimizer to wrap
     :param mask_target: what is scaled
+    :param before_clipping: mask the gradients as soon as they are there, for algorithms that clip the gradients' norm
+        before the step: what is held must not use up the norm. Under ``update`` this concerns entries with f = 0.
     :raises ValueError: for an unknown ``mask_target``
     """
 
-    def __init__(self, base: th.optim.Optimizer, mask_target: str = "update"):
+    def __init__(self, base: th.optim.Optimizer, mask_target: str = "update", before_clipping: bool = False):
         if mask_target not in MASK_TARGETS:
             raise ValueError(f"mask_target must be one of {', '.join(MASK_TARGETS)}; got {mask_target!r}.")
         self.base = base
         self.mask_target = mask_target
+        self.before_clipping = before_clipping
+        self._hooks: list[RemovableHandle] = []
         self._held: list[th.Tensor] = []
         self._factors: list[th.Tensor] = []
         # Optimizer.__init__ would make param_groups and state of its own; this makes only what hooks need.
-        super().__setstate__({"defaults": base.defaults})
+        th.optim.Optimizer.__setstate__(self, {"defaults": base.defaults})
 
     def set_factors(self, factors: Mapping[th.Tensor, th.Tensor]) -> None:
         """
@@ -57,6 +63,16 @@ class MaskedOptimizer(th.optim.Optimizer):
         self._kept = [f[rows] for f, rows in zip(kept, self._rows, strict=True)]
         self._before = [th.empty_like(f) for f in self._kept]
         self._after = [th.empty_like(f) for f in self._kept]
+        self._hook(kept)
+
+    def _hook(self, kept: list[th.Tensor]) -> None:
+        """Have gradients masked where they arise, if they are clipped before the step."""
+        while self._hooks:
+            self._hooks.pop().remove()
+        if self.before_clipping:
+            factors = self._factors if self.mask_target == "gradient" else [(f > 0).to(f) for f in kept]
+            for p, f in zip(self._held, factors, strict=True):
+                self._hooks.append(p.register_post_accumulate_grad_hook(partial(_scale_gradient, f)))
 
     @property
     def is_masking(self) -> bool:
@@ -74,7 +90,7 @@ class MaskedOptimizer(th.optim.Optimizer):
             return self.base.step(closure)
         if self._before[0].device != self._held[0].device:  # the policy was moved
             self._place(self._factors)
-        if self.mask_target == "gradient":
+        if self.mask_target == "gradient" and not self.before_clipping:
             closure = self._mask_gradients(closure)
         held = [p.data for p in self._held]
         for p, rows, before in zip(held, self._rows, self._before, strict=True):
@@ -138,7 +154,16 @@ class MaskedOptimizer(th.optim.Optimizer):
 
     def __getstate__(self) -> dict[str, Any]:
         # A scheduler puts its own `step` on the instance, which cannot be pickled; torch's optimizers leave it out too.
-        return {name: value for name, value in self.__dict__.items() if name != "step"}
+        return {name: value for name, value in self.__dict__.items() if name not in ("step", "_hooks")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__({**state, "_hooks": []})  # hooks are not copied with a parameter
+        self._place(self._factors)
 
     def __repr__(self) -> str:
         return f"MaskedOptimizer({self.base!r}, mask_target={self.mask_target!r}, held parameters: {len(self._held)})"
+
+
+def _scale_gradient(factors: th.Tensor, parameter: th.Tensor) -> None:
+    assert parameter.grad is not None
+    parameter.grad.mul_(factors)

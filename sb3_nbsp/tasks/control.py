@@ -12,6 +12,7 @@ from gymnasium import spaces
 from sb3_nbsp.tasks.sequence import Task, TaskSequence, check_positive_int, unknown_name_message
 
 GOALS = {"east": (1.0, 0.0), "west": (-1.0, 0.0), "north": (0.0, 1.0), "south": (0.0, -1.0)}
+MOVES = np.array([(0.0, 0.0), *GOALS.values()])  # what the actions stand for where they are discrete
 ARENA = 1.5  # half the side of the square that the point cannot leave
 GOAL_RADIUS = 0.2
 START_NOISE = 0.1  # half the side of the square around the centre that episodes begin in
@@ -29,10 +30,11 @@ class PointGoalEnv(gym.Env):
     :param goal: ``"east"``, ``"west"``, ``"north"`` or ``"south"``
     :param render_mode: ``"rgb_array"`` or ``None``
     :param horizon: steps per episode
+    :param discrete: five actions, to stay and to go towards each of the four sides, instead of continuous ones
     :raises ValueError: if the goal or the render mode is unknown
     """
 
-    def __init__(self, goal: str, render_mode: str | None = None, horizon: int = 25) -> None:
+    def __init__(self, goal: str, render_mode: str | None = None, horizon: int = 25, discrete: bool = False) -> None:
         if goal not in GOALS:
             raise ValueError(unknown_name_message("goal", goal, GOALS))
         if render_mode not in (None, "rgb_array"):
@@ -44,7 +46,8 @@ class PointGoalEnv(gym.Env):
         self.horizon = horizon
         limit = np.array([ARENA, ARENA, 1.0, 1.0], dtype=np.float32)
         self.observation_space = spaces.Box(-limit, limit)
-        self.action_space = spaces.Box(-1.0, 1.0, (2,))
+        self.discrete = discrete
+        self.action_space: spaces.Space = spaces.Discrete(len(MOVES)) if discrete else spaces.Box(-1.0, 1.0, (2,))
         self._position = np.zeros(2)
         self._velocity = np.zeros(2)
         self._elapsed = 0
@@ -67,10 +70,11 @@ class PointGoalEnv(gym.Env):
         """
         Push the point.
 
-        :param action: wanted velocity (2,), each in [-1, 1]
+        :param action: wanted velocity (2,), each in [-1, 1]; the number of a move where actions are discrete
         :return: observation, reward, ``False``, whether the time is up, info with ``success``
         """
-        self._velocity = INERTIA * self._velocity + (1.0 - INERTIA) * np.clip(action, -1.0, 1.0)
+        wanted = MOVES[int(action)] if self.discrete else np.clip(action, -1.0, 1.0)
+        self._velocity = INERTIA * self._velocity + (1.0 - INERTIA) * wanted
         self._position = np.clip(self._position + SPEED * self._velocity, -ARENA, ARENA)
         self._elapsed += 1
         distance = float(np.linalg.norm(self._position - self.goal))
@@ -102,6 +106,7 @@ def point_goal_sequence(
     cycles: int = 2,
     horizon: int = 25,
     task_id: bool = True,
+    discrete: bool = False,
 ) -> TaskSequence:
     """
     Goals in opposite directions, one after another. Without the task id no policy can serve two of them.
@@ -111,6 +116,7 @@ def point_goal_sequence(
     :param cycles: how often the list is gone through
     :param horizon: steps per episode
     :param task_id: append the one-hot task id to the observation
+    :param discrete: five actions instead of continuous ones, see :class:`PointGoalEnv`
     :return: the sequence
     :raises ValueError: if a goal is unknown
     """
@@ -118,5 +124,5 @@ def point_goal_sequence(
     for name in names:
         if name not in GOALS:
             raise ValueError(unknown_name_message("goal", name, GOALS))
-    made = tuple(Task(name, partial(PointGoalEnv, name, horizon=horizon)) for name in names)
+    made = tuple(Task(name, partial(PointGoalEnv, name, horizon=horizon, discrete=discrete)) for name in names)
     return TaskSequence(made, steps_per_task, cycles, task_id)

@@ -29,6 +29,7 @@ def _quick_pair(first: str, second: str, steps: tuple[int, int]) -> tuple[str, s
 # id without namespace -> entry point in this module, description, keyword arguments
 _SEQUENCES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "PointGoal-v0": ("make_point_goal_env", "A point learns to go east, then west, twice; about a minute on a CPU", {}),
+    "PointGoalDiscrete-v0": ("make_point_goal_env", "The same with five discrete actions", {"discrete": True}),
     "PointGoal4-v0": (
         "make_point_goal_env",
         "A point learns to go east, west, north, south, once",

@@ -6,6 +6,7 @@ Use: ``make test-sb3``, which fetches SB3's source distribution (it contains the
 
 import stable_baselines3
 
-from sb3_nbsp.sac import NBSPSAC
+from sb3_nbsp import NBSPDQN, NBSPSAC
 
 stable_baselines3.SAC = NBSPSAC
+stable_baselines3.DQN = NBSPDQN

@@ -1,0 +1,32 @@
+"""What the NBSP algorithms with an epsilon-greedy Q-network (DQN and its relatives) share."""
+
+import numpy as np
+import torch as th
+
+from sb3_nbsp.common.activations import ActivationRecorder
+from sb3_nbsp.common.off_policy import OffPolicyContinualAlgorithm
+from sb3_nbsp.common.scoring import LossFunction, Rollout
+
+
+class GreedyContinualAlgorithm(OffPolicyContinualAlgorithm):
+    """Base of NBSP's Q-learners, to be mixed in before the SB3 parent."""
+
+    optimizer_names = ("policy.optimizer",)
+    clips_gradients = True
+
+    exploration_per_task: bool
+
+    def _on_step(self) -> None:
+        # The parent computes epsilon from the progress of the whole run.
+        progress = self._current_progress_remaining
+        if self.exploration_per_task:
+            self._current_progress_remaining = self._task_progress_remaining()
+        super()._on_step()
+        self._current_progress_remaining = progress
+
+    def _scoring_losses(self) -> dict[str, LossFunction]:
+        return {"critic": self._td_loss}
+
+    def _td_loss(self, rollout: Rollout, rows: np.ndarray, recorder: ActivationRecorder) -> th.Tensor:
+        """The Q-network's loss."""
+        raise NotImplementedError

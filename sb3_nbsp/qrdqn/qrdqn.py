@@ -1,0 +1,172 @@
+"""NBSPQRDQN: QR-DQN that keeps what it learned before."""
+
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+import torch as th
+from sb3_contrib import QRDQN
+from sb3_contrib.common.utils import quantile_huber_loss
+from sb3_contrib.qrdqn.policies import QRDQNPolicy
+from stable_baselines3.common.buffers import ReplayBuffer
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
+
+from sb3_nbsp.common.activations import ActivationRecorder
+from sb3_nbsp.common.greedy import GreedyContinualAlgorithm
+from sb3_nbsp.common.scoring import Rollout
+from sb3_nbsp.qrdqn.policies import CnnPolicy, MlpPolicy, MultiInputPolicy
+
+SelfNBSPQRDQN = TypeVar("SelfNBSPQRDQN", bound="NBSPQRDQN")
+
+
+class NBSPQRDQN(GreedyContinualAlgorithm, QRDQN):
+    """
+    Quantile Regression DQN (sb3-contrib) with NBSP. QRDQN's arguments, then NBSP's, which
+    :class:`~sb3_nbsp.sac.sac.NBSPSAC` describes.
+
+    :param exploration_per_task: let epsilon follow each task's own progress, so that every task is explored, instead of the
+        whole run's progress
+    """
+
+    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {
+        "MlpPolicy": MlpPolicy,
+        "CnnPolicy": CnnPolicy,
+        "MultiInputPolicy": MultiInputPolicy,
+    }
+    sb3_class = QRDQN
+
+    def __init__(
+        self,
+        policy: str | type[QRDQNPolicy],
+        env: GymEnv | str | None,
+        learning_rate: float | Schedule = 5e-5,
+        buffer_size: int = 1_000_000,
+        learning_starts: int = 100,
+        batch_size: int = 32,
+        tau: float = 1.0,
+        gamma: float = 0.99,
+        train_freq: int | tuple[int, str] = 4,
+        gradient_steps: int = 1,
+        replay_buffer_class: type[ReplayBuffer] | None = None,
+        replay_buffer_kwargs: dict[str, Any] | None = None,
+        optimize_memory_usage: bool = False,
+        n_steps: int = 1,
+        target_update_interval: int = 10000,
+        exploration_fraction: float = 0.005,
+        exploration_initial_eps: float = 1.0,
+        exploration_final_eps: float = 0.01,
+        max_grad_norm: float | None = None,
+        skill_fraction: float = 0.2,
+        mask_coef: float = 0.2,
+        mask_target: str = "update",
+        mask_networks: str = "all",
+        mask_sides: str = "incoming",
+        mask_output_biases: bool = False,
+        score: str = "published",
+        select_among: str = "all",
+        goal_metric: str = "auto",
+        scoring_steps: int = 5_000,
+        memory_size: int = 10_000,
+        memory_retention: str = "uniform",
+        replay_mode: str = "interval",
+        replay_interval: int = 10,
+        old_task_fraction: float = 0.5,
+        reset_replay_buffer: bool = True,
+        reset_optimizer: bool = False,
+        task_warmup: int | None = None,
+        exploration_per_task: bool = True,
+        stats_window_size: int = 100,
+        tensorboard_log: str | None = None,
+        policy_kwargs: dict[str, Any] | None = None,
+        verbose: int = 0,
+        seed: int | None = None,
+        device: th.device | str = "auto",
+        _init_setup_model: bool = True,
+    ):
+        super().__init__(
+            policy,
+            env,  # type: ignore[arg-type]
+            learning_rate=learning_rate,
+            buffer_size=buffer_size,
+            learning_starts=learning_starts,
+            batch_size=batch_size,
+            tau=tau,
+            gamma=gamma,
+            train_freq=train_freq,
+            gradient_steps=gradient_steps,
+            replay_buffer_class=replay_buffer_class,
+            replay_buffer_kwargs=replay_buffer_kwargs,
+            optimize_memory_usage=optimize_memory_usage,
+            n_steps=n_steps,
+            target_update_interval=target_update_interval,
+            exploration_fraction=exploration_fraction,
+            exploration_initial_eps=exploration_initial_eps,
+            exploration_final_eps=exploration_final_eps,
+            max_grad_norm=max_grad_norm,
+            stats_window_size=stats_window_size,
+            tensorboard_log=tensorboard_log,
+            policy_kwargs=policy_kwargs,
+            verbose=verbose,
+            seed=seed,
+            device=device,
+            _init_setup_model=False,
+        )
+        self._init_continual(
+            skill_fraction=skill_fraction,
+            mask_coef=mask_coef,
+            mask_target=mask_target,
+            mask_networks=mask_networks,
+            mask_sides=mask_sides,
+            mask_output_biases=mask_output_biases,
+            score=score,
+            select_among=select_among,
+            goal_metric=goal_metric,
+            scoring_steps=scoring_steps,
+            memory_size=memory_size,
+            memory_retention=memory_retention,
+            replay_mode=replay_mode,
+            replay_interval=replay_interval,
+            old_task_fraction=old_task_fraction,
+            reset_replay_buffer=reset_replay_buffer,
+            reset_optimizer=reset_optimizer,
+            task_warmup=task_warmup,
+            exploration_per_task=exploration_per_task,
+        )
+        if _init_setup_model:
+            self._setup_model()
+
+    def learn(
+        self: SelfNBSPQRDQN,
+        total_timesteps: int,
+        callback: MaybeCallback = None,
+        log_interval: int = 4,
+        tb_log_name: str = "QRDQN",
+        reset_num_timesteps: bool = True,
+        progress_bar: bool = False,
+    ) -> SelfNBSPQRDQN:
+        """See SB3."""
+        return super().learn(total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar)
+
+    # The loss of QRDQN.train(), on the scored steps. Only the online network runs inside the recorder.
+
+    def _td_loss(self, rollout: Rollout, rows: np.ndarray, recorder: ActivationRecorder) -> th.Tensor:
+        """Quantile Huber loss to r + gamma (1 - d) Z'(s', argmax_a' mean Z'(s', a')) (Dabney et al. 2018, eq. 10, 13)"""
+        rewards, dones = self._tensor(rollout.rewards, rows)[:, None], self._tensor(rollout.dones, rows)[:, None]
+        with th.no_grad():
+            # [batch, n_quantiles, n_actions]
+            next_quantiles = self.quantile_net_target(self._tensor(rollout.next_observations, rows))
+            greedy = next_quantiles.mean(dim=1).argmax(dim=1)
+            target = rewards + self.gamma * (1 - dones) * _of_action(next_quantiles, greedy)
+        with recorder:
+            quantiles = self.quantile_net(self._tensor(rollout.observations, rows))
+        current = _of_action(quantiles, self._tensor(rollout.actions, rows).long())
+        return quantile_huber_loss(current, target, sum_over_quantiles=True)
+
+
+def _of_action(quantiles: th.Tensor, actions: th.Tensor) -> th.Tensor:
+    """
+    :param quantiles: [batch, n_quantiles, n_actions]
+    :param actions: [batch]
+    :return: the actions' quantiles, [batch, n_quantiles]
+    """
+    return quantiles.take_along_dim(actions[:, None, None], dim=2)[:, :, 0]
