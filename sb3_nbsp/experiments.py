@@ -1,6 +1,7 @@
 """rl-zoo3's experiment manager for task sequences: settings, evaluation, checkpoints, and going on where a run stopped."""
 
 import inspect
+from copy import deepcopy
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,8 @@ class SequenceExperimentManager(ExperimentManager):
         self.sequence = sequence_of(self.env_name.gym_id, hyperparams.get("env_kwargs") or self.env_kwargs)
         if self.sequence is not None and "n_timesteps" not in (self.custom_hyperparams or {}):
             hyperparams["n_timesteps"] = saved["n_timesteps"] = self.sequence.total_steps
-        self.shown_settings = {"algo": self.algo, "env": self.env_name.gym_id, **saved}
+        # A copy: SB3 writes into the policy's arguments.
+        self.shown_settings = {"algo": self.algo, "env": self.env_name.gym_id, **deepcopy(saved)}
         return hyperparams, saved
 
     def _drop_foreign_arguments(self, hyperparams: dict[str, Any]) -> None:

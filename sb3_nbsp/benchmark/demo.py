@@ -16,18 +16,31 @@ except ImportError as error:
 from sb3_nbsp.benchmark.cells import Cell, run_cells
 from sb3_nbsp.evaluation import SequenceResults, plot_sequence, results_table
 
-ENV = "sb3_nbsp/PointGoal-v0"
-# What plain SAC can do is shown twice: SB3 keeps every transition in one buffer, which is replay of everything; where
-# that data is gone, as with tasks longer than the buffer, it forgets.
-NOTE = (
-    "SAC, reset at each switch: the replay buffer is emptied, the entropy coefficient set back and the warm-up repeated, "
-    "as in NBSPSAC, but no neuron is held and nothing rehearsed. SAC, as it is in SB3: one buffer, nothing set back.\n"
-)
-METHODS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "SAC, reset at each switch": ("nbspsac", ("-params", "skill_fraction:0", "memory_size:0")),
-    "SAC, as it is in SB3": ("sac", ()),
-    "NBSPSAC": ("nbspsac", ()),
+ENVS = {
+    "sac": "sb3_nbsp/PointGoal-v0",
+    "tqc": "sb3_nbsp/PointGoal-v0",
+    "dqn": "sb3_nbsp/PointGoalDiscrete-v0",
+    "qrdqn": "sb3_nbsp/PointGoalDiscrete-v0",
 }
+# What the plain algorithm can do is shown twice: SB3 keeps every transition in one buffer, which is replay of everything;
+# where that data is gone, as with tasks longer than the buffer, it forgets.
+NOTE = (
+    "{0}, reset at each switch: the replay buffer is emptied, exploration begins anew and the warm-up is repeated, as in "
+    "NBSP{0}, but no neuron is held and nothing rehearsed. {0}, as it is in SB3: one buffer, nothing set back.\n"
+)
+
+
+def methods(algo: str) -> dict[str, tuple[str, tuple[str, ...]]]:
+    """
+    :param algo: key of a plain algorithm, e.g. ``sac``
+    :return: key of the algorithm and further arguments of the training command, by the method's name
+    """
+    name = algo.upper()
+    return {
+        f"{name}, reset at each switch": (f"nbsp{algo}", ("-params", "skill_fraction:0", "memory_size:0")),
+        f"{name}, as it is in SB3": (algo, ()),
+        f"NBSP{name}": (f"nbsp{algo}", ()),
+    }
 
 
 def main(arguments: list[str]) -> None:
@@ -38,6 +51,7 @@ def main(arguments: list[str]) -> None:
     """
     parser = argparse.ArgumentParser(prog="sb3-nbsp demo", description=__doc__)
     parser.add_argument("-f", "--folder", type=Path, default=Path("demo"), help="where results go (default: demo)")
+    parser.add_argument("--algo", choices=list(ENVS), default="sac", help="algorithm (default: sac)")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="one training per method and seed")
     parser.add_argument("--n-jobs", type=int, default=min(os.cpu_count() or 1, 2), help="trainings at a time")
     parser.add_argument("--steps-per-task", type=int, default=2000, help="env steps of each visit to a task")
@@ -46,16 +60,16 @@ def main(arguments: list[str]) -> None:
     if args.again:
         shutil.rmtree(args.folder, ignore_errors=True)
 
-    cells = make_cells(args.folder, args.seeds, args.steps_per_task)
+    cells = make_cells(args.folder, args.algo, args.seeds, args.steps_per_task)
     n_done = sum(cell.is_done for cell in cells)
     if n_done:
         print(f"{n_done} of {len(cells)} trainings are taken from an earlier run in {args.folder}; --again repeats them.")
     started = time.perf_counter()
     train_with_progress(cells, args.n_jobs)
-    runs = [(method, [_results(cell) for cell in cells if cell.method == method]) for method in METHODS]
+    runs = [(method, [_results(cell) for cell in cells if cell.method == method]) for method in methods(args.algo)]
     picture = args.folder / "demo.png"
     plot_sequence(runs, picture)
-    table = results_table(runs) + "\n" + NOTE
+    table = results_table(runs) + "\n" + NOTE.format(args.algo.upper())
     (args.folder / "demo.md").write_text(table)
     console = Console()
     console.print(Markdown(table))
@@ -63,17 +77,19 @@ def main(arguments: list[str]) -> None:
     console.print(f"{len(cells)} trainings in {seconds:.0f} s. Picture: {picture}, table: {args.folder / 'demo.md'}")
 
 
-def make_cells(folder: Path, seeds: list[int], steps_per_task: int) -> list[Cell]:
+def make_cells(folder: Path, algo: str, seeds: list[int], steps_per_task: int) -> list[Cell]:
     """
     :param folder: parent of all cells' folders
+    :param algo: key of a plain algorithm
     :param seeds: seeds of each method
     :param steps_per_task: env steps of each visit to a task
     """
     common = ("--env-kwargs", f"steps_per_task:{steps_per_task}", "--eval-freq", str(max(steps_per_task // 4, 1)))
+    parent = folder / f"{steps_per_task}"
     return [
-        Cell(method, algo, ENV, seed, folder / f"{steps_per_task}" / f"{index}-{algo}" / f"seed{seed}", common + extra)
+        Cell(method, key, ENVS[algo], seed, parent / f"{index}-{key}" / f"seed{seed}", common + extra)
         for seed in seeds
-        for index, (method, (algo, extra)) in enumerate(METHODS.items())
+        for index, (method, (key, extra)) in enumerate(methods(algo).items())
     ]
 
 
