@@ -1,12 +1,15 @@
 """
-Pytest plugin that puts our classes in the place of SB3's, for running SB3's own test suite on them.
+Pytest plugin that puts our classes in the place of SB3's and sb3-contrib's, for running their own test suites on them.
 
-Use: ``make test-sb3``, which fetches SB3's source distribution (it contains the tests) and runs it with ``-p plugin``.
+Use: ``make test-sb3``, which fetches the source distributions (they contain the tests) and runs them with ``-p plugin``.
 """
 
+import sb3_contrib
 import stable_baselines3
 
-from sb3_nbsp import NBSPDQN, NBSPSAC
+from sb3_nbsp import NBSPDQN, NBSPQRDQN, NBSPSAC, NBSPTQC
 
 stable_baselines3.SAC = NBSPSAC
 stable_baselines3.DQN = NBSPDQN
+sb3_contrib.TQC = NBSPTQC
+sb3_contrib.QRDQN = NBSPQRDQN
