@@ -1,5 +1,6 @@
 """What every NBSP algorithm adds to its SB3 parent: skill neurons are found and held at the end of a task."""
 
+import inspect
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -33,9 +34,9 @@ class ContinualAlgorithm(SavedWithMasks):
     """
     Base of the NBSP algorithms, to be mixed in before the SB3 parent.
 
-    Subclasses set ``sb3_class`` and ``optimizer_names`` (see :class:`SavedWithMasks`) and implement
-    :meth:`_scoring_losses`. Their constructor stores the arguments below under their own names, as SB3's loading
-    demands. See :class:`~sb3_nbsp.NBSPSAC` for what they mean.
+    Subclasses set ``sb3_class`` and ``optimizer_names`` (see :class:`SavedWithMasks`), implement
+    :meth:`_scoring_losses`, and list all arguments in their constructor, which calls :meth:`_construct`. The arguments
+    below are stored under their own names, as SB3's loading demands. See :class:`~sb3_nbsp.NBSPSAC` for what they mean.
     """
 
     skill_fraction: float
@@ -59,6 +60,19 @@ class ContinualAlgorithm(SavedWithMasks):
     task_to_consolidate: str | None
     sequence_steps: int
     segment_steps: list[int] | None
+
+    def _construct(self, arguments: dict[str, Any]) -> None:
+        """
+        Do what a constructor does, for constructors that list the parent's arguments and NBSP's.
+
+        :param arguments: the constructor's ``locals()``
+        """
+        parents = {name: arguments[name] for name in inspect.signature(self.sb3_class).parameters}
+        own = {name: value for name, value in arguments.items() if name not in (*parents, "self", "__class__")}
+        self.sb3_class.__init__(self, **{**parents, "_init_setup_model": False})
+        self._init_continual(**own)
+        if arguments["_init_setup_model"]:
+            self._setup_model()
 
     def _init_continual(self, **arguments: Any) -> None:
         """Store the NBSP arguments and start with no task learned."""

@@ -83,57 +83,7 @@ class NBSPQRDQN(GreedyContinualAlgorithm, QRDQN):
         device: th.device | str = "auto",
         _init_setup_model: bool = True,
     ):
-        super().__init__(
-            policy,
-            env,  # type: ignore[arg-type]
-            learning_rate=learning_rate,
-            buffer_size=buffer_size,
-            learning_starts=learning_starts,
-            batch_size=batch_size,
-            tau=tau,
-            gamma=gamma,
-            train_freq=train_freq,
-            gradient_steps=gradient_steps,
-            replay_buffer_class=replay_buffer_class,
-            replay_buffer_kwargs=replay_buffer_kwargs,
-            optimize_memory_usage=optimize_memory_usage,
-            n_steps=n_steps,
-            target_update_interval=target_update_interval,
-            exploration_fraction=exploration_fraction,
-            exploration_initial_eps=exploration_initial_eps,
-            exploration_final_eps=exploration_final_eps,
-            max_grad_norm=max_grad_norm,
-            stats_window_size=stats_window_size,
-            tensorboard_log=tensorboard_log,
-            policy_kwargs=policy_kwargs,
-            verbose=verbose,
-            seed=seed,
-            device=device,
-            _init_setup_model=False,
-        )
-        self._init_continual(
-            skill_fraction=skill_fraction,
-            mask_coef=mask_coef,
-            mask_target=mask_target,
-            mask_networks=mask_networks,
-            mask_sides=mask_sides,
-            mask_output_biases=mask_output_biases,
-            score=score,
-            select_among=select_among,
-            goal_metric=goal_metric,
-            scoring_steps=scoring_steps,
-            memory_size=memory_size,
-            memory_retention=memory_retention,
-            replay_mode=replay_mode,
-            replay_interval=replay_interval,
-            old_task_fraction=old_task_fraction,
-            reset_replay_buffer=reset_replay_buffer,
-            reset_optimizer=reset_optimizer,
-            task_warmup=task_warmup,
-            exploration_per_task=exploration_per_task,
-        )
-        if _init_setup_model:
-            self._setup_model()
+        self._construct(locals())
 
     def learn(
         self: SelfNBSPQRDQN,
