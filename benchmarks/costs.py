@@ -2,7 +2,8 @@
 What NBSP costs: gradient steps of NBSPSAC with masks and memory beside SB3's SAC in the same process, and the scoring.
 
 Rounds of gradient steps alternate between the variants; reported is the median over rounds of the ratio of CPU times to
-SAC's in the same round, with the interquartile range.
+SAC's in the same round, with the interquartile range. Networks that learned other things also differ in speed (numbers close to
+zero are slow); what masks cost is therefore measured on one network, with and without them.
 
     OMP_NUM_THREADS=1 python benchmarks/costs.py
 """
@@ -67,20 +68,27 @@ def measure_updates(width: int, batch_size: int, rounds: int, n_updates: int) ->
         ),
         "masks and memory": make(NBSPSAC, width, batch_size, task_warmup=0),
     }
+    masked = ["masks (update)", "masks (gradient)", "masks and memory"]
+    factors = {name: models[name].neuron_masks.parameter_factors() for name in masked}  # type: ignore[attr-defined]
+    models |= {f"{name}: masks off": models[name] for name in masked}
     times: dict[str, list[float]] = {name: [] for name in models}
     for i in range(rounds + 1):
         order = list(models) if i % 2 else list(models)[::-1]
         for name in order:
+            if name.removesuffix(": masks off") in masked:
+                for optimizer in (models[name].actor.optimizer, models[name].critic.optimizer):
+                    optimizer.set_factors(factors.get(name, {}))  # type: ignore[attr-defined]
             started = time.process_time()
             models[name].train(n_updates, batch_size)
             if i > 0:  # the first round warms up
                 times[name].append((time.process_time() - started) / n_updates * 1000)
     print(f"\n[{width}, {width}], batch {batch_size}: {rounds} rounds of {n_updates} gradient steps")
-    print(f"{'variant':<30}{'ms per step':>12}{'ratio to SAC':>14}{'IQR':>18}")
-    for name, values in times.items():
-        ratios = np.array(values) / np.array(times["SAC"])
+    print(f"{'variant':<30}{'ms per step':>12}{'ratio':>8}{'IQR':>18}   to")
+    references = [(name, "SAC") for name in times] + [(name, f"{name}: masks off") for name in masked]
+    for name, reference in references:
+        ratios = np.array(times[name]) / np.array(times[reference])
         low, middle, high = np.percentile(ratios, [25, 50, 75])
-        print(f"{name:<30}{np.median(values):>12.2f}{middle:>14.3f}   [{low:.3f}, {high:.3f}]")
+        print(f"{name:<30}{np.median(times[name]):>12.2f}{middle:>8.3f}   [{low:.3f}, {high:.3f}]   {reference}")
 
 
 def measure_scoring(n_steps: int) -> None:

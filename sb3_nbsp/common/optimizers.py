@@ -97,9 +97,11 @@ class MaskedOptimizer(th.optim.Optimizer):
             th.index_select(p, 0, rows, out=before)
         loss = self.base.step(closure)
         # lerp(before, after, f) gives `before` exactly at f = 0 and `after` exactly at f = 1.
-        for p, rows, before, after, f in zip(held, self._rows, self._before, self._after, self._kept, strict=True):
+        for p, rows, after in zip(held, self._rows, self._after, strict=True):
             th.index_select(p, 0, rows, out=after)
-            p.index_copy_(0, rows, th.lerp(before, after, f, out=after))
+        th._foreach_lerp_(self._before, self._after, self._kept)
+        for p, rows, values in zip(held, self._rows, self._before, strict=True):
+            p.index_copy_(0, rows, values)
         return loss
 
     def _mask_gradients(self, closure: Callable[[], Any] | None) -> Callable[[], Any] | None:
