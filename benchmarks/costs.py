@@ -2,8 +2,8 @@
 What NBSP costs: gradient steps of NBSPSAC with masks and memory beside SB3's SAC in the same process, and the scoring.
 
 Rounds of gradient steps alternate between the variants; reported is the median over rounds of the ratio of CPU times to
-SAC's in the same round, with the interquartile range. Networks that learned other things also differ in speed (numbers close to
-zero are slow); what masks cost is therefore measured on one network, with and without them.
+SAC's in the same round, with the interquartile range. Networks that learned other things also differ in speed (numbers close
+to zero are slow); what masks cost is therefore measured on one network, with and without them.
 
     OMP_NUM_THREADS=1 python benchmarks/costs.py
 """
