@@ -45,7 +45,7 @@ def everything(model: BaseAlgorithm) -> dict:
     }
 
 
-def outcome(cls, make_env, steps=1000, policy="MlpPolicy", **kwargs) -> dict:
+def outcome(cls, make_env, steps=2000, policy="MlpPolicy", **kwargs) -> dict:
     model = cls(policy, make_env(), **{**RUN, **kwargs})
     model.learn(steps)
     return everything(model)
@@ -66,7 +66,7 @@ def toy(space):
 
 
 CASES = {
-    "plain": {"make_env": point_goal, "steps": 2000},
+    "plain": {"make_env": point_goal},
     "four-envs": {"make_env": partial(point_goal, 4), "train_freq": 2},
     "normalized": {"make_env": lambda: VecNormalize(point_goal())},
     "gsde": {"make_env": point_goal, "use_sde": True, "sde_sample_freq": 4},
