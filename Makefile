@@ -8,7 +8,7 @@ INSTALLED := $(VENV)/.installed
 .PHONY: help install demo test test-expensive test-sb3 lint format build clean
 
 help:
-	@echo "make demo            see forgetting and its cure (4 minutes on two cores)"
+	@echo "make demo            see forgetting and its cure (5 minutes on two cores, set-up included)"
 	@echo "make test            run the tests"
 	@echo "make test-expensive  run the tests that take minutes"
 	@echo "make test-sb3        run SB3's own tests with our classes in place of theirs"

@@ -1,5 +1,6 @@
 """What a user may do at the edges: other wrappers, other numbers of sub-envs, files of other times."""
 
+import warnings
 import zipfile
 
 import gymnasium as gym
@@ -122,3 +123,13 @@ def test_nothing_held_is_no_task_held():
     model = made(skill_fraction=0).learn(70)
     assert model.learned_tasks == ["east"] and model.neuron_masks.n_held == 0
     assert made().learn(70).neuron_masks.n_held == 1
+
+
+@pytest.mark.parametrize(("steps", "warns"), [(60, False), (90, True)])
+def test_a_missing_buffer_is_told_only_where_something_is_missing(steps, warns, tmp_path):
+    made().learn(steps).save(tmp_path / "model")
+    model = NBSPSAC.load(tmp_path / "model", env=sequence_env())
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model.learn(10, reset_num_timesteps=False)
+    assert any("are not at hand" in str(warning.message) for warning in caught) == warns

@@ -4,6 +4,7 @@ import io
 import pathlib
 import warnings
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any, TypeVar
 
 import numpy as np
@@ -180,12 +181,14 @@ class OffPolicyContinualAlgorithm(ContinualAlgorithm, OffPolicyAlgorithm):
     def _restore_sequence_position(self) -> None:
         super()._restore_sequence_position()
         if self.replay_buffer is not None and self.replay_buffer.size() == 0 and self.num_timesteps > 0:
-            # The file of a model holds no replay buffer.
-            warnings.warn(
-                "The current task's transitions so far are not at hand (they are saved with save_replay_buffer(), or "
-                "--save-replay-buffer): training warms up again, and the task's memory will hold what comes from now on.",
-                stacklevel=2,
-            )
+            # The file of a model holds no replay buffer. Right after a switch it is empty anyway.
+            at_switch = self.sequence_steps in accumulate(self.segment_steps or [])
+            if not at_switch or self.task_to_consolidate is not None:
+                warnings.warn(
+                    "The current task's transitions so far are not at hand (they are saved with save_replay_buffer(), or "
+                    "--save-replay-buffer): training warms up again, and the task's memory will hold what comes from now on.",
+                    stacklevel=2,
+                )
             self._start_warmup()
 
     def _sample_action(
