@@ -2,10 +2,11 @@
 
 import sb3_nbsp.tasks  # noqa: F401  registers the sb3_nbsp/ environments
 from sb3_nbsp.dqn import NBSPDQN
+from sb3_nbsp.ppo import NBSPPPO
 from sb3_nbsp.qrdqn import NBSPQRDQN
 from sb3_nbsp.sac import NBSPSAC
 from sb3_nbsp.tqc import NBSPTQC
 
 __version__ = "0.1.0"
 
-__all__ = ["NBSPDQN", "NBSPQRDQN", "NBSPSAC", "NBSPTQC", "__version__"]
+__all__ = ["NBSPDQN", "NBSPPPO", "NBSPQRDQN", "NBSPSAC", "NBSPTQC", "__version__"]

@@ -17,6 +17,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 from sb3_nbsp.common.continual import ContinualAlgorithm
 from sb3_nbsp.dqn import NBSPDQN
 from sb3_nbsp.evaluation import SequenceEvalCallback
+from sb3_nbsp.ppo import NBSPPPO
 from sb3_nbsp.qrdqn import NBSPQRDQN
 from sb3_nbsp.sac import NBSPSAC
 from sb3_nbsp.tasks import TaskSequence
@@ -25,12 +26,13 @@ from sb3_nbsp.tqc import NBSPTQC
 NAMESPACE = "sb3_nbsp/"
 ALGORITHMS: dict[str, type[ContinualAlgorithm]] = {
     "nbspdqn": NBSPDQN,
+    "nbspppo": NBSPPPO,
     "nbspqrdqn": NBSPQRDQN,
     "nbspsac": NBSPSAC,
     "nbsptqc": NBSPTQC,
 }
 # SB3's algorithm -> ours, whose settings it reads on our task sequences
-PARENTS = {"dqn": "nbspdqn", "qrdqn": "nbspqrdqn", "sac": "nbspsac", "tqc": "nbsptqc"}
+PARENTS = {"dqn": "nbspdqn", "ppo": "nbspppo", "qrdqn": "nbspqrdqn", "sac": "nbspsac", "tqc": "nbsptqc"}
 STATISTICS_FREQ = 1000  # steps of each sub-env between two savings of VecNormalize's statistics
 
 

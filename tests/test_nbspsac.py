@@ -783,7 +783,7 @@ def test_from_sb3_takes_over_a_model(ours, theirs):
 @pytest.mark.parametrize("ours, theirs", CLASSES)
 def test_from_sb3_trains_on_as_the_parent_would(ours, theirs):
     model = parent_model(theirs)
-    new = ours.from_sb3(model, **{"skill_fraction": 0.0, "memory_size": 0})
+    new = ours.from_sb3(model, skill_fraction=0.0, memory_size=0, fast_update=False)
     new.set_logger(model.logger)
     generator = np.random.get_state(), th.get_rng_state()
     new.train(10, 16)

@@ -77,7 +77,7 @@ def test_identity(ours, parent, case):
 @pytest.mark.parametrize(("ours", "parent"), CLASSES)
 def test_identity_over_a_switch_with_everything_off(ours, parent):
     off = {"skill_fraction": 0.0, "memory_size": 0, "reset_replay_buffer": False}
-    off |= {"exploration_per_task": False} if "DQN" in ours.__name__ else {"reset_ent_coef": False}
+    off |= {"schedules_per_task": False} if "DQN" in ours.__name__ else {"reset_ent_coef": False}
     plain = parent("MlpPolicy", sequence_env(ours), **settings(parent)).learn(150)
     assert same(state(plain), state(ours("MlpPolicy", sequence_env(ours), **settings(ours, **off)).learn(150)))
 

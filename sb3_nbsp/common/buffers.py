@@ -46,7 +46,7 @@ class MixedBuffer:
         self.replay_mode = replay_mode
         self.replay_interval = replay_interval
         self.old_task_fraction = old_task_fraction
-        self.memory = TaskMemory()
+        self.memory = TaskMemory(Transitions)
         self.n_batches = 0
         self.n_rows_of_task = 0
 

@@ -85,7 +85,7 @@ class SkillNeuronCallback(BaseCallback):
     def _check_success_is_told(self) -> None:
         """At the first switch it would be too late: hours of training would be lost."""
         for task in self.sequence.task_names:
-            with isolated_rng(), closing(self.sequence.make_task_env(task)) as env:
+            with isolated_rng(), closing(self.sequence.make_task_env(task, evaluation=True)) as env:
                 env.reset()
                 info = env.step(env.action_space.sample())[4]
             if "success" not in info and "is_success" not in info:

@@ -1,24 +1,23 @@
 """What every NBSP algorithm adds to its SB3 parent: skill neurons are found and held at the end of a task."""
 
 import inspect
-from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from itertools import accumulate, count
+from itertools import count
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import gymnasium as gym
+import numpy as np
 import torch as th
-from stable_baselines3.common.callbacks import BaseCallback, CallbackList, ConvertCallback
 from stable_baselines3.common.save_util import recursive_getattr, recursive_setattr
-from stable_baselines3.common.type_aliases import MaybeCallback
 from stable_baselines3.common.utils import check_for_correct_spaces
 from stable_baselines3.common.vec_env import VecEnv
 
-from sb3_nbsp.common.callbacks import SkillNeuronCallback
 from sb3_nbsp.common.environments import frozen_statistics, is_task_sequence, isolated_rng, shares_env, wrap_like
+from sb3_nbsp.common.following import FollowsSequence
 from sb3_nbsp.common.masks import MASK_SIDES, NeuronMasks
+from sb3_nbsp.common.memory import Observations
 from sb3_nbsp.common.neurons import Network, find_networks
 from sb3_nbsp.common.optimizers import MASK_TARGETS, MaskedOptimizer
 from sb3_nbsp.common.saving import SavedWithMasks
@@ -30,7 +29,7 @@ SELECT_AMONG = ("all", "active")
 SCORING_SEED = 20_000  # far from the seeds that users give training envs
 
 
-class ContinualAlgorithm(SavedWithMasks):
+class ContinualAlgorithm(SavedWithMasks, FollowsSequence):
     """
     Base of the NBSP algorithms, to be mixed in before the SB3 parent.
 
@@ -57,9 +56,6 @@ class ContinualAlgorithm(SavedWithMasks):
     learned_tasks: list[str]
     skill_neuron_records: dict[str, dict[str, Any]]
     current_task: str | None
-    task_to_consolidate: str | None
-    sequence_steps: int
-    segment_steps: list[int] | None
 
     def _construct(self, arguments: dict[str, Any]) -> None:
         """
@@ -112,37 +108,6 @@ class ContinualAlgorithm(SavedWithMasks):
                 raise ValueError(f"{name} must be one of {', '.join(allowed)}; got {getattr(self, name)!r}.")
 
     # Learning
-
-    def _setup_learn(
-        self,
-        total_timesteps: int,
-        callback: MaybeCallback = None,
-        reset_num_timesteps: bool = True,
-        tb_log_name: str = "run",
-        progress_bar: bool = False,
-    ) -> tuple[int, BaseCallback]:
-        self.segment_steps = None
-        if self.env is not None and is_task_sequence(self.env):
-            self._check_supported()
-            self.begin_sequence(self.env.get_attr("task_sequence", 0)[0].segment_steps)
-            if not reset_num_timesteps:
-                self._restore_sequence_position()
-        return super()._setup_learn(total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar)
-
-    def _restore_sequence_position(self) -> None:
-        """Let a new env of a sequence begin where this model, loaded from a file, stands."""
-        assert self.env is not None
-        self.env.env_method("set_n_envs", self.env.num_envs)
-        if self.env.get_attr("sequence_steps", 0)[0] != self.sequence_steps:
-            self.env.env_method("fast_forward", self.sequence_steps)
-            self._last_obs = None  # the env is reset, into the right task
-
-    def _init_callback(self, callback: MaybeCallback, progress_bar: bool = False) -> BaseCallback:
-        if self.env is not None and is_task_sequence(self.env) and not _contains_skill_callback(callback):
-            given = callback if isinstance(callback, list) else [callback] if callback is not None else []
-            # First in the list: a checkpoint taken in the same step must know that a task has ended.
-            callback = [SkillNeuronCallback(), *(c if isinstance(c, BaseCallback) else ConvertCallback(c) for c in given)]
-        return super()._init_callback(callback, progress_bar)
 
     def begin_task(self, task: str) -> None:
         """
@@ -210,7 +175,7 @@ class ContinualAlgorithm(SavedWithMasks):
         """The env to score on, vectorised and wrapped like the training env."""
         if env is None and self.env is not None and is_task_sequence(self.env):
             # Stepping the sequence itself would use it up.
-            task_env = self.env.get_attr("task_sequence", 0)[0].make_task_env(task)
+            task_env = self.env.get_attr("task_sequence", 0)[0].make_task_env(task, evaluation=True)
             with closing(wrap_like(self.env, task_env)) as own:
                 yield own
             return
@@ -281,43 +246,15 @@ class ContinualAlgorithm(SavedWithMasks):
 
     # For subclasses
 
-    def begin_sequence(self, segment_steps: Sequence[int]) -> None:
-        """
-        Say how long the tasks of the sequence are that is learned from now on.
-
-        :param segment_steps: env steps of each segment, over all sub-envs
-        """
-        self.segment_steps = list(segment_steps)
-
-    def _task_progress_remaining(self) -> float:
-        """
-        1 at a task's beginning, 0 at its end. By hand, each ``learn()`` after the first consolidation counts as one task.
-        """
-        if self.segment_steps is not None:
-            ends = list(accumulate(self.segment_steps))
-            segment = min(bisect_right(ends, self.sequence_steps), len(ends) - 1)
-            return max((ends[segment] - self.sequence_steps) / self.segment_steps[segment], 0.0)
-        if not self.learned_tasks:
-            return self._current_progress_remaining
-        start = self._num_timesteps_at_start
-        return 1.0 - (self.num_timesteps - start) / (self._total_timesteps - start)
-
     def _scoring_losses(self) -> dict[str, LossFunction]:
         """How to run each part of the model for scoring, see :func:`~sb3_nbsp.common.scoring.score_networks`."""
         raise NotImplementedError
 
-    def _check_supported(self) -> None:
-        """
-        :raises ValueError: where a setting of the model cannot be carried over a task switch
-        """
-
-
-def _contains_skill_callback(callback: MaybeCallback) -> bool:
-    if isinstance(callback, CallbackList):
-        callback = callback.callbacks
-    if isinstance(callback, list):
-        return any(_contains_skill_callback(part) for part in callback)
-    return isinstance(callback, SkillNeuronCallback)
+    def _tensor(self, values: Observations, rows: np.ndarray) -> Any:
+        """Rows of an array (or of each array of a dict) on the model's device."""
+        if isinstance(values, dict):
+            return {key: th.as_tensor(array[rows], device=self.device) for key, array in values.items()}
+        return th.as_tensor(values[rows], device=self.device, dtype=th.float32 if values.dtype == np.float64 else None)
 
 
 def _share(counts: Any, part: str, whole: str) -> float:

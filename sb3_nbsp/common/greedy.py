@@ -14,16 +14,6 @@ class GreedyContinualAlgorithm(OffPolicyContinualAlgorithm):
     optimizer_names = ("policy.optimizer",)
     clips_gradients = True
 
-    exploration_per_task: bool
-
-    def _on_step(self) -> None:
-        # The parent computes epsilon from the progress of the whole run.
-        progress = self._current_progress_remaining
-        if self.exploration_per_task:
-            self._current_progress_remaining = self._task_progress_remaining()
-        super()._on_step()
-        self._current_progress_remaining = progress
-
     def _scoring_losses(self) -> dict[str, LossFunction]:
         return {"critic": self._td_loss}
 

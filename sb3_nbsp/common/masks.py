@@ -103,9 +103,6 @@ class NeuronMasks(nn.Module):
         """
         result: dict[th.Tensor, th.Tensor] = {}
         for network in self.networks:
-            strongest = min((float(self.factors(layer).min()) for layer in network.layers), default=1.0)
-            if strongest == 1.0:
-                continue
             for layer in network.layers:
                 factors = self.factors(layer)
                 if self.sides in ("incoming", "both"):
@@ -118,6 +115,9 @@ class NeuronMasks(nn.Module):
                         columns[reader.start : reader.start + len(spread)] = spread
                         _lower(result, reader.parameter, _along(columns, reader.dim, reader.parameter))
             if self.output_biases:
+                # Without layers of its own (the default CnnPolicy of PPO) a network reads the shared features extractor.
+                feeding = network.layers or [layer for n in self.networks if n.part == "shared" for layer in n.layers]
+                strongest = min((float(self.factors(layer).min()) for layer in feeding), default=1.0)
                 for bias in network.output_biases:
                     _lower(result, bias, th.full_like(bias, strongest))
         return {parameter: values for parameter, values in result.items() if bool((values != 1).any())}

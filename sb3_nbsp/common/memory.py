@@ -1,17 +1,51 @@
-"""The memory: a bounded set of transitions of every earlier task."""
+"""The memory: a bounded set of samples of every earlier task."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch as th
 
 Observations = np.ndarray | dict[str, np.ndarray]
+Self = TypeVar("Self", bound="Samples")
+Kind = TypeVar("Kind", bound="Samples")
 
 
 @dataclass(frozen=True)
-class Transitions:
+class Samples:
+    """M samples: a dataclass whose fields are arrays, or dicts of arrays, with a first axis of M."""
+
+    actions: np.ndarray
+
+    def map(self: Self, function: Callable[[np.ndarray], Any]) -> Self:
+        """Apply a function to every array."""
+        return type(self)(**{f.name: _each(function, getattr(self, f.name)) for f in fields(self)})
+
+    def rows(self: Self, rows: np.ndarray | slice) -> Self:
+        """Some of the samples."""
+        return self.map(lambda array: array[rows])
+
+    @classmethod
+    def join(cls: type[Self], parts: Sequence[Self]) -> Self:
+        """Put samples behind one another."""
+        return cls(**{f.name: _concatenated([getattr(part, f.name) for part in parts]) for f in fields(cls)})
+
+    def __len__(self) -> int:
+        return len(self.actions)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Tensors by field."""
+        return {f.name: _each(th.as_tensor, getattr(self, f.name)) for f in fields(self)}
+
+    @classmethod
+    def from_state_dict(cls: type[Self], state_dict: dict[str, Any]) -> Self:
+        """The reverse of :meth:`state_dict`."""
+        return cls(**{name: _each(_to_array, values) for name, values in state_dict.items()})
+
+
+@dataclass(frozen=True)
+class Transitions(Samples):
     """
     M transitions over n steps (n = 1: ordinary ones), not normalised.
 
@@ -26,21 +60,13 @@ class Transitions:
 
     observations: Observations
     next_observations: Observations
-    actions: np.ndarray
     dones: np.ndarray
     rewards: np.ndarray
     weights: np.ndarray
     discounts: np.ndarray
 
-    def map(self, function: Callable[[np.ndarray], Any]) -> "Transitions":
-        """Apply a function to every array."""
-        return Transitions(**{f.name: _each(function, getattr(self, f.name)) for f in fields(self)})
 
-    def __len__(self) -> int:
-        return len(self.actions)
-
-
-def _each(function: Callable[[np.ndarray], Any], values: Observations) -> Any:
+def _each(function: Callable[[Any], Any], values: Any) -> Any:
     if isinstance(values, dict):
         return {key: function(array) for key, array in values.items()}
     return function(values)
@@ -51,85 +77,78 @@ def take(arrays: Observations, rows: np.ndarray, envs: np.ndarray) -> Observatio
     return _each(lambda array: array[rows, envs], arrays)
 
 
-class TaskMemory:
+def _to_array(tensor: th.Tensor) -> np.ndarray:
+    return tensor.cpu().numpy()
+
+
+def _concatenated(values: list[Any]) -> Any:
+    if isinstance(values[0], dict):
+        return {key: np.concatenate([value[key] for value in values]) for key in values[0]}
+    return np.concatenate(values)
+
+
+class TaskMemory(Generic[Kind]):
     """
-    Transitions by task. Every task except the current one is sampled equally often, however many of its transitions
-    there are.
+    Samples by task. Every task except the current one is sampled equally often, however many of its samples there are.
 
     Has ``state_dict`` and ``load_state_dict`` (tensors only), so that it is saved with the model.
+
+    :param kind: what is kept
     """
 
-    def __init__(self) -> None:
-        self._tasks: dict[int, Transitions] = {}
+    def __init__(self, kind: type[Kind]) -> None:
+        self.kind = kind
+        self._tasks: dict[int, Kind] = {}
         self.current_task: int | None = None
 
     def __len__(self) -> int:
-        """Number of transitions that can be sampled now."""
+        """Number of samples that can be drawn now."""
         return sum(len(self._tasks[task]) for task in self.old_tasks)
 
     @property
     def old_tasks(self) -> list[int]:
-        """Indices of the remembered tasks without the current one, which brings its own transitions."""
-        return [task for task, transitions in self._tasks.items() if task != self.current_task and len(transitions)]
+        """Indices of the remembered tasks without the current one, which brings its own samples."""
+        return [task for task, samples in self._tasks.items() if task != self.current_task and len(samples)]
 
     @property
     def nbytes(self) -> int:
         """Size in bytes."""
         sizes: list[int] = []
-        for transitions in self._tasks.values():
-            transitions.map(lambda array: sizes.append(array.nbytes))
+        for samples in self._tasks.values():
+            samples.map(lambda array: sizes.append(array.nbytes))
         return sum(sizes)
 
-    def store(self, task: int, transitions: Transitions, size: int) -> None:
+    def store(self, task: int, samples: Kind, size: int) -> None:
         """
-        Remember a task's transitions. Older ones of the same task fill up what is left of ``size``.
+        Remember a task's samples. Older ones of the same task fill up what is left of ``size``.
 
         :param task: index of the task
-        :param transitions: at most ``size`` of them
-        :param size: largest number of transitions of a task
+        :param samples: at most ``size`` of them
+        :param size: largest number of samples of a task
         """
         older = self._tasks.get(task)
-        n_older = 0 if older is None else min(size - len(transitions), len(older))
+        n_older = 0 if older is None else min(size - len(samples), len(older))
         if older is not None and n_older > 0:
-            rows = np.random.permutation(len(older))[:n_older]
-            transitions = _join([transitions, older.map(lambda array: array[rows])])
-        self._tasks[task] = transitions
+            samples = self.kind.join([samples, older.rows(np.random.permutation(len(older))[:n_older])])
+        self._tasks[task] = samples
 
     def reset(self) -> None:
         """Forget everything."""
         self._tasks.clear()
 
-    def sample(self, batch_size: int) -> Transitions:
-        """Draw transitions with replacement: a task with equal chances, then one of its transitions."""
+    def sample(self, batch_size: int) -> Kind:
+        """Draw with replacement: a task with equal chances, then one of its samples."""
         old_tasks = self.old_tasks
         counts = np.bincount(np.random.randint(len(old_tasks), size=batch_size), minlength=len(old_tasks))
         parts = []
         for task, count in zip(old_tasks, counts, strict=True):
-            rows = np.random.randint(len(self._tasks[task]), size=count)
-            parts.append(self._tasks[task].map(lambda array, rows=rows: array[rows]))  # type: ignore[misc]
-        return parts[0] if len(parts) == 1 else _join(parts)
+            parts.append(self._tasks[task].rows(np.random.randint(len(self._tasks[task]), size=count)))
+        return parts[0] if len(parts) == 1 else self.kind.join(parts)
 
     def state_dict(self) -> dict[str, dict[str, Any]]:
         """Tensors by task and field."""
-        return {
-            str(task): {f.name: getattr(transitions.map(th.as_tensor), f.name) for f in fields(transitions)}
-            for task, transitions in self._tasks.items()
-        }
+        return {str(task): samples.state_dict() for task, samples in self._tasks.items()}
 
     def load_state_dict(self, state_dict: dict[str, dict[str, Any]], strict: bool = True) -> None:
         """The reverse of :meth:`state_dict`; ``strict`` is there for SB3 and changes nothing."""
-        to_array: Callable[[th.Tensor], np.ndarray] = lambda tensor: tensor.cpu().numpy()  # noqa: E731
-        self._tasks = {
-            int(task): Transitions(**{name: _each(to_array, values) for name, values in saved.items()})  # type: ignore[arg-type]
-            for task, saved in state_dict.items()
-        }
-
-
-def _join(parts: list[Transitions]) -> Transitions:
-    def field_of(name: str) -> Any:
-        values = [getattr(part, name) for part in parts]
-        if isinstance(values[0], dict):
-            return {key: np.concatenate([value[key] for value in values]) for key in values[0]}
-        return np.concatenate(values)
-
-    return Transitions(**{f.name: field_of(f.name) for f in fields(Transitions)})
+        self._tasks = {int(task): self.kind.from_state_dict(saved) for task, saved in state_dict.items()}

@@ -28,7 +28,8 @@ from sb3_nbsp.common.buffers import (
 )
 from sb3_nbsp.common.continual import ContinualAlgorithm
 from sb3_nbsp.common.files import replacing
-from sb3_nbsp.common.memory import Observations, TaskMemory
+from sb3_nbsp.common.footprint import Part, check_footprint, replay_buffer_bytes, scoring_bytes, transitions_bytes
+from sb3_nbsp.common.memory import TaskMemory, Transitions
 from sb3_nbsp.common.skill_neurons import SkillNeurons
 
 MIXED_BUFFERS: dict[type[ReplayBuffer], type[Any]] = {
@@ -88,16 +89,31 @@ class OffPolicyContinualAlgorithm(ContinualAlgorithm, OffPolicyAlgorithm):
             buffer_class = MixedNStepReplayBuffer
         if issubclass(buffer_class, NStepReplayBuffer) and self.n_steps > 1:
             kwargs.update(n_steps=self.n_steps, gamma=self.gamma)
-        return buffer_class(
-            self.buffer_size,
-            self.observation_space,
-            self.action_space,
-            device=self.device,
-            n_envs=self.n_envs,
-            optimize_memory_usage=self.optimize_memory_usage,
-            **self._memory_arguments(),
-            **kwargs,
-        )
+        try:
+            return buffer_class(
+                self.buffer_size,
+                self.observation_space,
+                self.action_space,
+                device=self.device,
+                n_envs=self.n_envs,
+                optimize_memory_usage=self.optimize_memory_usage,
+                **self._memory_arguments(),
+                **kwargs,
+            )
+        except MemoryError as error:  # one array is larger than the machine's memory: NumPy tells its shape only
+            check_footprint(self._footprint(0)[:1])
+            raise error
+
+    def _footprint(self, n_tasks: int) -> list[Part]:
+        """See :meth:`FollowsSequence._footprint`. The replay buffer comes first."""
+        seen = self.observation_space, self.action_space
+        ring = replay_buffer_bytes(*seen, self.buffer_size, self.n_envs, self.optimize_memory_usage)
+        kept = n_tasks * transitions_bytes(*seen, self.memory_size, self.n_steps)
+        return [
+            Part("replay buffer", ring, "buffer_size"),
+            Part(f"memory of {n_tasks} tasks", kept, "memory_size"),
+            Part("scoring", scoring_bytes(self.observation_space, self.scoring_steps), "scoring_steps"),
+        ]
 
     @property
     def has_memory(self) -> bool:
@@ -123,7 +139,7 @@ class OffPolicyContinualAlgorithm(ContinualAlgorithm, OffPolicyAlgorithm):
             )
 
     def begin_sequence(self, segment_steps: Sequence[int]) -> None:
-        """See :meth:`ContinualAlgorithm.begin_sequence`. Warns of a warm-up that leaves nothing to learn."""
+        """See :meth:`FollowsSequence.begin_sequence`. Warns of a warm-up that leaves nothing to learn."""
         super().begin_sequence(segment_steps)
         warmup = max(self.learning_starts, self._warmup_steps() if self.reset_replay_buffer else 0)
         if warmup >= min(segment_steps):
@@ -135,6 +151,8 @@ class OffPolicyContinualAlgorithm(ContinualAlgorithm, OffPolicyAlgorithm):
 
     def begin_task(self, task: str) -> None:
         """See :meth:`ContinualAlgorithm.begin_task`."""
+        if self.has_memory and self.current_task not in (None, task):  # which was not brought to its end
+            self.replay_buffer.n_rows_of_task = 0  # type: ignore[union-attr]
         super().begin_task(task)
         if self.has_memory:
             known = self.learned_tasks.index(task) if task in self.learned_tasks else None
@@ -202,12 +220,6 @@ class OffPolicyContinualAlgorithm(ContinualAlgorithm, OffPolicyAlgorithm):
             return
         super().train(gradient_steps, batch_size)
 
-    def _tensor(self, values: Observations, rows: np.ndarray) -> Any:
-        """Rows of an array (or of each array of a dict) on the model's device."""
-        if isinstance(values, dict):
-            return {key: th.as_tensor(array[rows], device=self.device) for key, array in values.items()}
-        return th.as_tensor(values[rows], device=self.device, dtype=th.float32 if values.dtype == np.float64 else None)
-
     # Saving and loading
 
     def _optional_states(self) -> dict[str, Any]:
@@ -253,7 +265,7 @@ class OffPolicyContinualAlgorithm(ContinualAlgorithm, OffPolicyAlgorithm):
             settings["replay_buffer_class"] = MIXED_BUFFERS[settings["replay_buffer_class"]]
         return super()._own_settings(settings)
 
-    def _take_over_buffer(self, buffer: ReplayBuffer | None, memory: TaskMemory | None) -> None:
+    def _take_over_buffer(self, buffer: ReplayBuffer | None, memory: TaskMemory[Transitions] | None) -> None:
         """Use another buffer's transitions, with this model's own settings of the memory."""
         if buffer is not None and buffer.n_envs != self.n_envs:
             raise ValueError(
@@ -264,7 +276,8 @@ class OffPolicyContinualAlgorithm(ContinualAlgorithm, OffPolicyAlgorithm):
         if mixed_class is not None:
             assert buffer is not None
             mixed = mixed_class.__new__(mixed_class)
-            mixed.__dict__.update(buffer.__dict__, memory=memory or TaskMemory(), n_batches=0, n_rows_of_task=buffer.size())
+            memory = memory or TaskMemory(Transitions)
+            mixed.__dict__.update(buffer.__dict__, memory=memory, n_batches=0, n_rows_of_task=buffer.size())
             buffer = mixed
         self.replay_buffer = buffer
         if self.has_memory:

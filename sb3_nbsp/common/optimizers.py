@@ -168,4 +168,4 @@ class MaskedOptimizer(th.optim.Optimizer):
 
 def _scale_gradient(factors: th.Tensor, parameter: th.Tensor) -> None:
     assert parameter.grad is not None
-    parameter.grad.mul_(factors)
+    parameter.grad.mul_(factors.to(parameter.grad.device))  # the policy may have been moved

@@ -104,7 +104,10 @@ class SavedWithMasks(BaseAlgorithm):
         :raises ValueError: for a file that another class saved
         """
         cls._check_origin(path)
-        return super().load(path, *args, **kwargs)
+        try:
+            return super().load(path, *args, **kwargs)
+        except (TypeError, AttributeError) as error:  # e.g. settings of another algorithm
+            raise ValueError(f"{path} cannot be loaded as {cls.__name__} ({error}). Was it saved by another class?") from error
 
     @classmethod
     def _check_origin(cls, path: str | pathlib.Path | io.BufferedIOBase) -> None:

@@ -25,7 +25,7 @@ class Rollout:
     T steps of the policy on a task, as it sees them (observations are normalised where training normalises them).
 
     :param observations: [T, ...]
-    :param actions: [T, action_dim], as the critics take them (scaled to [-1, 1] for a Box space)
+    :param actions: [T, action_dim], as the networks take them (scaled to [-1, 1] where the policy squashes its output)
     :param rewards: [T], not normalised
     :param next_observations: [T, ...]
     :param dones: [T], terminated (time limits do not count)
@@ -96,8 +96,10 @@ def collect_rollout(model: BaseAlgorithm, env: VecEnv, n_steps: int) -> Rollout:
             steps[name].append(_copy(value))
         observation, start = after, bool(done[0])
     arrays = {name: _stack(values) for name, values in steps.items()}
-    if hasattr(model.policy, "scale_action") and not np.issubdtype(arrays["actions"].dtype, np.integer):
+    if model.policy.squash_output:
         arrays["actions"] = model.policy.scale_action(arrays["actions"])
+    if arrays["actions"].ndim > 2:
+        arrays["actions"] = arrays["actions"].reshape(n_steps, -1)
     return Rollout(**arrays, ended=start)
 
 

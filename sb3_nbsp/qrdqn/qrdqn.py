@@ -24,8 +24,8 @@ class NBSPQRDQN(GreedyContinualAlgorithm, QRDQN):
     Quantile Regression DQN (sb3-contrib) with NBSP. QRDQN's arguments, then NBSP's, which
     :class:`~sb3_nbsp.sac.sac.NBSPSAC` describes.
 
-    :param exploration_per_task: let epsilon follow each task's own progress, so that every task is explored, instead of the
-        whole run's progress
+    :param schedules_per_task: epsilon (and every other schedule) follows each task's own progress, so that every task is
+        explored, instead of the whole run's
     """
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {
@@ -74,7 +74,7 @@ class NBSPQRDQN(GreedyContinualAlgorithm, QRDQN):
         reset_replay_buffer: bool = True,
         reset_optimizer: bool = False,
         task_warmup: int | None = None,
-        exploration_per_task: bool = True,
+        schedules_per_task: bool = True,
         stats_window_size: int = 100,
         tensorboard_log: str | None = None,
         policy_kwargs: dict[str, Any] | None = None,

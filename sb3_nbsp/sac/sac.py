@@ -58,6 +58,7 @@ class NBSPSAC(SoftContinualAlgorithm, SAC):
         from a mastered task stops exploration in the next
     :param task_warmup: env steps after a switch with random actions and without training, where the replay buffer was
         emptied; default: ``learning_starts``
+    :param schedules_per_task: let schedules (of the learning rate) follow each task's own progress instead of the whole run's
     """
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {
@@ -109,6 +110,7 @@ class NBSPSAC(SoftContinualAlgorithm, SAC):
         reset_optimizer: bool = False,
         reset_ent_coef: bool = True,
         task_warmup: int | None = None,
+        schedules_per_task: bool = True,
         stats_window_size: int = 100,
         tensorboard_log: str | None = None,
         policy_kwargs: dict[str, Any] | None = None,

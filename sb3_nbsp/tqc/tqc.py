@@ -76,6 +76,7 @@ class NBSPTQC(SoftContinualAlgorithm, TQC):
         reset_optimizer: bool = False,
         reset_ent_coef: bool = True,
         task_warmup: int | None = None,
+        schedules_per_task: bool = True,
         stats_window_size: int = 100,
         tensorboard_log: str | None = None,
         policy_kwargs: dict[str, Any] | None = None,

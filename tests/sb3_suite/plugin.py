@@ -7,9 +7,10 @@ Use: ``make test-sb3``, which fetches the source distributions (they contain the
 import sb3_contrib
 import stable_baselines3
 
-from sb3_nbsp import NBSPDQN, NBSPQRDQN, NBSPSAC, NBSPTQC
+from sb3_nbsp import NBSPDQN, NBSPPPO, NBSPQRDQN, NBSPSAC, NBSPTQC
 
 stable_baselines3.SAC = NBSPSAC
 stable_baselines3.DQN = NBSPDQN
+stable_baselines3.PPO = NBSPPPO
 sb3_contrib.TQC = NBSPTQC
 sb3_contrib.QRDQN = NBSPQRDQN
