@@ -2,6 +2,7 @@
 
 from sb3_nbsp.evaluation.callback import SequenceEvalCallback
 from sb3_nbsp.evaluation.evaluator import TaskEvaluator
+from sb3_nbsp.evaluation.measures import Measure, normalised_return
 from sb3_nbsp.evaluation.metrics import (
     Metrics,
     area_under_curve,
@@ -19,6 +20,7 @@ from sb3_nbsp.evaluation.table import bootstrap_interval, results_table
 
 __all__ = [
     "Evaluation",
+    "Measure",
     "Metrics",
     "SequenceEvalCallback",
     "SequenceResults",
@@ -31,6 +33,7 @@ __all__ = [
     "cw_performance",
     "forgetting_measure",
     "forward_transfer",
+    "normalised_return",
     "plot_matrix",
     "plot_sequence",
     "results_table",

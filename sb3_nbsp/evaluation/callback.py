@@ -10,8 +10,10 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 from sb3_nbsp.evaluation import plots
 from sb3_nbsp.evaluation.evaluator import SEED_OFFSET, TaskEvaluator
+from sb3_nbsp.evaluation.measures import NORMALISED, RETURN, SUCCESS
 from sb3_nbsp.evaluation.metrics import summarize
-from sb3_nbsp.evaluation.records import Evaluation, Kind, SequenceResults, library_versions
+from sb3_nbsp.evaluation.records import Evaluation, Kind, SequenceResults
+from sb3_nbsp.evaluation.versions import library_versions
 from sb3_nbsp.tasks import TaskSequence
 
 # The text logger cuts keys at 36 characters, of which 3 indent and the longest suffix, "_success", takes 8.
@@ -31,16 +33,18 @@ class SequenceEvalCallback(BaseCallback):
     With ``log_path``, every evaluation replaces ``results.json``, ``evaluations.csv`` and ``matrix.csv`` there, and the
     end of training draws ``sequence.png`` and ``matrix.png`` if matplotlib is installed.
 
-    Logs ``continual/<task>_success`` (0 to 1), ``continual/<task>_return``, ``continual/task`` (index of the task being
-    trained) and, at switches, ``continual/asr``, ``continual/fm``, ``continual/fwt``. Where a task name is too long for
-    the text logger, ``task0``, ``task1``, ... stand for all names.
+    Logs ``continual/<task>_success`` (0 to 1), ``continual/<task>_return``, ``continual/<task>_hns`` (human-normalised
+    score: 0 for a random player, 1 for a human; for tasks with reference scores), ``continual/task`` (index of the task
+    being trained) and, at switches, ``continual/asr``, ``continual/fm``, ``continual/fwt``. Where not all tasks tell success,
+    the first is called ``continual/ar``, and the three are in human-normalised scores where all tasks have them, else in
+    returns. Where a task name is too long for the text logger, ``task0``, ``task1``, ... stand for all names.
 
     :param eval_freq: env steps over all sub-envs between evaluations; 0 evaluates at start, switches and end only
     :param n_eval_episodes: episodes per task in each evaluation
     :param log_path: folder for the results, ``None`` writes nothing
     :param deterministic: whether to evaluate the policy's most likely actions
     :param best_model_save_path: folder for ``best_model.zip``: among the agents that have seen most tasks, the one with
-        the highest mean success over these, then the highest mean return
+        the highest mean success over these, then the highest mean return (human-normalised where results are)
     :param settings: written into the results, e.g. the method's name and arguments
     :param resume_from: ``results.json`` (or its folder) of an interrupted run to go on from; its evaluations beyond the
         env's position are dropped
@@ -109,6 +113,7 @@ class SequenceEvalCallback(BaseCallback):
             "deterministic": self.deterministic,
             **self.settings,
         }
+        results.reference_scores = sequence.reference_scores
         results.seed = self.model.seed
         results.versions = library_versions()
         return results
@@ -178,7 +183,9 @@ class SequenceEvalCallback(BaseCallback):
         # The number of tasks comes first: mastering one task out of one is no better than most of two.
         seen = sorted(set(self.results.segments[: evaluation.segment + 1]))
         success = float(np.mean([evaluation.success[name] or 0.0 for name in seen]))
-        return len(seen), success, float(np.mean([evaluation.mean_return[name] for name in seen]))
+        measure = self.results.measure
+        returns = self.results.performance(evaluation, RETURN.name if measure == SUCCESS else measure.name)
+        return len(seen), success, float(np.mean([returns[name] for name in seen]))
 
     def _log(self, evaluation: Evaluation) -> None:
         names = self.results.task_names
@@ -188,17 +195,20 @@ class SequenceEvalCallback(BaseCallback):
             if evaluation.success[name] is not None:
                 self.logger.record(f"{key}_success", evaluation.success[name])
             self.logger.record(f"{key}_return", evaluation.mean_return[name])
+            if name in self.results.reference_scores:
+                self.logger.record(f"{key}_hns", self.results.performance(evaluation, NORMALISED.name)[name])
         self.logger.record("continual/task", self.results.segment_indices[evaluation.segment])
         if evaluation.kind == "switch":
-            for name, value in summarize(self.results.metrics()).items():
-                if name in ("asr", "fm", "fwt") and value is not None:
-                    self.logger.record(f"continual/{name}", value)
+            values = summarize(self.results.metrics())
+            for key, name in ((self.results.measure.average.lower(), "asr"), ("fm", "fm"), ("fwt", "fwt")):
+                if values[name] is not None:
+                    self.logger.record(f"continual/{key}", values[name])
         self.logger.record("time/total_timesteps", self.num_timesteps, exclude="tensorboard")
         self.logger.dump(self.num_timesteps)
         if self.verbose >= 1:
-            values = evaluation.success if self.results.reports_success else evaluation.mean_return
-            shown = ", ".join(f"{name} {value:.2f}" for name, value in values.items())
-            print(f"Evaluation at step {evaluation.step} ({evaluation.kind}): {shown}")
+            measure = self.results.measure.name
+            shown = ", ".join(f"{name} {value:.2f}" for name, value in self.results.performance(evaluation).items())
+            print(f"Evaluation at step {evaluation.step} ({evaluation.kind}), {measure}: {shown}")
 
     def _write(self) -> None:
         self.results.wall_time_s = time.perf_counter() - self._started

@@ -19,6 +19,7 @@ class TaskEvaluator:
     Runs an agent on every task of a sequence without leaving a trace in its training.
 
     Every call plays the same episodes (as far as seeds decide them), so that what changes between two calls is the agent.
+    They are played on the tasks' environments for evaluation, where tasks have such (:class:`~sb3_nbsp.tasks.Task`).
 
     :param training_env: the agent's training env; its observation wrappers are repeated
     :param sequence: the tasks
@@ -40,7 +41,8 @@ class TaskEvaluator:
         self.seed = seed
         # Making an env may draw random numbers too.
         with isolated_rng(seed):
-            self.envs = {name: wrap_like(training_env, sequence.make_task_env(name)) for name in sequence.task_names}
+            made = {name: sequence.make_task_env(name, evaluation=True) for name in sequence.task_names}
+            self.envs = {name: wrap_like(training_env, env) for name, env in made.items()}
 
     def evaluate(self, model: BaseAlgorithm) -> tuple[dict[str, float | None], dict[str, float]]:
         """

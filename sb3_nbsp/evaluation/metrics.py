@@ -51,7 +51,7 @@ def summarize(metrics: Metrics) -> dict[str, float | None]:
 
 def average_success(matrix: npt.ArrayLike) -> float:
     """
-    ASR: mean over all tasks of the performance after the last measured segment.
+    ASR, or AR where performance is a return: mean over all tasks of the performance after the last measured segment.
 
     Our reading of NBSP's ASR: arXiv 2504.08000 gives the name only.
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sb3_nbsp.common.files import replacing
+from sb3_nbsp.evaluation.measures import NORMALISED, SUCCESS
 from sb3_nbsp.evaluation.metrics import FloatArray
 from sb3_nbsp.evaluation.records import SequenceResults
 from sb3_nbsp.evaluation.table import LabelledRuns, check_comparable
@@ -38,20 +39,24 @@ def plot_sequence(results: LabelledRuns, path: str | os.PathLike[str]) -> None:
     """
     first = check_comparable(results)
     figure = _new_figure(WIDTH, 1.1 + 1.5 * len(first.task_names))
-    axes = figure.subplots(len(first.task_names), 1, sharex=True, sharey=first.reports_success, squeeze=False)[:, 0]
+    axes = figure.subplots(len(first.task_names), 1, sharex=True, sharey=first.measure == SUCCESS, squeeze=False)[:, 0]
     for task, (panel, name) in enumerate(zip(axes, first.task_names, strict=True)):
         _mark_segments(panel, first, name)
         for index, (label, runs) in enumerate(results):
             _draw_method(panel, runs, task, index, label)
-        panel.set_title(f"{_unit(first)} on {name}", loc="left", fontsize=9, fontweight="bold", pad=4)
-        if first.reports_success:
+        panel.set_title(f"{first.measure.title} on {name}", loc="left", fontsize=9, fontweight="bold", pad=4)
+        if first.measure == SUCCESS:
             panel.set_ylim(-0.05, 1.05)
+        elif first.measure == NORMALISED:
+            _mark_references(panel)
     _name_segments(axes[0], first)
     axes[-1].set_xlabel("env steps", fontsize=9)
     axes[-1].xaxis.set_major_formatter("{x:,.0f}")
     n_runs = max(len(runs) for _, runs in results)
     over = f"line: mean over {n_runs} seeds, band: worst to best seed" if n_runs > 1 else "one seed"
-    figure.supxlabel(f"{over}; shaded: this task is being trained; vertical lines: task switches", fontsize=8, color="#555555")
+    dotted = "\ndotted: a random player at 0, a human at 1" if first.measure == NORMALISED else ""
+    text = f"{over}; shaded: this task is being trained; vertical lines: task switches{dotted}"
+    figure.supxlabel(text, fontsize=8, color="#555555")
     if len(results) > 1:
         handles, labels = axes[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper center", ncols=min(4, len(results)), frameon=False, fontsize=9)
@@ -73,19 +78,20 @@ def plot_matrix(results: Sequence[SequenceResults], path: str | os.PathLike[str]
     from matplotlib.patches import Rectangle  # after _new_figure, which tells what to do without matplotlib
 
     axes = figure.subplots()
-    limits = (0.0, 1.0) if first.reports_success else (np.nanmin(matrix, initial=np.inf), np.nanmax(matrix, initial=-np.inf))
-    image = axes.imshow(matrix, cmap="cividis", vmin=limits[0], vmax=limits[1], aspect="auto")
+    low, high = _colour_limits(first, matrix)
+    image = axes.imshow(matrix, cmap="cividis", vmin=low, vmax=high, aspect="auto")
     for (row, column), value in np.ndenumerate(matrix):
         if np.isfinite(value):
-            dark = value < sum(limits) / 2
-            axes.text(column, row, f"{value:.2f}", ha="center", va="center", color="white" if dark else "black", fontsize=10)
+            shade: Any = image.norm(np.array([value]))  # 0 dark, 1 bright
+            colour = "white" if shade[0] < 0.5 else "black"
+            axes.text(column, row, f"{value:.2f}", ha="center", va="center", color=colour, fontsize=10)
     for row, column in enumerate(first.segment_indices):
         axes.add_patch(Rectangle((column - 0.46, row - 0.42), 0.92, 0.84, fill=False, edgecolor=COLOURS[1], linewidth=2))
     axes.set_facecolor(SHADE)
     tilt: dict[str, Any] = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if _crowded(first.task_names, 60) else {}
     axes.set_xticks(range(n_tasks), first.task_names, fontsize=9, **tilt)
     axes.set_yticks(range(n_segments), [f"{k + 1}. {name}" for k, name in enumerate(first.segments)], fontsize=9)
-    axes.set_xlabel(f"{_unit(first)} on (outlined: the task just trained)", fontsize=9)
+    axes.set_xlabel(f"{first.measure.title} on (outlined: the task just trained)", fontsize=9)
     axes.set_ylabel("after training", fontsize=9)
     bar = figure.colorbar(image, ax=axes)
     bar.set_label(f"mean of {len(results)} seeds" if len(results) > 1 else "one seed", fontsize=9)
@@ -93,8 +99,21 @@ def plot_matrix(results: Sequence[SequenceResults], path: str | os.PathLike[str]
     _save(figure, path)
 
 
-def _unit(run: SequenceResults) -> str:
-    return "success rate" if run.reports_success else "mean return"
+def _colour_limits(first: SequenceResults, matrix: FloatArray) -> tuple[float | None, float | None]:
+    """Success rates in full; normalised returns from random to human or what lies beyond; returns as they come."""
+    if first.measure == SUCCESS:
+        return 0.0, 1.0
+    if first.measure == NORMALISED:
+        return float(np.nanmin(matrix, initial=0.0)), float(np.nanmax(matrix, initial=1.0))
+    return None, None
+
+
+def _mark_references(panel: "Axes") -> None:
+    """Lines at a random player, which every panel shows, and at a human, which does not stretch it."""
+    low, high = panel.get_ylim()
+    for value in (0.0, 1.0):
+        panel.axhline(value, color="#888888", linewidth=0.8, linestyle=":", zorder=1)
+    panel.set_ylim(min(low, -0.05), max(high, 0.05))
 
 
 def _draw_method(panel: "Axes", runs: Sequence[SequenceResults], task: int, index: int, label: str) -> None:

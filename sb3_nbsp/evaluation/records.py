@@ -3,10 +3,8 @@
 import json
 import math
 import os
-import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,17 +13,14 @@ import numpy as np
 from sb3_nbsp.common.files import replacing
 from sb3_nbsp.evaluation import metrics as m
 from sb3_nbsp.evaluation.files import json_safe, write_csv
+from sb3_nbsp.evaluation.measures import NORMALISED, RETURN, SUCCESS, Measure, Metric, normalised_return
 
 FORMAT = "sb3_nbsp.sequence_results/1"
-PACKAGES = (
-    *("sb3-nbsp", "stable-baselines3", "sb3-contrib", "rl-zoo3", "torch", "numpy", "gymnasium"),
-    *("metaworld", "mujoco", "ale-py"),
-)
 # Continual World takes the mean of the last five evaluations for the performance at a segment's end.
 CW_LAST_EVALUATIONS = 5
 
+CSV_NAMES: dict[Metric, str] = {"success": "success", "return": "mean_return", "normalised return": "normalised_return"}
 Kind = Literal["start", "interval", "switch", "end"]
-Metric = Literal["success", "return"]
 
 
 @dataclass(frozen=True)
@@ -61,9 +56,10 @@ class SequenceResults:
     :param evaluations: in order of their steps
     :param settings: what distinguishes this run, free to choose
     :param seed: the model's seed
-    :param versions: see :func:`library_versions`
+    :param versions: see :func:`~sb3_nbsp.evaluation.versions.library_versions`
     :param wall_time_s: duration of training so far in seconds, evaluations included
     :param finished: whether the whole sequence was trained
+    :param reference_scores: returns of a random player and of a human, for the tasks where they are known
     """
 
     task_names: tuple[str, ...]
@@ -75,6 +71,7 @@ class SequenceResults:
     versions: dict[str, str] = field(default_factory=dict)
     wall_time_s: float = 0.0
     finished: bool = False
+    reference_scores: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     @property
     def sequence(self) -> tuple[tuple[str, ...], tuple[str, ...], tuple[int, ...]]:
@@ -87,28 +84,47 @@ class SequenceResults:
         return [self.task_names.index(name) for name in self.segments]
 
     @property
-    def reports_success(self) -> bool:
-        """Whether every task has a notion of success; otherwise returns are what can be compared."""
-        return all(value is not None for evaluation in self.evaluations for value in evaluation.success.values())
+    def measure(self) -> Measure:
+        """
+        What performance is read as: success where every task tells it, else normalised returns where every task has
+        reference scores, else returns, which can be compared within a task only.
+        """
+        if all(value is not None for evaluation in self.evaluations for value in evaluation.success.values()):
+            return SUCCESS
+        return NORMALISED if set(self.task_names) <= set(self.reference_scores) else RETURN
 
     @property
     def steps(self) -> m.FloatArray:
         """Env steps of the evaluations [n_evaluations]."""
         return np.array([evaluation.step for evaluation in self.evaluations], dtype=np.float64)
 
-    def values(self, metric: Metric = "success") -> m.FloatArray:
+    def performance(self, evaluation: Evaluation, metric: Metric | None = None) -> dict[str, float]:
         """
-        :param metric: ``success`` (mean returns unless every task reports it) or ``return``
+        :param evaluation: one of ``evaluations``
+        :param metric: what to read; by default the run's own :attr:`measure`
+        :return: performance by task, NaN where it is not known
+        """
+        name = metric or self.measure.name
+        if name == SUCCESS.name:
+            return {task: math.nan if value is None else value for task, value in evaluation.success.items()}
+        if name == RETURN.name:
+            return dict(evaluation.mean_return)
+        scores = {task: self.reference_scores.get(task, (math.nan, math.nan)) for task in self.task_names}
+        return {task: normalised_return(value, scores[task]) for task, value in evaluation.mean_return.items()}
+
+    def values(self, metric: Metric | None = None) -> m.FloatArray:
+        """
+        :param metric: as in :meth:`performance`
         :return: performance in every evaluation [n_evaluations, n_tasks]
         """
-        use_success = metric == "success" and self.reports_success
-        rows = [evaluation.success if use_success else evaluation.mean_return for evaluation in self.evaluations]
+        name = metric or self.measure.name
+        rows = [self.performance(evaluation, name) for evaluation in self.evaluations]
         flat = [row[name] for row in rows for name in self.task_names]
         return np.array(flat, dtype=np.float64).reshape(len(rows), len(self.task_names))
 
-    def matrix(self, metric: Metric = "success") -> m.FloatArray:
+    def matrix(self, metric: Metric | None = None) -> m.FloatArray:
         """
-        :param metric: as in :meth:`values`
+        :param metric: as in :meth:`performance`
         :return: performance after each segment, NaN rows where not measured yet [n_segments, n_tasks]
         """
         matrix = np.full((len(self.segments), len(self.task_names)), math.nan)
@@ -174,7 +190,8 @@ class SequenceResults:
         """
         :return: everything above and the metrics, as JSON text; numbers that are not finite become ``null``
         """
-        content = {"format": FORMAT, "metrics": m.summarize(self.metrics()), **asdict(self)}
+        derived = {"measure": self.measure.name, "metrics": m.summarize(self.metrics())}
+        content = {"format": FORMAT, **derived, **asdict(self)}
         return json.dumps(json_safe(content), indent=1, allow_nan=False) + "\n"
 
     @classmethod
@@ -188,6 +205,8 @@ class SequenceResults:
             if content.pop("format") != FORMAT:
                 raise ValueError(f"its format is not {FORMAT!r}")
             del content["metrics"]  # derived from the rest
+            content.pop("measure", None)  # so is this, which earlier files lack, like the reference scores
+            content["reference_scores"] = {task: (a, b) for task, (a, b) in content.get("reference_scores", {}).items()}
             for name in ("task_names", "segments", "segment_steps"):
                 content[name] = tuple(content[name])
             content["evaluations"] = [_evaluation(**entry) for entry in content["evaluations"]]
@@ -203,12 +222,13 @@ class SequenceResults:
 
         :param folder: made if missing
         """
-        evaluations = (
-            (e.step, e.segment, self.segments[e.segment], e.kind, name, e.success[name], e.mean_return[name])
-            for e in self.evaluations
-            for name in self.task_names
-        )
-        header = ("step", "segment", "trained_task", "kind", "task", "success", "mean_return")
+        columns = CSV_NAMES if self.reference_scores else {name: CSV_NAMES[name] for name in (SUCCESS.name, RETURN.name)}
+        header = ("step", "segment", "trained_task", "kind", "task", *columns.values())
+        evaluations = []
+        for e in self.evaluations:
+            read = [self.performance(e, name) for name in columns]
+            told = (e.step, e.segment, self.segments[e.segment], e.kind)
+            evaluations += [(*told, name, *(values[name] for values in read)) for name in self.task_names]
         matrix_rows = ((k, self.segments[k], *row) for k, row in enumerate(self.matrix().tolist()))
         write_csv(Path(folder, "evaluations.csv"), [header, *evaluations])
         write_csv(Path(folder, "matrix.csv"), [("segment", "trained_task", *self.task_names), *matrix_rows])
@@ -226,19 +246,6 @@ class SequenceResults:
             return cls.from_json(file.read_text())
         except ValueError as error:
             raise ValueError(f"{file}: {error} Delete or rename the file to start afresh.") from error
-
-
-def library_versions() -> dict[str, str]:
-    """
-    :return: versions of the installed packages that a run's numbers depend on
-    """
-    versions = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:  # an extra
-            continue
-    return versions
 
 
 def _evaluation(mean_return: dict[str, float | None], **entry: Any) -> Evaluation:

@@ -8,6 +8,11 @@ import numpy.typing as npt
 
 from sb3_nbsp.evaluation.records import SequenceResults
 
+NOTES = {
+    "success": "",
+    "normalised return": ". All in human-normalised returns: 0 is a random player, 1 a human",
+    "return": ". All in returns, which AR, FM and FWT average over tasks whatever their scales",
+}
 LabelledRuns = Sequence[tuple[str, Sequence[SequenceResults]]]
 
 # Bounds then move by less than the second decimal that tables show.
@@ -16,9 +21,10 @@ BOOTSTRAP_SAMPLES = 10_000
 
 def results_table(results: LabelledRuns) -> str:
     """
-    Two tables: ASR, FM and FWT by method, and the performance on every task after each segment.
+    Two tables: ASR (for returns: AR), FM and FWT by method, and the performance on every task after each segment.
 
-    Cells are means over seeds with :func:`bootstrap_interval` in brackets; a dash where undefined.
+    Cells are means over seeds with :func:`bootstrap_interval` in brackets; a dash where undefined. They are success rates
+    where the tasks tell success, else human-normalised returns where all have reference scores, else returns.
 
     :param results: (label, runs with different seeds) for each method, all over the same sequence
     :return: Markdown
@@ -33,12 +39,12 @@ def results_table(results: LabelledRuns) -> str:
         matrix = np.array([run.matrix() for run in runs])  # [n_seeds, n_segments, n_tasks]
         for k, name in enumerate(first.segments):
             matrices.append([label, f"{k + 1}. {name}", *(_cell(values) for values in matrix[:, k].T)])
-    performance = "success" if first.reports_success else "return"
+    measure = first.measure
     return "\n".join(
         [
-            _markdown(["method", "seeds", "ASR", "FM", "FWT"], summary),
-            _markdown(["method", "after training", *(f"{performance} on {name}" for name in first.task_names)], matrices),
-            "Mean over seeds [95% percentile bootstrap interval].\n",
+            _markdown(["method", "seeds", measure.average, "FM", "FWT"], summary),
+            _markdown(["method", "after training", *(f"{measure.name} on {name}" for name in first.task_names)], matrices),
+            f"Mean over seeds [95% percentile bootstrap interval]{NOTES[measure.name]}.\n",
         ]
     )
 
@@ -70,7 +76,7 @@ def check_comparable(results: LabelledRuns) -> SequenceResults:
     """
     :param results: what shall stand in one figure or table
     :return: the first run, whose sequence is that of all
-    :raises ValueError: if there is no run, or a method without one, or sequences differ
+    :raises ValueError: if there is no run, or a method without one, or sequences or what they are normalised with differ
     """
     if not results or not all(runs for _, runs in results):
         raise ValueError(f"Expected at least one run for every method, got {[(label, len(runs)) for label, runs in results]}.")
@@ -81,6 +87,11 @@ def check_comparable(results: LabelledRuns) -> SequenceResults:
                 raise ValueError(
                     f"Expected runs over the same sequence, got {first.sequence} and, from {label!r}, {run.sequence}. "
                     "Compare them in separate figures and tables."
+                )
+            if run.reference_scores != first.reference_scores:
+                raise ValueError(
+                    f"Expected runs with the same reference scores, got {first.reference_scores} and, from {label!r}, "
+                    f"{run.reference_scores}. Set `reference_scores` of the results to the same, or compare them separately."
                 )
     return first
 

@@ -104,8 +104,8 @@ class TaskSequenceEnv(gym.Env):
     :param n_envs: number of sub-environments that step together in one ``VecEnv``: each of them counts its own steps
         and multiplies, so that all switch at the same step
     :param switch_on: ``"steps"`` follows the sequence; ``"episode"`` (to evaluate or watch) takes the next of the
-        distinct tasks at each ``reset()``, beginning with the first, reports no ``task_done``, and gives the task's
-        index as ``segment``
+        distinct tasks at each ``reset()``, beginning with the first, reports no ``task_done``, gives the task's
+        index as ``segment``, and uses the tasks' environments for evaluation
     :param render_mode: Gymnasium's render mode, for all tasks
     :raises ValueError: if the tasks' spaces differ, or a segment is shorter than one step of all sub-environments
     """
@@ -134,7 +134,8 @@ class TaskSequenceEnv(gym.Env):
     def _build(self) -> None:
         try:
             for name in self.task_sequence.task_names:
-                self._task_envs.append(self.task_sequence.make_task_env(name, self.render_mode))
+                env = self.task_sequence.make_task_env(name, self.render_mode, evaluation=self.switch_on == "episode")
+                self._task_envs.append(env)
                 _check_same_spaces(self._task_envs[0], self._task_envs[-1])
         except BaseException:
             self.close()

@@ -1,8 +1,9 @@
 """What is learned and in which order: tasks, their budgets, and how often the list is gone through."""
 
 import difflib
+import math
 from bisect import bisect_right
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate
@@ -28,6 +29,21 @@ def check_positive_int(value: Any, name: str) -> None:
         raise ValueError(f"{name} must be at least 1, got {value}.")
 
 
+def check_reference_scores(task: str, scores: Sequence[float]) -> None:
+    """
+    Refuse reference scores that no return can be normalised with.
+
+    :param task: the task's name, for the message
+    :param scores: returns of a random player and of a human
+    :raises ValueError: if they are not two different finite numbers
+    """
+    if len(scores) != 2 or not all(math.isfinite(score) for score in scores) or scores[0] == scores[1]:
+        raise ValueError(
+            f"reference_scores of task {task!r} must be two different finite numbers, the returns of a random player and of a "
+            f"human; got {scores!r}. Use None where they are not known."
+        )
+
+
 def unknown_name_message(kind: str, name: str, known: Iterable[str]) -> str:
     """
     Say that a name is unknown, and which names come close.
@@ -51,10 +67,23 @@ class Task:
     :param name: how the task is called in ``info``, results and plots
     :param make: ``make(render_mode)`` returns a new environment with its own time limit. Use a module-level
         function or a ``functools.partial`` of one, so that the task can be sent to a subprocess.
+    :param make_evaluation: the same for the environment that agents are judged on, where it is not the one they are
+        trained on, e.g. because rewards are clipped in training. Spaces must be equal. Default: ``make``.
+    :param reference_scores: returns of a random player and of a human on ``make_evaluation``'s environment. Where all
+        tasks have them, results are normalised: ``(return - random) / (human - random)``.
+    :raises ValueError: if the two reference scores are not two different finite numbers
     """
 
     name: str
     make: Callable[[str | None], gym.Env]
+    make_evaluation: Callable[[str | None], gym.Env] | None = None
+    reference_scores: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        if self.reference_scores is not None:
+            # Wherever they came from (a configuration file knows lists only), results compare them as tuples.
+            object.__setattr__(self, "reference_scores", tuple(self.reference_scores))
+            check_reference_scores(self.name, self.reference_scores)
 
 
 @dataclass(frozen=True)
@@ -147,12 +176,18 @@ class TaskSequence:
             raise ValueError(f"A step's number is counted from 0, got {step}.")
         return min(bisect_right(self.switch_steps, step), len(self.segments) - 1)
 
-    def make_task_env(self, name: str, render_mode: str | None = None) -> TaskEnv:
+    @property
+    def reference_scores(self) -> dict[str, tuple[float, float]]:
+        """Returns of a random player and of a human, for the tasks where they are known."""
+        return {task.name: task.reference_scores for task in self.tasks if task.reference_scores is not None}
+
+    def make_task_env(self, name: str, render_mode: str | None = None, evaluation: bool = False) -> TaskEnv:
         """
         Make the environment of one task, with the very spaces and ``info`` that it has inside the sequence.
 
         :param name: the task's name
         :param render_mode: Gymnasium's render mode
+        :param evaluation: make the one that agents are judged on, where the task tells it from the one they train on
         :return: a new environment
         :raises ValueError: if no task of the sequence has that name
         """
@@ -160,7 +195,9 @@ class TaskSequence:
             raise ValueError(unknown_name_message("task", name, self.task_names))
         index = self.task_names.index(name)
         one_hot_size = len(self.tasks) if self.task_id else 0
-        return TaskEnv(self.tasks[index].make(render_mode), name, index, one_hot_size)
+        task = self.tasks[index]
+        make = task.make_evaluation if evaluation and task.make_evaluation is not None else task.make
+        return TaskEnv(make(render_mode), name, index, one_hot_size)
 
 
 def gymnasium_sequence(

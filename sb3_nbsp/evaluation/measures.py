@@ -1,0 +1,38 @@
+"""What the performance of a run is read as: success rates, normalised returns or returns."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Metric = Literal["success", "normalised return", "return"]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """
+    A way to read performance.
+
+    :param name: short, for tables and files
+    :param title: long, for figures
+    :param average: name of its mean over tasks: ASR for success rates, AR for returns, as NBSP's authors write on Atari
+    """
+
+    name: Metric
+    title: str
+    average: str
+
+
+SUCCESS = Measure("success", "success rate", "ASR")
+NORMALISED = Measure("normalised return", "human-normalised return", "AR")
+RETURN = Measure("return", "mean return", "AR")
+
+
+def normalised_return(value: float, reference: tuple[float, float]) -> float:
+    """
+    Put a return between a random player's and a human's.
+
+    :param value: undiscounted return of an episode
+    :param reference: the same of a random player and of a human
+    :return: 0 for the random player's return, 1 for the human's; may lie outside
+    """
+    random, human = reference
+    return (value - random) / (human - random)
