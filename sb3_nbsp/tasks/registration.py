@@ -38,7 +38,7 @@ def _atari(*games: str, relation: str, cycles: int = 2) -> tuple[str, str, dict[
 _SEQUENCES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "PointGoal-v0": ("make_point_goal_env", "A point learns to go east, then west, twice; about a minute on a CPU", {}),
     "PointGoalDiscrete-v0": ("make_point_goal_env", "The same with five discrete actions", {"discrete": True}),
-    "PointGoalImage-v0": ("make_point_image_env", "The same in pictures of 36x36 pixels, with five discrete actions", {}),
+    "PointGoalImage-v0": ("make_point_image_env", "The same in pictures of 36x36 pixels, two minutes on a CPU", {}),
     "PointGoal4-v0": (
         "make_point_goal_env",
         "A point learns to go east, west, north, south, once",
