@@ -29,7 +29,7 @@ class NBSPPPO(OnPolicyContinualAlgorithm, PPO):
     :param rehearsal: ``clone``: hold the action distribution (KL divergence) and the values on old observations to what they
         were at the old task's end, in gradient steps of their own after each update; ``clip``: mix the old samples into the
         minibatches, with PPO's clipped objective against their stored log-probabilities and their stored returns as the
-        critic's target. With ``target_kl`` they count too.
+        critic's target. With ``target_kl`` they count too. Why ``clone`` is the default: docs/experiments.md
     :param replay_mode: ``interval``: a minibatch of old samples comes for every ``replay_interval`` of the rollout's;
         ``share``: a share ``old_task_fraction`` of every minibatch (as many samples, with ``clone``) is old
     :param replay_interval: k, in minibatches
