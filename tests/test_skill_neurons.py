@@ -336,7 +336,7 @@ def test_taylor_on_a_linear_case():
 
 def test_loss_change_is_a_finite_difference():
     """|a dL/da| is what the loss of the step changes by, to first order, when the neuron is taken away."""
-    from sb3_nbsp.common.scoring import _run
+    from sb3_nbsp.common.scoring import run_networks
 
     th.manual_seed(0)
     hidden, activation, output = nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 1)
@@ -351,7 +351,7 @@ def test_loss_change_is_a_finite_difference():
             a = activation(hidden(th.as_tensor(observations[rows])))
         return (output(a)[:, 0] ** 2).mean()
 
-    _, changes = _run([network], SimpleNamespace(rewards=np.zeros(2100)), {"actor": loss}, with_gradients=True)
+    _, changes = run_networks([network], SimpleNamespace(rewards=np.zeros(2100)), {"actor": loss}, with_gradients=True)
     keep, small = th.ones(5), 1e-2
     for neuron in range(5):
         keep[neuron] = 1 - small

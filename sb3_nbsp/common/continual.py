@@ -1,27 +1,23 @@
 """What every NBSP algorithm adds to its SB3 parent: skill neurons are found and held at the end of a task."""
 
 import inspect
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from itertools import count
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import gymnasium as gym
-import numpy as np
 import torch as th
 from stable_baselines3.common.save_util import recursive_getattr, recursive_setattr
-from stable_baselines3.common.utils import check_for_correct_spaces
 from stable_baselines3.common.vec_env import VecEnv
 
-from sb3_nbsp.common.environments import frozen_statistics, is_task_sequence, isolated_rng, shares_env, wrap_like
+from sb3_nbsp.common.environments import isolated_rng
 from sb3_nbsp.common.following import FollowsSequence
 from sb3_nbsp.common.masks import MASK_SIDES, NeuronMasks
-from sb3_nbsp.common.memory import Observations
-from sb3_nbsp.common.neurons import Network, find_networks
+from sb3_nbsp.common.neurons import find_networks
 from sb3_nbsp.common.optimizers import MASK_TARGETS, MaskedOptimizer
 from sb3_nbsp.common.saving import SavedWithMasks
-from sb3_nbsp.common.scoring import GOAL_METRICS, LossFunction, collect_rollout, score_networks
+from sb3_nbsp.common.scored import ScoresNeurons
+from sb3_nbsp.common.scoring import GOAL_METRICS
 from sb3_nbsp.common.skill_neurons import SCORES, SkillNeurons
 
 MASK_NETWORKS = ("all", "actor", "critic")
@@ -29,7 +25,7 @@ SELECT_AMONG = ("all", "active")
 SCORING_SEED = 20_000  # far from the seeds that users give training envs
 
 
-class ContinualAlgorithm(SavedWithMasks, FollowsSequence):
+class ContinualAlgorithm(SavedWithMasks, FollowsSequence, ScoresNeurons):
     """
     Base of the NBSP algorithms, to be mixed in before the SB3 parent.
 
@@ -38,16 +34,10 @@ class ContinualAlgorithm(SavedWithMasks, FollowsSequence):
     below are stored under their own names, as SB3's loading demands. See :class:`~sb3_nbsp.NBSPSAC` for what they mean.
     """
 
-    skill_fraction: float
     mask_coef: float
     mask_target: str
-    mask_networks: str
     mask_sides: str
     mask_output_biases: bool
-    score: str
-    select_among: str
-    goal_metric: str
-    scoring_steps: int
     reset_optimizer: bool
 
     clips_gradients: ClassVar[bool] = False  # whether train() clips gradients before the optimizers' step
@@ -152,60 +142,6 @@ class ContinualAlgorithm(SavedWithMasks, FollowsSequence):
     def _unused_name(self) -> str:
         return next(name for i in count(1) if (name := f"task {i}") not in self.learned_tasks)
 
-    def _score(self, env: gym.Env | VecEnv | None, task: str, seed: int) -> SkillNeurons:
-        with self._scoring_env(env, task) as scored, frozen_statistics(scored):
-            if self.env is None or not shares_env(self.env, scored):  # training goes on with its own randomness
-                scored.seed(seed)
-            self.policy.set_training_mode(False)
-            rollout = collect_rollout(self, scored, int(self.scoring_steps))
-        return score_networks(
-            self._masked_networks(),
-            rollout,
-            self._scoring_losses(),
-            task=task,
-            score=self.score,
-            goal_metric=self.goal_metric,
-            fraction=self.skill_fraction,
-            select_among=self.select_among,
-            seed=seed,
-        )
-
-    @contextmanager
-    def _scoring_env(self, env: gym.Env | VecEnv | None, task: str) -> Iterator[VecEnv]:
-        """The env to score on, vectorised and wrapped like the training env."""
-        if env is None and self.env is not None and is_task_sequence(self.env):
-            # Stepping the sequence itself would use it up.
-            task_env = self.env.get_attr("task_sequence", 0)[0].make_task_env(task, evaluation=True)
-            with closing(wrap_like(self.env, task_env)) as own:
-                yield own
-            return
-        env = env or self.env
-        if env is None:
-            raise ValueError("consolidate() needs an env to score on: pass one, or give the model one with set_env().")
-        if not isinstance(env, VecEnv) and hasattr(env.unwrapped, "task_sequence"):
-            raise ValueError(
-                "consolidate() needs the env of one task, got one that goes through a task sequence. Pass "
-                "sequence.make_task_env(task), or no env where the model trains on that sequence."
-            )
-        if (env.observation_space, env.action_space) != (self.observation_space, self.action_space):
-            self._check_spaces(env)
-        if self.env is not None and shares_env(self.env, env):
-            self._last_obs = None  # the running episode is lost: learn() resets the env before it goes on
-        if not isinstance(env, VecEnv):
-            env = wrap_like(self.env, env) if self.env is not None else self._wrap_env(env, verbose=0)
-        if env.num_envs != 1:
-            raise ValueError(f"The env to score on must have one sub-env; got {env.num_envs}. Pass a single gymnasium.Env.")
-        yield env
-
-    def _check_spaces(self, env: gym.Env | VecEnv) -> None:
-        # Image spaces may differ in the place of the channels, which the wrappers see to.
-        env = env if isinstance(env, VecEnv) else self._wrap_env(env, verbose=0)
-        check_for_correct_spaces(env, self.observation_space, self.action_space)
-
-    def _masked_networks(self) -> list[Network]:
-        wanted = ("actor", "critic", "shared") if self.mask_networks == "all" else (self.mask_networks, "shared")
-        return [network for network in self.neuron_masks.networks if network.part in wanted]
-
     def _factors(self, skill: SkillNeurons) -> dict[str, th.Tensor]:
         """factor(N) = alpha * (1 - score(N)) for a skill neuron, else 1 (NBSP's adaptive mask)."""
         return {
@@ -243,18 +179,6 @@ class ContinualAlgorithm(SavedWithMasks, FollowsSequence):
     def skill_neurons(self) -> dict[str, SkillNeurons]:
         """The skill neurons of every task consolidated so far, by name."""
         return {task: SkillNeurons.from_dict(record) for task, record in self.skill_neuron_records.items()}
-
-    # For subclasses
-
-    def _scoring_losses(self) -> dict[str, LossFunction]:
-        """How to run each part of the model for scoring, see :func:`~sb3_nbsp.common.scoring.score_networks`."""
-        raise NotImplementedError
-
-    def _tensor(self, values: Observations, rows: np.ndarray) -> Any:
-        """Rows of an array (or of each array of a dict) on the model's device."""
-        if isinstance(values, dict):
-            return {key: th.as_tensor(array[rows], device=self.device) for key, array in values.items()}
-        return th.as_tensor(values[rows], device=self.device, dtype=th.float32 if values.dtype == np.float64 else None)
 
 
 def _share(counts: Any, part: str, whole: str) -> float:

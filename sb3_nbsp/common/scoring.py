@@ -163,7 +163,7 @@ def score_networks(
     if np.ptp(goal) == 0 and score in GOAL_SCORES:
         fraction = 0.0
     generator = th.Generator().manual_seed(seed or 0)
-    activations, loss_changes = _run(networks, rollout, losses, with_gradients=score == "taylor")
+    activations, loss_changes = run_networks(networks, rollout, losses, with_gradients=score == "taylor")
     layers: dict[str, LayerSkill] = {}
     for network in networks:
         names = [layer.name for layer in network.layers]
@@ -176,10 +176,18 @@ def score_networks(
     return SkillNeurons(task, score, goal_metric, float((q > q.mean()).float().mean()), len(q), layers)
 
 
-def _run(
-    networks: list[Network], rollout: Rollout, losses: Mapping[str, LossFunction], with_gradients: bool
+def run_networks(
+    networks: list[Network], rollout: Rollout, losses: Mapping[str, LossFunction], with_gradients: bool = False
 ) -> tuple[dict[str, th.Tensor], dict[str, th.Tensor]]:
-    """Activations and, if wanted, |a dL/da| of every layer, [T, n_neurons], on the CPU."""
+    """
+    Let the networks see a rollout.
+
+    :param networks: networks to run
+    :param rollout: T steps
+    :param losses: see :func:`score_networks`
+    :param with_gradients: whether to compute \\|a dL/da\\| too
+    :return: activations and, if wanted, \\|a dL/da\\| by layer name, [T, n_neurons], on the CPU
+    """
     activations: dict[str, list[th.Tensor]] = {}
     loss_changes: dict[str, list[th.Tensor]] = {}
     for part in dict.fromkeys(network.part for network in networks):
