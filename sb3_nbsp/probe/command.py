@@ -1,0 +1,73 @@
+"""``sb3-nbsp probe``: the causal test on a trained agent, as a table, a picture and JSON."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from stable_baselines3.common.vec_env import VecEnv
+
+try:
+    from rl_zoo3.utils import get_saved_hyperparams
+except ImportError as error:
+    raise ImportError(f'The probe needs rl-zoo3 ({error}): pip install "sb3-nbsp[zoo]"') from error
+
+from sb3_nbsp.experiments import ALGORITHMS
+from sb3_nbsp.probe.report import plot_probe, probe_table
+from sb3_nbsp.probe.study import probe_model
+
+
+def main(arguments: list[str]) -> None:
+    """
+    Probe the agent of a training run.
+
+    :param arguments: command line arguments
+    :raises ValueError: if the folder holds no run of an NBSP algorithm on a task sequence
+    """
+    parser = argparse.ArgumentParser(prog="sb3-nbsp probe", description=__doc__)
+    parser.add_argument("run", type=Path, help="folder of a run of `sb3-nbsp train` (it holds results.json), or a model in it")
+    parser.add_argument("--episodes", type=int, default=20, help="evaluation episodes per task and lesion (default: 20)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of evaluation and random draws")
+    parser.add_argument("--no-rescore", action="store_true", help="do not score the tasks again with other seeds")
+    parser.add_argument("-o", "--output", type=Path, help="folder for probe.json, probe.md, probe.png (default: the run's)")
+    args = parser.parse_args(arguments)
+
+    folder = args.run.parent if args.run.suffix == ".zip" else args.run
+    settings = _settings(folder)
+    name = str(settings["env"]).replace("/", "-")
+    path = args.run if args.run.suffix == ".zip" else folder / f"{name}.zip"
+    env = _make_env(settings, folder / name, args.seed)
+    model = ALGORITHMS[settings["algo"]].load(path, env=env)
+    probe = probe_model(model, env, args.episodes, args.seed, not args.no_rescore)
+    env.close()
+
+    output = args.output or folder
+    output.mkdir(parents=True, exist_ok=True)
+    probe.save(output / "probe.json")
+    table = probe_table(probe)
+    (output / "probe.md").write_text(table)
+    print(table)
+    plot_probe(probe, output / "probe.png")
+    print(f"Written to {output}: probe.json, probe.md, probe.png")
+
+
+def _settings(folder: Path) -> dict[str, Any]:
+    file = folder / "results.json"
+    settings = json.loads(file.read_text())["settings"] if file.is_file() else {}
+    if settings.get("algo") not in ALGORITHMS:
+        raise ValueError(
+            f"Expected the folder of a run with one of {', '.join(ALGORITHMS)} on a task sequence, with its results.json; got "
+            f"{folder} ({settings.get('algo', 'no results.json')})."
+        )
+    return settings
+
+
+def _make_env(settings: dict[str, Any], saved: Path, seed: int) -> VecEnv:
+    from sb3_nbsp import zoo  # registers, and changes Gymnasium by importing rl-zoo3
+
+    zoo.register()
+    hyperparams, statistics = get_saved_hyperparams(str(saved), norm_reward=False, test_mode=True)
+    kwargs = {**settings.get("env_kwargs", {}), "n_envs": 1}
+    return zoo.rl_zoo3.create_test_env(
+        settings["env"], 1, statistics, seed, log_dir=None, should_render=False, hyperparams=hyperparams, env_kwargs=kwargs
+    )

@@ -1,0 +1,85 @@
+"""A probe's findings as a table and as a picture."""
+
+import os
+from pathlib import Path
+
+from sb3_nbsp.common.files import replacing
+from sb3_nbsp.probe.study import N_RANDOM, N_RESCORED, Probe
+
+COLOURS = {"none": "#444444", "skill neurons": "#d55e00", "random": "#0072b2", "lowest scores": "#56b4e9"}
+
+
+def probe_table(probe: Probe) -> str:
+    """
+    :param probe: what was found
+    :return: Markdown
+    """
+    tasks = list(probe.performance["", "none"])
+    rows = [["none", "", *(_number(probe.performance["", "none"][task]) for task in tasks)]]
+    for (task, which), values in probe.performance.items():
+        if task:
+            rows.append([f"{which} of {task}", _lesion(probe, task, which), *(_number(values[name]) for name in tasks)])
+    parts = [
+        f"## Silenced neurons\n\n{probe.measure.capitalize()}, mean over {probe.n_eval_episodes} episodes per task; random: mean over {N_RANDOM} draws.\n",
+        _markdown(["silenced", "neurons", *(f"on {task}" for task in tasks)], rows),
+    ]
+    overlaps = [[f"{a} and {b}", _number(value)] for (a, b), value in probe.task_overlap.items()]
+    overlaps += [[f"{task}, {N_RESCORED} scorings with other seeds", _number(v)] for task, v in probe.seed_overlap.items()]
+    if overlaps:
+        chance = f"Jaccard overlap of the chosen sets; two random sets have {probe.chance_overlap:.2f}.\n"
+        parts += [f"## Overlap of skill neurons\n\n{chance}", _markdown(["skill neurons of", "overlap"], overlaps)]
+    measures = list(next(iter(probe.diagnostics.values()), {}))
+    state = [[network, *(_number(values[name]) for name in measures)] for network, values in probe.diagnostics.items()]
+    parts += [
+        "## Plasticity\n\nIn the task learned last; rank as a share of the neurons.\n",
+        _markdown(["network", *measures], state),
+    ]
+    return "\n".join(parts)
+
+
+def _lesion(probe: Probe, task: str, which: str) -> str:
+    counts = probe.lesions[task]
+    if which != "skill neurons":
+        return str(counts["silenced"])
+    return f"{counts['silenced']} ({counts['silent anyway']} silent anyway)"
+
+
+def _number(value: float) -> str:
+    return f"{value:.2f}"
+
+
+def _markdown(header: list[str], rows: list[list[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def plot_probe(probe: Probe, path: str | os.PathLike[str]) -> None:
+    """
+    Bars: performance on each task, by whose neurons were silenced.
+
+    :param probe: what was found
+    :param path: PNG file
+    :raises ImportError: if matplotlib is not installed
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError(f'Figures need matplotlib ({error}): pip install "sb3-nbsp[plots]"') from error
+    tasks = list(probe.performance["", "none"])
+    lesioned = [task for task in dict.fromkeys(task for task, _ in probe.performance) if task]
+    figure = Figure(figsize=(2.2 + 2.4 * max(len(lesioned), 1), 1.2 + 2.0 * len(tasks)), layout="constrained")
+    axes = figure.subplots(len(tasks), 1, squeeze=False, sharex=True)[:, 0]
+    width = 0.2
+    for axis, task in zip(axes, tasks, strict=True):
+        for place, victim in enumerate(lesioned):
+            for i, (which, colour) in enumerate(COLOURS.items()):
+                value = probe.performance["", "none"] if which == "none" else probe.performance.get((victim, which), {})
+                label = which if place == 0 and axis is axes[0] else None
+                axis.bar(place + (i - 1.5) * width, value.get(task, 0.0), width * 0.9, color=colour, label=label)
+        axis.set_ylabel(probe.measure)
+        axis.set_title(f"on {task}", loc="left", fontsize=10, fontweight="bold")
+        axis.spines[["top", "right"]].set_visible(False)
+    axes[-1].set_xticks(range(len(lesioned)), [f"silenced by scores on {task}" for task in lesioned])
+    figure.legend(loc="outside upper center", ncols=len(COLOURS), frameon=False, title="silenced neurons")
+    with replacing(Path(path)) as temporary:
+        figure.savefig(temporary, dpi=120, format="png")

@@ -1,0 +1,73 @@
+"""Silence neurons: what an agent can no longer do without them is what they do."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from typing import Any
+
+import torch as th
+from torch import nn
+
+from sb3_nbsp.common.neurons import Network, NeuronLayer
+
+Neurons = Mapping[str, th.Tensor]  # by layer name, bool [n_neurons]
+
+
+@contextmanager
+def silenced(layers: Iterable[NeuronLayer], neurons: Neurons) -> Iterator[None]:
+    """
+    Inside the block the outputs of some neurons are 0, whatever they read (a channel: all its pixels).
+
+    :param layers: see :func:`~sb3_nbsp.common.neurons.find_networks`
+    :param neurons: which ones, by layer name, bool [n_neurons]; layers that are left out stay whole
+    :raises ValueError: for a layer that is not there, or another number of neurons than it has
+    """
+    by_name = {layer.name: layer for layer in layers}
+    for name, mask in neurons.items():
+        if name not in by_name or mask.shape != (by_name[name].n_neurons,):
+            known = ", ".join(f"{layer.name} ({layer.n_neurons})" for layer in by_name.values())
+            raise ValueError(f"Expected a mask over the neurons of one of {known}; got {name} with {tuple(mask.shape)}.")
+    with ExitStack() as hooks:
+        for name, mask in neurons.items():
+            handle = by_name[name].activation.register_forward_hook(partial(_silence, mask))
+            hooks.callback(handle.remove)
+        yield
+
+
+def _silence(mask: th.Tensor, module: nn.Module, inputs: tuple[Any, ...], output: th.Tensor) -> th.Tensor:
+    shape = (1, -1) + (1,) * (output.dim() - 2)
+    return output.masked_fill(mask.to(output.device).reshape(shape), 0.0)
+
+
+def acting_networks(networks: Iterable[Network]) -> list[Network]:
+    """
+    :param networks: of a policy
+    :return: those that choose the actions: actor and shared extractor, or the Q-network where there is no actor
+    """
+    networks = list(networks)
+    return [network for network in networks if network.part != "critic"] or networks
+
+
+def lowest(scores: Mapping[str, th.Tensor], chosen: Neurons) -> dict[str, th.Tensor]:
+    """
+    :param scores: by layer name, [n_neurons]
+    :param chosen: by layer name, bool
+    :return: as many neurons as are chosen, all layers together: those with the lowest scores
+    """
+    return _first(th.cat(list(scores.values())).argsort(stable=True), chosen)
+
+
+def random_like(chosen: Neurons, generator: th.Generator) -> dict[str, th.Tensor]:
+    """
+    :param chosen: by layer name, bool
+    :param generator: source of randomness
+    :return: as many neurons as are chosen, all layers together: random ones
+    """
+    return _first(th.randperm(sum(len(mask) for mask in chosen.values()), generator=generator), chosen)
+
+
+def _first(order: th.Tensor, chosen: Neurons) -> dict[str, th.Tensor]:
+    sizes = [len(mask) for mask in chosen.values()]
+    result = th.zeros(sum(sizes), dtype=th.bool)
+    result[order[: sum(int(mask.sum()) for mask in chosen.values())]] = True
+    return dict(zip(chosen, result.split(sizes), strict=True))

@@ -1,0 +1,168 @@
+"""The causal test and its companions, on one trained NBSP agent."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch as th
+from stable_baselines3.common.vec_env import VecEnv
+
+from sb3_nbsp.common.continual import ContinualAlgorithm
+from sb3_nbsp.common.environments import isolated_rng, wrap_like
+from sb3_nbsp.common.files import replacing
+from sb3_nbsp.common.scoring import collect_rollout
+from sb3_nbsp.common.skill_neurons import SkillNeurons
+from sb3_nbsp.evaluation.evaluator import TaskEvaluator
+from sb3_nbsp.probe.plasticity import dormant_share, effective_rank, weight_norm
+from sb3_nbsp.probe.silencing import Neurons, acting_networks, lowest, random_like, silenced
+
+N_RANDOM = 3
+N_RESCORED = 3
+DIAGNOSED_STEPS = 1000
+
+
+@dataclass(frozen=True)
+class Probe:
+    """
+    What was found.
+
+    :param performance: by (neurons of which task were silenced, which of them), by task. ``("", "none")`` is the whole agent;
+        random draws are averaged.
+    :param measure: what performance is: ``success rate``, or ``mean return`` where the tasks know no success
+    :param lesions: number of silenced neurons of the acting networks, and how many of them were silent anyway, by task
+    :param task_overlap: Jaccard overlap of two tasks' skill neurons; two random sets have m / (2 - m)
+    :param seed_overlap: the same of one task's skill neurons in scorings with different seeds, mean over pairs
+    :param chance_overlap: overlap of two random sets
+    :param diagnostics: by network: dormant share, effective rank over the number of neurons (means over layers, in the
+        task learned last), root mean square of weights, share of free neurons
+    :param n_eval_episodes: per task and lesion
+    """
+
+    performance: dict[tuple[str, str], dict[str, float]]
+    measure: str
+    lesions: dict[str, dict[str, int]]
+    task_overlap: dict[tuple[str, str], float]
+    seed_overlap: dict[str, float]
+    chance_overlap: float
+    diagnostics: dict[str, dict[str, float]]
+    n_eval_episodes: int
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write as JSON, atomically. Pairs become ``"a / b"``."""
+        plain = {name: _joined(value) if isinstance(value, dict) else value for name, value in asdict(self).items()}
+        with replacing(Path(path)) as temporary:
+            temporary.write_text(json.dumps(plain, indent=1))
+
+
+def probe_model(
+    model: ContinualAlgorithm, env: VecEnv, n_eval_episodes: int = 20, seed: int = 0, rescore: bool = True
+) -> Probe:
+    """
+    Silence an agent's skill neurons, as many random ones, and those with the lowest scores, and see what it still can.
+
+    Only networks that choose actions are touched. The model stays as it is.
+
+    :param model: has learned at least one task of the sequence
+    :param env: a vectorised env of the task sequence, wrapped as in training
+    :param n_eval_episodes: episodes per task and lesion
+    :param seed: of evaluation and random draws
+    :param rescore: score each task again with other seeds, to see how stable the choice is
+    :raises ValueError: if no neurons of a task of this sequence were scored
+    """
+    sequence = env.get_attr("task_sequence", 0)[0]
+    skills = {task: skill for task, skill in model.skill_neurons.items() if task in sequence.task_names}
+    if not skills:
+        raise ValueError(
+            f"The model has skill neurons of {list(model.skill_neurons) or 'no task'}, the env goes through "
+            f"{list(sequence.task_names)}. Probe a model that was trained on this sequence with skill_fraction > 0."
+        )
+    evaluator = TaskEvaluator(env, sequence, n_eval_episodes, seed=seed)
+    try:
+        success, _ = evaluator.evaluate(model)
+        measure = "mean return" if None in success.values() else "success rate"
+        performance, lesions = _causal_test(model, skills, evaluator, measure, seed)
+    finally:
+        evaluator.close()
+    return Probe(
+        performance=performance,
+        measure=measure,
+        lesions=lesions,
+        task_overlap={pair: skills[pair[0]].overlap(skills[pair[1]]) for pair in combinations(skills, 2)},
+        seed_overlap=_seed_overlap(model, env, list(skills), seed) if rescore else {},
+        chance_overlap=model.skill_fraction / (2 - model.skill_fraction),
+        diagnostics=_diagnostics(model, env, model.learned_tasks[-1], seed),
+        n_eval_episodes=n_eval_episodes,
+    )
+
+
+def _causal_test(
+    model: ContinualAlgorithm, skills: Mapping[str, SkillNeurons], evaluator: TaskEvaluator, measure: str, seed: int
+) -> tuple[dict[tuple[str, str], dict[str, float]], dict[str, dict[str, int]]]:
+    layers = [layer for network in acting_networks(model.neuron_masks.networks) for layer in network.layers]
+
+    def perform(neurons: Neurons) -> dict[str, float]:
+        with silenced(layers, neurons):
+            success, mean_return = evaluator.evaluate(model)
+        return mean_return if measure == "mean return" else {task: rate or 0.0 for task, rate in success.items()}
+
+    performance, lesions = {("", "none"): perform({})}, {}
+    generator = th.Generator().manual_seed(seed)
+    for task, skill in skills.items():
+        names = [layer.name for layer in layers if layer.name in skill.layers]
+        chosen = {name: skill.chosen(name) for name in names}
+        if not names or not any(bool(mask.any()) for mask in chosen.values()):  # e.g. mask_networks="critic"
+            continue
+        silent = {name: th.tensor(skill.layers[name].active_share) == 0 for name in names}
+        lesions[task] = {
+            "silenced": sum(int(mask.sum()) for mask in chosen.values()),
+            "silent anyway": sum(int((chosen[name] & silent[name]).sum()) for name in names),
+        }
+        performance[task, "skill neurons"] = perform(chosen)
+        draws = [perform(random_like(chosen, generator)) for _ in range(N_RANDOM)]
+        performance[task, "random"] = {name: float(np.mean([draw[name] for draw in draws])) for name in draws[0]}
+        scores = {name: th.tensor(skill.layers[name].scores) for name in names}
+        performance[task, "lowest scores"] = perform(lowest(scores, chosen))
+    return performance, lesions
+
+
+def _seed_overlap(model: ContinualAlgorithm, env: VecEnv, tasks: list[str], seed: int) -> dict[str, float]:
+    sequence = env.get_attr("task_sequence", 0)[0]
+    result = {}
+    for task in tasks:
+        scorings = []
+        for i in range(N_RESCORED):
+            task_env = wrap_like(env, sequence.make_task_env(task, evaluation=True))
+            scorings.append(model.score_neurons(task_env, task, seed + i))
+            task_env.close()
+        result[task] = float(np.mean([one.overlap(other) for one, other in combinations(scorings, 2)]))
+    return result
+
+
+def _diagnostics(model: ContinualAlgorithm, env: VecEnv, task: str, seed: int) -> dict[str, dict[str, float]]:
+    task_env = wrap_like(env, env.get_attr("task_sequence", 0)[0].make_task_env(task, evaluation=True))
+    networks = model.neuron_masks.networks
+    with isolated_rng(seed):
+        task_env.seed(seed)
+        activations = model.activations_on(collect_rollout(model, task_env, DIAGNOSED_STEPS))
+    task_env.close()
+    return {
+        network.name: {
+            "dormant share": float(np.mean([dormant_share(activations[layer.name]) for layer in network.layers])),
+            "effective rank": float(
+                np.mean([effective_rank(activations[layer.name]) / layer.n_neurons for layer in network.layers])
+            ),
+            "weight norm": weight_norm(network),
+            "free share": model.neuron_masks.free_share(network.name),
+        }
+        for network in networks
+        if network.layers
+    }
+
+
+def _joined(values: dict[Any, Any]) -> dict[str, Any]:
+    return {" / ".join(key) if isinstance(key, tuple) else key: value for key, value in values.items()}
