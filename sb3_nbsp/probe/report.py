@@ -19,8 +19,10 @@ def probe_table(probe: Probe) -> str:
     for (task, which), values in probe.performance.items():
         if task:
             rows.append([f"{which} of {task}", _lesion(probe, task, which), *(_number(values[name]) for name in tasks)])
+    judged = f"{probe.measure.capitalize()}, mean over {probe.n_eval_episodes} episodes per task"
+    heading = f"## Silenced neurons\n\n{judged}; random: mean over {N_RANDOM} draws.\n"
     parts = [
-        f"## Silenced neurons\n\n{probe.measure.capitalize()}, mean over {probe.n_eval_episodes} episodes per task; random: mean over {N_RANDOM} draws.\n",
+        heading,
         _markdown(["silenced", "neurons", *(f"on {task}" for task in tasks)], rows),
     ]
     overlaps = [[f"{a} and {b}", _number(value)] for (a, b), value in probe.task_overlap.items()]
