@@ -318,7 +318,7 @@ def test_consolidating_on_the_training_env(wrap, monkeypatch):
         seen.append(collect_rollout(*args))
         return seen[-1]
 
-    monkeypatch.setattr("sb3_nbsp.common.continual.collect_rollout", spying)
+    monkeypatch.setattr("sb3_nbsp.common.scored.collect_rollout", spying)
     model.consolidate(task="east")
     assert -1.5 < seen[0].rewards.mean() < -0.6  # minus the distance to (1, 0), from around the centre
     if count is not None:

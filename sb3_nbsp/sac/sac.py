@@ -15,18 +15,19 @@ from torch.nn import functional as F
 from sb3_nbsp.common.activations import ActivationRecorder
 from sb3_nbsp.common.scoring import Rollout
 from sb3_nbsp.common.soft import SoftContinualAlgorithm
+from sb3_nbsp.sac.learner import FastSAC
 from sb3_nbsp.sac.policies import CnnPolicy, MlpPolicy, MultiInputPolicy
 
 SelfNBSPSAC = TypeVar("SelfNBSPSAC", bound="NBSPSAC")
 
 
-class NBSPSAC(SoftContinualAlgorithm, SAC):
+class NBSPSAC(SoftContinualAlgorithm, FastSAC):
     """
     Soft Actor-Critic with NBSP (arXiv 2504.08000): at the end of a task, the neurons that carry its skill are found and
     held, and some of its transitions are kept and rehearsed while the next tasks are learned.
 
     A drop-in for ``SAC``: until a task is consolidated (by the env of a task sequence, or by ``consolidate()``) it does
-    bit for bit what ``SAC`` does.
+    what ``SAC`` does; with ``fast_update=False`` bit for bit.
 
     The arguments of SAC, up to ``use_sde_at_warmup`` and from ``stats_window_size`` on, are SB3's. Only
     ``replay_buffer_class=None`` stands for the fitting mixed buffer of this package instead of SB3's.
@@ -59,6 +60,9 @@ class NBSPSAC(SoftContinualAlgorithm, SAC):
     :param task_warmup: env steps after a switch with random actions and without training, where the replay buffer was
         emptied; default: ``learning_starts``
     :param schedules_per_task: let schedules (of the learning rate) follow each task's own progress instead of the whole run's
+    :param fast_update: ``auto``: gradient steps are computed without autograd where that is the same (an MLP with ReLU and
+        Adam, on the CPU), up to rounding, else with autograd and less waste; ``True``: without autograd, or an error that
+        says why not; ``False``: by SB3's own ``train()``, bit for bit. ``update_path`` tells what is used.
     """
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {
@@ -111,6 +115,7 @@ class NBSPSAC(SoftContinualAlgorithm, SAC):
         reset_ent_coef: bool = True,
         task_warmup: int | None = None,
         schedules_per_task: bool = True,
+        fast_update: str | bool = "auto",
         stats_window_size: int = 100,
         tensorboard_log: str | None = None,
         policy_kwargs: dict[str, Any] | None = None,

@@ -1,0 +1,240 @@
+"""
+One gradient step of SAC without autograd: SB3's mathematics, in SB3's order, with SB3's random numbers.
+
+Shapes: B samples, O numbers per observation, A per action, n critics. Samples are columns (see ``mlp.py``).
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch as th
+from stable_baselines3 import SAC
+from stable_baselines3.common.type_aliases import ReplayBufferSamples
+from stable_baselines3.sac.policies import LOG_STD_MAX, LOG_STD_MIN
+from torch import nn
+
+from sb3_nbsp.sac.eligibility import Snapshot
+from sb3_nbsp.sac.flat import FlatAdam, FlatParameters
+from sb3_nbsp.sac.mlp import ParallelMlp
+
+LOG_SQRT_2_PI = 0.5 * math.log(2 * math.pi)
+
+
+class Losses(NamedTuple):
+    """What SB3 logs of a gradient step."""
+
+    ent_coef: float
+    ent_coef_loss: float | None
+    critic_loss: float
+    actor_loss: float
+
+
+class Batch:
+    """
+    Room for a batch and for what is computed on its way through the networks. Where samples are s | s', the first B are
+    the observations and the other B are the next observations; ``now_`` stands for the first half.
+
+    :param size: B
+    :param actor: the actor
+    :param critic: the critics
+    """
+
+    def __init__(self, size: int, actor: ParallelMlp, critic: ParallelMlp):
+        like = actor.first_weight
+        n_observed, n_inputs = like.shape[1], critic.first_weight.shape[1]
+        n_actions = n_inputs - n_observed
+        self.size, self.n_observed, self.n_actions = size, n_observed, n_actions
+        # What the critics read: observations over actions.
+        self.taken = like.new_empty(n_inputs, size)  # s, a of the replay buffer
+        self.taken_observations, self.taken_actions = self.taken[:n_observed], self.taken[n_observed:]
+        chosen = like.new_empty(n_inputs, 2 * size)  # s, a of the actor | s', a' of the actor
+        self.observations, self.actions = chosen[:n_observed], chosen[n_observed:]
+        self.now, self.next = chosen.split(size, dim=1)
+        self.now_observations, self.next_observations = self.now[:n_observed], self.next[:n_observed]
+        self.rewards, self.discounts = like.new_empty(2, 1, size)
+
+        self.actor_outputs, self.actor_deltas = actor.outputs(2 * size), actor.outputs(size)
+        self.critic_outputs, self.critic_deltas = critic.outputs(size), critic.outputs(size)
+        self.now_actor_outputs = self.actor_outputs.columns(size)
+        self.errors = self.critic_deltas.last.view(-1)
+        # The actor's distribution in s | s'.
+        self.drawn = like.new_empty(2 * size, n_actions)
+        self.drawn_now, self.drawn_next = self.drawn.split(size)
+        self.drawn_columns = self.drawn.t()
+        self.mean, self.raw_log_std = self.actor_outputs.last[0].split(n_actions)
+        self.d_mean, self.d_log_std = self.actor_deltas.last[0].split(n_actions)
+        self.noise, self.log_std, self.std, self.slope, self.soft = like.new_empty(5, n_actions, 2 * size)
+        self.log_prob = like.new_empty(2 * size)
+        self.now_log_prob, self.next_log_prob = self.log_prob.split(size)
+        distribution = (self.actions, self.noise, self.log_std, self.raw_log_std, self.std, self.slope, self.soft)
+        self.now_distribution = [values[:, :size] for values in distribution]
+
+    def load(self, samples: ReplayBufferSamples, gamma: float) -> None:
+        """
+        :param samples: B transitions, samples as rows
+        :param gamma: discount where the samples bring none
+        """
+        shape = (self.size, self.n_observed)
+        self.now_observations.copy_(samples.observations.reshape(shape).t())
+        self.next_observations.copy_(samples.next_observations.reshape(shape).t())
+        self.taken_observations.copy_(self.now_observations)
+        self.taken_actions.copy_(samples.actions.t())
+        self.rewards.copy_(samples.rewards.t())
+        discounts: Any = gamma if samples.discounts is None else samples.discounts.t()
+        self.discounts.copy_(samples.dones.t()).neg_().add_(1).mul_(discounts)  # gamma^k (1 - d)
+
+
+class FastUpdate:
+    """
+    The update of one model, whose parameters and optimizer state it turns into views of flat buffers.
+
+    :param model: a model for which :func:`~sb3_nbsp.sac.eligibility.find_obstacle` finds nothing
+    """
+
+    def __init__(self, model: SAC):
+        self.model = model
+        actor: Any = model.actor
+        critics, targets = model.critic.q_networks, model.critic_target.q_networks
+        actor_values = FlatParameters(_groups([actor.latent_pi], heads=[actor.mu, actor.log_std]))
+        self.critic_values, self.target_values = FlatParameters(_groups(critics)), FlatParameters(_groups(targets))
+        self.actor_adam = FlatAdam(actor_values, actor.optimizer)
+        self.critic_adam = FlatAdam(self.critic_values, model.critic.optimizer)
+        self.ent_coef_adam: FlatAdam | None = None
+        if model.ent_coef_optimizer is not None and model.log_ent_coef is not None:
+            self.ent_coef_adam = FlatAdam(FlatParameters([[model.log_ent_coef]]), model.ent_coef_optimizer)
+
+        self.actor = ParallelMlp(*actor_values.layers(actor_values.values, 1))
+        self.actor_gradients = ParallelMlp(*actor_values.layers(self.actor_adam.gradients, 1))
+        self.critic, self.critic_gradients, self.target = (
+            ParallelMlp(*flat.layers(buffer, len(critics)))
+            for flat, buffer in (
+                (self.critic_values, self.critic_values.values),
+                (self.critic_values, self.critic_adam.gradients),
+                (self.target_values, self.target_values.values),
+            )
+        )
+        self._batch: Batch | None = None
+        self._epsilon: float = actor.action_dist.epsilon
+        self._attributes = [vars(module) for module in (*actor.modules(), *model.critic.modules(), model.policy)]
+        self._adams = [adam for adam in (self.actor_adam, self.critic_adam, self.ent_coef_adam) if adam is not None]
+        self._snapshot = Snapshot(model)
+
+    def is_current(self) -> bool:
+        """Whether model, parameters and optimizer state are those that the buffers were made for."""
+        return self._snapshot.holds(self.model)
+
+    def release(self) -> None:
+        """Give parameters and optimizer state memory of their own again."""
+        for adam in self._adams:
+            adam.release()
+        self.target_values.release()
+
+    def begin(self) -> None:
+        """What ``policy.set_training_mode(True)`` does; a walk through the modules takes twenty times as long."""
+        for attributes in self._attributes:
+            attributes["training"] = True
+
+    @th.no_grad()
+    def step(self, samples: ReplayBufferSamples, update_target: bool) -> Losses:
+        """
+        One gradient step.
+
+        :param samples: B transitions
+        :param update_target: whether the target critics follow
+        """
+        size = len(samples.rewards)
+        if self._batch is None or self._batch.size != size:
+            self._batch = Batch(size, self.actor, self.critic)
+        batch = self._batch
+        batch.load(samples, self.model.gamma)
+        self._act(batch)
+        mean_log_prob = float(batch.now_log_prob.mean())
+        ent_coef, ent_coef_loss = self._update_ent_coef(mean_log_prob)
+        critic_loss = self._update_critic(batch, ent_coef)
+        actor_loss = self._update_actor(batch, ent_coef, mean_log_prob)
+        if update_target:
+            self.target_values.values.lerp_(self.critic_values.values, self.model.tau)
+        return Losses(ent_coef, ent_coef_loss, critic_loss, actor_loss)
+
+    def _act(self, batch: Batch) -> None:
+        """
+        Actions and their log-probabilities in s | s', as SB3's squashed Gaussian has them: with noise eps,
+
+            l = clamp(log_std, -20, 2),  sigma = exp(l),  u = mu + sigma eps,  a = tanh(u)                      [A, 2B]
+            log pi(a|s) = sum over A of [ -eps^2 / 2 - l - log sqrt(2 pi) - log(1 - a^2 + 1e-6) ]               [2B]
+        """
+        batch.drawn_now.normal_(), batch.drawn_next.normal_()  # apart, as SB3 draws them
+        noise = batch.noise.copy_(batch.drawn_columns)
+        self.actor.forward(batch.observations, batch.actor_outputs)
+        th.clamp(batch.raw_log_std, LOG_STD_MIN, LOG_STD_MAX, out=batch.log_std)
+        th.exp(batch.log_std, out=batch.std)
+        actions = th.addcmul(batch.mean, batch.std, noise, out=batch.actions).tanh_()
+        th.mul(actions, actions, out=batch.slope).neg_().add_(1)  # da/du = 1 - a^2
+        th.add(batch.slope, self._epsilon, out=batch.soft)
+        terms = batch.soft.log().add_(batch.log_std).addcmul_(noise, noise, value=0.5)
+        th.sum(terms, dim=0, out=batch.log_prob).neg_().sub_(batch.n_actions * LOG_SQRT_2_PI)
+
+    def _update_ent_coef(self, mean_log_prob: float) -> tuple[float, float | None]:
+        """
+        loss = -log(alpha) mean(log pi + target entropy),   dloss/dlog(alpha) = -mean(log pi + target entropy)
+
+        :param mean_log_prob: mean of log pi(a|s) over the batch
+        :return: alpha before the step (the other losses use it), loss
+        """
+        if self.ent_coef_adam is None:
+            return float(self.model.ent_coef_tensor), None
+        log_ent_coef = self.ent_coef_adam.values
+        ent_coef, gradient = float(log_ent_coef.exp()), -(mean_log_prob + float(self.model.target_entropy))
+        loss = gradient * float(log_ent_coef)
+        self.ent_coef_adam.gradients.fill_(gradient)
+        self.ent_coef_adam.step()
+        return ent_coef, loss
+
+    def _update_critic(self, batch: Batch, ent_coef: float) -> float:
+        """
+        y = r + gamma^k (1 - d) ( min_i Q'_i(s', a') - alpha log pi(a'|s') )                 [1, B]
+        loss = 1/2 sum_i mean( (Q_i(s, a) - y)^2 ),   dloss/dQ_i = (Q_i - y) / B             [n, 1, B]
+        """
+        next_q = self.target.forward(batch.next, batch.critic_outputs).amin(dim=0)
+        target = next_q.sub_(batch.next_log_prob, alpha=ent_coef).mul_(batch.discounts).add_(batch.rewards)
+        q_values = self.critic.forward(batch.taken, batch.critic_outputs)
+        th.sub(q_values, target, out=batch.critic_deltas.last)
+        loss = 0.5 * float(th.dot(batch.errors, batch.errors)) / batch.size
+        batch.errors.div_(batch.size)
+        self.critic.backward(batch.taken, batch.critic_outputs, batch.critic_deltas, self.critic_gradients)
+        self.critic_adam.step()
+        return loss
+
+    def _update_actor(self, batch: Batch, ent_coef: float, mean_log_prob: float) -> float:
+        """
+        loss = mean( alpha log pi(a|s) - min_i Q_i(s, a) ), where the noise eps stays as it was drawn.
+
+        (u - mu) / sigma is eps, so of log pi only -l and -log(1 - a^2 + 1e-6) have a gradient. With s = da/du = 1 - a^2 and
+        dQ/da through the critic with the smallest Q of each sample,
+
+            dloss/du  = s / B ( 2 alpha a / (s + 1e-6) - dQ/da )                                         [A, B]
+            dloss/dmu = dloss/du
+            dloss/dl  = dloss/du sigma eps - alpha / B,   and 0 where log_std was clamped                [A, B]
+        """
+        smallest, chosen = self.critic.forward(batch.now, batch.critic_outputs)[:, 0].min(dim=0)
+        action_gradient = self.critic.input_gradient(batch.critic_outputs, chosen, batch.n_observed)
+        actions, noise, log_std, raw_log_std, std, slope, soft = batch.now_distribution
+        d_mean = th.div(actions, soft, out=batch.d_mean)
+        d_mean.mul_(2 * ent_coef).sub_(action_gradient).mul_(slope).div_(batch.size)
+        th.mul(d_mean, std, out=batch.d_log_std).mul_(noise).sub_(ent_coef / batch.size).mul_(raw_log_std == log_std)
+        self.actor.backward(batch.now_observations, batch.now_actor_outputs, batch.actor_deltas, self.actor_gradients)
+        self.actor_adam.step()
+        return ent_coef * mean_log_prob - float(smallest.mean())
+
+
+def _groups(mlps: Sequence[nn.Module], heads: Sequence[nn.Module] = ()) -> list[list[th.Tensor]]:
+    """
+    The weights from the first layer to the last, then the biases, each with its likes in the other networks.
+
+    :param mlps: networks of equal shape
+    :param heads: output layers that stand apart
+    """
+    linears = [[layer for layer in mlp.modules() if isinstance(layer, nn.Linear)] for mlp in mlps]
+    layers = [*zip(*linears, strict=True), *([heads] if heads else [])]
+    return [[getattr(linear, name) for linear in layer] for name in ("weight", "bias") for layer in layers]
