@@ -3,17 +3,20 @@ VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+DOCS_INSTALLED := $(VENV)/.installed-docs
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-expensive test-sb3 lint format build clean
+.PHONY: help install demo test test-expensive test-sb3 notebooks lint format docs build clean
 
 help:
 	@echo "make demo            see forgetting and its cure (5 minutes on two cores, set-up included)"
 	@echo "make test            run the tests"
 	@echo "make test-expensive  run the tests that take minutes"
 	@echo "make test-sb3        run SB3's own tests with our classes in place of theirs"
+	@echo "make notebooks       run the notebooks in examples/ with their own budgets and store them"
 	@echo "make lint            ruff and mypy"
 	@echo "make format          format the code"
+	@echo "make docs            build the documentation into build/docs"
 	@echo "make build           build and check the wheel"
 
 install: $(INSTALLED)
@@ -37,6 +40,11 @@ test-expensive: $(INSTALLED)
 test-sb3: $(INSTALLED)
 	PYTHON=$(BIN)/python tests/sb3_suite/run
 
+# NOTEBOOKS="1_quick_start 2_neurons": only these.
+notebooks: $(INSTALLED)
+	$(BIN)/pip install -q -c constraints.txt -e ".[notebooks]"
+	OMP_NUM_THREADS=1 $(BIN)/python examples/make_notebooks.py $(NOTEBOOKS)
+
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -45,6 +53,15 @@ lint: $(INSTALLED)
 format: $(INSTALLED)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+$(DOCS_INSTALLED): $(INSTALLED)
+	$(BIN)/pip install -q -c constraints.txt -e ".[docs]"
+	@touch $@
+
+docs: $(DOCS_INSTALLED)
+	rm -rf build/docs
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs build/docs
+	@echo "Open build/docs/index.html"
 
 build: $(INSTALLED)
 	$(BIN)/pip install -q build twine

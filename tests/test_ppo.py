@@ -341,14 +341,16 @@ def test_a_run_goes_on_from_a_checkpoint(at, tmp_path):
 
 
 def test_a_smaller_memory_after_loading():
-    loaded = saved_and_loaded(made(task_env()).learn(64), task_env(), memory_size=10)
+    model = made(task_env())
+    model.begin_task("east")  # without it the file would have the parent's form
+    loaded = saved_and_loaded(model.learn(64), task_env(), memory_size=10)
     loaded.consolidate(task_env(), "east")
     assert len(loaded.rollout_buffer.memory._tasks[0]) == 10
 
 
-@pytest.mark.parametrize("steps, memory_size", [(0, 50), (32, 0)])
-def test_a_file_saved_without_samples_has_the_parents_form(steps, memory_size):
-    model = made(task_env(), memory_size=memory_size).learn(steps) if steps else made(task_env())
+@pytest.mark.parametrize("steps", [0, 32])
+def test_a_file_saved_before_the_first_task_has_the_parents_form(steps):
+    model = made(task_env()).learn(steps) if steps else made(task_env())
     file = io.BytesIO()
     model.save(file)
     with zipfile.ZipFile(file) as archive:

@@ -179,7 +179,8 @@ class OnPolicyContinualAlgorithm(ContinualAlgorithm, OnPolicyAlgorithm):
     def _prepare_next_task(self, index: int) -> None:
         super()._prepare_next_task(index)
         if self.has_memory:
-            self._remember(index)
+            if self.memory_size > 0:
+                self._remember(index)
             self.rollout_buffer.memory.current_task = None  # type: ignore[attr-defined]
         # What a mastered task left is too little exploration for the next.
         self.reset_log_std_next = self.reset_log_std and not self.use_sde and hasattr(self.policy, "log_std")
@@ -206,6 +207,11 @@ class OnPolicyContinualAlgorithm(ContinualAlgorithm, OnPolicyAlgorithm):
         buffer: Any = self.rollout_buffer
         samples = buffer.recent.take()
         if samples is None:
+            warnings.warn(
+                "No step of the task that ends is at hand, so none can be rehearsed. A model that was saved before its first "
+                "task ended has them in its file if begin_task() was called; the callback of a task sequence does it.",
+                stacklevel=2,
+            )
             return
         values, distributions = [], []
         for start in range(0, len(samples), BATCH_SIZE):
@@ -219,6 +225,9 @@ class OnPolicyContinualAlgorithm(ContinualAlgorithm, OnPolicyAlgorithm):
         super()._log_consolidation(result)
         if self.has_memory and hasattr(self, "_logger"):
             self.logger.record("nbsp/memory", len(self.rollout_buffer.memory))  # type: ignore[attr-defined]
+
+    def _maybe_recommend_cpu(self, mlp_class_name: str = "NBSPPPOPolicy") -> None:
+        super()._maybe_recommend_cpu(mlp_class_name)  # it knows the policy by its name
 
     # Scoring
 
@@ -256,6 +265,12 @@ class OnPolicyContinualAlgorithm(ContinualAlgorithm, OnPolicyAlgorithm):
             states["rollout_buffer.memory"] = self.rollout_buffer.memory  # type: ignore[attr-defined]
             states["rollout_buffer.recent"] = self.rollout_buffer.recent  # type: ignore[attr-defined]
         return states
+
+    def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
+        state_dicts, variables = super()._get_torch_save_params()
+        if not self.learned_tasks and self.current_task is None:  # a file has the parent's form
+            state_dicts = [name for name in state_dicts if name != "rollout_buffer.recent"]
+        return state_dicts, variables
 
     def set_parameters(self, load_path_or_dict: Any, exact_match: bool = True, device: th.device | str = "auto") -> None:
         """See SB3."""

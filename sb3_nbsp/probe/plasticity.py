@@ -12,7 +12,7 @@ def dormant_share(activations: th.Tensor, threshold: float = DORMANT_BELOW) -> f
     """
     Share of tau-dormant neurons (Sokar et al. 2023, definition 3.1)
 
-        s_i = mean_t |a(i, t)| / ( mean over the layer's neurons of mean_t |a(k, t)| ),   dormant if s_i <= tau
+        s_i = mean_t \\|a(i, t)\\| / ( mean over the layer's neurons of mean_t \\|a(k, t)\\| ),   dormant if s_i <= tau
 
     :param activations: [T, n_neurons] of one layer
     :param threshold: tau

@@ -1,0 +1,89 @@
+"""Settings of the documentation's site: `make docs`."""
+
+from importlib.metadata import version as installed_version
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from sphinx import addnodes
+from sphinx.application import Sphinx
+from sphinx.transforms.post_transforms import SphinxPostTransform
+
+ROOT = Path(__file__).parents[1]
+
+project = "sb3_nbsp"
+author = "The sb3_nbsp developers"
+copyright = "the sb3_nbsp developers, MIT licence"
+release = version = installed_version("sb3-nbsp")
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.viewcode"]
+exclude_patterns = ["build"]
+html_theme = "furo"
+html_title = f"sb3_nbsp {release}"
+
+myst_enable_extensions = ["colon_fence", "dollarmath"]
+myst_heading_anchors = 3
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "none"  # docstrings tell what types cannot; signatures would be twice as long
+autodoc_class_signature = "mixed"
+add_module_names = False
+maximum_signature_line_length = 100
+
+
+def setup(app: Sphinx) -> None:
+    """Called by Sphinx."""
+    app.connect("source-read", add_title)
+    app.add_post_transform(FileLinks)
+    app.connect("missing-reference", public_name)
+
+
+def add_title(app: Sphinx, page: str, source: list[str]) -> None:
+    """A table as a command wrote it has no title, and a page needs one."""
+    if page.startswith("results/") and not source[0].lstrip().startswith("#"):
+        source[0] = f"# {page.split('/')[-1].capitalize()}\n\n{source[0]}"
+
+
+def public_name(app: Sphinx, env: Any, node: nodes.Element, content: nodes.Element) -> nodes.Node | None:
+    """Docstrings name ``sb3_nbsp.common.neurons.find_networks``, the site shows ``sb3_nbsp.common.find_networks``."""
+    if node.get("refdomain") != "py":
+        return None
+    target, known = node["reftarget"], env.get_domain("py").objects
+    parts = target.split(".")
+    if parts[0] == "sb3_nbsp":
+        shorter = (".".join(parts[:2] + parts[3:]), ".".join(parts[:1] + parts[3:]), ".".join(parts[:1] + parts[2:]))
+        found = [name for name in shorter if name in known][:1]
+    else:  # a class of the same module
+        found = [name for name in known if name.startswith("sb3_nbsp.") and name.endswith(f".{target}")]
+    if len(found) != 1:
+        return None
+    entry = known[found[0]]
+    uri = app.builder.get_relative_uri(node["refdoc"], entry.docname)
+    return nodes.reference("", "", content, internal=True, refuri=f"{uri}#{entry.node_id}")
+
+
+class FileLinks(SphinxPostTransform):
+    """
+    Links that are made for people who read the files: a folder's link goes to its page; what is on no page (files of the
+    repository, folders of results) loses its link and keeps its text. What does not exist is left for MyST to warn of.
+    """
+
+    default_priority = 8  # before MyST's
+
+    def run(self, **kwargs: Any) -> None:
+        """See Sphinx."""
+        for node in list(self.document.findall(addnodes.pending_xref)):
+            if node.get("reftype") == "myst" and node.get("refdomain") != "doc":
+                target = node["reftarget"].split("#")[0]
+                places = (Path(self.env.doc2path(self.env.docname)).parent / target, ROOT / target)
+                path = next((place.resolve() for place in places if target and place.exists()), None)
+                if path is not None:
+                    node.replace_self(self._link(path, node[0].deepcopy()))
+
+    def _link(self, path: Path, content: nodes.Element) -> nodes.Element:
+        page = path / "README.md" if path.is_dir() else path
+        name = self.env.path2doc(page) if page.is_relative_to(ROOT / "docs") else None
+        if name not in self.env.all_docs:
+            return content
+        uri = self.app.builder.get_relative_uri(self.env.docname, name)
+        return nodes.reference("", "", content, internal=True, refuri=uri)
