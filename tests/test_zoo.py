@@ -168,3 +168,15 @@ def test_window_open_close_on_meta_world(tmp_path: Path) -> None:
     sb3_nbsp("train", *env, *kwargs, *params, "-i", checkpoint, folder=tmp_path)
     assert results_of(tmp_path / "logs/nbspsac/sb3_nbsp-WindowOpenClose-v0_2")["finished"]
     assert "window-close" in sb3_nbsp("enjoy", *env, "-f", "logs", "--no-render", "-n", "100", folder=tmp_path)
+
+
+def test_probe_silences_what_a_run_has_learned(trained: Path, tmp_path: Path) -> None:
+    output = sb3_nbsp("probe", str(trained), "--episodes", "1", "--no-rescore", "-o", str(tmp_path), folder=tmp_path)
+    assert "skill neurons of east" in output and "critic.qf1" in output
+    assert json.loads((tmp_path / "probe.json").read_text())["measure"] == "success rate"
+    assert (tmp_path / "probe.png").stat().st_size > 10_000
+
+
+def test_probe_refuses_other_folders(tmp_path: Path) -> None:
+    output = sb3_nbsp("probe", str(tmp_path), folder=tmp_path, expect=1)
+    assert "Expected the folder of a run with one of nbspdqn" in output
