@@ -51,8 +51,11 @@ class FollowsSequence(BaseAlgorithm):
     def _init_callback(self, callback: MaybeCallback, progress_bar: bool = False) -> BaseCallback:
         if self.env is not None and is_task_sequence(self.env) and not _contains_skill_callback(callback):
             given = callback if isinstance(callback, list) else [callback] if callback is not None else []
-            # First in the list: a checkpoint taken in the same step must know that a task has ended.
-            callback = [SkillNeuronCallback(), *(c if isinstance(c, BaseCallback) else ConvertCallback(c) for c in given)]
+            made = [c if isinstance(c, BaseCallback) else ConvertCallback(c) for c in given]
+            # Early in the list: a checkpoint taken in the same step must know that a task has ended. Before it only what needs
+            # the task's transitions, of which consolidation empties the replay buffer.
+            early = [c for c in made if getattr(c, "before_consolidation", False)]
+            callback = [*early, SkillNeuronCallback(), *(c for c in made if c not in early)]
         return super()._init_callback(callback, progress_bar)
 
     def begin_sequence(self, segment_steps: Sequence[int]) -> None:

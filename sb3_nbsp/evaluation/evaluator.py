@@ -7,6 +7,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import VecEnv
 
+from sb3_nbsp.baselines import subnetwork
 from sb3_nbsp.common.environments import isolated_rng, wrap_like
 from sb3_nbsp.tasks import TaskSequence
 
@@ -53,7 +54,7 @@ class TaskEvaluator:
         mean_return: dict[str, float] = {}
         was_training = model.policy.training
         for index, (name, env) in enumerate(self.envs.items()):
-            with isolated_rng(self.seed + index):
+            with isolated_rng(self.seed + index), subnetwork(model, name):  # PackNet's, where the model has one
                 env.seed(self.seed + index)
                 success[name], mean_return[name] = self._play(model, env)
         model.policy.set_training_mode(was_training)

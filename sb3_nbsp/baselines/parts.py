@@ -1,0 +1,105 @@
+"""What the baselines take hold of in any SB3 model: its parameters by network, its optimizers, a policy as it was when new."""
+
+from collections.abc import Iterator
+from copy import deepcopy
+from numbers import Real
+from typing import Any
+
+import torch as th
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+from stable_baselines3.common.save_util import recursive_getattr
+
+NETWORKS = ("actor", "critic", "all")
+# Beginnings of the parameters' names inside a policy. Target networks match none of them.
+ACTOR_PARTS = ("actor.", "mlp_extractor.policy_net.", "action_net.", "pi_features_extractor.", "log_std")
+CRITIC_PARTS = ("critic.", "mlp_extractor.value_net.", "value_net.", "vf_features_extractor.")
+# The one network of a value-based algorithm acts and values; a shared features extractor serves both.
+COMMON_PARTS = ("q_net.", "quantile_net.", "features_extractor.")
+
+
+def check_networks(networks: str) -> str:
+    """
+    :param networks: what a user asked for
+    :return: the same
+    :raises ValueError: for anything but ``actor``, ``critic`` and ``all``
+    """
+    if networks not in NETWORKS:
+        raise ValueError(f"networks must be one of {', '.join(NETWORKS)}; got {networks!r}.")
+    return networks
+
+
+def check_coef(coef: Any) -> float:
+    """
+    :param coef: what a user asked for
+    :return: the same, as a float
+    :raises ValueError: for anything but a number, 0 or more
+    """
+    if isinstance(coef, bool) or not isinstance(coef, Real) or float(coef) < 0:
+        raise ValueError(f"coef must be a number, 0 or more; got {coef!r}. (YAML takes 1e4 for text: write 1.0e+4.)")
+    return float(coef)
+
+
+def learned_parameters(model: BaseAlgorithm, networks: str = "all") -> dict[str, th.nn.Parameter]:
+    """
+    Find the parameters that learn; those of target networks do not.
+
+    :param model: SAC, TQC, TD3, DDPG, DQN, QRDQN, PPO, A2C, or one of ours
+    :param networks: ``actor``, ``critic`` or ``all``. What serves both (a shared features extractor, the one network of a
+        value-based algorithm) belongs to each of them.
+    :return: parameters by their name inside the policy
+    :raises TypeError: for a policy of another structure
+    """
+    actor, critic = ACTOR_PARTS if networks != "critic" else (), CRITIC_PARTS if networks != "actor" else ()
+    parts: tuple[str, ...] = (*COMMON_PARTS, *actor, *critic)
+    named = model.policy.named_parameters()
+    found = {name: p for name, p in named if name.startswith(parts) and p.requires_grad}
+    if not found:
+        raise TypeError(
+            f"Expected a policy with actor and critic (SAC, TD3, TQC), a q_net or quantile_net (DQN, QRDQN) or an "
+            f"mlp_extractor (PPO, A2C), got {type(model.policy).__name__}: its parameters cannot be told apart."
+        )
+    return found
+
+
+def optimizers(model: BaseAlgorithm) -> Iterator[th.optim.Optimizer]:
+    """All optimizers of a model, that of the entropy coefficient too."""
+    for name in model._get_torch_save_params()[0]:
+        if name.endswith("optimizer"):
+            yield recursive_getattr(model, name)
+
+
+def reset_moments(model: BaseAlgorithm, parameter: th.Tensor, dim: int = 0, indices: th.Tensor | None = None) -> None:
+    """
+    Forget what the optimizers have gathered of a parameter's gradients.
+
+    :param model: whose optimizers
+    :param parameter: the parameter
+    :param dim: dimension that ``indices`` count
+    :param indices: the part in question: its moments become 0, while the optimizer's step count, one for the whole
+        parameter, goes on. Default: all of it, as if the parameter were new.
+    """
+    for optimizer in optimizers(model):
+        if parameter not in optimizer.state:
+            continue
+        if indices is None:
+            del optimizer.state[parameter]
+            continue
+        for value in optimizer.state[parameter].values():
+            if isinstance(value, th.Tensor) and value.shape == parameter.shape:
+                value.index_fill_(dim, indices, 0.0)
+
+
+def fresh_parameters(model: BaseAlgorithm) -> dict[str, th.Tensor]:
+    """
+    Draw a policy's parameters anew, each as its policy class initialises it.
+
+    :param model: any SB3 model
+    :return: values by the parameters' names inside the policy
+    """
+    arguments: dict[str, Any] = deepcopy(model.policy_kwargs)  # policies write into them
+    if isinstance(model, OnPolicyAlgorithm):
+        arguments["use_sde"] = model.use_sde
+    policy: Any = model.policy_class
+    new = policy(model.observation_space, model.action_space, model.lr_schedule, **arguments).to(model.device)
+    return {name: p.detach() for name, p in new.named_parameters()}

@@ -1,0 +1,101 @@
+"""Resets: networks, or their last layers, are initialised anew from time to time."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch as th
+
+from sb3_nbsp.baselines.boundaries import TaskBoundaryCallback
+from sb3_nbsp.baselines.parts import check_networks, fresh_parameters, learned_parameters, reset_moments
+from sb3_nbsp.common.neurons import find_networks
+
+WITH_TARGETS = ("actor", "critic", "q_net", "quantile_net")
+
+
+class Resets(TaskBoundaryCallback):
+    """
+    Every ``period`` env steps, or at the end of each task, networks are initialised anew; the replay buffer stays. Target
+    networks follow at once, the optimizers forget what they knew of these parameters, and a reset of everything sets a
+    learned entropy coefficient back too.
+
+    Source: Nikishin et al. 2022 (arXiv 2205.07802; ``train_dense.py`` of ``rl_with_resets``): SAC is reset as a whole every
+    200,000 env steps, SPR in its last layer.
+
+    :param period: env steps over all sub-envs between two resets, ``None`` for none in between
+    :param at_task_end: whether to reset at the end of each task
+    :param n_layers: how many layers of each network are reset, counted from the output layer; ``None`` for all
+    :param networks: ``actor``, ``critic`` or ``all``
+    :param verbose: 1 prints each task end and each reset
+    """
+
+    def __init__(
+        self,
+        period: int | None = 200_000,
+        at_task_end: bool = False,
+        n_layers: int | None = None,
+        networks: str = "all",
+        verbose: int = 0,
+    ):
+        super().__init__(verbose)
+        for name, value in (("period", period), ("n_layers", n_layers)):
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be None or 1 or more; got {value!r}.")
+        self.period = period
+        self.at_task_end = at_task_end
+        self.n_layers = n_layers
+        self.networks = check_networks(networks)
+        self._position = 0
+
+    def on_task_end(self, task: str) -> None:
+        """See :meth:`TaskBoundaryCallback.on_task_end`."""
+        if self.at_task_end:
+            self.reset()
+
+    def _on_training_start(self) -> None:
+        self._position = self.model.num_timesteps
+        super()._on_training_start()
+
+    def _on_rollout_start(self) -> None:
+        super()._on_rollout_start()
+        before, self._position = self._position, self.model.num_timesteps
+        if self.period is not None and self._position // self.period > before // self.period:
+            self.reset()
+
+    @th.no_grad()
+    def reset(self) -> None:
+        """Reset now."""
+        kept = set() if self.n_layers is None else set(self._early_parameters(self.n_layers))
+        everything = dict(self.model.policy.named_parameters())
+        fresh = fresh_parameters(self.model)
+        for name, p in learned_parameters(self.model, self.networks).items():
+            if p in kept:
+                continue
+            p.data.copy_(fresh[name])
+            reset_moments(self.model, p)
+            target = everything.get(_target_name(name))
+            if target is not None:
+                target.data.copy_(p.data)
+        if self.n_layers is None and self.networks == "all":
+            self._reset_ent_coef()
+        if self.verbose:
+            print(f"Resets: networks were reset after {self.model.num_timesteps} env steps")
+
+    def _early_parameters(self, n_layers: int) -> Iterator[th.Tensor]:
+        """Parameters of the hidden layers before each network's last ``n_layers`` layers, of which one is its output."""
+        for network in find_networks(self.model.policy):
+            # A shared features extractor has no output layer of its own: it comes before all that is counted.
+            n_last = 0 if network.part == "shared" else n_layers - 1
+            for layer in network.layers[: max(len(network.layers) - n_last, 0)]:
+                yield from layer.own
+
+    def _reset_ent_coef(self) -> None:
+        optimizer = getattr(self.model, "ent_coef_optimizer", None)
+        if optimizer is not None:
+            initial = float(str(self.model.ent_coef).partition("_")[2] or 1.0)  # "auto" or "auto_<initial value>"
+            self.model.log_ent_coef.data.fill_(np.log(initial))
+            optimizer.state.clear()
+
+
+def _target_name(name: str) -> str:
+    network, _, rest = name.partition(".")
+    return f"{network}_target.{rest}" if network in WITH_TARGETS else ""
