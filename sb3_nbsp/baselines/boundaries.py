@@ -137,8 +137,8 @@ class TaskBoundaryCallback(BaseCallback):
             raise ValueError(f"{name} stands twice in the list of callbacks. Give it once.")
         if any(isinstance(other, SkillNeuronCallback) for other in before):
             raise ValueError(
-                f"{name} must come before SkillNeuronCallback, which empties the replay buffer at a task's end. Put it first, or "
-                "leave SkillNeuronCallback out: NBSP algorithms add it in the right place."
+                f"{name} must come before SkillNeuronCallback, which empties the replay buffer at a task's end. Put it first, "
+                "or leave SkillNeuronCallback out: NBSP algorithms add it in the right place."
             )
 
     # Hooks
