@@ -9,15 +9,21 @@ USAGE = """\
 usage: sb3-nbsp COMMAND [ARGUMENTS]
 
 commands:
-  train    train an agent: rl-zoo3's train, all its arguments included
-  enjoy    watch or test a trained agent: rl-zoo3's enjoy
-  envs     list the registered task sequences
-  demo     see forgetting and its cure, in minutes
+  train      train an agent: rl-zoo3's train, all its arguments included
+  enjoy      watch or test a trained agent: rl-zoo3's enjoy
+  envs       list the registered task sequences
+  demo       see forgetting and its cure, in minutes
+  benchmark  train methods x sequences x seeds of a suite, here or on a cluster
+  report     tables with intervals, and figures, of a benchmark or of any runs
+  probe      silence the skill neurons of a trained agent and see what it still can
 
 examples:
   sb3-nbsp train --algo nbspsac --env sb3_nbsp/PointGoal-v0 -P
   sb3-nbsp train --algo nbspsac --env sb3_nbsp/WindowOpenClose-v0 --env-kwargs steps_per_task:100_000 --seed 1
   sb3-nbsp enjoy --algo nbspsac --env sb3_nbsp/PointGoal-v0 -f logs --no-render
+  sb3-nbsp benchmark quick.yml -f runs/quick --n-jobs 2
+  sb3-nbsp report runs/quick
+  sb3-nbsp probe logs/nbspsac/sb3_nbsp-PointGoal-v0_1
 
 `sb3-nbsp train --help` shows the arguments of a command.
 """
@@ -30,7 +36,15 @@ def main() -> int:
     :return: exit status
     """
     command, arguments = (sys.argv[1], sys.argv[2:]) if len(sys.argv) > 1 else ("--help", [])
-    commands: dict[str, Callable[[list[str]], None]] = {"train": _train, "enjoy": _enjoy, "envs": _envs, "demo": _demo}
+    commands: dict[str, Callable[[list[str]], None]] = {
+        "train": _train,
+        "enjoy": _enjoy,
+        "envs": _envs,
+        "demo": _demo,
+        "benchmark": _benchmark,
+        "report": _report,
+        "probe": _probe,
+    }
     if command in ("-h", "--help"):
         print(USAGE)
         return 0
@@ -66,6 +80,24 @@ def _demo(arguments: list[str]) -> None:
     from sb3_nbsp.benchmark import demo
 
     demo.main(arguments)
+
+
+def _benchmark(arguments: list[str]) -> None:
+    from sb3_nbsp.benchmark import command
+
+    command.main(arguments)
+
+
+def _report(arguments: list[str]) -> None:
+    from sb3_nbsp.benchmark import report
+
+    report.main(arguments)
+
+
+def _probe(arguments: list[str]) -> None:
+    from sb3_nbsp.probe import command
+
+    command.main(arguments)
 
 
 if __name__ == "__main__":

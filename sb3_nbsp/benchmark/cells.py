@@ -1,14 +1,23 @@
-"""Cells: trainings that are independent of each other, run side by side, each in a process and a folder of its own."""
+"""Cells: trainings that are independent of each other, each in a process and a folder of its own."""
 
-import os
-import subprocess
+import re
 import sys
-import time
-from collections.abc import Callable, Sequence
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 from sb3_nbsp.evaluation import SequenceResults
+
+# What stands in a cell's folder.
+MANIFEST = "manifest.json"  # what is trained, with what; written before a training starts
+RESULTS = "results.json"  # copied here from the run's own folder when it is finished
+DONE = "done.json"  # the last file to be written
+FAILED = "failed.json"
+LOG = "log.txt"
+RUN = "run"  # rl-zoo3's log folder
+
+State = Literal["waiting", "interrupted", "failed", "done"]
 
 
 @dataclass(frozen=True)
@@ -22,6 +31,9 @@ class Cell:
     :param seed: seed of the training
     :param folder: where everything of this cell goes
     :param arguments: further arguments of ``sb3-nbsp train``
+    :param sequence: name of the sequence, as tables show it; default: the env's id
+    :param family: name that methods along an axis share; default: the method's name
+    :param axis: the argument that tells this method from its family, and its value, e.g. ``("memory_size", 100)``
     """
 
     method: str
@@ -30,23 +42,65 @@ class Cell:
     seed: int
     folder: Path
     arguments: tuple[str, ...] = ()
+    sequence: str = ""
+    family: str = ""
+    axis: tuple[str, Any] | None = None
 
     @property
-    def command(self) -> list[str]:
-        """The training command."""
-        own = ["--algo", self.algo, "--env", self.env, "--seed", str(self.seed), "-f", str(self.folder), *self.arguments]
-        return [sys.executable, "-m", "sb3_nbsp.cli", "train", *own]
+    def name(self) -> str:
+        """What people call this cell."""
+        return f"{self.method}, {self.sequence or self.env}, seed {self.seed}"
 
-    def results(self) -> SequenceResults | None:
-        """What the newest run in the folder has written so far."""
-        found = sorted(self.folder.glob("*/*/results.json"), key=lambda path: path.stat().st_mtime)
-        return SequenceResults.read(found[-1]) if found else None
+    def train_arguments(self, checkpoint: Path | None = None) -> list[str]:
+        """
+        :param checkpoint: a saved model to go on from
+        :return: the arguments of ``sb3-nbsp train``
+        """
+        own = ["--algo", self.algo, "--env", self.env, "--seed", str(self.seed), "-f", str(self.folder / RUN)]
+        return [*own, *(["-i", str(checkpoint)] if checkpoint else []), *self.arguments]
+
+    def command(self, checkpoint: Path | None = None) -> list[str]:
+        """
+        :param checkpoint: a saved model to go on from
+        :return: the training command
+        """
+        return [sys.executable, "-m", "sb3_nbsp.cli", "train", *self.train_arguments(checkpoint)]
+
+    @property
+    def state(self) -> State:
+        """``interrupted`` is a cell that was started and neither finished nor failed; it may be running."""
+        if (self.folder / DONE).is_file():
+            return "done"
+        if (self.folder / FAILED).is_file():
+            return "failed"
+        return "interrupted" if (self.folder / MANIFEST).is_file() else "waiting"
 
     @property
     def is_done(self) -> bool:
         """Whether the whole sequence was trained."""
-        results = self.results()
-        return results is not None and results.finished
+        return self.state == "done"
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether the training came to its end, even if no one was left to mark the cell as done."""
+        run = self._newest_run()
+        # rl-zoo3 saves the last model after the results, as <env>.zip in the folder <env>_<number>.
+        return run is not None and _read(run).finished and zipfile.is_zipfile(run / f"{run.name.rpartition('_')[0]}.zip")
+
+    def results(self) -> SequenceResults | None:
+        """What the newest training has written so far."""
+        run = self.folder if (self.folder / RESULTS).is_file() else self._newest_run()
+        return None if run is None else _read(run)
+
+    def newest_results(self) -> Path | None:
+        """The newest training's ``results.json``."""
+        run = self._newest_run()
+        return None if run is None else run / RESULTS
+
+    def _newest_run(self) -> Path | None:
+        # A continued training gets a folder of its own: <env>_1, <env>_2, ...
+        found = [path.parent for path in (self.folder / RUN).glob(f"*/*/{RESULTS}")]
+        return max(found, key=lambda run: int(run.name.rpartition("_")[2]), default=None)
 
     @property
     def progress(self) -> float:
@@ -56,55 +110,35 @@ class Cell:
             return 0.0
         return min(results.evaluations[-1].step / sum(results.segment_steps), 1.0)
 
+    def checkpoint(self) -> Path | None:
+        """The last checkpoint that was written in full, with its replay buffer where one is wanted."""
+        found = {path: _number(path) for path in (self.folder / RUN).glob("*/*/rl_model_*_steps.zip")}
+        with_buffer = "--save-replay-buffer" in self.arguments
+        for path in sorted(found, key=lambda path: found[path], reverse=True):
+            buffer = path.with_name(f"rl_model_replay_buffer_{found[path]}_steps.pkl")
+            if zipfile.is_zipfile(path) and (not with_buffer or _is_whole_pickle(buffer)):
+                return path
+        return None
 
-class CellError(RuntimeError):
-    """A training failed."""
-
-
-def run_cells(cells: Sequence[Cell], n_jobs: int, watch: Callable[[list[Cell]], None] | None = None) -> None:
-    """
-    Run the cells that are not done yet, ``n_jobs`` at a time with one thread each.
-
-    :param cells: the trainings
-    :param n_jobs: number of processes
-    :param watch: called a few times a second with the running cells, e.g. to draw progress bars
-    :raises CellError: if a training failed; the others are finished first
-    """
-    waiting = [cell for cell in cells if not cell.is_done]
-    running: dict[Cell, subprocess.Popen[bytes]] = {}
-    failed: list[Cell] = []
-    try:
-        while waiting or running:
-            while waiting and len(running) < n_jobs:
-                cell = waiting.pop(0)
-                running[cell] = _start(cell)
-            for cell, process in list(running.items()):
-                if process.poll() is not None:
-                    del running[cell]
-                    if process.returncode != 0 or not cell.is_done:
-                        failed.append(cell)
-            if watch is not None:
-                watch(list(running))
-            time.sleep(0.25)
-    finally:
-        for process in running.values():  # interrupted
-            process.terminate()
-    if failed:
-        logs = "\n".join(f"--- {_log(cell)}\n{_tail(_log(cell))}" for cell in failed)
-        raise CellError(f"{len(failed)} of {len(cells)} trainings failed. The ends of their logs:\n{logs}")
+    def delete_weights(self) -> None:
+        """Delete models and replay buffers; results, figures and settings stay."""
+        for pattern in ("*.zip", "*.pkl"):
+            for path in (self.folder / RUN).rglob(pattern):
+                path.unlink()
 
 
-def _start(cell: Cell) -> subprocess.Popen[bytes]:
-    cell.folder.mkdir(parents=True, exist_ok=True)
-    # Two threads per process on busy cores are many times slower than one.
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    with open(_log(cell), "wb") as log:
-        return subprocess.Popen(cell.command, stdout=log, stderr=subprocess.STDOUT, env=environment)
+def _read(run: Path) -> SequenceResults:
+    return SequenceResults.read(run / RESULTS)
 
 
-def _log(cell: Cell) -> Path:
-    return cell.folder / "log.txt"
+def _number(checkpoint: Path) -> int:
+    return int(re.findall(r"\d+", checkpoint.name)[-1])
 
 
-def _tail(path: Path, n_lines: int = 15) -> str:
-    return "\n".join(path.read_text(errors="replace").splitlines()[-n_lines:])
+def _is_whole_pickle(path: Path) -> bool:
+    """Whether a pickle was written to its end: its last byte is its stop mark."""
+    if not path.is_file() or path.stat().st_size == 0:
+        return False
+    with path.open("rb") as file:
+        file.seek(-1, 2)
+        return file.read() == b"."

@@ -9,11 +9,11 @@ from pathlib import Path
 try:
     from rich.console import Console
     from rich.markdown import Markdown
-    from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 except ImportError as error:
     raise ImportError(f'The demonstration needs rich ({error}): pip install "sb3-nbsp[zoo]"') from error
 
-from sb3_nbsp.benchmark.cells import Cell, run_cells
+from sb3_nbsp.benchmark.cells import Cell
+from sb3_nbsp.benchmark.progress import train_with_progress
 from sb3_nbsp.evaluation import SequenceResults, plot_sequence, results_table
 
 ENVS = {
@@ -73,7 +73,7 @@ def main(arguments: list[str]) -> None:
     if n_done:
         print(f"{n_done} of {len(cells)} trainings are taken from an earlier run in {args.folder}; --again repeats them.")
     started = time.perf_counter()
-    train_with_progress(cells, args.n_jobs)
+    train_with_progress(cells, args.n_jobs, retry=True)
     runs = [(method, [_results(cell) for cell in cells if cell.method == method]) for method in methods(args.algo)]
     picture = args.folder / "demo.png"
     plot_sequence(runs, picture)
@@ -82,7 +82,8 @@ def main(arguments: list[str]) -> None:
     console = Console()
     console.print(Markdown(table))
     seconds = time.perf_counter() - started
-    console.print(f"{len(cells)} trainings in {seconds:.0f} s. Picture: {picture}, table: {args.folder / 'demo.md'}")
+    where = f"Picture: {picture}, table: {args.folder / 'demo.md'}"
+    console.print(f"{len(cells)} trainings in {seconds:.0f} s. {where}", soft_wrap=True)
 
 
 def make_cells(folder: Path, algo: str, seeds: list[int], steps_per_task: int) -> list[Cell]:
@@ -99,30 +100,6 @@ def make_cells(folder: Path, algo: str, seeds: list[int], steps_per_task: int) -
         for seed in seeds
         for index, (method, (key, extra)) in enumerate(methods(algo).items())
     ]
-
-
-def train_with_progress(cells: list[Cell], n_jobs: int) -> None:
-    """
-    Run the cells under a progress bar each and one for all.
-
-    :param cells: the trainings
-    :param n_jobs: trainings at a time
-    """
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"), TimeElapsedColumn())
-    with Progress(*columns) as progress:
-        overall = progress.add_task(f"all {len(cells)} trainings", total=len(cells))
-        bars: dict[Cell, TaskID] = {}
-
-        def watch(running: list[Cell]) -> None:
-            for cell in running:
-                if cell not in bars:
-                    bars[cell] = progress.add_task(f"{cell.method}, seed {cell.seed}", total=1.0)
-                progress.update(bars[cell], completed=cell.progress)
-            for cell in bars.keys() - set(running):
-                progress.remove_task(bars.pop(cell))
-            progress.update(overall, completed=sum(cell.progress for cell in cells))
-
-        run_cells(cells, n_jobs, watch)
 
 
 def _results(cell: Cell) -> SequenceResults:

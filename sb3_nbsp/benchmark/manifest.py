@@ -1,0 +1,158 @@
+"""What a cell's folder says about its training."""
+
+import json
+import os
+import platform
+import shlex
+import subprocess
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import sb3_nbsp
+from sb3_nbsp.benchmark.cells import DONE, FAILED, MANIFEST, Cell
+from sb3_nbsp.common.files import replacing
+from sb3_nbsp.evaluation.files import json_safe
+from sb3_nbsp.evaluation.versions import library_versions
+
+FORMAT = "sb3_nbsp.cell/1"
+
+
+class ForeignCellError(ValueError):
+    """A folder holds another training than the one that is to go there."""
+
+
+def write_manifest(cell: Cell, checkpoint: Path | None) -> None:
+    """
+    Say what is about to be trained. From now on the cell counts as started.
+
+    :param cell: the training
+    :param checkpoint: what it goes on from
+    """
+    earlier = read_json(cell.folder / MANIFEST) if checkpoint else None
+    content = {
+        "format": FORMAT,
+        "method": cell.method,
+        "sequence": cell.sequence or cell.env,
+        "family": cell.family or cell.method,
+        "axis": None if cell.axis is None else dict([cell.axis]),
+        **_settings(cell),
+        "command": shlex.join(["sb3-nbsp", "train", *cell.train_arguments(checkpoint)]),
+        "continued_from": None if checkpoint is None else str(checkpoint),
+        "starts": [*((earlier or {}).get("starts", [])), now()],
+        "versions": library_versions(),
+        "commit": source_commit(),
+        "machine": machine(),
+    }
+    write_json(cell.folder / MANIFEST, content)
+
+
+def check_manifest(cell: Cell, retry: bool = False) -> None:
+    """
+    :param cell: a training whose folder may have been used before
+    :param retry: whether what has failed will be trained anew, with whatever settings
+    :raises ForeignCellError: if it was used for a training with other settings
+    """
+    changes = changed_settings(cell)
+    if changes and not (retry and cell.state == "failed"):
+        raise ForeignCellError(
+            f"Expected the same training as before in {cell.folder}, got other settings ({changes}). "
+            "Use another folder (-f), or delete this one to train it again."
+        )
+
+
+def changed_settings(cell: Cell) -> str:
+    """
+    :param cell: a training whose folder may have been used before
+    :return: in words, how it differs from the one before; empty where it does not
+    """
+    earlier = read_json(cell.folder / MANIFEST)
+    if earlier is None:
+        return ""
+    settings = _settings(cell).items()
+    return "; ".join(f"{name}: {earlier.get(name)!r} there, {now!r} now" for name, now in settings if earlier.get(name) != now)
+
+
+def write_done(cell: Cell, wall_time_s: float) -> None:
+    """
+    Mark a cell as done.
+
+    :param cell: the training
+    :param wall_time_s: duration of the training in seconds, over all its starts
+    """
+    write_json(cell.folder / DONE, {"ended": now(), "wall_time_s": round(wall_time_s, 1)})
+
+
+def write_failed(cell: Cell, reason: str, log: str) -> None:
+    """
+    Mark a cell as failed.
+
+    :param cell: the training
+    :param reason: in words
+    :param log: the end of its log
+    """
+    write_json(cell.folder / FAILED, {"ended": now(), "reason": reason, "log": log.splitlines()})
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """
+    :param path: a file written here
+    :return: what stands there, ``None`` if there is no such file
+    :raises ValueError: if the file holds something else
+    """
+    if not path.is_file():
+        return None
+    try:
+        content = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"Expected JSON in {path}, got {error}. Delete its folder to start afresh.") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"Expected a JSON object in {path}, got {content!r}. Delete its folder to start afresh.")
+    return content
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """
+    :param path: where to, replaced as a whole
+    :param content: plain values; others become their ``repr``
+    """
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(json_safe(content), indent=1, allow_nan=False) + "\n")
+
+
+def now() -> str:
+    """The time in UTC, to the second."""
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+
+
+def machine() -> dict[str, Any]:
+    """What a training's duration depends on."""
+    return {"system": platform.platform(), "processor": _processor(), "cpus": os.cpu_count()}
+
+
+def source_commit() -> str | None:
+    """The commit of this package's sources, with ``-dirty`` where they were changed; ``None`` outside a git checkout."""
+    folder = Path(sb3_nbsp.__file__).parent
+    tracked = _git(folder, "rev-list", "-1", "HEAD", "--", ".")  # empty in an environment inside a foreign repository
+    return _git(folder, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*") if tracked else None
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    try:
+        answer = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):  # no git
+        return None
+    return answer.stdout.strip() or None if answer.returncode == 0 else None
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):  # not Linux
+        return platform.processor() or platform.machine()
+
+
+def _settings(cell: Cell) -> dict[str, Any]:
+    """What decides over a training's numbers."""
+    return {"algo": cell.algo, "env": cell.env, "seed": cell.seed, "arguments": list(cell.arguments)}

@@ -1,0 +1,238 @@
+"""
+A suite: named methods on named task sequences with several seeds, read from a YAML file.
+
+.. code-block:: yaml
+
+    seeds: [0, 1, 2]
+    common:                     # what all cells share
+      algo: nbspsac
+      eval_freq: 250
+    sequences:
+      there and back:
+        env: sb3_nbsp/PointGoal-v0
+        env_kwargs: {steps_per_task: 1000}
+    methods:
+      fine-tuning: {algo: sac}
+      NBSP:
+        params: {mask_coef: 0.1}
+        axis: {memory_size: [0, 1000]}  # "NBSP, memory size 0" and "NBSP, memory size 1,000"
+        sequences: [there and back]     # default: all
+    baselines: [fine-tuning]    # what a report compares with
+    last_evaluations: 1         # of which a report takes the mean
+
+Settings may stand under ``common``, a sequence or a method; the latter count more: ``algo``, ``params`` (hyperparameters),
+``env_kwargs``, ``eval_freq``, ``eval_episodes``, ``save_freq`` (checkpoints, with the replay buffer), ``callbacks`` (as in
+rl-zoo3's files) and ``arguments`` (anything else that ``sb3-nbsp train`` takes, as a list). An axis that is a mapping names
+its methods: ``axis: {memory_size: {0: mask only, 1000: NBSP}}``.
+"""
+
+import json
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Any
+
+from sb3_nbsp.benchmark.cells import Cell
+from sb3_nbsp.benchmark.manifest import write_json
+from sb3_nbsp.benchmark.suite_file import Settings, SuiteError, check_suite, merge, read_yaml
+
+FORMAT = "sb3_nbsp.suite/1"
+SUITE = "suite.json"
+
+
+@dataclass(frozen=True)
+class Method:
+    """
+    One row of a table.
+
+    :param name: as tables show it
+    :param settings: what it is trained with
+    :param family: the name it has in the suite's file
+    :param axis: the argument that tells it from its family, and its value
+    :param sequences: what it is trained on
+    """
+
+    name: str
+    settings: Settings
+    family: str
+    axis: tuple[str, Any] | None
+    sequences: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Suite:
+    """
+    A benchmark.
+
+    :param name: of the file
+    :param methods: in the order of the tables
+    :param sequences: settings by name
+    :param seeds: one training each
+    :param baselines: names of the methods that others are compared with
+    :param last_evaluations: number of evaluations that a report takes the mean of
+    """
+
+    name: str
+    methods: tuple[Method, ...]
+    sequences: Mapping[str, Settings]
+    seeds: tuple[int, ...]
+    baselines: tuple[str, ...] = ()
+    last_evaluations: int = 1
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str]) -> "Suite":
+        """
+        :param path: a YAML file, or the name of one that comes with the package, e.g. ``quick.yml``
+        :raises SuiteError: if it is missing or says something that no suite can say
+        """
+        content = read_yaml(path if Path(path).is_file() else _shipped(path))
+        check_suite(content)
+        common = content.get("common", {})
+        sequences = {name: merge(common, settings or {}) for name, settings in content["sequences"].items()}
+        methods = [method for name, given in content["methods"].items() for method in _methods(name, given, list(sequences))]
+        for what, names in (("methods", [method.name for method in methods]), ("sequences", sequences)):
+            _check_distinct(what, names)
+        baselines = tuple(content.get("baselines", ()))
+        if unknown := sorted(set(baselines) - {method.name for method in methods}):
+            known = _listed(method.name for method in methods)
+            raise SuiteError(f"Expected baselines among the methods {known}, got {unknown}.")
+        seeds, last = tuple(content["seeds"]), content.get("last_evaluations", 1)
+        return cls(Path(path).stem, tuple(methods), sequences, seeds, baselines, last)
+
+    def cells(self, folder: Path, only: Sequence[str] = (), seeds: Sequence[int] = ()) -> list[Cell]:
+        """
+        All trainings, seed by seed, so that a benchmark that was stopped has as many of every method.
+
+        :param folder: parent of all cells' folders
+        :param only: methods, by their own or their family's name; ``*`` stands for anything; default: all
+        :param seeds: instead of the suite's
+        :raises SuiteError: if no method has such a name
+        """
+        chosen = [method for method in self.methods if not only or any(_is_meant(method, name) for name in only)]
+        if unknown := [name for name in only if not any(_is_meant(method, name) for method in self.methods)]:
+            raise SuiteError(f"Expected methods among {_listed(method.name for method in self.methods)}, got {unknown}.")
+        return [
+            self._cell(folder, method, sequence, seed)
+            for seed in seeds or self.seeds
+            for sequence in self.sequences
+            for method in chosen
+            if sequence in method.sequences
+        ]
+
+    def _cell(self, folder: Path, method: Method, sequence: str, seed: int) -> Cell:
+        settings = merge(self.sequences[sequence], method.settings)
+        for name in ("algo", "env"):
+            if name not in settings:
+                raise SuiteError(f"Expected {name!r} for {method.name!r} on {sequence!r}, got none. Add it to the suite.")
+        own = folder / slug(sequence) / slug(method.name) / f"seed{seed}"
+        arguments = train_arguments(settings)
+        return Cell(method.name, settings["algo"], settings["env"], seed, own, arguments, sequence, method.family, method.axis)
+
+    def write(self, folder: Path) -> None:
+        """
+        Leave what a report wants to know: names, their order, the baselines, and which cells there are to be.
+
+        :param folder: parent of all cells' folders
+        """
+        cells = [{"sequence": c.sequence, "method": c.method, "seed": c.seed} for c in self.cells(folder)]
+        content = {
+            "format": FORMAT,
+            "name": self.name,
+            "methods": [method.name for method in self.methods],
+            "sequences": list(self.sequences),
+            "baselines": list(self.baselines),
+            "last_evaluations": self.last_evaluations,
+            "cells": cells,
+        }
+        write_json(folder / SUITE, content)
+
+
+def train_arguments(settings: Settings) -> tuple[str, ...]:
+    """
+    :param settings: merged settings of a cell
+    :return: arguments of ``sb3-nbsp train``
+    """
+    params = dict(settings.get("params", {}))
+    if "callbacks" in settings:
+        params["callback"] = settings["callbacks"]
+    arguments: list[str] = []
+    if settings.get("env_kwargs"):
+        arguments += ["--env-kwargs", *_pairs(settings["env_kwargs"])]
+    for name in ("eval_freq", "eval_episodes", "save_freq"):
+        if name in settings:
+            arguments += [f"--{name.replace('_', '-')}", str(settings[name])]
+    if "save_freq" in settings:
+        arguments.append("--save-replay-buffer")  # without, a cell that goes on would warm up again
+    if params:
+        arguments += ["-params", *_pairs(params)]
+    return (*arguments, *map(str, settings.get("arguments", ())))
+
+
+def slug(name: str) -> str:
+    """
+    :param name: anything
+    :return: the same as a folder's name
+    """
+    without_thousands = re.sub(r",(?=\d)", "", name.lower())
+    return re.sub(r"[^a-z0-9.]+", "-", without_thousands).strip("-.")
+
+
+def shipped_suites() -> list[str]:
+    """Names of the suites that come with the package."""
+    return sorted(file.name for file in files("sb3_nbsp.suites").iterdir() if file.name.endswith(".yml"))
+
+
+def _shipped(path: str | os.PathLike[str]) -> Path:
+    if str(path) not in shipped_suites():
+        known = _listed(shipped_suites())
+        raise SuiteError(f"Expected a YAML file, or one of the package's suites {known}, got {str(path)!r}: no such file.")
+    with as_file(files("sb3_nbsp.suites") / str(path)) as file:
+        return file
+
+
+def _methods(family: str, given: Settings | None, sequences: Sequence[str]) -> list[Method]:
+    """A method of the file, once for each value of its axis."""
+    settings = dict(given or {})
+    on = tuple(settings.pop("sequences", sequences))
+    if unknown := [name for name in on if name not in sequences]:
+        raise SuiteError(f"Expected sequences among {_listed(sequences)} for method {family!r}, got {unknown}.")
+    axis: dict[str, Any] = settings.pop("axis", {})
+    if not axis:
+        return [Method(family, settings, family, None, on)]
+    ((argument, values),) = axis.items()
+    named = values if isinstance(values, dict) else dict.fromkeys(values)
+    methods = []
+    for value, name in named.items():
+        own = merge(settings, {"params": {argument: value}})
+        methods.append(Method(name or _along(family, argument, value), own, family, (argument, value), on))
+    return methods
+
+
+def _along(family: str, argument: str, value: Any) -> str:
+    shown = f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+    return f"{family}, {argument.replace('_', ' ')} {shown}"
+
+
+def _is_meant(method: Method, name: str) -> bool:
+    return name in (method.name, method.family) or fnmatchcase(method.name, name)
+
+
+def _check_distinct(what: str, names: Iterable[str]) -> None:
+    seen: dict[str, str] = {}
+    for name in names:
+        if slug(name) in seen or not slug(name):
+            raise SuiteError(f"Expected {what} whose folders differ, got {seen.get(slug(name))!r} and {name!r}. Rename one.")
+        seen[slug(name)] = name
+
+
+def _pairs(values: Mapping[str, Any]) -> list[str]:
+    # rl-zoo3 evaluates the right-hand side. Double quotes are easier to read in a shell's command line.
+    return [f"{name}:{json.dumps(value) if isinstance(value, str) else repr(value)}" for name, value in values.items()]
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(repr(name) for name in names)

@@ -1,0 +1,127 @@
+"""What may stand in a suite's file."""
+
+import difflib
+import os
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+Settings = Mapping[str, Any]
+
+TOP = {"seeds": list, "common": dict, "sequences": dict, "methods": dict, "baselines": list, "last_evaluations": int}
+REQUIRED = ("seeds", "sequences", "methods")
+SETTINGS = {
+    "algo": str,
+    "params": dict,
+    "env_kwargs": dict,
+    "eval_freq": int,
+    "eval_episodes": int,
+    "save_freq": int,
+    "callbacks": list,
+    "arguments": list,
+}
+OF_SEQUENCE = {**SETTINGS, "env": str}
+OF_METHOD = {**SETTINGS, "axis": dict, "sequences": list}
+# What a cell sets itself; given twice, the last one would count.
+OF_CELLS = ("--algo", "--env", "--seed", "-f", "--log-folder", "-i", "--trained-agent", "-uuid", "--uuid", "-optimize")
+AS_SETTINGS = ("-params", "--hyperparams", "--env-kwargs", "--eval-freq", "--eval-episodes", "--save-freq")
+# What YAML 1.1 takes for text: a number in scientific notation without a point.
+NUMBER_AS_TEXT = re.compile(r"[+-]?\d+[eE][+-]?\d+")
+
+
+class SuiteError(ValueError):
+    """A suite's file cannot be used."""
+
+
+def read_yaml(path: str | os.PathLike[str]) -> Any:
+    """
+    :param path: a YAML file
+    :raises ImportError: without PyYAML
+    :raises SuiteError: if it is no YAML
+    """
+    try:
+        import yaml
+    except ImportError as error:
+        raise ImportError(f'Suites need PyYAML ({error}): pip install "sb3-nbsp[zoo]"') from error
+    try:
+        with open(path) as file:
+            return yaml.safe_load(file)
+    except yaml.YAMLError as error:
+        raise SuiteError(f"Expected YAML in {path}, got {error}") from error
+
+
+def check_suite(content: Any) -> None:
+    """
+    :param content: what stands in the file
+    :raises SuiteError: for unknown or missing entries, or values of another type than expected
+    """
+    _check_entries("a suite", content, TOP)
+    if missing := [name for name in REQUIRED if not content.get(name)]:
+        raise SuiteError(f"Expected {', '.join(REQUIRED)} in a suite, got none for {', '.join(missing)}.")
+    _check_entries("common", content.get("common", {}), SETTINGS)
+    for where, known in (("sequences", OF_SEQUENCE), ("methods", OF_METHOD)):
+        for name, settings in content[where].items():
+            if not isinstance(name, str):
+                raise SuiteError(f"Expected names of {where}, got {name!r}. Put it in quotation marks.")
+            _check_entries(f"{where}: {name}", settings or {}, known)
+            _check_axis(name, (settings or {}).get("axis"))
+    wrong = [seed for seed in content["seeds"] if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0]
+    if wrong or len(set(content["seeds"])) < len(content["seeds"]):
+        raise SuiteError(f"Expected seeds: distinct whole numbers, 0 or more; got {content['seeds']}.")
+    if content.get("last_evaluations", 1) < 1:
+        raise SuiteError(f"Expected last_evaluations of 1 or more, got {content['last_evaluations']}.")
+
+
+def merge(*parts: Settings) -> dict[str, Any]:
+    """
+    :param parts: settings, the later ones count more; ``params`` and ``env_kwargs`` are merged entry by entry, lists added
+    """
+    merged: dict[str, Any] = {}
+    for part in parts:
+        for name, value in part.items():
+            earlier = merged.get(name)
+            if isinstance(value, dict) and isinstance(earlier, dict):
+                value = {**earlier, **value}
+            elif name in ("callbacks", "arguments"):
+                value = [*(earlier or []), *value]
+            merged[name] = value
+    return merged
+
+
+def _check_entries(where: str, given: Any, known: Mapping[str, type]) -> None:
+    if not isinstance(given, dict):
+        raise SuiteError(f"Expected entries for {where}, got {given!r}.")
+    for name, value in given.items():
+        if name not in known:
+            close = difflib.get_close_matches(str(name), known, n=1)
+            hint = f" Did you mean {close[0]!r}?" if close else ""
+            raise SuiteError(f"Expected for {where} some of {', '.join(known)}; got {name!r}.{hint}")
+        if not isinstance(value, known[name]) or isinstance(value, bool):
+            raise SuiteError(f"Expected a {known[name].__name__} for {name!r} of {where}, got {value!r}.")
+    for name in ("params", "env_kwargs"):
+        _check_numbers(f"{name} of {where}", given.get(name, {}).items())
+    for argument in given.get("arguments", ()):
+        if argument in OF_CELLS:
+            raise SuiteError(f"Expected arguments of {where} that a cell does not set itself, got {argument!r}. Leave it out.")
+        if argument in AS_SETTINGS:
+            raise SuiteError(
+                f"Expected {argument!r} of {where} as a setting, got it in arguments. Settings: {', '.join(known)}."
+            )
+
+
+def _check_numbers(where: str, entries: Iterable[tuple[str, Any]]) -> None:
+    for name, value in entries:
+        if isinstance(value, str) and NUMBER_AS_TEXT.fullmatch(value):
+            raise SuiteError(f"Expected a number for {name!r} in {where}, got {value}: text to YAML. Write 1.0e-3.")
+
+
+def _check_axis(method: str, axis: Any) -> None:
+    if axis is None:
+        return
+    values = next(iter(axis.values()), None)
+    plain = isinstance(values, list | dict) and values and all(isinstance(value, str | int | float) for value in values)
+    if len(axis) != 1 or not plain:
+        raise SuiteError(
+            f"Expected as axis of method {method!r} one argument with a list of numbers or texts, or with names by value; "
+            f"got {axis!r}."
+        )

@@ -1,0 +1,183 @@
+"""One cell's training process: how it starts, goes on, ends and is stopped."""
+
+import os
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+from typing import IO
+
+try:
+    import fcntl
+except ImportError:  # Windows has no such locks: there, nothing keeps two commands out of one folder
+    fcntl = None  # type: ignore[assignment]
+
+from sb3_nbsp.benchmark.cells import FAILED, LOG, MANIFEST, RESULTS, RUN, Cell
+from sb3_nbsp.benchmark.manifest import changed_settings, check_manifest, read_json, write_done, write_failed, write_manifest
+from sb3_nbsp.common.files import replacing
+
+LOG_LINES = 15  # of a failed training that are shown
+STOP_SECONDS = 10  # until a training that was told to stop is killed
+# Two threads per process on busy cores are many times slower than one.
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+
+
+class Training:
+    """
+    The training of one cell, from its start to its mark.
+
+    A lock on the cell's folder is held by the training process itself. So a training that outlived the command that
+    started it (``kill -9``) is found by the next command, which waits for its end instead of starting a second one.
+
+    :param cell: the cell
+    :param retry: train it again if it has failed before
+    :param keep_weights: leave models and replay buffers where they are
+    :raises ForeignCellError: if the cell's folder holds another training
+    """
+
+    def __init__(self, cell: Cell, retry: bool = False, keep_weights: bool = True):
+        self.cell = cell
+        self.retry = retry
+        self.keep_weights = keep_weights
+        self.process: subprocess.Popen[bytes] | None = None
+        check_manifest(cell, retry)
+        cell.folder.mkdir(parents=True, exist_ok=True)
+        self._lock = _lock(cell.folder)
+        if self._lock is not None:
+            self._start()
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether another process trains the cell."""
+        return self._lock is None
+
+    def ended(self) -> bool:
+        """Look whether the training has ended; if so, the cell is marked."""
+        if self._lock is None:
+            self._lock = _lock(self.cell.folder)
+            if self._lock is None:
+                return False
+            self._start()
+        status = None if self.process is None else self.process.poll()
+        if self.process is not None and status is None:
+            return False
+        self._mark(status)
+        self._lock.close()
+        return True
+
+    def stop(self) -> None:
+        """Stop the training; the cell is left interrupted."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        if self._lock is not None:
+            self._lock.close()
+
+    def _start(self) -> None:
+        """Start the process, unless there is nothing left to do."""
+        cell = self.cell
+        if cell.is_done or (not self.retry if cell.state == "failed" else cell.is_trained):
+            return
+        checkpoint = _start_from(cell)
+        if checkpoint is None:
+            shutil.rmtree(cell.folder / RUN, ignore_errors=True)
+        write_manifest(cell, checkpoint)
+        (cell.folder / FAILED).unlink(missing_ok=True)
+        with (cell.folder / LOG).open("ab" if checkpoint else "wb") as log:
+            assert self._lock is not None
+            self.process = subprocess.Popen(
+                cell.command(checkpoint),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **ONE_THREAD},
+                # Ctrl-C reaches the command only, which then stops its trainings.
+                start_new_session=True,
+                pass_fds=() if fcntl is None else (self._lock.fileno(),),
+            )
+        _write_holder(self._lock, self.process.pid)
+
+    def _mark(self, status: int | None) -> None:
+        """Mark what has come to an end: ``status`` is the process's exit status, ``None`` where there was no process."""
+        cell = self.cell
+        if cell.state == "failed" and status is None:
+            return
+        if not cell.is_done:
+            if status not in (None, 0) or not cell.is_trained:
+                write_failed(cell, _reason(status), log_end(cell))
+                return
+            _conclude(cell)
+        if not self.keep_weights:
+            cell.delete_weights()
+
+
+def _conclude(cell: Cell) -> None:
+    newest, results = cell.newest_results(), cell.results()
+    assert newest is not None and results is not None  # is_trained
+    with replacing(cell.folder / RESULTS) as temporary:
+        shutil.copyfile(newest, temporary)
+    write_done(cell, results.wall_time_s)
+
+
+def _start_from(cell: Cell) -> Path | None:
+    """The checkpoint to go on from; none of other settings, and none where going on has failed before."""
+    checkpoint = cell.checkpoint()
+    manifest = read_json(cell.folder / MANIFEST) or {}
+    if changed_settings(cell) or (cell.state == "failed" and manifest.get("continued_from") == str(checkpoint)):
+        return None
+    return checkpoint
+
+
+def log_end(cell: Cell) -> str:
+    """
+    :param cell: a cell that was started
+    :return: the last lines of its log
+    """
+    path = cell.folder / LOG
+    lines = path.read_text(errors="replace").splitlines() if path.is_file() else []
+    return "\n".join(lines[-LOG_LINES:])
+
+
+def _reason(status: int | None) -> str:
+    if not status:
+        return "it ended before the sequence was finished"
+    if status < 0:
+        return f"killed by signal {-status} ({signal.Signals(-status).name}); the system kills where memory runs out"
+    return f"exit status {status}"
+
+
+# The lock
+
+
+def _lock(folder: Path) -> IO[str] | None:
+    """Lock a folder until the file is closed here and in the processes that inherit it; ``None`` if it is locked."""
+    file = (folder / ".lock").open("a+")
+    if fcntl is not None:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            return None
+        except OSError:  # a file system without locks, as clusters have
+            pass
+    return file
+
+
+def _write_holder(lock: IO[str], pid: int) -> None:
+    lock.truncate(0)
+    lock.write(f"{pid}\n")
+    lock.flush()
+
+
+def lock_holder(folder: Path) -> int | None:
+    """
+    :param folder: a cell's folder
+    :return: id of the process that trains or trained the cell, ``None`` if there was none
+    """
+    path = folder / ".lock"
+    text = path.read_text().strip() if path.is_file() else ""
+    return int(text) if text else None
