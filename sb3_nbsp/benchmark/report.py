@@ -12,7 +12,7 @@ from sb3_nbsp.benchmark.report_figures import draw
 from sb3_nbsp.benchmark.report_tables import pooled_section, sequence_section, write_csvs
 from sb3_nbsp.benchmark.suite import slug
 from sb3_nbsp.common.files import replacing
-from sb3_nbsp.evaluation.table import _markdown as markdown_table
+from sb3_nbsp.evaluation.table import markdown_table
 
 READING = """\
 Mean over seeds [95 % percentile bootstrap interval, too narrow with few seeds]. Interquartile mean: mean of the middle half of

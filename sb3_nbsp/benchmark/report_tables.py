@@ -7,8 +7,7 @@ from typing import Any
 from sb3_nbsp.benchmark.comparison import METRICS, Comparison, Method, improvement_over, pooled, summary
 from sb3_nbsp.evaluation.files import write_csv
 from sb3_nbsp.evaluation.statistics import Estimate
-from sb3_nbsp.evaluation.table import NOTES
-from sb3_nbsp.evaluation.table import _markdown as markdown_table
+from sb3_nbsp.evaluation.table import NOTES, markdown_table
 
 ALL = "all sequences"
 CAPTIONS = {

@@ -10,7 +10,7 @@ import numpy as np
 
 from sb3_nbsp.evaluation.measures import SUCCESS
 from sb3_nbsp.evaluation.metrics import FloatArray
-from sb3_nbsp.evaluation.plots import COLOURS, LINE_STYLES, MARKERS, SHADE, WIDTH, _colour_limits, _new_figure, _save
+from sb3_nbsp.evaluation.plots import COLOURS, LINE_STYLES, MARKERS, SHADE, WIDTH, colour_limits, new_figure, save_figure
 from sb3_nbsp.evaluation.records import SequenceResults
 from sb3_nbsp.evaluation.statistics import Estimate
 from sb3_nbsp.evaluation.table import LabelledRuns, check_comparable
@@ -68,7 +68,7 @@ def plot_intervals(
     :param shares: show 0 to 1 in full
     """
     methods = list(next(iter(panels.values())))
-    figure = _new_figure(WIDTH + 1.5, 1.1 + 0.27 * len(methods))
+    figure = new_figure(WIDTH + 1.5, 1.1 + 0.27 * len(methods))
     axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     for panel, (title, bars) in zip(axes, panels.items(), strict=True):
         for row, name in enumerate(methods):
@@ -81,7 +81,7 @@ def plot_intervals(
         panel.grid(axis="x", color=SHADE, linewidth=0.8)
     axes[0].set_yticks(range(len(methods)), methods, fontsize=8)
     _write_below(figure, f"point and line: mean and its 95 % interval; dots: single runs{_more(note)}")
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _draw_bar(panel: "Axes", row: int, bar: Bar, colour: str, with_line: bool) -> None:
@@ -107,7 +107,7 @@ def plot_matrices(results: LabelledRuns, path: str | os.PathLike[str]) -> None:
     n_columns = min(MATRICES_PER_ROW, len(results))
     n_rows = -(-len(results) // n_columns)
     shape = len(first.segments), len(first.task_names)
-    figure = _new_figure(1.6 + 2.0 * n_columns, 0.9 + n_rows * (0.45 + 0.24 * shape[0]))
+    figure = new_figure(1.6 + 2.0 * n_columns, 0.9 + n_rows * (0.45 + 0.24 * shape[0]))
     panels = figure.subplots(n_rows, n_columns, squeeze=False)
     limits = _common_limits(first, np.concatenate(matrices))
     image: Any = None
@@ -126,11 +126,11 @@ def plot_matrices(results: LabelledRuns, path: str | os.PathLike[str]) -> None:
     bar.ax.tick_params(labelsize=7)
     figure.supylabel("after training", fontsize=8)
     figure.supxlabel(f"{first.measure.title} on (outlined: the task just trained)", fontsize=8)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _common_limits(first: SequenceResults, values: FloatArray) -> tuple[float, float]:
-    low, high = _colour_limits(first, values)
+    low, high = colour_limits(first, values)
     if low is None or high is None:  # returns, in any unit
         return float(np.nanmin(values)), float(np.nanmax(values))
     return low, high
@@ -164,7 +164,7 @@ def plot_axis(
     """
     given = {value for panel in panels for curve in panel.curves.values() for value in curve}
     values = sorted(given, key=lambda value: (isinstance(value, str), value))
-    figure = _new_figure(WIDTH, 3.9)
+    figure = new_figure(WIDTH, 3.9)
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
     for axis, panel in zip(axes, panels, strict=True):
         for index, (name, line) in enumerate(panel.lines.items()):
@@ -183,7 +183,7 @@ def plot_axis(
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=min(3, len(labels)), frameon=False, fontsize=8)
     _write_below(figure, f"mean and its 95 % interval; horizontal: without this argument{_more(note)}")
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _draw_curve(axis: "Axes", label: str, curve: Mapping[float, Estimate], index: int) -> None:

@@ -38,7 +38,7 @@ def plot_sequence(results: LabelledRuns, path: str | os.PathLike[str]) -> None:
     :raises ValueError: if there is nothing to draw or the runs are not over the same sequence
     """
     first = check_comparable(results)
-    figure = _new_figure(WIDTH, 1.1 + 1.5 * len(first.task_names))
+    figure = new_figure(WIDTH, 1.1 + 1.5 * len(first.task_names))
     axes = figure.subplots(len(first.task_names), 1, sharex=True, sharey=first.measure == SUCCESS, squeeze=False)[:, 0]
     for task, (panel, name) in enumerate(zip(axes, first.task_names, strict=True)):
         _mark_segments(panel, first, name)
@@ -60,7 +60,7 @@ def plot_sequence(results: LabelledRuns, path: str | os.PathLike[str]) -> None:
     if len(results) > 1:
         handles, labels = axes[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper center", ncols=min(4, len(results)), frameon=False, fontsize=9)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def plot_matrix(results: Sequence[SequenceResults], path: str | os.PathLike[str]) -> None:
@@ -74,11 +74,11 @@ def plot_matrix(results: Sequence[SequenceResults], path: str | os.PathLike[str]
     first = check_comparable([("runs", results)])
     matrix = np.mean([run.matrix() for run in results], axis=0)
     n_segments, n_tasks = matrix.shape
-    figure = _new_figure(min(WIDTH, 3.0 + 1.1 * n_tasks), 1.3 + 0.42 * n_segments)
-    from matplotlib.patches import Rectangle  # after _new_figure, which tells what to do without matplotlib
+    figure = new_figure(min(WIDTH, 3.0 + 1.1 * n_tasks), 1.3 + 0.42 * n_segments)
+    from matplotlib.patches import Rectangle  # after new_figure, which tells what to do without matplotlib
 
     axes = figure.subplots()
-    low, high = _colour_limits(first, matrix)
+    low, high = colour_limits(first, matrix)
     image = axes.imshow(matrix, cmap="cividis", vmin=low, vmax=high, aspect="auto")
     for (row, column), value in np.ndenumerate(matrix):
         if np.isfinite(value):
@@ -96,10 +96,10 @@ def plot_matrix(results: Sequence[SequenceResults], path: str | os.PathLike[str]
     bar = figure.colorbar(image, ax=axes)
     bar.set_label(f"mean of {len(results)} seeds" if len(results) > 1 else "one seed", fontsize=9)
     bar.ax.tick_params(labelsize=8)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
-def _colour_limits(first: SequenceResults, matrix: FloatArray) -> tuple[float | None, float | None]:
+def colour_limits(first: SequenceResults, matrix: FloatArray) -> tuple[float | None, float | None]:
     """Success rates in full; normalised returns from random to human or what lies beyond; returns as they come."""
     if first.measure == SUCCESS:
         return 0.0, 1.0
@@ -160,7 +160,13 @@ def _crowded(names: Sequence[str], available: int) -> bool:
     return max(map(len, names)) * len(names) > available
 
 
-def _new_figure(width: float, height: float) -> "Figure":
+def new_figure(width: float, height: float) -> "Figure":
+    """
+    :param width: in inches
+    :param height: in inches
+    :return: an empty figure that needs no display
+    :raises ImportError: if matplotlib is not installed
+    """
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
@@ -171,6 +177,7 @@ def _new_figure(width: float, height: float) -> "Figure":
     return figure
 
 
-def _save(figure: "Figure", path: str | os.PathLike[str]) -> None:
+def save_figure(figure: "Figure", path: str | os.PathLike[str]) -> None:
+    """Write a figure as PNG, atomically."""
     with replacing(path) as temporary:
         figure.savefig(temporary)

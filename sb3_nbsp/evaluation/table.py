@@ -40,10 +40,11 @@ def results_table(results: LabelledRuns) -> str:
         for k, name in enumerate(first.segments):
             matrices.append([label, f"{k + 1}. {name}", *(_cell(values) for values in matrix[:, k].T)])
     measure = first.measure
+    columns = ["method", "after training", *(f"{measure.name} on {name}" for name in first.task_names)]
     return "\n".join(
         [
-            _markdown(["method", "seeds", measure.average, "FM", "FWT"], summary),
-            _markdown(["method", "after training", *(f"{measure.name} on {name}" for name in first.task_names)], matrices),
+            markdown_table(["method", "seeds", measure.average, "FM", "FWT"], summary),
+            markdown_table(columns, matrices),
             f"Mean over seeds [95% percentile bootstrap interval]{NOTES[measure.name]}.\n",
         ]
     )
@@ -105,7 +106,12 @@ def _cell(values: Sequence[float]) -> str:
     return f"{np.mean(values):.2f} [{low:.2f}, {high:.2f}]"
 
 
-def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """
+    :param header: titles of the columns
+    :param rows: cells, as many as titles in each row
+    :return: a table whose columns are aligned in the text too
+    """
     widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
     lines = [header, ["-" * width for width in widths], *rows]
     padded = (" | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines)

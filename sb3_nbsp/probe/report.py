@@ -1,9 +1,9 @@
 """A probe's findings as a table and as a picture."""
 
 import os
-from pathlib import Path
 
-from sb3_nbsp.common.files import replacing
+from sb3_nbsp.evaluation.plots import new_figure, save_figure
+from sb3_nbsp.evaluation.table import markdown_table
 from sb3_nbsp.probe.study import N_RANDOM, N_RESCORED, Probe
 
 COLOURS = {"none": "#444444", "skill neurons": "#d55e00", "random": "#0072b2", "lowest scores": "#56b4e9"}
@@ -23,18 +23,18 @@ def probe_table(probe: Probe) -> str:
     heading = f"## Silenced neurons\n\n{judged}; random: mean over {N_RANDOM} draws.\n"
     parts = [
         heading,
-        _markdown(["silenced", "neurons", *(f"on {task}" for task in tasks)], rows),
+        markdown_table(["silenced", "neurons", *(f"on {task}" for task in tasks)], rows),
     ]
     overlaps = [[f"{a} and {b}", _number(value)] for (a, b), value in probe.task_overlap.items()]
     overlaps += [[f"{task}, {N_RESCORED} scorings with other seeds", _number(v)] for task, v in probe.seed_overlap.items()]
     if overlaps:
         chance = f"Jaccard overlap of the chosen sets; two random sets have {probe.chance_overlap:.2f}.\n"
-        parts += [f"## Overlap of skill neurons\n\n{chance}", _markdown(["skill neurons of", "overlap"], overlaps)]
+        parts += [f"## Overlap of skill neurons\n\n{chance}", markdown_table(["skill neurons of", "overlap"], overlaps)]
     measures = list(next(iter(probe.diagnostics.values()), {}))
     state = [[network, *(_number(values[name]) for name in measures)] for network, values in probe.diagnostics.items()]
     parts += [
         "## Plasticity\n\nIn the task learned last; rank as a share of the neurons.\n",
-        _markdown(["network", *measures], state),
+        markdown_table(["network", *measures], state),
     ]
     return "\n".join(parts)
 
@@ -50,11 +50,6 @@ def _number(value: float) -> str:
     return f"{value:.2f}"
 
 
-def _markdown(header: list[str], rows: list[list[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
-
-
 def plot_probe(probe: Probe, path: str | os.PathLike[str]) -> None:
     """
     Bars: performance on each task, by whose neurons were silenced.
@@ -63,13 +58,9 @@ def plot_probe(probe: Probe, path: str | os.PathLike[str]) -> None:
     :param path: PNG file
     :raises ImportError: if matplotlib is not installed
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError(f'Figures need matplotlib ({error}): pip install "sb3-nbsp[plots]"') from error
     tasks = list(probe.performance["", "none"])
     lesioned = [task for task in dict.fromkeys(task for task, _ in probe.performance) if task]
-    figure = Figure(figsize=(2.2 + 2.4 * max(len(lesioned), 1), 1.2 + 2.0 * len(tasks)), layout="constrained")
+    figure = new_figure(2.2 + 2.4 * max(len(lesioned), 1), 1.2 + 2.0 * len(tasks))
     axes = figure.subplots(len(tasks), 1, squeeze=False, sharex=True)[:, 0]
     width = 0.2
     for axis, task in zip(axes, tasks, strict=True):
@@ -83,5 +74,4 @@ def plot_probe(probe: Probe, path: str | os.PathLike[str]) -> None:
         axis.spines[["top", "right"]].set_visible(False)
     axes[-1].set_xticks(range(len(lesioned)), [f"silenced by scores on {task}" for task in lesioned])
     figure.legend(loc="outside upper center", ncols=len(COLOURS), frameon=False, title="silenced neurons")
-    with replacing(Path(path)) as temporary:
-        figure.savefig(temporary, dpi=120, format="png")
+    save_figure(figure, path)

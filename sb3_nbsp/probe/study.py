@@ -83,9 +83,7 @@ def probe_model(
         )
     evaluator = TaskEvaluator(env, sequence, n_eval_episodes, seed=seed)
     try:
-        success, _ = evaluator.evaluate(model)
-        measure = "mean return" if None in success.values() else "success rate"
-        performance, lesions = _causal_test(model, skills, evaluator, measure, seed)
+        measure, performance, lesions = _causal_test(model, skills, evaluator, seed)
     finally:
         evaluator.close()
     return Probe(
@@ -101,16 +99,19 @@ def probe_model(
 
 
 def _causal_test(
-    model: ContinualAlgorithm, skills: Mapping[str, SkillNeurons], evaluator: TaskEvaluator, measure: str, seed: int
-) -> tuple[dict[tuple[str, str], dict[str, float]], dict[str, dict[str, int]]]:
+    model: ContinualAlgorithm, skills: Mapping[str, SkillNeurons], evaluator: TaskEvaluator, seed: int
+) -> tuple[str, dict[tuple[str, str], dict[str, float]], dict[str, dict[str, int]]]:
     layers = [layer for network in acting_networks(model.neuron_masks.networks) for layer in network.layers]
+    success, mean_return = evaluator.evaluate(model)
+    knows_success = None not in success.values()
 
     def perform(neurons: Neurons) -> dict[str, float]:
         with silenced(layers, neurons):
             success, mean_return = evaluator.evaluate(model)
-        return mean_return if measure == "mean return" else {task: rate or 0.0 for task, rate in success.items()}
+        return {task: rate or 0.0 for task, rate in success.items()} if knows_success else mean_return
 
-    performance, lesions = {("", "none"): perform({})}, {}
+    whole = {task: rate or 0.0 for task, rate in success.items()} if knows_success else mean_return
+    performance, lesions = {("", "none"): whole}, {}
     generator = th.Generator().manual_seed(seed)
     for task, skill in skills.items():
         names = [layer.name for layer in layers if layer.name in skill.layers]
@@ -127,7 +128,7 @@ def _causal_test(
         performance[task, "random"] = {name: float(np.mean([draw[name] for draw in draws])) for name in draws[0]}
         scores = {name: th.tensor(skill.layers[name].scores) for name in names}
         performance[task, "lowest scores"] = perform(lowest(scores, chosen))
-    return performance, lesions
+    return "success rate" if knows_success else "mean return", performance, lesions
 
 
 def _seed_overlap(model: ContinualAlgorithm, env: VecEnv, tasks: list[str], seed: int) -> dict[str, float]:
