@@ -19,6 +19,7 @@ from stable_baselines3.common.distributions import (
 )
 
 from sb3_nbsp import NBSPPPO
+from sb3_nbsp.common.buffers import to_tensors
 from sb3_nbsp.common.cloning import cloning_loss, distribution_parameters, kl_to_stored
 
 pytestmark = pytest.mark.filterwarnings(r"ignore:The goal metric q\(t\)", "ignore:You have specified a mini-batch size")
@@ -170,7 +171,7 @@ ACTIONS = {
 def memory_loss(model) -> tuple[float, float]:
     """Divergence and squared error of the values over the whole memory of the first task."""
     old, buffer = model.rollout_buffer.memory._tasks[0], model.rollout_buffer
-    observations = buffer.to_tensors(old.observations)
+    observations = to_tensors(buffer, old.observations)
     with th.no_grad():
         divergence = kl_to_stored(th.tensor(old.distributions), model.policy.get_distribution(observations)).mean()
         error = (model.policy.predict_values(observations).flatten() - th.tensor(old.values)).square().mean()

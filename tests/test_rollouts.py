@@ -56,7 +56,7 @@ def fill(buffer, n_rows: int = 20, first: int = 0, starts: tuple[int, ...] = ())
 
 def end_task(buffer):
     buffer.end_task(th.full((buffer.n_envs, 1), 99.0), np.ones(buffer.n_envs))
-    return buffer.recent.take()
+    return buffer.recent.take(buffer.memory_size)
 
 
 def with_memory(cls=MixedRolloutBuffer, space=BOX, n_tasks=1, n_envs=1, **settings):

@@ -1,16 +1,17 @@
 """Replay buffers that rehearse: the current task's transitions, mixed with a bounded memory of every earlier task."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch as th
-from stable_baselines3.common.buffers import DictReplayBuffer, NStepReplayBuffer, ReplayBuffer
+from stable_baselines3.common.buffers import BaseBuffer, DictReplayBuffer, NStepReplayBuffer, ReplayBuffer
 from stable_baselines3.common.type_aliases import DictReplayBufferSamples, ReplayBufferSamples
 from stable_baselines3.common.vec_env import VecNormalize
 
 from sb3_nbsp.common.memory import Observations, TaskMemory, Transitions, take
 
+Batch = TypeVar("Batch", bound=tuple[Any, ...])  # SB3's samples are named tuples
 RETENTIONS = ("uniform", "recent")
 REPLAY_MODES = ("interval", "share")
 
@@ -100,7 +101,7 @@ class MixedBuffer:
         old = self._to_samples(self.memory.sample(n_old), env)
         if n_old == batch_size:
             return old
-        return _concatenate(super().sample(batch_size - n_old, env), old)  # type: ignore[misc]
+        return concatenate(super().sample(batch_size - n_old, env), old)  # type: ignore[misc]
 
     def _n_old(self, batch_size: int) -> int:
         if self.memory_size == 0 or len(self.memory) == 0:
@@ -140,9 +141,9 @@ class MixedBuffer:
     def _to_samples(self: Any, batch: Transitions, env: VecNormalize | None) -> ReplayBufferSamples:
         rewards = (self._normalize_reward(batch.rewards, env) * batch.weights).sum(axis=1, keepdims=True)
         samples = ReplayBufferSamples(
-            observations=self._tensors(self._normalize_obs(batch.observations, env)),
+            observations=to_tensors(self, self._normalize_obs(batch.observations, env)),
             actions=self.to_torch(batch.actions),
-            next_observations=self._tensors(self._normalize_obs(batch.next_observations, env)),
+            next_observations=to_tensors(self, self._normalize_obs(batch.next_observations, env)),
             dones=self.to_torch(batch.dones),
             rewards=self.to_torch(rewards),
             discounts=self.to_torch(batch.discounts) if hasattr(self, "n_steps") else None,
@@ -150,11 +151,6 @@ class MixedBuffer:
         if isinstance(batch.observations, dict):
             return DictReplayBufferSamples(*samples)  # type: ignore[arg-type,return-value]
         return samples
-
-    def _tensors(self: Any, observations: Observations) -> Any:
-        if isinstance(observations, dict):
-            return {key: self.to_torch(values) for key, values in observations.items()}
-        return self.to_torch(observations)
 
 
 class MixedReplayBuffer(MixedBuffer, ReplayBuffer):
@@ -194,7 +190,16 @@ def is_whole(value: Any) -> bool:
     return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
-def _concatenate(new: ReplayBufferSamples, old: ReplayBufferSamples) -> ReplayBufferSamples:
+def to_tensors(buffer: BaseBuffer, observations: Observations) -> Any:
+    """Observations on a buffer's device."""
+    if isinstance(observations, dict):
+        return {key: buffer.to_torch(values) for key, values in observations.items()}
+    return buffer.to_torch(observations)
+
+
+def concatenate(new: Batch, old: Batch) -> Batch:
+    """Put two batches of the same kind behind one another."""
+
     def join(a: Any, b: Any) -> Any:
         if isinstance(a, dict):
             return {key: th.cat([a[key], b[key]]) for key in a}

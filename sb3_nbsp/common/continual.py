@@ -13,6 +13,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from sb3_nbsp.common.environments import isolated_rng
 from sb3_nbsp.common.following import FollowsSequence
 from sb3_nbsp.common.masks import MASK_SIDES, NeuronMasks
+from sb3_nbsp.common.memory import TaskMemory
 from sb3_nbsp.common.neurons import find_networks
 from sb3_nbsp.common.optimizers import MASK_TARGETS, MaskedOptimizer
 from sb3_nbsp.common.saving import SavedWithMasks
@@ -106,7 +107,37 @@ class ContinualAlgorithm(SavedWithMasks, FollowsSequence, ScoresNeurons):
 
         :param task: name of the task
         """
+        unfinished = self.current_task not in (None, task)
         self.current_task = task
+        if self.memory is not None:
+            if unfinished:
+                self._drop_unfinished_task()
+            self.memory.current_task = self.learned_tasks.index(task) if task in self.learned_tasks else None
+
+    @property
+    def memory(self) -> TaskMemory[Any] | None:
+        """What is kept of old tasks; ``None`` where the model's buffer cannot keep any."""
+        memory = getattr(self._buffer(), "memory", None)
+        return memory if isinstance(memory, TaskMemory) else None
+
+    @property
+    def has_memory(self) -> bool:
+        """Whether the model's buffer can keep samples of old tasks."""
+        return self.memory is not None
+
+    def _buffer(self) -> Any:
+        """The parent's buffer, ``None`` before there is one."""
+        raise NotImplementedError
+
+    def _drop_unfinished_task(self) -> None:
+        """Forget which of the buffer's samples belong to a task that was not brought to its end."""
+        raise NotImplementedError
+
+    def set_parameters(self, load_path_or_dict: Any, exact_match: bool = True, device: th.device | str = "auto") -> None:
+        """See SB3. The masks are put in force."""
+        super().set_parameters(load_path_or_dict, exact_match, device)
+        if self.current_task is not None:
+            self.begin_task(self.current_task)  # the memory is told
 
     def consolidate(self, env: gym.Env | VecEnv | None = None, task: str | None = None) -> SkillNeurons | None:
         """
@@ -155,6 +186,8 @@ class ContinualAlgorithm(SavedWithMasks, FollowsSequence, ScoresNeurons):
 
         :param index: index of the task that ended
         """
+        if self.memory is not None:
+            self.memory.current_task = None
         if self.reset_optimizer:
             for name in self.optimizer_names:
                 recursive_getattr(self, name).reset_state()
@@ -167,6 +200,8 @@ class ContinualAlgorithm(SavedWithMasks, FollowsSequence, ScoresNeurons):
             return
         self.logger.record("nbsp/tasks_held", self.neuron_masks.n_held)
         self.logger.record("nbsp/free_share", self.neuron_masks.free_share())
+        if self.memory is not None:
+            self.logger.record("nbsp/memory", len(self.memory))
         if result is not None:
             counts = result.counts().values()
             self.logger.record("nbsp/good_share", result.good_share)

@@ -8,14 +8,13 @@ from itertools import accumulate
 from typing import Any, TypeVar
 
 import numpy as np
-import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.buffers import DictReplayBuffer, NStepReplayBuffer, ReplayBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
-from stable_baselines3.common.type_aliases import MaybeCallback, TensorDict
+from stable_baselines3.common.type_aliases import MaybeCallback
 from stable_baselines3.her.her_replay_buffer import HerReplayBuffer
 
 from sb3_nbsp.common.buffers import (
@@ -30,7 +29,6 @@ from sb3_nbsp.common.continual import ContinualAlgorithm
 from sb3_nbsp.common.files import replacing
 from sb3_nbsp.common.footprint import Part, check_footprint, replay_buffer_bytes, scoring_bytes, transitions_bytes
 from sb3_nbsp.common.memory import TaskMemory, Transitions
-from sb3_nbsp.common.skill_neurons import SkillNeurons
 
 MIXED_BUFFERS: dict[type[ReplayBuffer], type[Any]] = {
     ReplayBuffer: MixedReplayBuffer,
@@ -115,11 +113,6 @@ class OffPolicyContinualAlgorithm(ContinualAlgorithm, OffPolicyAlgorithm):
             Part("scoring", scoring_bytes(self.observation_space, self.scoring_steps), "scoring_steps"),
         ]
 
-    @property
-    def has_memory(self) -> bool:
-        """Whether the replay buffer can keep transitions of old tasks."""
-        return isinstance(getattr(self, "replay_buffer", None), MixedBuffer)
-
     def _check_supported(self) -> None:
         super()._check_supported()
         if isinstance(self.replay_buffer, HerReplayBuffer):
@@ -149,14 +142,11 @@ class OffPolicyContinualAlgorithm(ContinualAlgorithm, OffPolicyAlgorithm):
                 stacklevel=2,
             )
 
-    def begin_task(self, task: str) -> None:
-        """See :meth:`ContinualAlgorithm.begin_task`."""
-        if self.has_memory and self.current_task not in (None, task):  # which was not brought to its end
-            self.replay_buffer.n_rows_of_task = 0  # type: ignore[union-attr]
-        super().begin_task(task)
-        if self.has_memory:
-            known = self.learned_tasks.index(task) if task in self.learned_tasks else None
-            self.replay_buffer.memory.current_task = known  # type: ignore[union-attr]
+    def _buffer(self) -> Any:
+        return getattr(self, "replay_buffer", None)
+
+    def _drop_unfinished_task(self) -> None:
+        self.replay_buffer.n_rows_of_task = 0  # type: ignore[union-attr]
 
     def _prepare_next_task(self, index: int) -> None:
         super()._prepare_next_task(index)
@@ -164,18 +154,12 @@ class OffPolicyContinualAlgorithm(ContinualAlgorithm, OffPolicyAlgorithm):
         assert buffer is not None
         if self.has_memory and self.memory_size > 0:
             buffer.remember(index)  # type: ignore[attr-defined]
-            buffer.memory.current_task = None  # type: ignore[attr-defined]
         if self.reset_replay_buffer:
             buffer.reset()
             self._start_warmup()
         elif buffer.size() > 0:
             # Where the env was exchanged in mid-episode, n-step returns must not reach into the next task.
             buffer.timeouts[buffer.pos - 1] = np.maximum(buffer.timeouts[buffer.pos - 1], 1 - buffer.dones[buffer.pos - 1])
-
-    def _log_consolidation(self, result: SkillNeurons | None) -> None:
-        super()._log_consolidation(result)
-        if self.has_memory and hasattr(self, "_logger"):
-            self.logger.record("nbsp/memory", len(self.replay_buffer.memory))  # type: ignore[union-attr]
 
     def _start_warmup(self) -> None:
         """Act at random and do not train until the (emptied) buffer holds something to learn from."""
@@ -227,14 +211,6 @@ class OffPolicyContinualAlgorithm(ContinualAlgorithm, OffPolicyAlgorithm):
         if self.has_memory:
             states["replay_buffer.memory"] = self.replay_buffer.memory  # type: ignore[union-attr]
         return states
-
-    def set_parameters(
-        self, load_path_or_dict: str | TensorDict, exact_match: bool = True, device: th.device | str = "auto"
-    ) -> None:
-        """See SB3."""
-        super().set_parameters(load_path_or_dict, exact_match, device)
-        if self.current_task is not None:
-            self.begin_task(self.current_task)  # the memory is told
 
     def save_replay_buffer(self, path: str | pathlib.Path | io.BufferedIOBase) -> None:
         """See SB3. A file is replaced as a whole."""

@@ -14,11 +14,11 @@ from stable_baselines3.common.utils import obs_as_tensor
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_nbsp.common.activations import ActivationRecorder
-from sb3_nbsp.common.buffers import check_memory_arguments
+from sb3_nbsp.common.buffers import check_memory_arguments, to_tensors
 from sb3_nbsp.common.cloning import cloning_loss, distribution_parameters
 from sb3_nbsp.common.continual import ContinualAlgorithm
 from sb3_nbsp.common.footprint import Part, rollout_buffer_bytes, scoring_bytes
-from sb3_nbsp.common.rollouts import MixedDictRolloutBuffer, MixedRolloutBuffer, MixedRollouts, RolloutSamples
+from sb3_nbsp.common.rollouts import MixedDictRolloutBuffer, MixedRolloutBuffer, RolloutSamples
 from sb3_nbsp.common.scoring import BATCH_SIZE, LossFunction, Rollout
 from sb3_nbsp.common.skill_neurons import SkillNeurons
 
@@ -77,18 +77,14 @@ class OnPolicyContinualAlgorithm(ContinualAlgorithm, OnPolicyAlgorithm):
             self.rollout_buffer_class = MixedDictRolloutBuffer if is_dict else MixedRolloutBuffer
         super()._setup_model()
 
-    @property
-    def has_memory(self) -> bool:
-        """Whether the rollout buffer can keep samples of old tasks."""
-        return isinstance(getattr(self, "rollout_buffer", None), MixedRollouts)
-
     def _apply_memory_settings(self) -> None:
         """Tell the buffer, which SB3 makes, what the model's settings are now."""
         if self.has_memory:
             settings = {name: getattr(self, name) for name in MEMORY_ARGUMENTS}
-            mixes = self.rehearsal == "clip"
-            self.rollout_buffer.__dict__.update(settings, mixes=mixes, vec_normalize=self._vec_normalize_env)
-            self.rollout_buffer.recent.size = self.memory_size  # type: ignore[attr-defined]
+            settings["mixes"] = self.rehearsal == "clip"
+            # Without a memory nothing is kept that would have to be raw.
+            settings["vec_normalize"] = self._vec_normalize_env if self.memory_size > 0 else None
+            self.rollout_buffer.__dict__.update(settings)
 
     def _check_supported(self) -> None:
         super()._check_supported()
@@ -109,14 +105,11 @@ class OnPolicyContinualAlgorithm(ContinualAlgorithm, OnPolicyAlgorithm):
             Part("scoring", scoring_bytes(self.observation_space, self.scoring_steps), "scoring_steps"),
         ]
 
-    def begin_task(self, task: str) -> None:
-        """See :meth:`ContinualAlgorithm.begin_task`."""
-        if self.has_memory and self.current_task not in (None, task):  # which was not brought to its end
-            self.rollout_buffer.recent.reset()  # type: ignore[attr-defined]
-        super().begin_task(task)
-        if self.has_memory:
-            known = self.learned_tasks.index(task) if task in self.learned_tasks else None
-            self.rollout_buffer.memory.current_task = known  # type: ignore[attr-defined]
+    def _buffer(self) -> Any:
+        return getattr(self, "rollout_buffer", None)
+
+    def _drop_unfinished_task(self) -> None:
+        self.rollout_buffer.recent.reset()  # type: ignore[attr-defined]
 
     def _task_progress_remaining(self) -> float:
         # A rollout that ends with its task is learned from afterwards, and is still that task's.
@@ -164,7 +157,7 @@ class OnPolicyContinualAlgorithm(ContinualAlgorithm, OnPolicyAlgorithm):
 
     def _cloning_loss(self, old: RolloutSamples) -> th.Tensor:
         buffer = self.rollout_buffer
-        observations = buffer.to_tensors(old.observations)  # type: ignore[attr-defined]
+        observations = to_tensors(buffer, old.observations)
         return cloning_loss(
             buffer.to_torch(old.distributions),
             self.policy.get_distribution(observations),
@@ -178,10 +171,8 @@ class OnPolicyContinualAlgorithm(ContinualAlgorithm, OnPolicyAlgorithm):
 
     def _prepare_next_task(self, index: int) -> None:
         super()._prepare_next_task(index)
-        if self.has_memory:
-            if self.memory_size > 0:
-                self._remember(index)
-            self.rollout_buffer.memory.current_task = None  # type: ignore[attr-defined]
+        if self.has_memory and self.memory_size > 0:
+            self._remember(index)
         # What a mastered task left is too little exploration for the next.
         self.reset_log_std_next = self.reset_log_std and not self.use_sde and hasattr(self.policy, "log_std")
 
@@ -205,7 +196,7 @@ class OnPolicyContinualAlgorithm(ContinualAlgorithm, OnPolicyAlgorithm):
     def _remember(self, index: int) -> None:
         """Note what the policy, as it is now, does in the task's last observations."""
         buffer: Any = self.rollout_buffer
-        samples = buffer.recent.take()
+        samples = buffer.recent.take(self.memory_size)
         if samples is None:
             warnings.warn(
                 "No step of the task that ends is at hand, so none can be rehearsed. A model that was saved before its first "
@@ -215,16 +206,12 @@ class OnPolicyContinualAlgorithm(ContinualAlgorithm, OnPolicyAlgorithm):
             return
         values, distributions = [], []
         for start in range(0, len(samples), BATCH_SIZE):
-            observations = buffer.to_tensors(buffer.normalized(samples.rows(slice(start, start + BATCH_SIZE))).observations)
+            part = buffer.normalized(samples.rows(slice(start, start + BATCH_SIZE)))
+            observations = to_tensors(buffer, part.observations)
             values.append(self.policy.predict_values(observations).flatten().cpu().numpy())
             distributions.append(distribution_parameters(self.policy.get_distribution(observations)).cpu().numpy())
         samples = replace(samples, values=np.concatenate(values), distributions=np.concatenate(distributions))
         buffer.remember(index, samples)
-
-    def _log_consolidation(self, result: SkillNeurons | None) -> None:
-        super()._log_consolidation(result)
-        if self.has_memory and hasattr(self, "_logger"):
-            self.logger.record("nbsp/memory", len(self.rollout_buffer.memory))  # type: ignore[attr-defined]
 
     def _maybe_recommend_cpu(self, mlp_class_name: str = "NBSPPPOPolicy") -> None:
         super()._maybe_recommend_cpu(mlp_class_name)  # it knows the policy by its name
@@ -271,12 +258,6 @@ class OnPolicyContinualAlgorithm(ContinualAlgorithm, OnPolicyAlgorithm):
         if not self.learned_tasks and self.current_task is None:  # a file has the parent's form
             state_dicts = [name for name in state_dicts if name != "rollout_buffer.recent"]
         return state_dicts, variables
-
-    def set_parameters(self, load_path_or_dict: Any, exact_match: bool = True, device: th.device | str = "auto") -> None:
-        """See SB3."""
-        super().set_parameters(load_path_or_dict, exact_match, device)
-        if self.current_task is not None:
-            self.begin_task(self.current_task)  # the memory is told
 
     @classmethod
     def _own_settings(cls, settings: dict[str, Any]) -> dict[str, Any]:

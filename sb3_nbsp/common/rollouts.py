@@ -11,6 +11,7 @@ from stable_baselines3.common.buffers import DictRolloutBuffer, RolloutBuffer
 from stable_baselines3.common.type_aliases import RolloutBufferSamples
 from stable_baselines3.common.vec_env import VecNormalize
 
+from sb3_nbsp.common.buffers import concatenate, to_tensors
 from sb3_nbsp.common.memory import Observations, Samples, TaskMemory, take
 
 LEARNED_FROM = ("actions", "log_probs", "values", "advantages", "returns")
@@ -41,31 +42,28 @@ class RolloutSamples(Samples):
 
 class RecentSamples:
     """
-    The current task's newest samples, at most ``size`` of them. Saved with the model: a run that goes on from a checkpoint
-    still has them when the task ends.
-
-    :param size: number of samples
+    The current task's newest samples. Saved with the model: a run that goes on from a checkpoint still has them when the
+    task ends.
     """
 
-    def __init__(self, size: int):
-        self.size = size
+    def __init__(self) -> None:
         self._parts: list[RolloutSamples] = []
 
     def __len__(self) -> int:
         return sum(len(part) for part in self._parts)
 
-    def add(self, samples: RolloutSamples) -> None:
-        """Append samples, in the order of their age; the oldest make room."""
-        self._parts.append(samples.rows(slice(max(len(samples) - self.size, 0), None)))
-        while len(self) - len(self._parts[0]) >= self.size:
+    def add(self, samples: RolloutSamples, size: int) -> None:
+        """Append samples, in the order of their age; the oldest make room, so that ``size`` are left (1 or more)."""
+        self._parts.append(samples)
+        while len(self) - len(self._parts[0]) >= size:
             self._parts.pop(0)
-        self._parts[0] = self._parts[0].rows(slice(max(len(self) - self.size, 0), None))
+        self._parts[0] = self._parts[0].rows(slice(max(len(self) - size, 0), None))
 
-    def take(self) -> RolloutSamples | None:
-        """Up to ``size`` samples, oldest first, ``None`` if there are none. None are left here."""
+    def take(self, size: int) -> RolloutSamples | None:
+        """The newest ``size`` samples (1 or more), oldest first, ``None`` if there are none. None are left here."""
         parts, self._parts = self._parts, []
         samples = RolloutSamples.join(parts) if parts else None
-        return samples.rows(slice(-self.size, None)) if samples is not None and self.size > 0 and len(samples) else None
+        return samples.rows(slice(-size, None)) if samples is not None and len(samples) else None
 
     def reset(self) -> None:
         """Drop all."""
@@ -96,7 +94,7 @@ class MixedRollouts:
 
     def __init__(self, *args: Any, **kwargs: Any):
         self.memory = TaskMemory(RolloutSamples)
-        self.recent = RecentSamples(0)
+        self.recent = RecentSamples()
         self.first_row_of_task = 0
         self.n_batches = 0  # of the rollouts' minibatches so far
         super().__init__(*args, **kwargs)
@@ -147,13 +145,13 @@ class MixedRollouts:
         """Let the current task's rows up to ``end`` join the recent samples."""
         if self.memory_size == 0:
             return
-        self.recent.size = self.memory_size
         observations = self._stacked_raw() if self.vec_normalize is not None else self.observations
         start = max(self.first_row_of_task, end - -(-self.memory_size // self.n_envs))
         rows, envs = np.divmod(np.arange(start * self.n_envs, end * self.n_envs), self.n_envs)
         arrays = {name: getattr(rollout, name)[rows, envs] for name in LEARNED_FROM}
         none = np.zeros((len(rows), 0), dtype=np.float32)
-        self.recent.add(RolloutSamples(observations=take(observations, rows, envs), distributions=none, **arrays))
+        samples = RolloutSamples(observations=take(observations, rows, envs), distributions=none, **arrays)
+        self.recent.add(samples, self.memory_size)
 
     def _stacked_raw(self: Any) -> Observations:
         """[rows, n_envs, ...], in the precision that the buffer keeps observations in."""
@@ -193,7 +191,7 @@ class MixedRollouts:
         for batch in super().get(n_new if n_old > 0 else batch_size):  # type: ignore[misc]
             self.n_batches += 1
             n_beside = n_old * len(batch.actions) // n_new  # the last minibatch may be smaller
-            yield _concatenate(batch, self._old_batch(n_beside)) if n_beside > 0 else batch
+            yield concatenate(batch, self._old_batch(n_beside)) if n_beside > 0 else batch
             if rehearses and self.replay_mode == "interval" and self.n_batches % self.replay_interval == 0:
                 yield self._old_batch(whole)
 
@@ -202,7 +200,7 @@ class MixedRollouts:
         # On the current rollout's scale: algorithms normalise the advantages of a minibatch together.
         advantages = self.advantages.mean() + old.advantages * self.advantages.std()
         return RolloutBufferSamples(
-            observations=self.to_tensors(old.observations),
+            observations=to_tensors(self, old.observations),
             actions=self.to_torch(old.actions.astype(np.float32, copy=False)),
             old_values=self.to_torch(old.values),
             old_log_prob=self.to_torch(old.log_probs),
@@ -218,12 +216,6 @@ class MixedRollouts:
         """Samples with observations as the policy sees them."""
         return replace(samples, observations=self._normalize_obs(samples.observations, self.vec_normalize))
 
-    def to_tensors(self: Any, observations: Observations) -> Any:
-        """Observations on the model's device."""
-        if isinstance(observations, dict):
-            return {key: self.to_torch(values) for key, values in observations.items()}
-        return self.to_torch(observations)
-
 
 class MixedRolloutBuffer(MixedRollouts, RolloutBuffer):
     """SB3's ``RolloutBuffer`` with a memory of earlier tasks. See :class:`MixedRollouts`."""
@@ -231,10 +223,3 @@ class MixedRolloutBuffer(MixedRollouts, RolloutBuffer):
 
 class MixedDictRolloutBuffer(MixedRollouts, DictRolloutBuffer):  # type: ignore[misc]
     """SB3's ``DictRolloutBuffer`` with a memory of earlier tasks. See :class:`MixedRollouts`."""
-
-
-def _concatenate(new: RolloutBufferSamples, old: RolloutBufferSamples) -> RolloutBufferSamples:
-    def join(a: Any, b: Any) -> Any:
-        return {key: th.cat([a[key], b[key]]) for key in a} if isinstance(a, dict) else th.cat([a, b])
-
-    return type(new)(*(join(a, b) for a, b in zip(new, old, strict=True)))
