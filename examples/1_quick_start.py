@@ -3,7 +3,7 @@
 #
 # A point learns to go east, then to go west. We train SAC and NBSPSAC on both and look at what is left of the first task.
 #
-# **Run time: about 2 minutes (measured: 112 s on a busy 2-core AMD EPYC, one thread; 45 s of it computing).**
+# **Run time: about 2 minutes (measured: 112 s on a busy 2-core Intel Xeon, one thread; 45 s of it computing).**
 #
 # Needs `pip install "sb3-nbsp[plots]"`. The file `1_quick_start.py` is this notebook as a script: `python 1_quick_start.py`.
 

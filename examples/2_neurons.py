@@ -4,7 +4,7 @@
 # NBSP says that some neurons carry a task's skill. Here you see what the neurons of a trained agent do, how they are scored,
 # and what the agent can still do without them.
 #
-# **Run time: about 1 minute (measured: 47 s on a busy 2-core AMD EPYC, one thread; 30 s of it computing).**
+# **Run time: about 1 minute (measured: 47 s on a busy 2-core Intel Xeon, one thread; 30 s of it computing).**
 #
 # Needs `pip install "sb3-nbsp[plots]"`. The file `2_neurons.py` is this notebook as a script.
 

@@ -4,7 +4,7 @@
 # A task is a name and a function that makes a Gymnasium env. All tasks of a sequence must have the same observation and action
 # spaces. Here: to swing up a pendulum, then the same with a motor that is wired the other way round.
 #
-# **Run time: about 2 minutes (measured: 110 s on a busy 2-core AMD EPYC, one thread; 48 s of it computing).**
+# **Run time: about 2 minutes (measured: 110 s on a busy 2-core Intel Xeon, one thread; 48 s of it computing).**
 #
 # Needs `pip install "sb3-nbsp[plots]"`. The file `3_own_sequence.py` is this notebook as a script.
 

@@ -4,7 +4,7 @@
 # The point of notebook 1 with five actions (stay, or go to one of the four sides). NBSPDQN goes where you wrote DQN, NBSPPPO
 # where you wrote PPO. Each runs beside its control.
 #
-# **Run time: about 2 minutes (measured: 136 s on a busy 2-core AMD EPYC, one thread; 63 s of it computing).**
+# **Run time: about 2 minutes (measured: 136 s on a busy 2-core Intel Xeon, one thread; 63 s of it computing).**
 #
 # Needs `pip install "sb3-nbsp[plots]"`. The file `5_dqn_and_ppo.py` is this notebook as a script.
 

@@ -4,7 +4,7 @@
 # The parts of NBSP work with any SB3 algorithm. Here we put them into plain TD3, for which this library has no class: score
 # the neurons, hold the best with masks, keep a memory of the old task, and see which part does what.
 #
-# **Run time: under 1 minute (measured: 30 s on a busy 2-core AMD EPYC, one thread).**
+# **Run time: under 1 minute (measured: 30 s on a busy 2-core Intel Xeon, one thread).**
 #
 # Needs `pip install "sb3-nbsp[plots]"`. The file `6_building_blocks.py` is this notebook as a script.
 

@@ -12,12 +12,12 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_nbsp.common.environments import isolated_rng
 from sb3_nbsp.common.following import FollowsSequence
+from sb3_nbsp.common.gated import GatesTasks
 from sb3_nbsp.common.masks import MASK_SIDES, NeuronMasks
 from sb3_nbsp.common.memory import TaskMemory
 from sb3_nbsp.common.neurons import find_networks
 from sb3_nbsp.common.optimizers import MASK_TARGETS, MaskedOptimizer
 from sb3_nbsp.common.saving import SavedWithMasks
-from sb3_nbsp.common.scored import ScoresNeurons
 from sb3_nbsp.common.scoring import GOAL_METRICS
 from sb3_nbsp.common.skill_neurons import SCORES, SkillNeurons
 
@@ -26,7 +26,7 @@ SELECT_AMONG = ("all", "active")
 SCORING_SEED = 20_000  # far from the seeds that users give training envs
 
 
-class ContinualAlgorithm(SavedWithMasks, FollowsSequence, ScoresNeurons):
+class ContinualAlgorithm(GatesTasks, SavedWithMasks, FollowsSequence):
     """
     Base of the NBSP algorithms, to be mixed in before the SB3 parent.
 
@@ -74,7 +74,10 @@ class ContinualAlgorithm(SavedWithMasks, FollowsSequence, ScoresNeurons):
     def _setup_model(self) -> None:
         self._check_arguments()
         super()._setup_model()  # type: ignore[safe-super]
-        self.neuron_masks = NeuronMasks(find_networks(self.policy), self.mask_sides, self.mask_output_biases).to(self.device)
+        # What answers to one task only is held as a whole.
+        sides, biases = ("both", True) if self.task_gates else (self.mask_sides, self.mask_output_biases)
+        self.neuron_masks = NeuronMasks(find_networks(self.policy), sides, biases).to(self.device)
+        self._make_gates()
         for name in self.optimizer_names:
             base = recursive_getattr(self, name)
             recursive_setattr(self, name, MaskedOptimizer(base, self.mask_target, self.clips_gradients))
@@ -98,6 +101,10 @@ class ContinualAlgorithm(SavedWithMasks, FollowsSequence, ScoresNeurons):
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} must be one of {', '.join(allowed)}; got {getattr(self, name)!r}.")
 
+    def _check_supported(self) -> None:
+        super()._check_supported()
+        self._check_gateable()
+
     # Learning
 
     def begin_task(self, task: str) -> None:
@@ -113,6 +120,10 @@ class ContinualAlgorithm(SavedWithMasks, FollowsSequence, ScoresNeurons):
             if unfinished:
                 self._drop_unfinished_task()
             self.memory.current_task = self.learned_tasks.index(task) if task in self.learned_tasks else None
+        if self.gates is not None and task in self.learned_tasks:
+            index = self.learned_tasks.index(task)
+            self.neuron_masks.hold(index, self.gates.factors(index, released=True))
+            self._apply_masks()
 
     @property
     def memory(self) -> TaskMemory[Any] | None:
@@ -158,8 +169,13 @@ class ContinualAlgorithm(SavedWithMasks, FollowsSequence, ScoresNeurons):
         index = self.learned_tasks.index(task) if task in self.learned_tasks else len(self.learned_tasks)
         seed = SCORING_SEED + (self.seed or 0) + index
         with isolated_rng(seed):
-            result = self._score(env, task, seed) if self.skill_fraction > 0 else None
-            self.neuron_masks.hold(index, {} if result is None else self._factors(result))
+            result = None
+            if self.skill_fraction > 0:
+                rollout = self._scoring_rollout(env, task, seed)
+                result = self._score(rollout, task, seed)
+                if self.gates is not None:
+                    result = self._claim_neurons(index, result, rollout)
+            self.neuron_masks.hold(index, {} if result is None else self._factors(index, result))
             self._apply_masks()
             self._prepare_next_task(index)
         if index == len(self.learned_tasks):
@@ -173,8 +189,10 @@ class ContinualAlgorithm(SavedWithMasks, FollowsSequence, ScoresNeurons):
     def _unused_name(self) -> str:
         return next(name for i in count(1) if (name := f"task {i}") not in self.learned_tasks)
 
-    def _factors(self, skill: SkillNeurons) -> dict[str, th.Tensor]:
-        """factor(N) = alpha * (1 - score(N)) for a skill neuron, else 1 (NBSP's adaptive mask)."""
+    def _factors(self, index: int, skill: SkillNeurons) -> dict[str, th.Tensor]:
+        """factor(N) = alpha * (1 - score(N)) for a skill neuron, else 1 (NBSP's adaptive mask); 0 and 1 with task gates."""
+        if self.gates is not None:
+            return self.gates.factors(index)
         return {
             name: th.where(skill.chosen(name), self.mask_coef * (1 - th.tensor(layer.scores)), 1.0)
             for name, layer in skill.layers.items()
@@ -188,7 +206,7 @@ class ContinualAlgorithm(SavedWithMasks, FollowsSequence, ScoresNeurons):
         """
         if self.memory is not None:
             self.memory.current_task = None
-        if self.reset_optimizer:
+        if self.reset_optimizer or self.task_gates:  # moments of weights that were drawn anew belong to others
             for name in self.optimizer_names:
                 recursive_getattr(self, name).reset_state()
         if self.ep_info_buffer is not None and self.ep_success_buffer is not None:

@@ -41,7 +41,7 @@ class ScoresNeurons(BaseAlgorithm):
         :param seed: of the env and of everything that is drawn
         """
         with isolated_rng(seed):
-            return self._score(env, task, seed)
+            return self._score(self._scoring_rollout(env, task, seed), task, seed)
 
     def activations_on(self, rollout: Rollout) -> dict[str, th.Tensor]:
         """
@@ -50,12 +50,14 @@ class ScoresNeurons(BaseAlgorithm):
         """
         return run_networks(self.neuron_masks.networks, rollout, self._scoring_losses())[0]
 
-    def _score(self, env: gym.Env | VecEnv | None, task: str, seed: int) -> SkillNeurons:
+    def _scoring_rollout(self, env: gym.Env | VecEnv | None, task: str, seed: int) -> Rollout:
         with self._scoring_env(env, task) as scored, frozen_statistics(scored):
             if self.env is None or not shares_env(self.env, scored):  # training goes on with its own randomness
                 scored.seed(seed)
             self.policy.set_training_mode(False)
-            rollout = collect_rollout(self, scored, int(self.scoring_steps))
+            return collect_rollout(self, scored, int(self.scoring_steps))
+
+    def _score(self, rollout: Rollout, task: str, seed: int) -> SkillNeurons:
         return score_networks(
             self._masked_networks(),
             rollout,

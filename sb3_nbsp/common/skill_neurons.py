@@ -8,7 +8,7 @@ under all of them; what a score cannot tell stands at 0.5.
 import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -176,6 +176,15 @@ class SkillNeurons:
         mask = th.zeros(len(self.layers[layer].scores), dtype=th.bool)
         mask[self.layers[layer].chosen] = True
         return mask
+
+    def with_chosen(self, chosen: Mapping[str, th.Tensor]) -> "SkillNeurons":
+        """
+        :param chosen: other neurons, bool [n_neurons], by layer; none in layers that are left out
+        :return: the same scores with these neurons as the chosen ones
+        """
+        indices = {name: neurons.nonzero()[:, 0].tolist() for name, neurons in chosen.items()}
+        layers = {name: replace(layer, chosen=indices.get(name, [])) for name, layer in self.layers.items()}
+        return replace(self, layers=layers)
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Per network: number of neurons, chosen ones, silent ones and silent ones among the chosen."""

@@ -14,6 +14,7 @@ class SoftContinualAlgorithm(OffPolicyContinualAlgorithm):
     """Base of NBSP's soft actor-critics, to be mixed in before the SB3 parent."""
 
     optimizer_names = ("actor.optimizer", "critic.optimizer")
+    target_networks = (("critic", "critic_target"),)
 
     reset_ent_coef: bool
 

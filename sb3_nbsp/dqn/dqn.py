@@ -33,6 +33,7 @@ class NBSPDQN(GreedyContinualAlgorithm, DQN):
         "MultiInputPolicy": MultiInputPolicy,
     }
     sb3_class = DQN
+    target_networks = (("q_net", "q_net_target"),)
 
     def __init__(
         self,
@@ -61,6 +62,7 @@ class NBSPDQN(GreedyContinualAlgorithm, DQN):
         mask_networks: str = "all",
         mask_sides: str = "incoming",
         mask_output_biases: bool = False,
+        task_gates: bool = False,
         score: str = "published",
         select_among: str = "all",
         goal_metric: str = "auto",

@@ -34,6 +34,7 @@ class NBSPQRDQN(GreedyContinualAlgorithm, QRDQN):
         "MultiInputPolicy": MultiInputPolicy,
     }
     sb3_class = QRDQN
+    target_networks = (("quantile_net", "quantile_net_target"),)
 
     def __init__(
         self,
@@ -62,6 +63,7 @@ class NBSPQRDQN(GreedyContinualAlgorithm, QRDQN):
         mask_networks: str = "all",
         mask_sides: str = "incoming",
         mask_output_biases: bool = False,
+        task_gates: bool = False,
         score: str = "published",
         select_among: str = "all",
         goal_metric: str = "auto",

@@ -40,6 +40,10 @@ class NBSPSAC(SoftContinualAlgorithm, FastSAC):
     :param mask_sides: ``incoming``: the weights and bias that feed a skill neuron are held (as published);
         ``outgoing``: the weights that read it, also in the output layers; ``both``
     :param mask_output_biases: hold the output layers' biases too
+    :param task_gates: let skill neurons answer to their own task only, so that it cannot be lost
+        (:mod:`sb3_nbsp.common.gates`). Needs a task sequence with ``task_id=True`` and an MLP with ReLU. Neurons are chosen
+        layer by layer, and held completely on both sides: ``mask_coef``, ``mask_sides`` and ``mask_output_biases`` do not
+        count. No memory is needed.
     :param score: ``published``, ``corrected`` (balanced accuracy, for tasks where nearly all steps are good), or the
         controls ``random``, ``activity``, ``dormant``, ``taylor``
     :param select_among: choose skill neurons among ``all``, or only among the ``active`` ones (not zero on every scored step)
@@ -101,6 +105,7 @@ class NBSPSAC(SoftContinualAlgorithm, FastSAC):
         mask_networks: str = "all",
         mask_sides: str = "incoming",
         mask_output_biases: bool = False,
+        task_gates: bool = False,
         score: str = "published",
         select_among: str = "all",
         goal_metric: str = "auto",

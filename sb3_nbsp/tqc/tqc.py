@@ -63,6 +63,7 @@ class NBSPTQC(SoftContinualAlgorithm, TQC):
         mask_networks: str = "all",
         mask_sides: str = "incoming",
         mask_output_biases: bool = False,
+        task_gates: bool = False,
         score: str = "published",
         select_among: str = "all",
         goal_metric: str = "auto",
