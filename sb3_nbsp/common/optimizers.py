@@ -169,3 +169,8 @@ class MaskedOptimizer(th.optim.Optimizer):
 def _scale_gradient(factors: th.Tensor, parameter: th.Tensor) -> None:
     assert parameter.grad is not None
     parameter.grad.mul_(factors.to(parameter.grad.device))  # the policy may have been moved
+
+
+def base_of(optimizer: th.optim.Optimizer) -> th.optim.Optimizer:
+    """The optimizer inside a ``MaskedOptimizer``, or the optimizer itself."""
+    return optimizer.base if isinstance(optimizer, MaskedOptimizer) else optimizer

@@ -21,9 +21,8 @@ from torch import nn
 from torch.nn.modules import module as torch_module
 from torch.utils.hooks import RemovableHandle
 
-from sb3_nbsp.common.optimizers import MaskedOptimizer
+from sb3_nbsp.common.optimizers import MaskedOptimizer, base_of
 from sb3_nbsp.common.policies import NeuronAccess
-from sb3_nbsp.sac.flat import base_of
 
 # Methods that a gradient step runs through, or that say how the network is meant to be used.
 METHODS: dict[type, tuple[str, ...]] = {

@@ -15,7 +15,7 @@ from typing import Any
 import torch as th
 from torch.nn import functional as F
 
-from sb3_nbsp.common.optimizers import MaskedOptimizer
+from sb3_nbsp.common.optimizers import MaskedOptimizer, base_of
 
 FLUSH_INTERVAL = 100  # steps of Adam between two flushes of denormal moments
 PIECE = 65_536  # entries that are masked at a time, so that what Adam makes of them is still in the cache when it is used
@@ -159,11 +159,6 @@ class FlatAdam:
             moments.copy_(F.hardshrink(moments, th.finfo(moments.dtype).tiny))
         if self._mask is not None and self._scales_gradient:  # without momentum, what gets no gradient does not move
             self._scales_change = self._has_momentum_held()
-
-
-def base_of(optimizer: th.optim.Optimizer) -> th.optim.Optimizer:
-    """The optimizer inside a ``MaskedOptimizer``, or the optimizer itself."""
-    return optimizer.base if isinstance(optimizer, MaskedOptimizer) else optimizer
 
 
 AdamStep = Callable[[th.Tensor, th.Tensor, th.Tensor, th.Tensor, th.Tensor, Mapping[str, Any]], None]

@@ -1,8 +1,7 @@
 """SAC with a faster ``train()``: without autograd where that is the same, else with autograd and less waste."""
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import torch as th
@@ -11,9 +10,9 @@ from stable_baselines3.common.type_aliases import ReplayBufferSamples
 from stable_baselines3.common.utils import polyak_update
 from torch.nn import functional as F
 
+from sb3_nbsp.common.faster import fused, fusible, put_channels_last
 from sb3_nbsp.sac.eligibility import find_obstacle
 from sb3_nbsp.sac.fast_update import FastUpdate, Losses
-from sb3_nbsp.sac.flat import base_of
 
 
 class FastSAC(SAC):
@@ -37,6 +36,8 @@ class FastSAC(SAC):
         if not isinstance(self.fast_update, bool) and self.fast_update != "auto":
             raise ValueError(f'fast_update must be "auto", True or False; got {self.fast_update!r}.')
         super()._setup_model()
+        if self.fast_update is not False:
+            put_channels_last(self.policy, self.device)
         if self.fast_update is True:
             self._check_fast(find_obstacle(self))
 
@@ -120,7 +121,7 @@ class AutogradUpdate:
 
     def __init__(self, model: SAC):
         self.model = model
-        self._fused_groups = [*_fusible(model.actor.optimizer), *_fusible(model.critic.optimizer)]
+        self._fused_groups = [*fusible(model.actor.optimizer), *fusible(model.critic.optimizer)]
         self._actor_parameters = [p for g in model.actor.optimizer.param_groups for p in g["params"] if p.requires_grad]
         self._critic_parameters = [p.data for p in model.critic.parameters()]
         self._target_parameters = [p.data for p in model.critic_target.parameters()]
@@ -148,7 +149,7 @@ class AutogradUpdate:
         model.actor.optimizer.zero_grad()
         if self._actor_parameters:
             actor_loss.backward(inputs=self._actor_parameters)
-        with _fused(self._fused_groups):
+        with fused(self._fused_groups):
             model.actor.optimizer.step()
         if update_target:
             th._foreach_lerp_(self._target_parameters, self._critic_parameters, model.tau)
@@ -178,7 +179,7 @@ class AutogradUpdate:
         loss = 0.5 * th.stack([F.mse_loss(q, target) for q in model.critic(samples.observations, samples.actions)]).sum()
         model.critic.optimizer.zero_grad()
         loss.backward()
-        with _fused(self._fused_groups):
+        with fused(self._fused_groups):
             model.critic.optimizer.step()
         return float(loss.detach())
 
@@ -186,30 +187,3 @@ class AutogradUpdate:
 def _smallest(q_values: tuple[th.Tensor, ...]) -> th.Tensor:
     """The minimum over the critics, [batch, 1]."""
     return th.cat(q_values, dim=1).min(dim=1, keepdim=True).values
-
-
-def _fusible(optimizer: th.optim.Optimizer) -> list[dict[str, Any]]:
-    """The parameter groups of an Adam on the CPU whose user left the choice of implementation to torch."""
-    base = base_of(optimizer)
-    if type(base) not in (th.optim.Adam, th.optim.AdamW):
-        return []
-    return [
-        group
-        for group in base.param_groups
-        if group["fused"] is None
-        and group["foreach"] is None
-        and not (group["capturable"] or group["differentiable"])
-        and all(p.device.type == "cpu" and p.dtype in (th.float32, th.float64) for p in group["params"])
-    ]
-
-
-@contextmanager
-def _fused(groups: Sequence[dict[str, Any]]) -> Iterator[None]:
-    """Adam's fused implementation for a while; what a file holds of the optimizer stays as it was."""
-    for group in groups:
-        group["fused"] = True
-    try:
-        yield
-    finally:
-        for group in groups:
-            group["fused"] = None
