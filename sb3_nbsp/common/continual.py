@@ -120,10 +120,7 @@ class ContinualAlgorithm(GatesTasks, SavedWithMasks, FollowsSequence):
             if unfinished:
                 self._drop_unfinished_task()
             self.memory.current_task = self.learned_tasks.index(task) if task in self.learned_tasks else None
-        if self.gates is not None and task in self.learned_tasks:
-            index = self.learned_tasks.index(task)
-            self.neuron_masks.hold(index, self.gates.factors(index, released=True))
-            self._apply_masks()
+        self._hold_owned(relearned=task)
 
     @property
     def memory(self) -> TaskMemory[Any] | None:

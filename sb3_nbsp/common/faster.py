@@ -58,7 +58,7 @@ class LearnsFaster(SavedWithMasks):
     fast_update: bool
 
     def _setup_model(self) -> None:
-        super()._setup_model()
+        super()._setup_model()  # type: ignore[safe-super]
         if self.fast_update:
             put_channels_last(self.policy, self.device)
 

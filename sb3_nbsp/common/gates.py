@@ -21,13 +21,14 @@ from collections.abc import Mapping, Sequence
 import torch as th
 from torch import nn
 
+from sb3_nbsp.common.folding import fold
 from sb3_nbsp.common.neurons import Network, NeuronLayer
 from sb3_nbsp.common.skill_neurons import SkillNeurons, select_top
 
 FREE = -1
-# What closes a neuron: more than its other inputs together, and little enough that float32 still holds them beside it.
+# The weight that closes a neuron, relative to its layer's largest activation on the task (but at least to 1): to open it on
+# that task, weights would have to grow a hundredfold; to open the task's neurons on another, observations would.
 CLOSED = 100.0
-RIDGE = 1e-4  # of the least squares, relative to the kept neurons' mean variance
 FEW = 0.1  # share of free neurons in a layer below which users are warned
 
 
@@ -37,12 +38,14 @@ class TaskGates(nn.Module):
     k >= 0 for one that task k owns, -2 - k for the gate of task k.
 
     :param networks: those whose neurons can be owned, see :func:`~sb3_nbsp.common.neurons.find_networks`
-    :raises ValueError: for networks that are no plain chains of ReLU layers
+    :raises ValueError: for networks that are no plain chains of ReLU layers, or where there are none
     """
 
     def __init__(self, networks: Sequence[Network]):
         super().__init__()
-        self.networks = [network for network in networks if network.layers]
+        self.networks = list(networks)
+        if not self.networks:
+            raise ValueError("task_gates=True needs hidden layers, but mask_networks names no network of this algorithm.")
         for network in self.networks:
             check_chain(network)
         self.layers = [layer for network in self.networks for layer in network.layers]
@@ -57,6 +60,11 @@ class TaskGates(nn.Module):
         """Whether a task, given by its index, owns neurons."""
         return any(bool((self.owner(layer) == task).any()) for layer in self.layers)
 
+    def id_column(self, task: int) -> int:
+        """The input that is 1 on a task with neurons and 0 on all others: what its gates read."""
+        first = self.layers[0]
+        return int(first.own[0][self._gate(first, task)].argmax())
+
     def free_share(self) -> float:
         """Share of the neurons that the next task can use, in the layer where they are fewest, in [0, 1]."""
         return min((float((self.owner(layer) == FREE).float().mean()) for layer in self.layers), default=1.0)
@@ -66,20 +74,28 @@ class TaskGates(nn.Module):
         for layer in self.layers:
             self.owner(layer).fill_(FREE)
 
-    def factors(self, task: int, released: bool = False) -> dict[str, th.Tensor]:
+    def factors(self, task: int) -> dict[str, th.Tensor]:
         """
-        Mask factors on behalf of a task: 0 for what it owns and for all gates, else 1.
+        Mask factors on behalf of a task: 0 for its neurons and its gates, else 1.
 
         :param task: its index
-        :param released: leave what it owns free, because it is being learned again
         :return: by layer name, [n_neurons]
         """
-        result = {}
+        owners = {layer.name: self.owner(layer) for layer in self.layers}
+        return {name: ((owner != task) & (owner != -2 - task)).float() for name, owner in owners.items()}
+
+    def hold_closed(self, factors: dict[th.Tensor, th.Tensor]) -> None:
+        """
+        Hold what makes gates and closes neurons, which neither a task that is learned again nor weight decay may change.
+
+        :param factors: of the entries of parameters, by parameter; changed in place
+        """
         for layer in self.layers:
-            owner = self.owner(layer)
-            held = (owner < FREE) if released else (owner < FREE) | (owner == task)
-            result[layer.name] = (~held).float()
-        return result
+            owner, (weight, bias) = self.owner(layer), layer.own
+            for parameter in (weight, bias):
+                factors.setdefault(parameter, th.ones_like(parameter))
+            factors[weight][(owner < FREE)[:, None] | (weight <= -CLOSED)] = 0.0
+            factors[bias][owner != FREE] = 0.0
 
     def choose(self, skill: SkillNeurons, task: int, fraction: float) -> SkillNeurons:
         """
@@ -89,11 +105,13 @@ class TaskGates(nn.Module):
         :param skill: the scores
         :param task: the task's index
         :param fraction: m, share of each layer's neurons
-        :return: the scores with these neurons as the chosen ones; none at all where a layer has not two free neurons left
+        :return: the scores with these neurons as the chosen ones; none at all where scores say nothing, or where a layer has
+            not two free neurons left
         """
-        owned = {layer.name: (self.owner(layer) == task).cpu() for layer in self.layers}
         if self.owns(task):
-            return skill.with_chosen(owned)
+            return skill.with_chosen({layer.name: (self.owner(layer) == task).cpu() for layer in self.layers})
+        if not skill.has_chosen:
+            return skill
         free = {layer.name: (self.owner(layer) == FREE).cpu() for layer in self.layers}
         if min(int(neurons.sum()) for neurons in free.values()) < 2:
             warnings.warn(
@@ -106,34 +124,46 @@ class TaskGates(nn.Module):
         for layer in self.layers:
             result = skill.layers[layer.name]
             room = (int(free[layer.name].sum()) - 1) / layer.n_neurons  # one is left for the gate
+            share = min(max(fraction, 1 / layer.n_neurons), room)  # through a layer without any nothing would pass
             eligible = free[layer.name] & (th.tensor(result.active_share) > 0)
-            chosen |= select_top({layer.name: th.tensor(result.scores)}, min(fraction, room), {layer.name: eligible})
+            chosen |= select_top({layer.name: th.tensor(result.scores)}, share, {layer.name: eligible})
         return skill.with_chosen(chosen)
 
     @th.no_grad()
-    def claim(self, task: int, skill: SkillNeurons, activations: Mapping[str, th.Tensor], id_column: int) -> None:
+    def claim(
+        self, task: int, skill: SkillNeurons, activations: Mapping[str, th.Tensor], id_columns: Sequence[int], own: int
+    ) -> None:
         """
         Give a task the chosen neurons, fold what they leave into them, and renew the rest.
 
         :param task: the task's index
         :param skill: what :meth:`choose` returned
         :param activations: of every layer on the task, [T, n_neurons]
-        :param id_column: index of the input, of every network's first layer, that is 1 on this task and 0 on all others
+        :param id_columns: the inputs of every network's first layer that hold the one-hot id
+        :param own: the one of them that is 1 on this task
         """
+        strengths = {layer.name: self._strength(layer, activations[layer.name]) for layer in self.layers}
         for network in self.networks:
             for layer in network.layers:
                 owner = self.owner(layer)
                 owner[skill.chosen(layer.name).to(owner.device)] = task
                 owner[self._least_active(layer, activations[layer.name])] = -2 - task
             self._fold(network, task, activations)
-            self._open_for(network, task, id_column)
-            self._renew(network)
+            self._open_for(network, task, own)
+            first = network.layers[0]
+            others = _columns([column for column in id_columns if column != own], first.own[0])
+            first.own[0].data[(self.owner(first) == task)[:, None] & others] = -strengths[first.name]
+            self._renew(network, strengths)
         if self.free_share() < FEW:
             warnings.warn(
                 f"After {skill.task} a layer has only {self.free_share():.0%} of its neurons free for further tasks. "
                 "A smaller skill_fraction or a wider net_arch leaves more.",
                 stacklevel=2,
             )
+
+    def _strength(self, layer: NeuronLayer, activations: th.Tensor) -> float:
+        """How strongly neurons of a layer are closed; never less than for the tasks before."""
+        return max(CLOSED * max(float(activations.max()), 1.0), -float(layer.own[0].min()))
 
     def _least_active(self, layer: NeuronLayer, activations: th.Tensor) -> int:
         free = (self.owner(layer) == FREE).to(activations.device)
@@ -168,24 +198,28 @@ class TaskGates(nn.Module):
             below = layer
 
     def _open_for(self, network: Network, task: int, id_column: int) -> None:
-        """Owned neurons answer to their task only; so does the gate, by 1."""
+        """
+        Owned neurons answer to their task only; so does the gate, by 1. Above the first layer they read nothing but the
+        task's own neurons, so once the bias comes from the gate they are silent where those are.
+        """
         source = id_column
         for layer in network.layers:
             weight, bias = (parameter.data for parameter in layer.own)
             owned, gate = self.owner(layer) == task, self._gate(layer, task)
-            weight[owned, source] += CLOSED
-            bias[owned] -= CLOSED
+            weight[owned, source] += bias[owned]
+            bias[owned] = 0.0
             weight[gate], bias[gate] = 0.0, 0.0
             weight[gate, source] = 1.0
             source = gate
 
-    def _renew(self, network: Network) -> None:
+    def _renew(self, network: Network, strengths: Mapping[str, float]) -> None:
         """Draw the free neurons anew, as nn.Linear does for the inputs that are open; closed on all tasks with neurons."""
         for layer in network.layers:
             for reader in layer.readers:
                 reader.parameter.data[:, self.owner(layer) == FREE] = 0.0
         first = network.layers[0]
         sources = first.own[0].data[self.owner(first) < FREE].argmax(dim=1)  # the id columns, by what the gates read
+        taken = sources
         n_open = first.own[0].shape[1]
         for layer in network.layers:
             weight, bias = (parameter.data for parameter in layer.own)
@@ -193,29 +227,10 @@ class TaskGates(nn.Module):
             bound = max(n_open, 1) ** -0.5
             weight[free] = th.empty_like(weight[free]).uniform_(-bound, bound)
             bias[free] = th.empty_like(bias[free]).uniform_(-bound, bound)
-            weight[free[:, None] & _columns(sources, weight)] = -CLOSED
-            sources = (self.owner(layer) < FREE).nonzero()[:, 0]
+            weight[free[:, None] & _columns(taken, weight)] = 0.0  # whatever owned neurons do opens nothing
+            weight[free[:, None] & _columns(sources, weight)] = -strengths[layer.name]
+            sources, taken = (self.owner(layer) < FREE).nonzero()[:, 0], (~free).nonzero()[:, 0]
             n_open = int(free.sum())
-
-
-def fold(targets: th.Tensor, kept: th.Tensor, weights: th.Tensor) -> tuple[th.Tensor, th.Tensor]:
-    """
-    How the kept neurons best make up for those that go: ridge regression of what is missing,
-
-        min over D, c of  mean_t || z(t) - (W + D) h(t) - c ||^2 + ridge ||D||^2
-
-    :param targets: z, what the layer above got from all neurons, [T, n_out]
-    :param kept: h, the kept neurons' activations, [T, n_kept]
-    :param weights: W, their weights, [n_out, n_kept]
-    :return: D [n_out, n_kept] and c [n_out]; both are 0 where nothing is missing
-    """
-    missing = targets - kept @ weights.T
-    centred = kept - kept.mean(dim=0)
-    covariance = centred.T @ centred / len(kept)
-    ridge = RIDGE * covariance.diagonal().mean().clamp_min(1e-12) if len(covariance) else 0.0
-    identity = th.eye(len(covariance)).to(covariance)
-    correction = th.linalg.solve(covariance + ridge * identity, centred.T @ missing / len(kept)).T
-    return correction, missing.mean(dim=0) - correction @ kept.mean(dim=0)
 
 
 def check_chain(network: Network) -> None:
@@ -223,6 +238,11 @@ def check_chain(network: Network) -> None:
     :param network: a network whose neurons shall be gated
     :raises ValueError: if it is anything but a chain of linear layers with biases and ReLU
     """
+    if not network.layers:
+        raise ValueError(
+            f"task_gates=True needs hidden layers, but the network {network.name} has none. Give it some with net_arch, or "
+            "leave it out with mask_networks."
+        )
     for layer, above in zip(network.layers, [*network.layers[1:], None], strict=True):
         plain = [parameter.dim() for parameter in layer.own] == [2, 1] and isinstance(layer.activation, nn.ReLU)
         simple = all((reader.dim, reader.start, reader.span) == (1, 0, 1) for reader in layer.readers)
@@ -234,7 +254,7 @@ def check_chain(network: Network) -> None:
             )
 
 
-def _columns(indices: th.Tensor, weight: th.Tensor) -> th.Tensor:
+def _columns(indices: th.Tensor | Sequence[int], weight: th.Tensor) -> th.Tensor:
     """[1, n_in], true at the indices."""
     columns = th.zeros(1, weight.shape[1], dtype=th.bool, device=weight.device)
     columns[0, indices] = True

@@ -43,9 +43,18 @@ class SavedWithMasks(BaseAlgorithm):
 
     def _apply_masks(self) -> None:
         """Put the masks in force."""
-        factors = self.neuron_masks.parameter_factors()
+        factors = self._parameter_factors()
         for name in self.optimizer_names:
             recursive_getattr(self, name).set_factors(factors)
+
+    def _parameter_factors(self) -> dict[th.Tensor, th.Tensor]:
+        """The masks' factors by parameter; to be extended."""
+        return self.neuron_masks.parameter_factors()
+
+    def _check_parameters(self, parameters: dict[str, Any]) -> None:
+        """
+        :raises TypeError: for the parameters of another kind of model (SB3's load() takes a ValueError for an old file)
+        """
 
     def _optional_states(self) -> dict[str, Any]:
         """
@@ -83,6 +92,7 @@ class SavedWithMasks(BaseAlgorithm):
         parameters: Any = load_path_or_dict
         if not isinstance(parameters, dict):
             _, parameters, _ = load_from_zip_file(parameters, device=device, load_data=False)
+        self._check_parameters(parameters)
         for name, part in self._optional_states().items():
             if name in parameters:
                 part.load_state_dict(parameters[name])

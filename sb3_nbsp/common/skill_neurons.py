@@ -171,6 +171,11 @@ class SkillNeurons:
     n_steps: int
     layers: dict[str, LayerSkill]
 
+    @property
+    def has_chosen(self) -> bool:
+        """Whether any neuron is chosen."""
+        return any(layer.chosen for layer in self.layers.values())
+
     def chosen(self, layer: str) -> th.Tensor:
         """Chosen neurons of a layer, bool [n_neurons]."""
         mask = th.zeros(len(self.layers[layer].scores), dtype=th.bool)
