@@ -20,6 +20,7 @@ from sb3_nbsp.benchmark.progress import train_with_progress
 from sb3_nbsp.benchmark.running import CellError, run_cells
 from sb3_nbsp.benchmark.training import Training, lock_holder
 from sb3_nbsp.evaluation import Evaluation, SequenceResults
+from sb3_nbsp.evaluation.skill_file import read_skill_neurons
 
 STAND_IN = r"""
 import pathlib, shutil, sys, time, zipfile
@@ -304,4 +305,5 @@ def test_a_suite_that_is_killed_goes_on_and_repeats_nothing(tmp_path: Path) -> N
     assert manifest is not None and "rl_model_" in manifest["continued_from"]
     results = SequenceResults.read(second)
     assert [e.step for e in results.evaluations] == [0, 125, 250, 375, 500, 625, 750, 875, 1000] and results.finished
+    assert [list(read_skill_neurons(cell)) for cell in (first, second)] == [["east", "west"]] * 2
     assert not list((tmp_path / "out").rglob("*.zip")) and not list((tmp_path / "out").rglob("*.pkl"))

@@ -14,7 +14,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 
 from sb3_nbsp.evaluation import Evaluation, SequenceEvalCallback, SequenceResults, plot_matrix, plot_sequence, results_table
 from sb3_nbsp.evaluation.measures import NORMALISED, RETURN, SUCCESS, normalised_return
-from sb3_nbsp.evaluation.plots import _colour_limits
+from sb3_nbsp.evaluation.plots import colour_limits
 from sb3_nbsp.evaluation.report import TaskReport
 from sb3_nbsp.tasks import Task, TaskSequence, TaskSequenceEnv
 
@@ -105,6 +105,8 @@ def test_tables_say_what_they_show():
     assert rows[0][2] == "AR" and rows[4][2] == "return on a" and "whatever their scales" in rows[-1][0]
     rows = cells(results_table([("one", [made_results({}, (0.5, 1.0))])]))
     assert rows[0][2] == "ASR" and rows[4][2] == "success on a"
+    assert rows[-1][0] == "One run each."
+    rows = cells(results_table([("one", [made_results({}, (0.5, 1.0))] * 2)]))
     assert rows[-1][0] == "Mean over seeds [95% percentile bootstrap interval]."
 
 
@@ -126,10 +128,10 @@ def test_figures_cope_with_what_lies_beyond_zero_and_one(tmp_path, references):
 
 def test_colours_reach_from_random_to_human_and_beyond():
     results = made_results()
-    assert _colour_limits(results, results.matrix()) == (-0.25, 3.0)
-    assert _colour_limits(results, np.array([[0.2, 0.4]])) == (0.0, 1.0)
-    assert _colour_limits(results, np.full((1, 2), math.nan)) == (0.0, 1.0)
-    assert _colour_limits(made_results(success=(0.5, 1.0)), results.matrix()) == (0.0, 1.0)
+    assert colour_limits(results, results.matrix()) == (-0.25, 3.0)
+    assert colour_limits(results, np.array([[0.2, 0.4]])) == (0.0, 1.0)
+    assert colour_limits(results, np.full((1, 2), math.nan)) == (0.0, 1.0)
+    assert colour_limits(made_results(success=(0.5, 1.0)), results.matrix()) == (0.0, 1.0)
 
 
 class Payday(gym.Wrapper):

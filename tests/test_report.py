@@ -7,16 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from reported_runs import run_of, write_benchmark
 
 from sb3_nbsp.benchmark import report
-from sb3_nbsp.benchmark.cells import Cell
-from sb3_nbsp.benchmark.collect import collect
-from sb3_nbsp.benchmark.manifest import write_done, write_failed, write_manifest
+from sb3_nbsp.benchmark.collect import NotCounted, collect
+from sb3_nbsp.benchmark.comparison import group
+from sb3_nbsp.benchmark.provenance import provenance_section
 from sb3_nbsp.benchmark.report import write_report
-from sb3_nbsp.benchmark.suite import Suite
-from sb3_nbsp.evaluation import Evaluation, SequenceResults
+from sb3_nbsp.benchmark.report_figures import most_telling
 from sb3_nbsp.evaluation.averaging import average_last
-from sb3_nbsp.evaluation.records import Kind
 from sb3_nbsp.evaluation.statistics import Estimate, estimate, improvement, iqm, mean
 
 # Two strata of ten runs for each of two methods, and what rliable 1.2.0 (arch 7.2.0) says of them: aggregate_mean,
@@ -64,22 +63,6 @@ def test_what_cannot_be_estimated():
         estimate([[0.5], []])
 
 
-def evaluation(step: int, segment: int, kind: Kind, a: float, b: float) -> Evaluation:
-    return Evaluation(step, segment, kind, {"a": a, "b": b}, {"a": 10 * a, "b": 10 * b}, 0.1)
-
-
-def run_of(last_a: float = 0.0, seed: int = 0, settings: dict | None = None) -> SequenceResults:
-    evaluations = [
-        evaluation(0, 0, "start", 0.9, 0.9),
-        evaluation(5, 0, "interval", 0.5, 0.0),
-        evaluation(10, 0, "switch", 1.0, 0.0),
-        evaluation(13, 1, "start", 0.0, 0.0),  # went on from a checkpoint
-        evaluation(15, 1, "interval", 0.5, 0.5),
-        evaluation(20, 1, "switch", last_a, 1.0),
-    ]
-    return SequenceResults(("a", "b"), ("a", "b"), (10, 10), evaluations, settings or {}, seed, finished=True)
-
-
 def test_mean_of_the_last_evaluations_of_each_segment():
     run = run_of()
     assert average_last(run, 1) == run
@@ -92,47 +75,15 @@ def test_mean_of_the_last_evaluations_of_each_segment():
         average_last(run, 0)
 
 
-SUITE = """
-seeds: [0, 1, 2]
-common: {algo: nbspsac}
-sequences: {S: {env: sb3_nbsp/PointGoal-v0}, T: {env: sb3_nbsp/PointGoal4-v0}}
-methods:
-  plain: {algo: sac}
-  memory: {axis: {memory_size: [0, 100]}, sequences: [S]}
-baselines: [plain]
-last_evaluations: 2
-"""
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return write_benchmark(tmp_path)
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A benchmark with a failed cell, one that was interrupted and one that was not started."""
-    (tmp_path / "suite.yml").write_text(SUITE)
-    suite = Suite.read(tmp_path / "suite.yml")
-    root = tmp_path / "out"
-    suite.write(root)
-    for cell in suite.cells(root):
-        key = cell.sequence, cell.method, cell.seed
-        if key == ("S", "plain", 2):
-            continue
-        write_manifest(cell, None)
-        if key == ("S", "memory, memory size 0", 2):
-            write_failed(cell, "exit status 1", "what went wrong")
-        elif key == ("S", "memory, memory size 100", 2):
-            finish(cell, root_of_run=True)
-        else:
-            finish(cell)
-    return root
-
-
-def finish(cell: Cell, root_of_run: bool = False) -> None:
-    better = 0.0 if cell.axis is None else 0.2 + cell.axis[1] / 200
-    run = run_of(better + 0.1 * cell.seed, cell.seed)
-    if root_of_run:
-        replace(run, evaluations=run.evaluations[:3], finished=False).write(cell.folder / "run" / "algo" / "env_1")
-    else:
-        run.write(cell.folder)
-        write_done(cell, 1.0)
+def tables_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures take most of a report's time."""
+    monkeypatch.setattr(report, "draw", lambda *_: None)
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:
@@ -143,14 +94,15 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 def test_report_of_a_benchmark(folder: Path, tmp_path: Path) -> None:
     text = write_report(folder, tmp_path / "report").read_text()
     assert text.index("## S") < text.index("## T") < text.index("## All sequences together") < text.index("## Not counted")
-    assert "P(better than *plain*)" in text and "mean of its last 2 evaluations" in text
+    assert "P(better than plain)" in text and "mean of its last 2 evaluations" in text
     missing = text[text.index("## Not counted") :]
     for reason in ("failed: exit status 1", "started, not finished (50%)", "not started"):
-        assert reason in missing
-    for name in ("intervals", "matrices", "performance-01", "axis-memory_size"):
-        assert "![" in text and f"(s/{name}.png)" in text
-        assert (tmp_path / "report" / "s" / f"{name}.png").stat().st_size > 5_000
-    assert not (tmp_path / "report" / "t" / "axis-memory_size.png").exists()
+        assert f"- {reason}: S, seed 2: " in missing
+    figures = tmp_path / "report" / "figures"
+    for name in ("intervals", "matrices-1", "performance", "axis-memory_size", "scores-03-memory-memory-size-100"):
+        assert f"(figures/s/{name}.png)" in text
+        assert (figures / "s" / f"{name}.png").stat().st_size > 5_000
+    assert sorted(path.stem for path in (figures / "t").iterdir()) == ["intervals", "matrices-1", "performance"]
 
     summary = {(row["sequence"], row["method"], row["metric"]): row for row in rows_of(tmp_path / "report" / "summary.csv")}
     # Means of the last two evaluations: a (0.5 + last) / 2 with last 0.7, 0.8; b 0.75.
@@ -164,6 +116,7 @@ def test_report_of_a_benchmark(folder: Path, tmp_path: Path) -> None:
     assert len(rows_of(tmp_path / "report" / "runs.csv")) == 9 * 5  # finished runs, metrics and tasks
 
 
+@pytest.mark.usefixtures("tables_only")
 def test_a_report_is_reproduced(folder: Path, tmp_path: Path) -> None:
     np.random.seed(1)
     first = write_report(folder, tmp_path / "1").read_text()
@@ -171,11 +124,50 @@ def test_a_report_is_reproduced(folder: Path, tmp_path: Path) -> None:
     assert write_report(folder, tmp_path / "2").read_text() == first
 
 
+@pytest.mark.usefixtures("tables_only")
 def test_single_evaluations_and_other_baselines_on_request(folder: Path, tmp_path: Path) -> None:
     text = write_report(folder, tmp_path / "report", baselines=["memory, memory size 0"], last=1).read_text()
-    assert "P(better than *memory, memory size 0*)" in text and "evaluations." not in text
+    assert "P(better than memory, memory size 0)" in text and "evaluations." not in text
     with pytest.raises(ValueError, match=r"Expected baselines among .*'plain'.*, got \['plane'\]"):
         write_report(folder, tmp_path / "report", baselines=["plane"])
+
+
+@pytest.mark.usefixtures("tables_only")
+def test_settings_are_told_once(folder: Path, tmp_path: Path) -> None:
+    text = write_report(folder, tmp_path / "report").read_text()
+    told = text[text.index("## What was trained") : text.index("## Not counted")]
+    assert "Where a method names no other: `--algo sac`." in told  # most cells' algorithm
+    rows = {name.strip(): adds.strip() for _, name, adds, _ in (row.split("|") for row in told.splitlines() if "|" in row)}
+    assert rows["plain"] == "" and rows["memory, memory size 100"] == "`--algo nbspsac` `memory_size:100`"
+    assert rows["S"] == "`--env sb3_nbsp/PointGoal-v0`"
+
+
+def test_missing_seeds_of_many_methods_take_a_line(folder: Path, tmp_path: Path) -> None:
+    found = collect(folder)
+    names = [f"m{number}" for number in range(12)]
+    suite = {"cells": [{"sequence": "S", "method": name, "seed": seed} for name in names for seed in range(6)]}
+    missing = [NotCounted(name, "S", (0, 1, 2, 5), "not started") for name in names[:-1]]
+    text = "\n".join(provenance_section(replace(found, not_counted=missing, suites=[suite])))
+    assert text.endswith("- not started: S, seeds 0 to 2, 5: all 12 methods but m11")
+    missing = [*missing, NotCounted("m11", "S", (0, 1, 2, 5), "not started")]
+    text = "\n".join(provenance_section(replace(found, not_counted=missing, suites=[suite])))
+    assert text.endswith("- not started: S, seeds 0 to 2, 5: all 12 methods")
+
+
+def test_curves_that_are_drawn_together(folder: Path) -> None:
+    (comparison, _) = group(collect(folder).runs, 1)
+    best = replace(comparison.methods[-1], name="best")
+    many = [comparison.methods[0], *(replace(comparison.methods[1], name=f"m{number}") for number in range(8)), best]
+    chosen = [method.name for method in most_telling(many, ["plain"])]
+    assert chosen == ["plain", "m0", "m1", "m2", "m3", "best"]
+
+
+@pytest.mark.usefixtures("tables_only")
+def test_what_is_folded_up_is_not_printed(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    report.main([str(folder), "-o", str(tmp_path / "report")])
+    printed = capsys.readouterr().out
+    assert "ASR" in printed and "Not counted" in printed
+    assert "details" not in printed and ".png" not in printed and "Interquartile means" not in printed
 
 
 def test_plain_runs_are_told_apart_by_their_settings(tmp_path: Path) -> None:

@@ -131,8 +131,16 @@ def _cell_run(folder: Path, manifest: dict[str, Any], root: Path) -> Run | NotCo
     return NotCounted(method, sequence, (seed,), reason, os.path.relpath(folder, root))
 
 
+def newest_results(cell: Path) -> Path | None:
+    """
+    :param cell: a cell's folder
+    :return: what its last training has written so far; ``None`` before the first evaluation
+    """
+    return max((cell / RUN).glob(f"*/*/{RESULTS}"), key=_natural, default=None)
+
+
 def _how_far(folder: Path) -> str:
-    newest = max((folder / RUN).glob(f"*/*/{RESULTS}"), key=_natural, default=None)
+    newest = newest_results(folder)
     return "started, not finished" + ("" if newest is None else f" ({_share(SequenceResults.read(newest)):.0%})")
 
 

@@ -25,7 +25,8 @@ TEXT = "Train all methods of a suite on all its task sequences with several seed
 EPILOG = """\
 A suite that was stopped, or killed, goes on with the same command. Every cell has a folder of its own, SEQUENCE/METHOD/seedN:
 manifest.json (what is trained, with what), log.txt, run/ (as sb3-nbsp train writes it), and at its end results.json and
-done.json. `sb3-nbsp report FOLDER` makes tables and figures of these JSON files, which are small enough to be published.
+done.json. `sb3-nbsp report FOLDER` makes tables and figures of these JSON files; with --archive it copies them where they can
+be committed.
 How a suite is written: sb3_nbsp/benchmark/suite.py.
 """
 

@@ -1,13 +1,15 @@
 """The numbers of a report: runs by sequence and method, and estimates over them."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
 from sb3_nbsp.benchmark.collect import Run
+from sb3_nbsp.common.skill_neurons import SkillNeurons
 from sb3_nbsp.evaluation import SequenceResults
 from sb3_nbsp.evaluation.averaging import average_last
+from sb3_nbsp.evaluation.skill_file import read_skill_neurons
 from sb3_nbsp.evaluation.statistics import Estimate, estimate, improvement, iqm, mean
 
 METRICS = ("asr", "fm", "fwt")
@@ -24,6 +26,7 @@ class Method:
     :param axis: the argument that tells the method from its family, and its value
     :param curves: the runs
     :param judged: the runs with the mean of the last evaluations in place of each segment's last one
+    :param skill_neurons: of each run, by task; empty for runs that kept none
     """
 
     name: str
@@ -31,6 +34,7 @@ class Method:
     axis: tuple[str, Any] | None
     curves: list[SequenceResults]
     judged: list[SequenceResults]
+    skill_neurons: list[dict[str, SkillNeurons]] = field(default_factory=list, repr=False)
 
     def values(self, metric: str) -> list[float]:
         """
@@ -87,7 +91,8 @@ def group(runs: Iterable[Run], last: int) -> list[Comparison]:
 
 def _method(runs: Sequence[Run], last: int) -> Method:
     first, curves = runs[0], [run.results for run in runs]
-    return Method(first.method, first.family, first.axis, curves, [average_last(run, last) for run in curves])
+    judged, skills = [average_last(run, last) for run in curves], [read_skill_neurons(run.path) for run in runs]
+    return Method(first.method, first.family, first.axis, curves, judged, skills)
 
 
 def summary(methods: Sequence[Method], metric: str) -> dict[str, Estimate]:

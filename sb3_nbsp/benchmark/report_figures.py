@@ -1,52 +1,85 @@
 """The figures of a report."""
 
-import textwrap
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from sb3_nbsp.benchmark.comparison import LOWER_IS_BETTER, METRICS, Comparison, Method, summary
+from sb3_nbsp.benchmark.suite import slug
 from sb3_nbsp.evaluation import plot_sequence
-from sb3_nbsp.evaluation.comparison_plots import AxisPanel, Bar, plot_axis, plot_intervals, plot_matrices
-from sb3_nbsp.evaluation.measures import SUCCESS
+from sb3_nbsp.evaluation.comparison_plots import AxisPanel, Bar, plot_axis, plot_intervals
+from sb3_nbsp.evaluation.measures import RETURN, SUCCESS
+from sb3_nbsp.evaluation.score_plots import plot_score_histograms
+from sb3_nbsp.evaluation.small_multiples import plot_curves, plot_matrices
 from sb3_nbsp.evaluation.statistics import Estimate
 
-CURVES_PER_FIGURE = 6
-LEGEND_CHARACTERS = 22  # in a line, of which four stand side by side
+CURVES_TOGETHER = 6  # more cannot be told apart
+PANELS_PER_FIGURE = 16
 AXIS_METRICS = ("asr", "fm")
+# Kinds of figures, in the order of their file names: <kind>.png or <kind>-<which>.png
+KINDS = ("intervals", "axis", "performance", "curves", "matrices", "scores")
 
 
 def draw(comparison: Comparison, baselines: Sequence[str], folder: Path, note: str = "") -> None:
     """
-    Draw ``intervals.png``, ``matrices.png``, ``performance-1.png``, ... and ``axis-<argument>.png`` where there is one.
+    Draw ``intervals.png``, ``axis-<argument>.png`` where there is one, ``performance.png`` (the baselines and the best of the
+    others), ``curves-1.png`` (not of returns) and ``matrices-1.png``, ... (all methods), and ``scores-01-<method>.png``, ...
+    where runs kept the scores of their neurons.
 
     :param comparison: all methods on one sequence
     :param baselines: methods that stand in every figure
     :param folder: where to; figures of an earlier report are deleted
     :param note: below figures of metrics
     """
-    for old in folder.glob("*.png"):
+    for old in [path for kind in KINDS for path in folder.glob(f"{kind}*.png")]:
         old.unlink()
     _draw_intervals(comparison, baselines, folder / "intervals.png", note)
-    plot_matrices([(method.name, method.judged) for method in comparison.methods], folder / "matrices.png")
-    for index, chosen in enumerate(_portions(comparison.methods, baselines)):
-        labelled = [(textwrap.fill(method.name, LEGEND_CHARACTERS), method.curves) for method in chosen]
-        plot_sequence(labelled, folder / f"performance-{index + 1:02}.png")
     for argument in dict.fromkeys(method.axis[0] for method in comparison.methods if method.axis):
         _draw_axis(comparison, argument, baselines, folder / f"axis-{argument}.png", note)
+    together = most_telling(comparison.methods, baselines)
+    plot_sequence([(method.name, method.curves) for method in together], folder / "performance.png")
+    for index, methods in enumerate(_portions(comparison.methods)):
+        if len(comparison.methods) > len(together) and comparison.first.measure != RETURN:  # which has no common scale
+            plot_curves([(method.name, method.curves) for method in methods], folder / f"curves-{index + 1}.png")
+        plot_matrices([(method.name, method.judged) for method in methods], folder / f"matrices-{index + 1}.png")
+    for index, method in enumerate(comparison.methods):
+        runs = [skills for skills in method.skill_neurons if any(skill.layers for skill in skills.values())]
+        if runs:
+            plot_score_histograms(runs, folder / f"scores-{index + 1:02}-{slug(method.name)}.png", method.name)
+
+
+def most_telling(methods: Sequence[Method], baselines: Sequence[str]) -> list[Method]:
+    """
+    :param methods: on one sequence
+    :param baselines: names of those that others are compared with
+    :return: a few whose curves can be told apart: baselines, and the best of the others; in the order of ``methods``
+    """
+    fixed = [method for method in methods if method.name in baselines][: CURVES_TOGETHER - 1]
+    others = _best_first([method for method in methods if method not in fixed])[: CURVES_TOGETHER - len(fixed)]
+    return [method for method in methods if method in fixed or method in others]
+
+
+def _best_first(methods: Sequence[Method]) -> list[Method]:
+    def key(method: Method) -> float:
+        value = _mean(method, "asr").value
+        return math.inf if math.isnan(value) else -value
+
+    return sorted(methods, key=key)
 
 
 def _draw_intervals(comparison: Comparison, baselines: Sequence[str], path: Path, note: str) -> None:
-    labels = comparison.labels()
+    labels, methods = comparison.labels(), _best_first(comparison.methods)
     panels = {
         f"{labels[metric]} ({'lower' if metric in LOWER_IS_BETTER else 'higher'} is better)": {
-            method.name: Bar(summary([method], metric)["mean"], method.values(metric)) for method in comparison.methods
+            method.name: Bar(_mean(method, metric), method.values(metric)) for method in methods
         }
         for metric in METRICS
     }
     present = [name for name in baselines if comparison.method(name) is not None]
     marked = "orange: what others are compared with" if present else ""
-    plot_intervals(panels, path, present, "; ".join(filter(None, (marked, note))), _are_shares(comparison))
+    notes = filter(None, (f"sorted by {labels['asr']}", marked, note))
+    plot_intervals(panels, path, present, "; ".join(notes), _are_shares(comparison))
 
 
 def _draw_axis(comparison: Comparison, argument: str, baselines: Sequence[str], path: Path, note: str) -> None:
@@ -59,7 +92,7 @@ def _draw_axis(comparison: Comparison, argument: str, baselines: Sequence[str], 
     lines = [method for method in named if method is not None and method.family not in curves]
     panels = [
         AxisPanel(
-            labels[metric],
+            f"{labels[metric]} ({'lower' if metric in LOWER_IS_BETTER else 'higher'} is better)",
             {family: {value: _mean(method, metric) for value, method in curve.items()} for family, curve in curves.items()},
             {method.name: _mean(method, metric) for method in lines},
         )
@@ -77,9 +110,8 @@ def _mean(method: Method, metric: str) -> Estimate:
     return summary([method], metric)["mean"]
 
 
-def _portions(methods: Sequence[Method], baselines: Sequence[str]) -> list[list[Method]]:
-    """A few methods at a time, beside the baselines: more curves cannot be told apart."""
-    fixed = [method for method in methods if method.name in baselines][: CURVES_PER_FIGURE - 1]
-    others = [method for method in methods if method not in fixed]
-    size = CURVES_PER_FIGURE - len(fixed)
-    return [fixed + others[start : start + size] for start in range(0, len(others), size)] or [fixed]
+def _portions(methods: Sequence[Method]) -> list[Sequence[Method]]:
+    """Parts of nearly equal size."""
+    n_parts = -(-len(methods) // PANELS_PER_FIGURE)
+    size = -(-len(methods) // n_parts)
+    return [methods[start : start + size] for start in range(0, len(methods), size)]

@@ -1,5 +1,6 @@
 """The tables of a report, as Markdown and CSV."""
 
+import html
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,11 @@ CAPTIONS = {
     "intervals": "Mean, interval and single runs",
     "axis": "Along an argument",
     "performance": "Performance over env steps",
+    "curves": "Performance over env steps, all methods",
     "matrices": "Performance after each segment",
+    "scores": "Scores of the neurons",
 }
+FEW = 8  # methods, of which everything is shown unfolded
 
 
 def sequence_section(comparison: Comparison, baselines: Sequence[str], pictures: dict[str, list[str]]) -> list[str]:
@@ -28,14 +32,20 @@ def sequence_section(comparison: Comparison, baselines: Sequence[str], pictures:
     labels = comparison.labels()
     rows = {method.name: [method] for method in comparison.methods}
     note = NOTES[comparison.first.measure.name].strip(". ")
+    at_end = _estimates(rows, {task: labels[task] for task in comparison.first.task_names}, "mean")
+    images = {kind: _images(comparison.sequence, kind, pictures) for kind in CAPTIONS}
+    few = len(rows) <= FEW
     return [
         f"## {comparison.sequence}",
         f"{note}." if note else "",
-        *_images(comparison.sequence, "intervals", pictures),
+        *images["intervals"],
         *_tables(rows, labels, baselines),
-        "At the end of the sequence:",
-        _estimates(rows, {task: labels[task] for task in comparison.first.task_names}, "mean"),
-        *(image for kind in ("axis", "performance", "matrices") for image in _images(comparison.sequence, kind, pictures)),
+        *_folded("Performance on each task at the end of the sequence", [at_end], few),
+        *images["axis"],
+        *images["performance"],
+        *_folded(CAPTIONS["curves"], images["curves"], few),
+        *_folded(CAPTIONS["matrices"], images["matrices"], few),
+        *_folded(CAPTIONS["scores"], images["scores"]),
     ]
 
 
@@ -104,11 +114,18 @@ def _improvement_rows(sequence: str, rows: dict[str, list[Method]], baselines: S
 
 def _tables(rows: dict[str, list[Method]], labels: dict[str, str], baselines: Sequence[str]) -> list[str]:
     metrics = {metric: labels[metric] for metric in METRICS}
-    parts = [_estimates(rows, metrics, "mean"), "Interquartile means:", _estimates(rows, metrics, "iqm")]
+    few = len(rows) <= FEW
+    parts = [_estimates(rows, metrics, "mean"), *_folded("Interquartile means", [_estimates(rows, metrics, "iqm")], few)]
     for baseline in baselines:
         if baseline in rows and len(rows) > 1:
-            parts += [f"P(better than *{baseline}*):", _improvements(rows, metrics, baseline)]
+            parts += _folded(f"P(better than {baseline})", [_improvements(rows, metrics, baseline)], few)
     return parts
+
+
+def _folded(title: str, parts: Sequence[str], shown: bool = False) -> list[str]:
+    """Paragraphs that GitHub and browsers fold up below their title; none where there are none."""
+    opening = f"<details{' open' if shown else ''}><summary>{html.escape(title, quote=False)}</summary>"
+    return [opening, *parts, "</details>"] if parts else []
 
 
 def _estimates(rows: dict[str, list[Method]], metrics: dict[str, str], kind: str) -> str:

@@ -12,9 +12,10 @@ try:
 except ImportError:  # Windows has no such locks: there, nothing keeps two commands out of one folder
     fcntl = None  # type: ignore[assignment]
 
-from sb3_nbsp.benchmark.cells import FAILED, LOG, MANIFEST, RESULTS, RUN, Cell
+from sb3_nbsp.benchmark.cells import FAILED, LOG, MANIFEST, RUN, Cell
 from sb3_nbsp.benchmark.manifest import changed_settings, check_manifest, read_json, write_done, write_failed, write_manifest
 from sb3_nbsp.common.files import replacing
+from sb3_nbsp.evaluation.skill_file import SKILL_NEURONS
 
 LOG_LINES = 15  # of a failed training that are shown
 STOP_SECONDS = 10  # until a training that was told to stop is killed
@@ -118,8 +119,10 @@ class Training:
 def _conclude(cell: Cell) -> None:
     newest, results = cell.newest_results(), cell.results()
     assert newest is not None and results is not None  # is_trained
-    with replacing(cell.folder / RESULTS) as temporary:
-        shutil.copyfile(newest, temporary)
+    for path in (newest, newest.with_name(SKILL_NEURONS)):
+        if path.is_file():  # plain SB3 algorithms have no skill neurons
+            with replacing(cell.folder / path.name) as temporary:
+                shutil.copyfile(path, temporary)
     write_done(cell, results.wall_time_s)
 
 

@@ -16,6 +16,7 @@ from sb3_nbsp.evaluation.metrics import (
 )
 from sb3_nbsp.evaluation.plots import plot_matrix, plot_sequence
 from sb3_nbsp.evaluation.records import Evaluation, SequenceResults
+from sb3_nbsp.evaluation.score_plots import plot_score_histogram, plot_score_histograms
 from sb3_nbsp.evaluation.table import bootstrap_interval, results_table
 
 __all__ = [
@@ -35,6 +36,8 @@ __all__ = [
     "forward_transfer",
     "normalised_return",
     "plot_matrix",
+    "plot_score_histogram",
+    "plot_score_histograms",
     "plot_sequence",
     "results_table",
     "summarize",

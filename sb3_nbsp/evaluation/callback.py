@@ -13,6 +13,7 @@ from sb3_nbsp.evaluation.evaluator import SEED_OFFSET, TaskEvaluator
 from sb3_nbsp.evaluation.measures import NORMALISED, RETURN, SUCCESS
 from sb3_nbsp.evaluation.metrics import summarize
 from sb3_nbsp.evaluation.records import Evaluation, Kind, SequenceResults
+from sb3_nbsp.evaluation.skill_file import write_skill_neurons
 from sb3_nbsp.evaluation.versions import library_versions
 from sb3_nbsp.tasks import TaskSequence
 
@@ -31,7 +32,8 @@ class SequenceEvalCallback(BaseCallback):
     gradient step, PPO: one rollout's update) is in the next evaluation.
 
     With ``log_path``, every evaluation replaces ``results.json``, ``evaluations.csv`` and ``matrix.csv`` there, and the
-    end of training draws ``sequence.png`` and ``matrix.png`` if matplotlib is installed.
+    end of training draws ``sequence.png`` and ``matrix.png`` if matplotlib is installed. Where the model keeps a record of its
+    skill neurons (``skill_neuron_records``), ``skill_neurons.json`` is replaced whenever a task was consolidated.
 
     Logs ``continual/<task>_success`` (0 to 1), ``continual/<task>_return``, ``continual/<task>_hns`` (human-normalised
     score: 0 for a random player, 1 for a human; for tasks with reference scores), ``continual/task`` (index of the task
@@ -82,6 +84,7 @@ class SequenceEvalCallback(BaseCallback):
         self._position = 0
         self._segment = 0
         self._started = 0.0
+        self._written_records: dict[str, Any] = {}
 
     def _init_callback(self) -> None:
         if not self.training_env.has_attr("task_sequence"):
@@ -129,6 +132,7 @@ class SequenceEvalCallback(BaseCallback):
         self._position = self.training_env.get_attr("sequence_steps", 0)[0]
         self._segment = self._sequence.segment_at(self._position)
         self.results.evaluations = [kept for kept in self.results.evaluations if kept.step <= self._position]
+        self._write_skill_neurons()
         # Where a run was stopped right after a switch and before its evaluation, it is made up for.
         if self._position in self._sequence.switch_steps:
             self._segment = self._sequence.switch_steps.index(self._position)
@@ -136,6 +140,7 @@ class SequenceEvalCallback(BaseCallback):
         self._evaluate_once("start")
 
     def _on_step(self) -> bool:
+        self._write_skill_neurons()  # a task is consolidated one step after its last
         info = self.locals["infos"][0]
         before, self._position, self._segment = self._position, int(info["sequence_steps"]), int(info["segment"])
         if info["task_done"]:
@@ -145,6 +150,7 @@ class SequenceEvalCallback(BaseCallback):
         return True
 
     def _on_training_end(self) -> None:
+        self._write_skill_neurons()
         # rl-zoo3 ends the training a second time.
         if self._evaluator is None:
             return
@@ -214,6 +220,13 @@ class SequenceEvalCallback(BaseCallback):
         self.results.wall_time_s = time.perf_counter() - self._started
         if self.log_path is not None:
             self.results.write(self.log_path)
+
+    def _write_skill_neurons(self) -> None:
+        records = getattr(self.model, "skill_neuron_records", {})
+        # Cheap enough for every step: a record that is still the same object is not looked into.
+        if self.log_path is not None and records != self._written_records:
+            write_skill_neurons(records, self.log_path)
+            self._written_records = dict(records)
 
     def _draw(self) -> None:
         if self.log_path is None:

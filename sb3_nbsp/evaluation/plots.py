@@ -1,6 +1,7 @@
 """Figures of runs over a task sequence. Drawn without pyplot: no global state, no display needed."""
 
 import os
+import textwrap
 from collections.abc import Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
@@ -22,8 +23,10 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 LINE_STYLES = ("-", "--", "-.", ":")
 SHADE = "#ECECEC"
+GREY = "#555555"  # of notes
 WIDTH = 8.0  # inches: 1200 pixels at this resolution, legible at the width of a README
 DPI = 150
+LEGEND_CHARACTERS = 112  # side by side
 
 
 def plot_sequence(results: LabelledRuns, path: str | os.PathLike[str]) -> None:
@@ -38,28 +41,32 @@ def plot_sequence(results: LabelledRuns, path: str | os.PathLike[str]) -> None:
     :raises ValueError: if there is nothing to draw or the runs are not over the same sequence
     """
     first = check_comparable(results)
-    figure = new_figure(WIDTH, 1.1 + 1.5 * len(first.task_names))
+    labels = [f"training {name}" for name in first.segments]
+    tilted = _crowded(labels, 90)
+    height = 1.1 + 1.5 * len(first.task_names) + (0.03 * max(map(len, labels)) if tilted else 0)
+    figure = new_figure(WIDTH, height)
     axes = figure.subplots(len(first.task_names), 1, sharex=True, sharey=first.measure == SUCCESS, squeeze=False)[:, 0]
     for task, (panel, name) in enumerate(zip(axes, first.task_names, strict=True)):
         _mark_segments(panel, first, name)
         for index, (label, runs) in enumerate(results):
-            _draw_method(panel, runs, task, index, label)
+            _draw_method(panel, runs, task, index, label, 0.18 if len(results) < 4 else 0.08)
         panel.set_title(f"{first.measure.title} on {name}", loc="left", fontsize=9, fontweight="bold", pad=4)
         if first.measure == SUCCESS:
             panel.set_ylim(-0.05, 1.05)
         elif first.measure == NORMALISED:
             _mark_references(panel)
-    _name_segments(axes[0], first)
+    _name_segments(axes[0], first, labels, tilted)
     axes[-1].set_xlabel("env steps", fontsize=9)
     axes[-1].xaxis.set_major_formatter("{x:,.0f}")
     n_runs = max(len(runs) for _, runs in results)
     over = f"line: mean over {n_runs} seeds, band: worst to best seed" if n_runs > 1 else "one seed"
     dotted = "\ndotted: a random player at 0, a human at 1" if first.measure == NORMALISED else ""
     text = f"{over}; shaded: this task is being trained; vertical lines: task switches{dotted}"
-    figure.supxlabel(text, fontsize=8, color="#555555")
+    figure.supxlabel(text, fontsize=8, color=GREY)
     if len(results) > 1:
-        handles, labels = axes[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside upper center", ncols=min(4, len(results)), frameon=False, fontsize=9)
+        handles, names = axes[0].get_legend_handles_labels()
+        columns = min(4, len(names), LEGEND_CHARACTERS // (max(map(len, names)) + 6) or 1)
+        figure.legend(handles, names, loc="outside upper center", ncols=columns, frameon=False, fontsize=9)
     save_figure(figure, path)
 
 
@@ -116,17 +123,23 @@ def _mark_references(panel: "Axes") -> None:
     panel.set_ylim(min(low, -0.05), max(high, 0.05))
 
 
-def _draw_method(panel: "Axes", runs: Sequence[SequenceResults], task: int, index: int, label: str) -> None:
+def _draw_method(
+    panel: "Axes", runs: Sequence[SequenceResults], task: int, index: int, label: str, alpha: float = 0.18
+) -> None:
     colour, marker = COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]
     style = LINE_STYLES[index // len(COLOURS) % len(LINE_STYLES)]
-    steps, curves = _common_curves(runs, task)
+    steps, curves = common_curves(runs, task)
     panel.plot(steps, curves.mean(axis=0), style, color=colour, label=label, linewidth=1.6, marker=marker, markersize=3)
     if len(runs) > 1:
-        panel.fill_between(steps, curves.min(axis=0), curves.max(axis=0), color=colour, alpha=0.18, linewidth=0)
+        panel.fill_between(steps, curves.min(axis=0), curves.max(axis=0), color=colour, alpha=alpha, linewidth=0)
 
 
-def _common_curves(runs: Sequence[SequenceResults], task: int) -> tuple[FloatArray, FloatArray]:
-    """Env steps at which every run was evaluated [n_steps], and performance there [n_runs, n_steps]."""
+def common_curves(runs: Sequence[SequenceResults], task: int) -> tuple[FloatArray, FloatArray]:
+    """
+    :param runs: of one method
+    :param task: index of a task
+    :return: env steps at which every run was evaluated [n_steps], and performance on the task there [n_runs, n_steps]
+    """
     steps = np.array(sorted(set.intersection(*(set(run.steps.tolist()) for run in runs))))
     return steps, np.array([run.values()[np.isin(run.steps, steps), task] for run in runs])
 
@@ -139,18 +152,15 @@ def _mark_segments(panel: "Axes", first: SequenceResults, task_name: str) -> Non
     for end in ends[:-1]:
         panel.axvline(end, color="#888888", linewidth=0.8, zorder=1)
     panel.set_xlim(0, ends[-1])
-    panel.tick_params(labelsize=8)
-    for side in ("top", "right"):
-        panel.spines[side].set_visible(False)
+    plain(panel)
 
 
-def _name_segments(panel: "Axes", first: SequenceResults) -> None:
+def _name_segments(panel: "Axes", first: SequenceResults, labels: Sequence[str], tilted: bool) -> None:
     """Write above the top panel which task is trained when."""
     middles = np.cumsum(first.segment_steps) - np.array(first.segment_steps) / 2
     names = panel.secondary_xaxis("top")
-    labels = [f"training {name}" for name in first.segments]
-    tilt: dict[str, Any] = {"rotation": 30, "ha": "left", "rotation_mode": "anchor"} if _crowded(labels, 90) else {}
-    names.set_xticks(middles, labels, fontsize=8, color="#555555", **tilt)
+    tilt: dict[str, Any] = {"rotation": 30, "ha": "left", "rotation_mode": "anchor"} if tilted else {}
+    names.set_xticks(middles, labels, fontsize=8, color=GREY, **tilt)
     names.tick_params(length=0, pad=1)
     names.spines["top"].set_visible(False)
 
@@ -171,7 +181,7 @@ def new_figure(width: float, height: float) -> "Figure":
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise ImportError('Figures need matplotlib. Install it with: pip install "sb3-nbsp[plots]"') from error
+        raise ImportError(f'Figures need matplotlib ({error}): pip install "sb3-nbsp[plots]"') from error
     figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
     FigureCanvasAgg(figure)
     return figure
@@ -181,3 +191,23 @@ def save_figure(figure: "Figure", path: str | os.PathLike[str]) -> None:
     """Write a figure as PNG, atomically."""
     with replacing(path) as temporary:
         figure.savefig(temporary)
+
+
+def plain(panel: "Axes") -> None:
+    """Small ticks, and no frame above and beside."""
+    panel.tick_params(labelsize=8)
+    for side in ("top", "right"):
+        panel.spines[side].set_visible(False)
+
+
+def write_below(figure: "Figure", text: str) -> None:
+    """A note below a figure."""
+    figure.supxlabel(balanced(text, int(figure.get_figwidth() * 18)), fontsize=8, color=GREY)
+
+
+def balanced(text: str, width: int) -> str:
+    """Text in as few lines of at most ``width`` characters as it takes, of nearly equal length."""
+    whole_words: dict[str, Any] = {"break_long_words": False, "break_on_hyphens": False}
+    n_lines = len(textwrap.wrap(text, width, **whole_words))
+    tries = (textwrap.wrap(text, narrower, **whole_words) for narrower in range(1, width + 1))
+    return "\n".join(next(lines for lines in tries if len(lines) <= n_lines))

@@ -132,5 +132,5 @@ def _scipy_stats() -> Any:
     try:
         from scipy import stats
     except ImportError as error:
-        raise ImportError('Intervals need scipy: pip install "sb3-nbsp[plots]"') from error
+        raise ImportError(f'Intervals need scipy ({error}): pip install "sb3-nbsp[plots]"') from error
     return stats

@@ -40,12 +40,14 @@ def results_table(results: LabelledRuns) -> str:
         for k, name in enumerate(first.segments):
             matrices.append([label, f"{k + 1}. {name}", *(_cell(values) for values in matrix[:, k].T)])
     measure = first.measure
+    single = all(len(runs) == 1 for _, runs in results)
+    shown = "One run each" if single else "Mean over seeds [95% percentile bootstrap interval]"
     columns = ["method", "after training", *(f"{measure.name} on {name}" for name in first.task_names)]
     return "\n".join(
         [
             markdown_table(["method", "seeds", measure.average, "FM", "FWT"], summary),
             markdown_table(columns, matrices),
-            f"Mean over seeds [95% percentile bootstrap interval]{NOTES[measure.name]}.\n",
+            f"{shown}{NOTES[measure.name]}.\n",
         ]
     )
 
@@ -65,7 +67,7 @@ def bootstrap_interval(values: npt.ArrayLike, confidence: float = 0.95) -> tuple
     try:
         from scipy.stats import bootstrap
     except ImportError as error:
-        raise ImportError('Intervals need scipy: pip install "sb3-nbsp[plots]"') from error
+        raise ImportError(f'Intervals need scipy ({error}): pip install "sb3-nbsp[plots]"') from error
     seeds = np.asarray(values, dtype=np.float64)
     result = bootstrap(
         (seeds,), np.mean, n_resamples=BOOTSTRAP_SAMPLES, confidence_level=confidence, method="percentile", rng=0

@@ -1,4 +1,4 @@
-"""``sb3-nbsp probe``: the causal test on a trained agent, as a table, a picture and JSON."""
+"""``sb3-nbsp probe``: the causal test on a trained agent, as a table, pictures and JSON."""
 
 import argparse
 import json
@@ -12,6 +12,7 @@ try:
 except ImportError as error:
     raise ImportError(f'The probe needs rl-zoo3 ({error}): pip install "sb3-nbsp[zoo]"') from error
 
+from sb3_nbsp.evaluation import plot_score_histograms
 from sb3_nbsp.experiments import ALGORITHMS
 from sb3_nbsp.probe.report import plot_probe, probe_table
 from sb3_nbsp.probe.study import probe_model
@@ -29,7 +30,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--episodes", type=int, default=20, help="evaluation episodes per task and lesion (default: 20)")
     parser.add_argument("--seed", type=int, default=0, help="seed of evaluation and random draws")
     parser.add_argument("--no-rescore", action="store_true", help="do not score the tasks again with other seeds")
-    parser.add_argument("-o", "--output", type=Path, help="folder for probe.json, probe.md, probe.png (default: the run's)")
+    parser.add_argument("-o", "--output", type=Path, help="folder for probe.json, probe.md and pictures (default: the run's)")
     args = parser.parse_args(arguments)
 
     folder = args.run.parent if args.run.suffix == ".zip" else args.run
@@ -48,7 +49,8 @@ def main(arguments: list[str]) -> None:
     (output / "probe.md").write_text(table)
     print(table)
     plot_probe(probe, output / "probe.png")
-    print(f"Written to {output}: probe.json, probe.md, probe.png")
+    plot_score_histograms([model.skill_neurons], output / "scores.png")
+    print(f"Written to {output}: probe.json, probe.md, probe.png, scores.png")
 
 
 def _settings(folder: Path) -> dict[str, Any]:

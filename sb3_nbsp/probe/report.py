@@ -1,6 +1,7 @@
 """A probe's findings as a table and as a picture."""
 
 import os
+from typing import Any
 
 from sb3_nbsp.evaluation.plots import new_figure, save_figure
 from sb3_nbsp.evaluation.table import markdown_table
@@ -68,7 +69,11 @@ def plot_probe(probe: Probe, path: str | os.PathLike[str]) -> None:
             for i, (which, colour) in enumerate(COLOURS.items()):
                 value = probe.performance["", "none"] if which == "none" else probe.performance.get((victim, which), {})
                 label = which if place == 0 and axis is axes[0] else None
-                axis.bar(place + (i - 1.5) * width, value.get(task, 0.0), width * 0.9, color=colour, label=label)
+                # An edge, so that 0 is seen too.
+                style: dict[str, Any] = {"color": colour, "edgecolor": colour, "linewidth": 1.5, "label": label}
+                axis.bar(place + (i - 1.5) * width, value.get(task, 0.0), width * 0.86, **style)
+        if probe.measure == "success rate":
+            axis.set_ylim(-0.03, 1.05)
         axis.set_ylabel(probe.measure)
         axis.set_title(f"on {task}", loc="left", fontsize=10, fontweight="bold")
         axis.spines[["top", "right"]].set_visible(False)

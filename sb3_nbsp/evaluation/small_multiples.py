@@ -1,0 +1,152 @@
+"""Many methods as small panels side by side: performance matrices, and learning curves."""
+
+import os
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sb3_nbsp.evaluation.measures import RETURN, SUCCESS
+from sb3_nbsp.evaluation.metrics import FloatArray
+from sb3_nbsp.evaluation.plots import (
+    COLOURS,
+    WIDTH,
+    balanced,
+    colour_limits,
+    common_curves,
+    new_figure,
+    plain,
+    save_figure,
+    write_below,
+)
+from sb3_nbsp.evaluation.records import SequenceResults
+from sb3_nbsp.evaluation.table import LabelledRuns, check_comparable
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+PER_ROW = 4
+TITLE_CHARACTERS = 30  # in a line above a panel
+NAME_CHARACTERS = 16  # of a task beside a panel
+
+
+def plot_matrices(results: LabelledRuns, path: str | os.PathLike[str]) -> None:
+    """
+    Draw the performance matrices (means over runs) of several methods as small heat maps with one scale.
+
+    :param results: (label, runs with different seeds) for each method, all over the same sequence
+    :param path: image file, replaced as a whole
+    :raises ValueError: if there is nothing to draw or the runs are not over the same sequence
+    """
+    first = check_comparable(results)
+    matrices = [np.mean([run.matrix() for run in runs], axis=0) for _, runs in results]
+    columns, rows = ([_short(name) for name in names] for names in (first.task_names, first.segments))
+    longest = max(map(len, columns))
+    upright = longest * len(columns) > 24
+    figure, panels = _grid(results, 0.24 * len(rows), 0.5 + (0.055 * longest if upright else 0))
+    limits = _common_limits(first, np.concatenate(matrices))
+    image: Any = None
+    for index, (panel, matrix) in enumerate(zip(panels, matrices, strict=True)):
+        image = _draw_matrix(panel, matrix, first, limits)
+        labels = [f"{k + 1}. {name}" for k, name in enumerate(rows)] if index % PER_ROW == 0 else [""] * len(rows)
+        panel.set_yticks(range(len(rows)), labels, fontsize=7)
+        # Upright names below a panel of an upper row would push the rows apart.
+        named = index // PER_ROW == (len(results) - 1) // PER_ROW if upright else index + PER_ROW >= len(results)
+        names = columns if named else [""] * len(columns)
+        panel.set_xticks(range(len(columns)), names, fontsize=7, rotation=90 if upright else 0)
+        panel.tick_params(length=0)
+    bar = figure.colorbar(image, ax=panels, shrink=min(1.0, 1.6 * PER_ROW / len(results) + 0.2), aspect=25)
+    bar.ax.tick_params(labelsize=7)
+    figure.supylabel("after training", fontsize=8)
+    figure.supxlabel(f"{first.measure.title} on (outlined: the task just trained)", fontsize=8)
+    save_figure(figure, path)
+
+
+def plot_curves(results: LabelledRuns, path: str | os.PathLike[str]) -> None:
+    """
+    Draw the performance over the whole sequence, one small panel per method and one line per task: the mean over runs. A bar
+    in the task's colour stands where it is trained. Lines share a scale: returns of different tasks are better not drawn.
+
+    :param results: (label, runs with different seeds) for each method, all over the same sequence
+    :param path: image file, replaced as a whole
+    :raises ValueError: if there is nothing to draw or the runs are not over the same sequence
+    """
+    first = check_comparable(results)
+    figure, panels = _grid(results, 1.15, 0.8)
+    for index, (panel, (_, runs)) in enumerate(zip(panels, results, strict=True)):
+        _draw_curves(panel, runs, first)
+        panel.tick_params(labelleft=index % PER_ROW == 0, labelbottom=index + PER_ROW >= len(results))
+    low, high = (f([f(panel.get_ylim()) for panel in panels]) for f in (min, max))
+    if first.measure == SUCCESS:
+        low, high = -0.05, 1.05
+    for panel in panels:
+        panel.set_ylim(low, high + 0.06 * (high - low))  # room for the bar
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=min(len(labels), 6), frameon=False, fontsize=8)
+    figure.supylabel(first.measure.title, fontsize=8)
+    write_below(figure, "env steps; line: mean over seeds; bar on top: the task that is being trained")
+    save_figure(figure, path)
+
+
+def _grid(results: LabelledRuns, height: float, margin: float) -> "tuple[Figure, list[Axes]]":
+    """A figure with a titled panel for each method, of ``height`` inches each and ``margin`` in all."""
+    titles = [balanced(label, TITLE_CHARACTERS) for label, _ in results]
+    rows = [titles[start : start + PER_ROW] for start in range(0, len(titles), PER_ROW)]
+    lines = sum(1 + max(title.count("\n") for title in row) for row in rows)
+    figure = new_figure(WIDTH + 1.5, margin + len(rows) * (height + 0.12) + 0.16 * lines)
+    panels = list(figure.subplots(len(rows), PER_ROW, squeeze=False).flat)
+    for panel in panels[len(titles) :]:
+        panel.set_axis_off()
+    for panel, title in zip(panels, titles, strict=False):
+        panel.set_title(title, fontsize=8, pad=3)
+    return figure, panels[: len(titles)]
+
+
+def _draw_curves(panel: "Axes", runs: Sequence[SequenceResults], first: SequenceResults) -> None:
+    ends = list(accumulate(first.segment_steps))
+    for task, name in enumerate(first.task_names):
+        colour = COLOURS[task % len(COLOURS)]
+        steps, curves = common_curves(runs, task)
+        panel.plot(steps, curves.mean(axis=0), color=colour, linewidth=1.3, label=name)
+    for index, end, length in zip(first.segment_indices, ends, first.segment_steps, strict=True):
+        colour = COLOURS[index % len(COLOURS)]
+        panel.axvspan(end - length, end, 0.95, 1.0, color=colour, linewidth=0)
+        panel.axvline(end, color="#BBBBBB", linewidth=0.6, zorder=0)
+    panel.set_xlim(0, ends[-1])
+    plain(panel)
+    panel.tick_params(labelsize=7)
+    panel.xaxis.set_major_locator(_few_ticks())
+    panel.xaxis.set_major_formatter("{x:,.0f}")
+
+
+def _few_ticks() -> Any:
+    from matplotlib.ticker import MaxNLocator
+
+    return MaxNLocator(4, prune="upper")  # no label at the edge, where the next panel begins
+
+
+def _common_limits(first: SequenceResults, values: FloatArray) -> tuple[float, float]:
+    low, high = colour_limits(first, values)
+    if low is None or high is None:  # returns, in any unit
+        return float(np.nanmin(values)), float(np.nanmax(values))
+    return low, high
+
+
+def _draw_matrix(panel: "Axes", matrix: Any, first: SequenceResults, limits: tuple[float, float]) -> Any:
+    from matplotlib.patches import Rectangle
+
+    image = panel.imshow(matrix, cmap="cividis", vmin=limits[0], vmax=limits[1], aspect="auto")
+    for (row, column), value in np.ndenumerate(matrix):
+        if np.isfinite(value):
+            bright = np.asarray(image.norm(np.array([value])))[0] >= 0.5
+            text = f"{value:.3g}" if first.measure == RETURN else f"{value:.2f}"
+            panel.text(column, row, text, ha="center", va="center", color="black" if bright else "white", fontsize=7)
+    for row, column in enumerate(first.segment_indices):
+        panel.add_patch(Rectangle((column - 0.46, row - 0.42), 0.92, 0.84, fill=False, edgecolor=COLOURS[1], linewidth=1.2))
+    return image
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= NAME_CHARACTERS else f"{name[: NAME_CHARACTERS - 1]}…"
