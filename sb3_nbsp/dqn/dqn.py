@@ -26,8 +26,8 @@ class NBSPDQN(LearnsFaster, GreedyContinualAlgorithm, DQN):
 
     :param schedules_per_task: epsilon (and every other schedule) follows each task's own progress, so that every task is
         explored, instead of the whole run's
-    :param fast_update: fused Adam and, for convolutions, channels in the last dimension, on the CPU: faster, and the same up to
-        rounding instead of bit for bit
+    :param fast_update: fused Adam and, for convolutions, channels in the last dimension (on the CPU): faster, and the same
+        up to rounding instead of bit for bit
     """
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {

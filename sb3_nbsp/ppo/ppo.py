@@ -39,8 +39,8 @@ class NBSPPPO(LearnsFaster, OnPolicyContinualAlgorithm, PPO):
         switch: a small one left over from a mastered task stops exploration in the next
     :param schedules_per_task: schedules (learning rate, clip range) follow each task's own progress instead of the whole
         run's
-    :param fast_update: fused Adam and, for convolutions, channels in the last dimension, on the CPU: faster, and the same up to
-        rounding instead of bit for bit
+    :param fast_update: fused Adam and, for convolutions, channels in the last dimension (on the CPU): faster, and the same
+        up to rounding instead of bit for bit
     """
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {

@@ -26,8 +26,8 @@ class NBSPTQC(LearnsFaster, SoftContinualAlgorithm, TQC):
     Truncated Quantile Critics (sb3-contrib) with NBSP. TQC's arguments, then NBSP's, which
     :class:`~sb3_nbsp.sac.sac.NBSPSAC` describes.
 
-    :param fast_update: fused Adam and, for convolutions, channels in the last dimension, on the CPU: faster, and the same up to
-        rounding instead of bit for bit
+    :param fast_update: fused Adam and, for convolutions, channels in the last dimension (on the CPU): faster, and the same
+        up to rounding instead of bit for bit
     """
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {
