@@ -6,13 +6,14 @@ INSTALLED := $(VENV)/.installed
 DOCS_INSTALLED := $(VENV)/.installed-docs
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-expensive test-sb3 notebooks lint format docs build clean
+.PHONY: help install demo test test-expensive test-sb3 test-wheel notebooks lint format docs build clean
 
 help:
 	@echo "make demo            see forgetting and its cure (5 minutes on two cores, set-up included)"
 	@echo "make test            run the tests"
 	@echo "make test-expensive  run the tests that take minutes"
 	@echo "make test-sb3        run SB3's own tests with our classes in place of theirs"
+	@echo "make test-wheel      try the wheel in an empty environment, one extra after the other (10 minutes)"
 	@echo "make notebooks       run the notebooks in examples/ with their own budgets and store them"
 	@echo "make lint            ruff and mypy"
 	@echo "make format          format the code"
@@ -39,6 +40,10 @@ test-expensive: $(INSTALLED)
 
 test-sb3: $(INSTALLED)
 	PYTHON=$(BIN)/python tests/sb3_suite/run
+
+# From nothing: it makes environments of its own.
+test-wheel:
+	$(PYTHON) tests/wheel_check.py
 
 # NOTEBOOKS="1_quick_start 2_neurons": only these.
 notebooks: $(INSTALLED)
@@ -67,7 +72,7 @@ build: $(INSTALLED)
 	$(BIN)/pip install -q build twine
 	rm -rf dist
 	$(BIN)/python -m build
-	$(BIN)/twine check dist/*
+	$(BIN)/twine check --strict dist/*
 
 clean:
 	rm -rf $(VENV) dist build demo logs *.egg-info

@@ -16,6 +16,8 @@ commands:
   benchmark  train methods x sequences x seeds of a suite, here or on a cluster
   report     tables with intervals, and figures, of a benchmark or of any runs
   probe      silence the skill neurons of a trained agent and see what it still can
+  push       upload a trained agent, with its skill neurons, to the Hugging Face Hub
+  pull       download one
 
 examples:
   sb3-nbsp train --algo nbspsac --env sb3_nbsp/PointGoal-v0 -P
@@ -24,6 +26,7 @@ examples:
   sb3-nbsp benchmark quick.yml -f runs/quick --n-jobs 2
   sb3-nbsp report runs/quick
   sb3-nbsp probe logs/nbspsac/sb3_nbsp-PointGoal-v0_1
+  sb3-nbsp push --algo nbspsac --env sb3_nbsp/PointGoal-v0 -f logs -orga YOU
 
 `sb3-nbsp train --help` shows the arguments of a command.
 """
@@ -44,6 +47,8 @@ def main() -> int:
         "benchmark": _benchmark,
         "report": _report,
         "probe": _probe,
+        "push": _push,
+        "pull": _pull,
     }
     if command in ("-h", "--help"):
         print(USAGE)
@@ -98,6 +103,18 @@ def _probe(arguments: list[str]) -> None:
     from sb3_nbsp.probe import command
 
     command.main(arguments)
+
+
+def _push(arguments: list[str]) -> None:
+    from sb3_nbsp import hub
+
+    hub.push(arguments)
+
+
+def _pull(arguments: list[str]) -> None:
+    from sb3_nbsp import hub
+
+    hub.pull(arguments)
 
 
 if __name__ == "__main__":

@@ -7,12 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
-from rl_zoo3 import ALGOS
-from rl_zoo3.callbacks import SaveVecNormalizeCallback
-from rl_zoo3.exp_manager import ExperimentManager
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import CheckpointCallback
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
+
+try:
+    from rl_zoo3 import ALGOS
+    from rl_zoo3.callbacks import SaveVecNormalizeCallback
+    from rl_zoo3.exp_manager import ExperimentManager
+except ImportError as error:
+    raise ImportError(f'Experiments need rl-zoo3 ({error}): pip install "sb3-nbsp[zoo]"') from error
 
 from sb3_nbsp.common.continual import ContinualAlgorithm
 from sb3_nbsp.dqn import NBSPDQN

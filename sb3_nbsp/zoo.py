@@ -15,7 +15,7 @@ try:
     import rl_zoo3.enjoy
     import rl_zoo3.train
 except ImportError as error:
-    raise ImportError(f'The training command needs rl-zoo3 ({error}): pip install "sb3-nbsp[zoo]"') from error
+    raise ImportError(f'`sb3-nbsp train` and `enjoy` need rl-zoo3 ({error}): pip install "sb3-nbsp[zoo]"') from error
 
 from sb3_nbsp.common.environments import is_task_sequence
 from sb3_nbsp.evaluation.report import TaskReport

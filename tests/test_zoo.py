@@ -183,7 +183,7 @@ def test_probe_silences_what_a_run_has_learned(trained: Path, tmp_path: Path) ->
     output = sb3_nbsp("probe", str(trained), "--episodes", "1", "--no-rescore", "-o", str(tmp_path), folder=tmp_path)
     assert "skill neurons of east" in output and "critic.qf1" in output
     assert json.loads((tmp_path / "probe.json").read_text())["measure"] == "success rate"
-    assert (tmp_path / "probe.png").stat().st_size > 10_000
+    assert all((tmp_path / f"{name}.png").stat().st_size > 10_000 for name in ("probe", "scores"))
 
 
 def test_probe_refuses_other_folders(tmp_path: Path) -> None:

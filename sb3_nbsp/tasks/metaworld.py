@@ -148,7 +148,7 @@ def _import_metaworld() -> ModuleType:
     try:
         import metaworld
     except ImportError as error:
-        raise ImportError('Meta-World tasks need the package metaworld: pip install "sb3-nbsp[metaworld]"') from error
+        raise ImportError(f'Meta-World tasks need metaworld ({error}): pip install "sb3-nbsp[metaworld]"') from error
     return metaworld
 
 
