@@ -85,21 +85,33 @@ class GatesTasks(ScoresNeurons):
             raise ValueError(
                 f"task_gates=True needs a task of the env's sequence ({', '.join(columns)}); got {result.task!r}."
             )
-        known = self.gates.owns(index)
         result = self.gates.choose(result, index, float(self.skill_fraction))
-        if not known and result.has_chosen:
+        if result.has_chosen:
             self.gates.claim(index, result, self.activations_on(rollout), list(columns.values()), columns[result.task])
-            for name, target in self.target_networks:
-                recursive_getattr(self, target).load_state_dict(recursive_getattr(self, name).state_dict())
+        else:
+            self.gates.close_free()
+        self._copy_to_targets()
         return result
 
+    def _copy_to_targets(self) -> None:
+        for name, target in self.target_networks:
+            recursive_getattr(self, target).load_state_dict(recursive_getattr(self, name).state_dict())
+
     def _hold_owned(self, relearned: str) -> None:
-        """Hold all that tasks own, but for the task that is being learned again."""
+        """Hold all that tasks own, but for the task that is being learned again, which may use the free neurons too."""
         if self.gates is None:
             return
         for index, task in enumerate(self.learned_tasks):
             self.neuron_masks.hold(index, {} if task == relearned else self.gates.factors(index))
         self._apply_masks()  # type: ignore[attr-defined]
+        known = self.learned_tasks.index(relearned) if relearned in self.learned_tasks else None
+        changed = self.gates.close_free(but=known)
+        if known is not None and self.gates.owns(known):
+            changed = self.gates.open_free(known) or changed
+        if changed:
+            self._copy_to_targets()
+            for name in self.optimizer_names:  # type: ignore[attr-defined]
+                recursive_getattr(self, name).reset_state()
 
     def _parameter_factors(self) -> dict[th.Tensor, th.Tensor]:
         factors: dict[th.Tensor, th.Tensor] = super()._parameter_factors()  # type: ignore[misc]

@@ -99,21 +99,22 @@ class TaskGates(nn.Module):
 
     def choose(self, skill: SkillNeurons, task: int, fraction: float) -> SkillNeurons:
         """
-        Choose a task's neurons: in each layer the highest-scored that are free and not silent. (If chosen over all layers
-        together, as NBSP does, one might get none, and nothing would pass.) A task that owns neurons keeps them.
+        Choose a task's neurons: in each layer the highest-scored that are not silent, among the free ones and those that it
+        owns from an earlier visit. (If chosen over all layers together, as NBSP does, one might get none, and nothing would
+        pass.)
 
         :param skill: the scores
         :param task: the task's index
         :param fraction: m, share of each layer's neurons
         :return: the scores with these neurons as the chosen ones; none at all where scores say nothing, or where a layer has
-            not two free neurons left
+            no neuron left for the task and its gate
         """
-        if self.owns(task):
-            return skill.with_chosen({layer.name: (self.owner(layer) == task).cpu() for layer in self.layers})
         if not skill.has_chosen:
             return skill
-        free = {layer.name: (self.owner(layer) == FREE).cpu() for layer in self.layers}
-        if min(int(neurons.sum()) for neurons in free.values()) < 2:
+        owners = {layer.name: self.owner(layer).cpu() for layer in self.layers}
+        available = {name: (owner == FREE) | (owner == task) for name, owner in owners.items()}
+        n_gates = 0 if self.owns(task) else 1
+        if min(int(neurons.sum()) for neurons in available.values()) < 1 + n_gates:
             warnings.warn(
                 f"{skill.task} gets no neurons, so nothing of it is held: a layer has fewer than two free ones left. "
                 "A smaller skill_fraction or a wider net_arch leaves more.",
@@ -123,9 +124,9 @@ class TaskGates(nn.Module):
         chosen: dict[str, th.Tensor] = {}
         for layer in self.layers:
             result = skill.layers[layer.name]
-            room = (int(free[layer.name].sum()) - 1) / layer.n_neurons  # one is left for the gate
+            room = (int(available[layer.name].sum()) - n_gates) / layer.n_neurons
             share = min(max(fraction, 1 / layer.n_neurons), room)  # through a layer without any nothing would pass
-            eligible = free[layer.name] & (th.tensor(result.active_share) > 0)
+            eligible = available[layer.name] & (th.tensor(result.active_share) > 0)
             chosen |= select_top({layer.name: th.tensor(result.scores)}, share, {layer.name: eligible})
         return skill.with_chosen(chosen)
 
@@ -134,7 +135,7 @@ class TaskGates(nn.Module):
         self, task: int, skill: SkillNeurons, activations: Mapping[str, th.Tensor], id_columns: Sequence[int], own: int
     ) -> None:
         """
-        Give a task the chosen neurons, fold what they leave into them, and renew the rest.
+        Give a task the chosen neurons, in place of those that it owned, fold what the others did into them, renew the rest.
 
         :param task: the task's index
         :param skill: what :meth:`choose` returned
@@ -146,8 +147,10 @@ class TaskGates(nn.Module):
         for network in self.networks:
             for layer in network.layers:
                 owner = self.owner(layer)
+                owner[owner == task] = FREE
                 owner[skill.chosen(layer.name).to(owner.device)] = task
-                owner[self._least_active(layer, activations[layer.name])] = -2 - task
+                if not bool((owner == -2 - task).any()):
+                    owner[self._least_active(layer, activations[layer.name])] = -2 - task
             self._fold(network, task, activations)
             self._open_for(network, task, own)
             first = network.layers[0]
@@ -160,6 +163,44 @@ class TaskGates(nn.Module):
                 "A smaller skill_fraction or a wider net_arch leaves more.",
                 stacklevel=2,
             )
+
+    @th.no_grad()
+    def open_free(self, task: int) -> bool:
+        """
+        Let a task that is met again use the free neurons too, beside its own.
+
+        :param task: its index
+        :return: whether any was closed on it
+        """
+        changed = False
+        for network in self.networks:
+            source = self.id_column(task)
+            for layer in network.layers:
+                weight, free = layer.own[0].data, self.owner(layer) == FREE
+                closed = free & (weight[:, source] <= -CLOSED)
+                weight[closed, source] = 0.0
+                changed = changed or bool(closed.any())
+                source = self._gate(layer, task)
+        return changed
+
+    @th.no_grad()
+    def close_free(self, but: int | None = None) -> bool:
+        """
+        Undo :meth:`open_free` for a task that was left before its end: it keeps its own neurons only.
+
+        :param but: index of a task on which free neurons may be open
+        :return: whether any was on another
+        """
+        changed = False
+        for network in self.networks:
+            first = network.layers[0]
+            owner = self.owner(first)
+            gates, free = (owner < FREE) if but is None else (owner < FREE) & (owner != -2 - but), owner == FREE
+            ids = first.own[0].data[gates].argmax(dim=1)  # by what the gates read
+            if bool((first.own[0].data[free][:, ids] > -CLOSED).any()):
+                self._renew(network, {layer.name: -float(layer.own[0].min()) for layer in network.layers})
+                changed = True
+        return changed
 
     def _strength(self, layer: NeuronLayer, activations: th.Tensor) -> float:
         """How strongly neurons of a layer are closed; never less than for the tasks before."""
