@@ -26,8 +26,9 @@ from sb3_nbsp.common import gates as gates_module
 from sb3_nbsp.common.continual import SCORING_SEED
 from sb3_nbsp.common.environments import isolated_rng
 from sb3_nbsp.common.folding import RIDGE, fold
-from sb3_nbsp.common.gates import CLOSED, FREE, TaskGates
+from sb3_nbsp.common.gates import TaskGates
 from sb3_nbsp.common.neurons import find_networks
+from sb3_nbsp.common.owners import CLOSED, FREE
 from sb3_nbsp.common.skill_neurons import LayerSkill, SkillNeurons
 from sb3_nbsp.tasks import Task, TaskSequence, TaskSequenceEnv
 
