@@ -125,7 +125,7 @@ def test_shipped_suites_can_be_trained(name: str, tmp_path: Path) -> None:
         assert cell.algo in {*ALGORITHMS, *PARENTS}
         arguments = dict(argument.split(":", 1) for argument in cell.arguments if ":" in argument)
         known = ALGORITHMS[PARENTS.get(cell.algo, cell.algo)].__init__.__code__.co_varnames
-        assert set(arguments) <= {*known, "callback", "steps_per_task", "cycles", "action_repeat", "horizon"}
+        assert set(arguments) <= {*known, "callback", "steps_per_task", "cycles", "action_repeat", "horizon", "task_id"}
     memory = {method.axis[1] for method in suite.methods if method.axis and method.family == "NBSP"}
     assert memory == {0, 100, 1000, 10000}
     assert "replay only" in suite.baselines
