@@ -87,7 +87,8 @@ def test_a_cell_says_what_it_was(cell: Cell) -> None:
     run_cells([cell], n_jobs=1)
     manifest = read_json(cell.folder / "manifest.json")
     assert manifest is not None
-    assert manifest["command"].startswith("sb3-nbsp train --algo algo --env env --seed 0 -f ")
+    assert manifest["command"].startswith("sb3-nbsp train --algo algo --env env --seed 0 -f run ")  # in the cell's folder
+    assert str(cell.folder) not in (cell.folder / "manifest.json").read_text()
     assert (manifest["family"], manifest["axis"], manifest["sequence"]) == ("NBSP", {"memory_size": 100}, "there and back")
     assert manifest["versions"]["sb3-nbsp"] and manifest["machine"]["cpus"] and len(manifest["starts"]) == 1
     assert manifest["commit"] == source_commit()
@@ -302,7 +303,8 @@ def test_a_suite_that_is_killed_goes_on_and_repeats_nothing(tmp_path: Path) -> N
     assert "1 started and not finished" in output.stdout and "1 done: will not be repeated" in output.stdout
     assert {path: path.stat().st_mtime_ns for path in first.rglob("*") if path.is_file()} == before
     manifest = read_json(second / "manifest.json")
-    assert manifest is not None and "rl_model_" in manifest["continued_from"]
+    assert manifest is not None and str(tmp_path) not in str(manifest)
+    assert manifest["continued_from"].startswith("run/nbspsac/")
     results = SequenceResults.read(second)
     assert [e.step for e in results.evaluations] == [0, 125, 250, 375, 500, 625, 750, 875, 1000] and results.finished
     assert [list(read_skill_neurons(cell)) for cell in (first, second)] == [["east", "west"]] * 2

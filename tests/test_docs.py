@@ -52,6 +52,14 @@ def with_small_budgets(code: str) -> str:
 README = blocks(ROOT / "README.md")
 
 
+def test_what_is_published_names_no_folder_of_the_machine_it_was_made_on():
+    machine_path = runpy.run_path(str(ROOT / "examples" / "make_notebooks.py"))["MACHINE_PATH"]
+    published = [path for path in DOCS.rglob("*") if path.suffix in (".json", ".csv", ".md", ".txt", ".yml")]
+    published = [path for path in published if path.relative_to(DOCS).parts[0] != "_build"]
+    assert len(published) > 100
+    assert [path for path in published if machine_path.search(path.read_text())] == []
+
+
 def test_the_ten_lines(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names: dict = {}

@@ -49,8 +49,11 @@ def _forget(folder: Path) -> None:
 
 
 def _copy(path: Path, target: Path) -> int:
-    """Write a JSON file again without spaces: numbers keep all digits."""
-    text = json.dumps(json.loads(path.read_text()), separators=(",", ":"), ensure_ascii=False) + "\n"
+    """Write a JSON file again without spaces: numbers keep all digits. A log is left out, it tells of this machine."""
+    content = json.loads(path.read_text())
+    if path.name == FAILED:
+        content.pop("log", None)
+    text = json.dumps(content, separators=(",", ":"), ensure_ascii=False) + "\n"
     with replacing(target) as temporary:
         temporary.write_text(text)
     return len(text.encode())

@@ -5,6 +5,7 @@ import os
 import platform
 import shlex
 import subprocess
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,8 @@ def write_manifest(cell: Cell, checkpoint: Path | None) -> None:
     :param checkpoint: what it goes on from
     """
     earlier = read_json(cell.folder / MANIFEST) if checkpoint else None
+    # As typed in the cell's folder: results are published, and say nothing of the machine's other folders.
+    inside, start = replace(cell, folder=Path()), checkpoint and checkpoint.relative_to(cell.folder)
     content = {
         "format": FORMAT,
         "method": cell.method,
@@ -37,8 +40,8 @@ def write_manifest(cell: Cell, checkpoint: Path | None) -> None:
         "family": cell.family or cell.method,
         "axis": None if cell.axis is None else dict([cell.axis]),
         **_settings(cell),
-        "command": shlex.join(["sb3-nbsp", "train", *cell.train_arguments(checkpoint)]),
-        "continued_from": None if checkpoint is None else str(checkpoint),
+        "command": shlex.join(["sb3-nbsp", "train", *inside.train_arguments(start)]),
+        "continued_from": None if start is None else str(start),
         "starts": [*((earlier or {}).get("starts", [])), now()],
         "versions": library_versions(),
         "commit": source_commit(),

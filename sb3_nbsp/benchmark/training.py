@@ -129,8 +129,8 @@ def _conclude(cell: Cell) -> None:
 def _start_from(cell: Cell) -> Path | None:
     """The checkpoint to go on from; none of other settings, and none where going on has failed before."""
     checkpoint = cell.checkpoint()
-    manifest = read_json(cell.folder / MANIFEST) or {}
-    if changed_settings(cell) or (cell.state == "failed" and manifest.get("continued_from") == str(checkpoint)):
+    before = (read_json(cell.folder / MANIFEST) or {}).get("continued_from")
+    if changed_settings(cell) or (cell.state == "failed" and before and cell.folder / before == checkpoint):
         return None
     return checkpoint
 
