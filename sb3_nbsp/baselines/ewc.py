@@ -32,9 +32,6 @@ class EWC(SensitivityPenalty):
     :param verbose: 1 prints each task end
     """
 
-    def __init__(self, coef: float = 1e4, networks: str = "actor", n_samples: int = 2560, verbose: int = 0):
-        super().__init__(coef, networks, n_samples, verbose)
-
     def actor_sensitivities(self, observations: Any, parameters: list[th.nn.Parameter]) -> list[th.Tensor]:
         """See :meth:`SensitivityPenalty.actor_sensitivities`."""
         distribution = action_distribution(self.model, observations)

@@ -21,13 +21,13 @@ class SensitivityPenalty(QuadraticPenalty):
     The samples are drawn from the finished task's part of the replay buffer, as Continual World does (10 batches of 256).
     Where there is none (PPO), the policy is run on the task for as many env steps, which do not count as training's.
 
-    :param coef: strength of the penalty
+    :param coef: strength of the penalty; default: Continual World's
     :param networks: ``actor``, ``critic`` or ``all``
     :param n_samples: samples per task
     :param verbose: 1 prints each task end
     """
 
-    def __init__(self, coef: float, networks: str = "actor", n_samples: int = 2560, verbose: int = 0):
+    def __init__(self, coef: float = 1e4, networks: str = "actor", n_samples: int = 2560, verbose: int = 0):
         super().__init__(coef, networks, verbose)
         if n_samples < 1:
             raise ValueError(f"n_samples must be 1 or more; got {n_samples!r}.")
