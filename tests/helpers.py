@@ -1,5 +1,9 @@
 """Small environments and models that several test files share."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -104,3 +108,18 @@ def toy_sequence(
 def toy_sequence_env(**kwargs: Any) -> VecEnv:
     sequence = toy_sequence(**kwargs)
     return DummyVecEnv([lambda: Monitor(TaskSequenceEnv(sequence))])
+
+
+def run_python(*arguments: str, folder: Path, expect: int = 0, **env: str) -> str:
+    """Run Python in a folder, in a process of its own as rl-zoo3 changes global state; return what it printed."""
+    process = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=folder,
+        env={**os.environ, "OMP_NUM_THREADS": "1", **env},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    output = process.stdout + process.stderr
+    assert process.returncode == expect, output
+    return output

@@ -11,6 +11,7 @@ import stable_baselines3.common.policies as sb3_policies
 import torch as th
 from helpers import copied, task_env
 from stable_baselines3.common.logger import Logger
+from stable_baselines3.common.save_util import recursive_getattr
 
 from sb3_nbsp import NBSPDQN, NBSPPPO, NBSPQRDQN, NBSPTQC
 from sb3_nbsp.common.faster import fusible
@@ -101,14 +102,17 @@ def test_convolutions_the_same_up_to_rounding(tmp_path):
 
 @pytest.mark.parametrize("cls", ENVS)
 def test_adam_is_fused_while_training_only(cls, monkeypatch):
-    seen = []
+    seen: dict[th.optim.Optimizer, set[bool | None]] = {}
     step = th.optim.Adam.step
-    monkeypatch.setattr(
-        th.optim.Adam, "step", lambda self, *a: (seen.append(self.param_groups[0]["fused"]), step(self, *a))[1]
-    )
+
+    def spied(self, *args):
+        seen.setdefault(self, set()).add(self.param_groups[0]["fused"])
+        return step(self, *args)
+
+    monkeypatch.setattr(th.optim.Adam, "step", spied)
     model = trained(cls, True, 10)
-    assert True in seen
     names = type(model).optimizer_names
+    assert [seen[recursive_getattr(model, name).base] for name in names] == [{True}] * len(names)
     groups = [group for name in names for group in model.get_parameters()[name]["param_groups"]]
     assert all(group["fused"] is None for group in groups)
 

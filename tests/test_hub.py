@@ -1,14 +1,12 @@
 """To the Hugging Face Hub and back, up to where the network begins: there a folder stands for the Hub."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
 import pytest
+from helpers import run_python
 from stable_baselines3 import SAC
 
 from sb3_nbsp import NBSPSAC
@@ -16,6 +14,7 @@ from sb3_nbsp.evaluation.skill_file import read_skill_neurons
 
 pytest.importorskip("rl_zoo3")
 FAKE_HUB = Path(__file__).parent / "fake_hub.py"
+TRUST = {"TRUST_REMOTE_CODE": "True"}
 ENV = "sb3_nbsp/PointGoal-v0"
 NAME = "sb3_nbsp-PointGoal-v0"
 RUN = ("--algo", "nbspsac", "--env", ENV, "-orga", "me")
@@ -25,18 +24,8 @@ SMALL = ("learning_starts:50", "batch_size:16", "scoring_steps:100", "policy_kwa
 
 
 def sb3_nbsp(*arguments: str, folder: Path, expect: int = 0, **env: str) -> str:
-    """Run commands in a folder, in a process of its own as rl-zoo3 changes global state; return what they printed."""
-    process = subprocess.run(
-        [sys.executable, str(FAKE_HUB), str(folder / "hub"), *arguments],
-        cwd=folder,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "TRUST_REMOTE_CODE": "True", **env},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    output = process.stdout + process.stderr
-    assert process.returncode == expect, output
-    return output
+    """Run commands in a folder; return what they printed."""
+    return run_python(str(FAKE_HUB), str(folder / "hub"), *arguments, folder=folder, expect=expect, **{**TRUST, **env})
 
 
 @pytest.fixture(scope="module")

@@ -1,12 +1,10 @@
 """The training command, as a user types it. Every test is a process of its own, as rl-zoo3 changes global state."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from helpers import run_python
 from stable_baselines3 import SAC
 
 from sb3_nbsp import NBSPSAC
@@ -19,17 +17,7 @@ TINY = ("-params", "learning_starts:50", "batch_size:16", "scoring_steps:100", "
 
 def sb3_nbsp(*arguments: str, folder: Path, expect: int = 0) -> str:
     """Run the command in a folder; return what it printed."""
-    process = subprocess.run(
-        [sys.executable, "-m", "sb3_nbsp.cli", *arguments],
-        cwd=folder,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    output = process.stdout + process.stderr
-    assert process.returncode == expect, output
-    return output
+    return run_python("-m", "sb3_nbsp.cli", *arguments, folder=folder, expect=expect)
 
 
 def results_of(run: Path) -> dict:
