@@ -138,7 +138,7 @@ def test_metaworld_is_four_visits() -> None:
     pairs = (argument.split(":") for argument in cell.arguments[start : start + 4])
     sequence = sequence_of(cell.env, {name: int(value) for name, value in pairs})
     assert sequence is not None
-    assert sequence.segments == ("coffee-button", "window-close") * 2 and sequence.total_steps == 60_000
+    assert sequence.segments == ("coffee-button", "window-close") * 2 and sequence.total_steps == 48_000
 
 
 def test_dry_run_shows_states_and_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
