@@ -1,6 +1,7 @@
 """Silencing neurons, the diagnostics of plasticity, and the study that puts them together."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch as th
@@ -11,7 +12,7 @@ from stable_baselines3.common.env_util import make_vec_env
 
 from sb3_nbsp import NBSPDQN, NBSPPPO, NBSPSAC
 from sb3_nbsp.common.neurons import find_networks
-from sb3_nbsp.probe import dormant_share, effective_rank, probe_model, silenced
+from sb3_nbsp.probe import Probe, dormant_share, effective_rank, probe_model, silenced
 from sb3_nbsp.probe.plasticity import weight_norm
 from sb3_nbsp.probe.report import plot_probe, probe_table
 from sb3_nbsp.probe.silencing import acting_networks, lowest, random_like
@@ -77,6 +78,10 @@ def test_choosing_as_many_neurons():
     draws = [random_like(chosen, th.Generator().manual_seed(seed)) for seed in range(20)]
     assert all(sum(int(mask.sum()) for mask in draw.values()) == 3 for draw in draws)
     assert len({tuple(th.cat(list(draw.values())).tolist()) for draw in draws}) > 3
+    among = {"a": th.tensor([True, True, False]), "b": th.tensor([True, True])}
+    draws = [random_like(chosen, th.Generator().manual_seed(seed), among) for seed in range(20)]
+    assert all(sum(int(mask.sum()) for mask in draw.values()) == 3 and not draw["a"][2] for draw in draws)
+    assert len({tuple(th.cat(list(draw.values())).tolist()) for draw in draws}) > 3
 
 
 @pytest.mark.parametrize(
@@ -114,6 +119,8 @@ def test_weight_norm():
 
 # The study
 
+KINDS = ("skill neurons", "random", "random active", "lowest scores")
+
 
 @pytest.fixture(scope="module")
 def trained():
@@ -126,7 +133,7 @@ def probe(trained):
 
 
 def test_every_lesion_is_judged_on_every_task(probe):
-    kinds = [(task, kind) for task in ("east", "west") for kind in ("skill neurons", "random", "lowest scores")]
+    kinds = [(task, kind) for task in ("east", "west") for kind in KINDS]
     assert set(probe.performance) == {("", "none"), *kinds}
     assert all(set(values) == {"east", "west"} for values in probe.performance.values())
     assert probe.measure == "success rate" and probe.n_eval_episodes == 2
@@ -148,11 +155,41 @@ def test_probing_leaves_the_model_alone(trained):
 def test_table_picture_and_file(probe, tmp_path):
     table = probe_table(probe)
     assert "skill neurons of east" in table and "east and west" in table and "critic.qf1" in table
-    plot_probe(probe, tmp_path / "probe.png")
+    plot_probe(probe, path=tmp_path / "probe.png")
     assert (tmp_path / "probe.png").stat().st_size > 10_000
     probe.save(tmp_path / "probe.json")
     saved = json.loads((tmp_path / "probe.json").read_text())
     assert saved["performance"]["east / skill neurons"] == probe.performance["east", "skill neurons"]
+    assert Probe.load(tmp_path / "probe.json") == probe
+    (tmp_path / "other.json").write_text('{"performance": []}')
+    with pytest.raises(ValueError, match="Expected a file that `sb3-nbsp probe` wrote"):
+        Probe.load(tmp_path / "other.json")
+
+
+def test_several_runs_are_averaged(probe, tmp_path):
+    whole = {"east": 1.0, "west": 0.0}
+    other, third = (
+        replace(
+            probe,
+            performance={**{key: {"east": value, "west": value} for key in probe.performance}, ("", "none"): whole},
+            lesions={task: {"silenced": 3, "silent anyway": silent} for task in ("east", "west")},
+            task_overlap={("east", "west"): value},
+        )
+        for value, silent in ((0.25, 1), (0.75, 2))
+    )
+    lines = probe_table(other, third).splitlines()
+    rows = {
+        row[1].strip(): [cell.strip() for cell in row[2:-1]] for row in (line.split("|") for line in lines) if len(row) > 3
+    }
+    assert rows["none"][1:] == ["1.00 [1.00, 1.00]", "0.00 [0.00, 0.00]"]
+    assert rows["skill neurons of west"] == ["3 (1.5 silent anyway)", *["0.50 [0.25, 0.75]"] * 2]
+    assert rows["random active of west"][0] == "1.5" and rows["random of west"][0] == "3"
+    plot_probe(other, third, path=tmp_path / "probe.png")
+    assert (tmp_path / "probe.png").stat().st_size > 10_000
+    with pytest.raises(ValueError, match="one sequence"):
+        probe_table(other, replace(third, seed_overlap={}))
+    with pytest.raises(ValueError, match="at least one"):
+        probe_table()
 
 
 @pytest.mark.parametrize("cls", [NBSPDQN, NBSPPPO])

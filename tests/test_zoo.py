@@ -172,6 +172,10 @@ def test_probe_silences_what_a_run_has_learned(trained: Path, tmp_path: Path) ->
     assert "skill neurons of east" in output and "critic.qf1" in output
     assert json.loads((tmp_path / "probe.json").read_text())["measure"] == "success rate"
     assert all((tmp_path / f"{name}.png").stat().st_size > 10_000 for name in ("probe", "scores"))
+    earlier, both = str(tmp_path / "probe.json"), tmp_path / "both"
+    output = sb3_nbsp("probe", earlier, str(trained), "--episodes", "1", "--no-rescore", "-o", str(both), folder=tmp_path)
+    assert "over 2 runs" in output and (both / "probe1.json").is_file() and not (both / "probe0.json").exists()
+    assert "-o FOLDER" in sb3_nbsp("probe", earlier, earlier, folder=tmp_path, expect=2)
 
 
 def test_probe_refuses_other_folders(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""``sb3-nbsp probe``: the causal test on a trained agent, as a table, pictures and JSON."""
+"""``sb3-nbsp probe``: the causal test on trained agents, as a table, pictures and JSON."""
 
 import argparse
 import json
@@ -15,42 +15,65 @@ except ImportError as error:
 from sb3_nbsp.evaluation import plot_score_histograms
 from sb3_nbsp.experiments import ALGORITHMS
 from sb3_nbsp.probe.report import plot_probe, probe_table
-from sb3_nbsp.probe.study import probe_model
+from sb3_nbsp.probe.study import Probe, probe_model
 
 
 def main(arguments: list[str]) -> None:
     """
-    Probe the agent of a training run.
+    Probe the agents of training runs.
 
     :param arguments: command line arguments
-    :raises ValueError: if the folder holds no run of an NBSP algorithm on a task sequence
+    :raises ValueError: if a folder holds no run of an NBSP algorithm on a task sequence
     """
     parser = argparse.ArgumentParser(prog="sb3-nbsp probe", description=__doc__)
-    parser.add_argument("run", type=Path, help="folder of a run of `sb3-nbsp train` (it holds results.json), or a model in it")
+    parser.add_argument(
+        "runs",
+        type=Path,
+        nargs="+",
+        metavar="RUN",
+        help="folder of a run of `sb3-nbsp train` (it holds results.json), a model in it, or an earlier probe's probe*.json; "
+        "of several, on the same sequence, a table of the means is made",
+    )
     parser.add_argument("--episodes", type=int, default=20, help="evaluation episodes per task and lesion (default: 20)")
     parser.add_argument("--seed", type=int, default=0, help="seed of evaluation and random draws")
     parser.add_argument("--no-rescore", action="store_true", help="do not score the tasks again with other seeds")
     parser.add_argument("-o", "--output", type=Path, help="folder for probe.json, probe.md and pictures (default: the run's)")
     args = parser.parse_args(arguments)
+    if len(args.runs) > 1 and args.output is None:
+        parser.error("expected a folder for what several runs have in common, got none. Name it: -o FOLDER")
+    output = args.output or _folder(args.runs[0])
+    output.mkdir(parents=True, exist_ok=True)
 
-    folder = args.run.parent if args.run.suffix == ".zip" else args.run
+    probes = []
+    for i, run in enumerate(args.runs):
+        number = i if len(args.runs) > 1 else ""
+        probes.append(Probe.load(run) if run.suffix == ".json" else _probe(run, args, output, number))
+        print(f"{i + 1} of {len(args.runs)} probed: {run}", flush=True)
+    table = probe_table(*probes)
+    (output / "probe.md").write_text(table)
+    print(table)
+    plot_probe(*probes, path=output / "probe.png")
+    own = "probe.json, scores.png" if len(args.runs) == 1 else "probe*.json and scores*.png of each run"
+    print(f"Written to {output}: probe.md, probe.png, {own}")
+
+
+def _folder(run: Path) -> Path:
+    return run if not run.suffix else run.parent
+
+
+def _probe(run: Path, args: argparse.Namespace, output: Path, number: int | str) -> Probe:
+    """Probe one run, and write what is its own."""
+    folder = _folder(run)
     settings = _settings(folder)
     name = str(settings["env"]).replace("/", "-")
-    path = args.run if args.run.suffix == ".zip" else folder / f"{name}.zip"
+    path = run if run.suffix == ".zip" else folder / f"{name}.zip"
     env = _make_env(settings, folder / name, args.seed)
     model = ALGORITHMS[settings["algo"]].load(path, env=env)
     probe = probe_model(model, env, args.episodes, args.seed, not args.no_rescore)
     env.close()
-
-    output = args.output or folder
-    output.mkdir(parents=True, exist_ok=True)
-    probe.save(output / "probe.json")
-    table = probe_table(probe)
-    (output / "probe.md").write_text(table)
-    print(table)
-    plot_probe(probe, output / "probe.png")
-    plot_score_histograms([model.skill_neurons], output / "scores.png")
-    print(f"Written to {output}: probe.json, probe.md, probe.png, scores.png")
+    probe.save(output / f"probe{number}.json")
+    plot_score_histograms([model.skill_neurons], output / f"scores{number}.png")
+    return probe
 
 
 def _settings(folder: Path) -> dict[str, Any]:

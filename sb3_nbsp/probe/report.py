@@ -1,38 +1,54 @@
-"""A probe's findings as a table and as a picture."""
+"""Probes' findings as a table and as a picture: of one run, or the means over several."""
 
 import os
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sb3_nbsp.evaluation.plots import new_figure, save_figure
+from sb3_nbsp.evaluation.statistics import estimate
 from sb3_nbsp.evaluation.table import markdown_table
 from sb3_nbsp.probe.study import N_RANDOM, N_RESCORED, Probe
 
-COLOURS = {"none": "#444444", "skill neurons": "#d55e00", "random": "#0072b2", "lowest scores": "#56b4e9"}
+COLOURS = {
+    "none": "#444444",
+    "skill neurons": "#d55e00",
+    "random active": "#0072b2",
+    "random": "#56b4e9",
+    "lowest scores": "#bbbbbb",
+}
+WIDTH = 0.16
 
 
-def probe_table(probe: Probe) -> str:
+def probe_table(*probes: Probe) -> str:
     """
-    :param probe: what was found
+    :param probes: what was found, in one run or in several on the same sequence; then with 95 % bootstrap intervals
     :return: Markdown
+    :raises ValueError: if the runs were probed on different tasks
     """
-    tasks = list(probe.performance["", "none"])
-    rows = [["none", "", *(_number(probe.performance["", "none"][task]) for task in tasks)]]
-    for (task, which), values in probe.performance.items():
-        if task:
-            rows.append([f"{which} of {task}", _lesion(probe, task, which), *(_number(values[name]) for name in tasks)])
-    judged = f"{probe.measure.capitalize()}, mean over {probe.n_eval_episodes} episodes per task"
-    heading = f"## Silenced neurons\n\n{judged}; random: mean over {N_RANDOM} draws.\n"
+    first = _check_comparable(probes)
+    tasks = list(first.performance["", "none"])
+    rows = []
+    for task, which in first.performance:
+        values = [_over(probe.performance[task, which][on] for probe in probes) for on in tasks]
+        rows.append([f"{which} of {task}" if task else which, _lesion(probes, task, which), *values])
+    judged = f"{first.measure.capitalize()}, mean over {first.n_eval_episodes} episodes per task"
+    runs = f"; mean [95 % interval] over {len(probes)} runs" if len(probes) > 1 else ""
     parts = [
-        heading,
+        f"## Silenced neurons\n\n{judged}{runs}; random: mean over {N_RANDOM} draws.\n",
         markdown_table(["silenced", "neurons", *(f"on {task}" for task in tasks)], rows),
     ]
-    overlaps = [[f"{a} and {b}", _number(value)] for (a, b), value in probe.task_overlap.items()]
-    overlaps += [[f"{task}, {N_RESCORED} scorings with other seeds", _number(v)] for task, v in probe.seed_overlap.items()]
+    overlaps = [[" and ".join(pair), _over(probe.task_overlap[pair] for probe in probes)] for pair in first.task_overlap] + [
+        [f"{task}, {N_RESCORED} scorings with other seeds", _over(probe.seed_overlap[task] for probe in probes)]
+        for task in first.seed_overlap
+    ]
     if overlaps:
-        chance = f"Jaccard overlap of the chosen sets; two random sets have {probe.chance_overlap:.2f}.\n"
+        chance = f"Jaccard overlap of the chosen sets; two random sets have {first.chance_overlap:.2f}.\n"
         parts += [f"## Overlap of skill neurons\n\n{chance}", markdown_table(["skill neurons of", "overlap"], overlaps)]
-    measures = list(next(iter(probe.diagnostics.values()), {}))
-    state = [[network, *(_number(values[name]) for name in measures)] for network, values in probe.diagnostics.items()]
+    measures = list(next(iter(first.diagnostics.values()), {}))
+    state = [
+        [network, *(_over(probe.diagnostics[network][name] for probe in probes) for name in measures)]
+        for network in first.diagnostics
+    ]
     parts += [
         "## Plasticity\n\nIn the task learned last; rank as a share of the neurons.\n",
         markdown_table(["network", *measures], state),
@@ -40,43 +56,69 @@ def probe_table(probe: Probe) -> str:
     return "\n".join(parts)
 
 
-def _lesion(probe: Probe, task: str, which: str) -> str:
-    counts = probe.lesions[task]
-    if which != "skill neurons":
-        return str(counts["silenced"])
-    return f"{counts['silenced']} ({counts['silent anyway']} silent anyway)"
+def _over(values: Iterable[float]) -> str:
+    return str(estimate([list(values)]))
 
 
-def _number(value: float) -> str:
-    return f"{value:.2f}"
+def _check_comparable(probes: Sequence[Probe]) -> Probe:
+    if not probes:
+        raise ValueError("Expected at least one probe, got none.")
+    for probe in probes:
+        for name in ("performance", "task_overlap", "seed_overlap", "diagnostics"):
+            ours, theirs = set(getattr(probes[0], name)), set(getattr(probe, name))
+            if ours != theirs:
+                raise ValueError(
+                    f"Expected probes of runs on one sequence, with the same arguments; their {name} differ: {ours ^ theirs}."
+                )
+    return probes[0]
 
 
-def plot_probe(probe: Probe, path: str | os.PathLike[str]) -> None:
+def _lesion(probes: Sequence[Probe], task: str, which: str) -> str:
+    if not task:
+        return ""
+    total, silent = (
+        sum(probe.lesions[task][name] for probe in probes) / len(probes) for name in ("silenced", "silent anyway")
+    )
+    if which == "random active":
+        return f"{total - silent:.3g}"
+    return f"{total:.3g} ({silent:.3g} silent anyway)" if which == "skill neurons" else f"{total:.3g}"
+
+
+def plot_probe(*probes: Probe, path: str | os.PathLike[str]) -> None:
     """
-    Bars: performance on each task, by whose neurons were silenced.
+    Bars: performance on each task, by whose neurons were silenced; with several runs the mean, and a dot for each.
 
-    :param probe: what was found
+    :param probes: what was found
     :param path: PNG file
     :raises ImportError: if matplotlib is not installed
+    :raises ValueError: if the runs were probed on different tasks
     """
-    tasks = list(probe.performance["", "none"])
-    lesioned = [task for task in dict.fromkeys(task for task, _ in probe.performance) if task]
-    figure = new_figure(2.2 + 2.4 * max(len(lesioned), 1), 1.2 + 2.0 * len(tasks))
+    first = _check_comparable(probes)
+    tasks = list(first.performance["", "none"])
+    lesioned = [task for task in dict.fromkeys(task for task, _ in first.performance) if task]
+    figure = new_figure(2.2 + 2.6 * max(len(lesioned), 1), 1.4 + 2.0 * len(tasks))
     axes = figure.subplots(len(tasks), 1, squeeze=False, sharex=True)[:, 0]
-    width = 0.2
     for axis, task in zip(axes, tasks, strict=True):
         for place, victim in enumerate(lesioned):
-            for i, (which, colour) in enumerate(COLOURS.items()):
-                value = probe.performance["", "none"] if which == "none" else probe.performance.get((victim, which), {})
+            for i, which in enumerate(COLOURS):
+                key = ("", "none") if which == "none" else (victim, which)
+                values = [probe.performance[key][task] for probe in probes]
                 label = which if place == 0 and axis is axes[0] else None
-                # An edge, so that 0 is seen too.
-                style: dict[str, Any] = {"color": colour, "edgecolor": colour, "linewidth": 1.5, "label": label}
-                axis.bar(place + (i - 1.5) * width, value.get(task, 0.0), width * 0.86, **style)
-        if probe.measure == "success rate":
+                _bar(axis, place + (i - 2) * WIDTH, values, COLOURS[which], label)
+        if first.measure == "success rate":
             axis.set_ylim(-0.03, 1.05)
-        axis.set_ylabel(probe.measure)
+        axis.set_ylabel(first.measure)
         axis.set_title(f"on {task}", loc="left", fontsize=10, fontweight="bold")
         axis.spines[["top", "right"]].set_visible(False)
     axes[-1].set_xticks(range(len(lesioned)), [f"silenced by scores on {task}" for task in lesioned])
-    figure.legend(loc="outside upper center", ncols=len(COLOURS), frameon=False, title="silenced neurons")
+    figure.legend(loc="outside upper center", ncols=3, frameon=False, title="silenced neurons")
     save_figure(figure, path)
+
+
+def _bar(axis: Any, place: float, values: Sequence[float], colour: str, label: str | None) -> None:
+    # An edge, so that 0 is seen too.
+    style: dict[str, Any] = {"color": colour, "edgecolor": colour, "linewidth": 1.5, "label": label}
+    axis.bar(place, sum(values) / len(values), WIDTH * 0.86, **style)
+    if len(values) > 1:
+        places = [place + (i / (len(values) - 1) - 0.5) * WIDTH * 0.6 for i in range(len(values))]
+        axis.scatter(places, values, s=12, color="white", edgecolor="black", linewidth=0.7, zorder=3)

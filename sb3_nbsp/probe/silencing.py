@@ -57,13 +57,17 @@ def lowest(scores: Mapping[str, th.Tensor], chosen: Neurons) -> dict[str, th.Ten
     return _first(th.cat(list(scores.values())).argsort(stable=True), chosen)
 
 
-def random_like(chosen: Neurons, generator: th.Generator) -> dict[str, th.Tensor]:
+def random_like(chosen: Neurons, generator: th.Generator, among: Neurons | None = None) -> dict[str, th.Tensor]:
     """
     :param chosen: by layer name, bool
     :param generator: source of randomness
+    :param among: which neurons may be drawn, by layer name, bool; default: all. At least as many as are chosen.
     :return: as many neurons as are chosen, all layers together: random ones
     """
-    return _first(th.randperm(sum(len(mask) for mask in chosen.values()), generator=generator), chosen)
+    order = th.randperm(sum(len(mask) for mask in chosen.values()), generator=generator)
+    if among is not None:
+        order = order[th.cat([among[name] for name in chosen])[order]]
+    return _first(order, chosen)
 
 
 def _first(order: th.Tensor, chosen: Neurons) -> dict[str, th.Tensor]:

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from pathlib import Path
@@ -24,6 +24,7 @@ from sb3_nbsp.probe.silencing import Neurons, acting_networks, lowest, random_li
 N_RANDOM = 3
 N_RESCORED = 3
 DIAGNOSED_STEPS = 1000
+_BY_PAIR = ("performance", "task_overlap")
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,8 @@ class Probe:
     What was found.
 
     :param performance: by (neurons of which task were silenced, which of them), by task. ``("", "none")`` is the whole agent;
-        random draws are averaged.
+        random draws are averaged. ``random active`` are as many as there are active ones among the skill neurons, of those
+        that were active when the task was scored: to silence a silent neuron takes nothing away.
     :param measure: what performance is: ``success rate``, or ``mean return`` where the tasks know no success
     :param lesions: number of silenced neurons of the acting networks, and how many of them were silent anyway, by task
     :param task_overlap: Jaccard overlap of two tasks' skill neurons; two random sets have m / (2 - m)
@@ -57,6 +59,20 @@ class Probe:
         plain = {name: _joined(value) if isinstance(value, dict) else value for name, value in asdict(self).items()}
         with replacing(Path(path)) as temporary:
             temporary.write_text(json.dumps(plain, indent=1))
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> "Probe":
+        """
+        :param path: a file that :meth:`save` wrote
+        :return: what was found
+        :raises ValueError: if it is another file
+        """
+        try:
+            plain = json.loads(Path(path).read_text())
+            pairs = {name: {_pair(key): value for key, value in plain[name].items()} for name in _BY_PAIR}
+            return cls(**{**plain, **pairs})
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ValueError(f"Expected a file that `sb3-nbsp probe` wrote, got {path} ({error!r}).") from error
 
 
 def probe_model(
@@ -124,8 +140,11 @@ def _causal_test(
             "silent anyway": sum(int((chosen[name] & silent[name]).sum()) for name in names),
         }
         performance[task, "skill neurons"] = perform(chosen)
-        draws = [perform(random_like(chosen, generator)) for _ in range(N_RANDOM)]
-        performance[task, "random"] = {name: float(np.mean([draw[name] for draw in draws])) for name in draws[0]}
+        performance[task, "random"] = _mean([perform(random_like(chosen, generator)) for _ in range(N_RANDOM)])
+        active = {name: ~silent[name] for name in names}
+        at_work = {name: chosen[name] & active[name] for name in names}
+        draws = [perform(random_like(at_work, generator, among=active)) for _ in range(N_RANDOM)]
+        performance[task, "random active"] = _mean(draws)
         scores = {name: th.tensor(skill.layers[name].scores) for name in names}
         performance[task, "lowest scores"] = perform(lowest(scores, chosen))
     return "success rate" if knows_success else "mean return", performance, lesions
@@ -163,6 +182,17 @@ def _diagnostics(model: ContinualAlgorithm, env: VecEnv, task: str, seed: int) -
         for network in networks
         if network.layers
     }
+
+
+def _mean(draws: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    return {task: float(np.mean([draw[task] for draw in draws])) for task in draws[0]}
+
+
+def _pair(key: str) -> tuple[str, str]:
+    first, separator, second = key.rpartition(" / ")
+    if not separator:
+        raise ValueError(f"{key!r} is no pair")
+    return first, second
 
 
 def _joined(values: dict[Any, Any]) -> dict[str, Any]:
