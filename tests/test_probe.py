@@ -177,10 +177,11 @@ def test_several_runs_are_averaged(probe, tmp_path):
         )
         for value, silent in ((0.25, 1), (0.75, 2))
     )
-    lines = probe_table(other, third).splitlines()
-    rows = {
-        row[1].strip(): [cell.strip() for cell in row[2:-1]] for row in (line.split("|") for line in lines) if len(row) > 3
-    }
+    lines = [line for line in probe_table(other, third).splitlines() if line.startswith("|")]
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
+    own = {row[0]: row[1] for row in cells if len(row) == 2}
+    assert own.items() >= {"none": "0.50 [0.50, 0.50]", **dict.fromkeys(KINDS, "0.50 [0.25, 0.75]")}.items()
+    rows = {row[0]: row[1:] for row in cells if len(row) == 4}
     assert rows["none"][1:] == ["1.00 [1.00, 1.00]", "0.00 [0.00, 0.00]"]
     assert rows["skill neurons of west"] == ["3 (1.5 silent anyway)", *["0.50 [0.25, 0.75]"] * 2]
     assert rows["random active of west"][0] == "1.5" and rows["random of west"][0] == "3"

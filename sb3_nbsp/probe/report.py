@@ -34,7 +34,8 @@ def probe_table(*probes: Probe) -> str:
     judged = f"{first.measure.capitalize()}, mean over {first.n_eval_episodes} episodes per task"
     runs = f"; mean [95 % interval] over {len(probes)} runs" if len(probes) > 1 else ""
     parts = [
-        f"## Silenced neurons\n\n{judged}{runs}; random: mean over {N_RANDOM} draws.\n",
+        f"# Probe\n\n## Silenced neurons\n\n{judged}{runs}; random: mean over {N_RANDOM} draws.\n",
+        markdown_table(["silenced", "on the task whose scores chose them; mean over tasks"], _own_task_rows(probes)),
         markdown_table(["silenced", "neurons", *(f"on {task}" for task in tasks)], rows),
     ]
     overlaps = [[" and ".join(pair), _over(probe.task_overlap[pair] for probe in probes)] for pair in first.task_overlap] + [
@@ -54,6 +55,17 @@ def probe_table(*probes: Probe) -> str:
         markdown_table(["network", *measures], state),
     ]
     return "\n".join(parts)
+
+
+def _own_task_rows(probes: Sequence[Probe]) -> list[list[str]]:
+    kinds = list(dict.fromkeys(which for _, which in probes[0].performance))
+    return [[which, _over(_on_own_task(probe, which) for probe in probes)] for which in kinds]
+
+
+def _on_own_task(probe: Probe, which: str) -> float:
+    tasks = list(probe.lesions)
+    keys = [("", "none") if which == "none" else (task, which) for task in tasks]
+    return sum(probe.performance[key][task] for key, task in zip(keys, tasks, strict=True)) / max(len(tasks), 1)
 
 
 def _over(values: Iterable[float]) -> str:
