@@ -5,9 +5,9 @@
 # `sb3-nbsp report` the tables and figures; the notebook only calls them. SAC, its buffer emptied at the switch, stands beside
 # `NBSPSAC` with task gates.
 #
-# **Run time: about 5 minutes (measured: 8 min 20 s beside two other processes on a 2-core Intel Xeon, 5 min 15 s of it
-# computing).** An action is repeated for four simulator steps, so that 8,000 decisions per task are enough for the button. The
-# window takes longer than that: this notebook is about what becomes of the button.
+# **Run time: about 6 minutes on two cores (measured: 12 min 20 s beside three other processes on a 2-core Intel Xeon, 10 min
+# 45 s of it computing, in two processes).** An action is repeated for four simulator steps, so that 12,000 decisions per task
+# are enough for both.
 #
 # Needs `pip install "sb3-nbsp[metaworld,zoo,plots]"`. The file `4_meta_world.py` is this notebook as a script.
 
@@ -24,7 +24,7 @@ import sb3_nbsp
 from sb3_nbsp import NBSPSAC
 from sb3_nbsp.evaluation import SequenceResults, plot_sequence, results_table
 
-STEPS_PER_TASK = int(os.environ.get("NOTEBOOK_STEPS", 8000))  # decisions
+STEPS_PER_TASK = int(os.environ.get("NOTEBOOK_STEPS", 12_000))  # decisions
 SEED = 0
 FOLDER = Path("runs", "meta_world")
 ENV = "sb3_nbsp/CoffeeButtonWindowClose-v0"
@@ -86,8 +86,8 @@ assert all(process.wait() == 0 for process in running)
 # %% [markdown]
 # ## What became of the button
 #
-# Each run's folder holds `results.json`. One seed is an illustration, not evidence: let `sb3-nbsp benchmark` train several and
-# `sb3-nbsp report` compare them.
+# Each run's folder holds `results.json`. One seed is an illustration, not evidence: `sb3-nbsp benchmark metaworld.yml` trains
+# several, `sb3-nbsp report` compares them, and `docs/evidence.md` tells what came of it.
 
 # %%
 results = {}
