@@ -23,6 +23,7 @@ help:
 install: $(INSTALLED)
 
 $(INSTALLED): pyproject.toml constraints.txt
+	@echo "Setting up $(VENV): two minutes or more, depending on the network"
 	$(PYTHON) -m venv $(VENV)
 	@# torch alone first, at the pinned version: what comes after must not exchange it for a newer one.
 	$(BIN)/pip install -q -c constraints.txt torch

@@ -47,7 +47,11 @@ class GatesTasks(ScoresNeurons):
         if self.gates is None:
             return
         if self.env is None or not is_task_sequence(self.env):
-            raise ValueError("task_gates=True needs the env of a task sequence: its observations tell which task it is.")
+            raise ValueError(
+                "task_gates=True needs the env of a task sequence: its observations tell which task it is. Make one of your "
+                "envs with TaskSequenceEnv(TaskSequence((Task(...), Task(...)), steps_per_task=..., task_id=True)), see "
+                "examples/3_own_sequence.py."
+            )
         sequence = self.env.get_attr("task_sequence", 0)[0]
         if not sequence.task_id:
             raise ValueError(
