@@ -191,6 +191,8 @@ def test_several_runs_are_averaged(probe, tmp_path):
         probe_table(other, replace(third, seed_overlap={}))
     with pytest.raises(ValueError, match="at least one"):
         probe_table()
+    nothing_silenced = replace(probe, performance={("", "none"): whole}, lesions={})  # e.g. mask_networks="critic"
+    assert "whose scores chose them" not in probe_table(nothing_silenced) and "whose scores chose them" in probe_table(probe)
 
 
 @pytest.mark.parametrize("cls", [NBSPDQN, NBSPPPO])

@@ -42,23 +42,21 @@ def main(arguments: list[str]) -> None:
     if len(args.runs) > 1 and args.output is None:
         parser.error("expected a folder for what several runs have in common, got none. Name it: -o FOLDER")
     output = args.output or _folder(args.runs[0])
-    output.mkdir(parents=True, exist_ok=True)
-
     probes = []
     for i, run in enumerate(args.runs):
         number = i if len(args.runs) > 1 else ""
         probes.append(Probe.load(run) if run.suffix == ".json" else _probe(run, args, output, number))
-        print(f"{i + 1} of {len(args.runs)} probed: {run}", flush=True)
+        print(f"{i + 1} of {len(args.runs)}: {run}", flush=True)
     table = probe_table(*probes)
+    output.mkdir(parents=True, exist_ok=True)
     (output / "probe.md").write_text(table)
     print(table)
     plot_probe(*probes, path=output / "probe.png")
-    own = "probe.json, scores.png" if len(args.runs) == 1 else "probe*.json and scores*.png of each run"
-    print(f"Written to {output}: probe.md, probe.png, {own}")
+    print(f"Written to {output}: probe.md, probe.png; of every run that was probed now its probe*.json and scores*.png")
 
 
 def _folder(run: Path) -> Path:
-    return run if not run.suffix else run.parent
+    return run.parent if run.suffix in (".zip", ".json") else run
 
 
 def _probe(run: Path, args: argparse.Namespace, output: Path, number: int | str) -> Probe:
@@ -71,6 +69,7 @@ def _probe(run: Path, args: argparse.Namespace, output: Path, number: int | str)
     model = ALGORITHMS[settings["algo"]].load(path, env=env)
     probe = probe_model(model, env, args.episodes, args.seed, not args.no_rescore)
     env.close()
+    output.mkdir(parents=True, exist_ok=True)
     probe.save(output / f"probe{number}.json")
     plot_score_histograms([model.skill_neurons], output / f"scores{number}.png")
     return probe

@@ -17,6 +17,7 @@ COLOURS = {
     "lowest scores": "#bbbbbb",
 }
 WIDTH = 0.16
+OWN_TASK = "on the task whose scores chose them; mean over tasks"
 
 
 def probe_table(*probes: Probe) -> str:
@@ -35,7 +36,7 @@ def probe_table(*probes: Probe) -> str:
     runs = f"; mean [95 % interval] over {len(probes)} runs" if len(probes) > 1 else ""
     parts = [
         f"# Probe\n\n## Silenced neurons\n\n{judged}{runs}; random: mean over {N_RANDOM} draws.\n",
-        markdown_table(["silenced", "on the task whose scores chose them; mean over tasks"], _own_task_rows(probes)),
+        *([markdown_table(["silenced", OWN_TASK], _own_task_rows(probes))] if first.lesions else []),
         markdown_table(["silenced", "neurons", *(f"on {task}" for task in tasks)], rows),
     ]
     overlaps = [[" and ".join(pair), _over(probe.task_overlap[pair] for probe in probes)] for pair in first.task_overlap] + [
@@ -65,7 +66,7 @@ def _own_task_rows(probes: Sequence[Probe]) -> list[list[str]]:
 def _on_own_task(probe: Probe, which: str) -> float:
     tasks = list(probe.lesions)
     keys = [("", "none") if which == "none" else (task, which) for task in tasks]
-    return sum(probe.performance[key][task] for key, task in zip(keys, tasks, strict=True)) / max(len(tasks), 1)
+    return sum(probe.performance[key][task] for key, task in zip(keys, tasks, strict=True)) / len(tasks)
 
 
 def _over(values: Iterable[float]) -> str:
