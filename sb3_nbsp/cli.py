@@ -1,5 +1,6 @@
 """The command ``sb3-nbsp``: rl-zoo3's commands, knowing our algorithms, task sequences and settings."""
 
+import argparse
 import sys
 from collections.abc import Callable
 
@@ -77,6 +78,7 @@ def _enjoy(arguments: list[str]) -> None:
 
 
 def _envs(arguments: list[str]) -> None:
+    argparse.ArgumentParser(prog="sb3-nbsp envs", description="List the registered task sequences.").parse_args(arguments)
     for env_id, description in named_sequences().items():
         print(f"{env_id:<42}{description}")
 

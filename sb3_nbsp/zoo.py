@@ -6,6 +6,7 @@ rl-zoo3 has no plugin mechanism. What it looks up in modules is exchanged there,
 """
 
 import sys
+import traceback
 from typing import Any
 
 from stable_baselines3.common.vec_env import VecEnv
@@ -22,6 +23,8 @@ from sb3_nbsp.evaluation.report import TaskReport
 from sb3_nbsp.experiments import ALGORITHMS, PARENTS, SequenceExperimentManager, sequence_of
 from sb3_nbsp.samplers import register_sampler
 
+MISTAKES = (AssertionError, TypeError, ValueError)  # as rl-zoo3, Gymnasium and our constructors tell them
+
 
 def register() -> None:
     """Make our algorithms known to rl-zoo3."""
@@ -37,10 +40,18 @@ def train(arguments: list[str]) -> None:
     rl-zoo3's train.
 
     :param arguments: its command line arguments
+    :raises SystemExit: with a message for what goes wrong before learning begins: mistakes in the arguments
     """
     register()
     sys.argv = ["sb3-nbsp train", *arguments]
-    rl_zoo3.train.train()
+    try:
+        rl_zoo3.train.train()
+    except (*MISTAKES, NameError, SyntaxError) as error:
+        if _raised_in(error, "learn", "hyperparameters_optimization"):
+            raise
+        # What rl-zoo3 evaluates as Python while it reads the arguments.
+        hint = "" if isinstance(error, MISTAKES) else ". Expected KEY:VALUE with a value in Python: -params score:\"'taylor'\""
+        sys.exit(f"sb3-nbsp train: {error}{hint}")
 
 
 def enjoy(arguments: list[str]) -> None:
@@ -48,10 +59,20 @@ def enjoy(arguments: list[str]) -> None:
     rl-zoo3's enjoy. On a task sequence the tasks take turns by episode, and a table closes the show.
 
     :param arguments: its command line arguments
+    :raises SystemExit: with a message if there is no such run
     """
     register()
     sys.argv = ["sb3-nbsp enjoy", *arguments]
-    rl_zoo3.enjoy.enjoy()
+    try:
+        rl_zoo3.enjoy.enjoy()
+    except MISTAKES as error:
+        if not _raised_in(error, "get_model_path"):
+            raise
+        sys.exit(f"sb3-nbsp enjoy: {error}. Expected a run of `sb3-nbsp train`; -f and --exp-id say which.")
+
+
+def _raised_in(error: Exception, *functions: str) -> bool:
+    return any(frame.name in functions for frame in traceback.extract_tb(error.__traceback__))
 
 
 def create_test_env(env_id: str, *args: Any, env_kwargs: dict[str, Any] | None = None, **kwargs: Any) -> VecEnv:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from reported_runs import run_of
 from rich.console import Console
 
 from sb3_nbsp.benchmark import demo
@@ -261,6 +262,13 @@ def test_demo_ends_with_a_table_and_a_picture(tmp_path: Path, capsys: pytest.Cap
     assert all(method in table for method in demo.methods("dqn"))
     assert (tmp_path / "demo.png").stat().st_size > 10_000
     assert "demo.png" in capsys.readouterr().out
+
+
+def test_demo_says_in_words_what_was_learned_and_what_was_lost() -> None:
+    words = demo.in_words([("one", [run_of(0.25), run_of(0.75)]), ("two", [run_of(1.0)])])
+    assert "success on a and b" in words
+    assert "- one: learned 1.00 and 1.00 in the first visits; stood at 0.50 and 1.00 after both, at 0.50 and 1.00 at" in words
+    assert "- two: learned 1.00 and 1.00 in the first visits; stood at 1.00 and 1.00 after both" in words
 
 
 SUITE = """

@@ -24,6 +24,7 @@ from sb3_nbsp.evaluation import (
     results_table,
     summarize,
 )
+from sb3_nbsp.evaluation.plots import line_width
 
 NAN = math.nan
 CYCLE = [0, 1, 0, 1]
@@ -237,6 +238,13 @@ def test_figures_are_written(tmp_path):
     for name in ("sequence.png", "matrix.png"):
         assert (tmp_path / "figures" / name).read_bytes().startswith(b"\x89PNG")
     assert sorted(os.listdir(tmp_path / "figures")) == ["matrix.png", "sequence.png"]
+
+
+def test_lines_drawn_later_are_narrower():
+    for n_methods in (1, 2, 3, 8):
+        widths = [line_width(i, n_methods) for i in range(n_methods)]
+        assert widths == sorted(set(widths), reverse=True)
+        assert widths[0] < 5.3 and widths[-1] == pytest.approx(1.6)
 
 
 @pytest.mark.parametrize("show", [plot_sequence, lambda results, _path: results_table(results)])

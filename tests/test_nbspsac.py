@@ -982,3 +982,18 @@ def test_a_constant_goal_is_told_in_words():
     with pytest.warns(UserWarning, match=r"q\(t\) = success is constant at 0.*no neuron is held"):
         model.learn(STEPS)
     assert model.neuron_masks.free_share() == 1.0 and model.learned_tasks == ["a"]
+
+
+def test_a_task_that_was_not_consolidated_is_told_when_the_env_is_exchanged():
+    model = made(task_env("east")).learn(STEPS)
+    with pytest.warns(UserWarning, match=f"last {STEPS} env steps were not consolidated.*call consolidate"):
+        model.set_env(task_env("west"))
+    model.consolidate(task_env("east"), "east")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.set_env(task_env("west"))
+        made(task_env("east"), skill_fraction=0, memory_size=0).learn(20).set_env(task_env("west"))
+        made(sequence_env()).learn(20).set_env(sequence_env())  # a sequence consolidates by itself
+    model.learn(20)  # the counter starts again
+    with pytest.warns(UserWarning, match="last 20 env steps"):
+        model.set_env(task_env("east"))

@@ -394,3 +394,17 @@ def test_random_control_repeats_with_its_seed():
 def test_many_steps_are_scored_in_batches():
     skill = scored(n=3000)
     assert skill.n_steps == 3000 and skill.layers["actor.0"].scores == [0.5, 0.5, 1.0, 0.5]
+
+
+@pytest.mark.parametrize("score, n_silent", [("published", 0), ("published", 1), ("published", 2), ("corrected", 2)])
+def test_silent_neurons_among_the_chosen_are_told(score, n_silent):
+    """One good step in ten: the published score takes what never fires before what fires at half of the steps."""
+    goal = [0.0] * 9 + [1.0]
+    observations = np.zeros((10, 4), dtype=np.float32)
+    observations[::2, n_silent:] = 1.0
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        skill = scored(score, 0.5, goal=goal, observations=observations)
+    assert skill.share("chosen_silent", "chosen") == (n_silent / 2 if score == "published" else 0)
+    expected = ["100% of the neurons chosen for east put out 0 on all 10 scored steps (10.0% of them good)"]
+    assert [str(w.message)[: len(expected[0])] for w in told] == (expected if (score, n_silent) == ("published", 2) else [])

@@ -500,3 +500,10 @@ def test_plain_sac_goes_through_a_sequence():
     assert model.replay_buffer.timeouts[[29, 59, 89, 119]].all()
     task_ids = model.replay_buffer.observations[:120, 0, 4:]
     np.testing.assert_array_equal(task_ids[:, 1], ([0.0] * 30 + [1.0] * 30) * 2)
+
+
+def test_arguments_of_a_named_sequence_are_checked():
+    with pytest.raises(TypeError, match=r"Unknown argument 'steps_per_tsk'\. Did you mean 'steps_per_task'"):
+        gym.make("sb3_nbsp/PointGoal-v0", steps_per_tsk=30)
+    with pytest.raises(TypeError, match=r"Missing argument tasks\. Arguments: tasks, steps_per_task"):
+        gym.make("sb3_nbsp/Gymnasium-v0", steps_per_task=30)

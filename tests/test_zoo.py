@@ -138,12 +138,35 @@ def test_the_relatives_train_with_their_own_settings(tmp_path: Path, algo: str, 
 def test_help_envs_and_unknown_command(tmp_path: Path) -> None:
     assert "sb3-nbsp COMMAND" in sb3_nbsp("--help", folder=tmp_path)
     assert "sb3_nbsp/WindowOpenClose-v0" in sb3_nbsp("envs", folder=tmp_path)
+    assert "usage: sb3-nbsp envs" in sb3_nbsp("envs", "--help", folder=tmp_path)
     assert "unknown command 'trian'" in sb3_nbsp("trian", folder=tmp_path, expect=2)
 
 
-def test_unknown_task_is_named_before_training(tmp_path: Path) -> None:
-    arguments = ("--algo", "nbspsac", "--env", ENV, "--env-kwargs", "tasks:['east','wets']")
-    assert "'west'" in sb3_nbsp("train", *arguments, folder=tmp_path, expect=1)
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("train", "--env", ENV, "--env-kwargs", "tasks:['east','wets']"), "Unknown goal 'wets'. Did you mean 'west'?"),
+        (("train", "--env", ENV, "--env-kwargs", "steps_per_tsk:60"), "'steps_per_tsk'. Did you mean 'steps_per_task'?"),
+        (("train", "--env", "sb3_nbsp/PointGol-v0"), "you maybe meant sb3_nbsp/PointGoal-v0?"),
+        (("train", "--env", ENV, "-params", "score:taylor"), "Expected KEY:VALUE with a value in Python"),
+        (("train", "--env", ENV, "-params", "score:'tayler'"), "score must be one of published, "),
+        (("enjoy", "--env", ENV, "-f", "nowhere"), "Expected a run of `sb3-nbsp train`; -f and --exp-id say which."),
+    ],
+    ids=["task", "env-argument", "env", "not-python", "parameter", "no-run"],
+)
+def test_mistakes_are_told_in_a_line(arguments: tuple[str, ...], expected: str, tmp_path: Path) -> None:
+    output = sb3_nbsp(arguments[0], "--algo", "nbspsac", *arguments[1:], folder=tmp_path, expect=1)
+    assert expected in output and "Traceback" not in output
+
+
+def test_what_goes_wrong_in_training_is_shown_in_full(tmp_path: Path) -> None:
+    wrong = ("-params", "goal_metric:'success'", "callback:'broken.Broken'")
+    (tmp_path / "broken.py").write_text(
+        "from stable_baselines3.common.callbacks import BaseCallback\n\n"
+        "class Broken(BaseCallback):\n    def _on_step(self):\n        raise ValueError('in mid-training')\n"
+    )
+    output = sb3_nbsp("train", "--algo", "nbspsac", "--env", ENV, *SMALL, *wrong, folder=tmp_path, expect=1)
+    assert "Traceback" in output and "in mid-training" in output
 
 
 @pytest.mark.expensive
@@ -179,5 +202,5 @@ def test_probe_silences_what_a_run_has_learned(trained: Path, tmp_path: Path) ->
 
 
 def test_probe_refuses_other_folders(tmp_path: Path) -> None:
-    output = sb3_nbsp("probe", str(tmp_path), folder=tmp_path, expect=1)
+    output = sb3_nbsp("probe", str(tmp_path), folder=tmp_path, expect=2)
     assert "Expected the folder of a run with one of nbspdqn" in output

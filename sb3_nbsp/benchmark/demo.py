@@ -6,6 +6,8 @@ import shutil
 import time
 from pathlib import Path
 
+import numpy as np
+
 try:
     from rich.console import Console
     from rich.markdown import Markdown
@@ -15,6 +17,7 @@ except ImportError as error:
 from sb3_nbsp.benchmark.cells import Cell
 from sb3_nbsp.benchmark.progress import train_with_progress
 from sb3_nbsp.evaluation import SequenceResults, plot_sequence, results_table
+from sb3_nbsp.evaluation.table import LabelledRuns
 
 ENVS = {
     "sac": "sb3_nbsp/PointGoal-v0",
@@ -77,7 +80,8 @@ def main(arguments: list[str]) -> None:
     runs = [(method, [_results(cell) for cell in cells if cell.method == method]) for method in methods(args.algo)]
     picture = args.folder / "demo.png"
     plot_sequence(runs, picture)
-    table = results_table(runs) + "\n" + ("" if args.algo == "ppo" else NOTE.format(args.algo.upper()))
+    note = "" if args.algo == "ppo" else NOTE.format(args.algo.upper())
+    table = "\n".join((results_table(runs), note, in_words(runs)))
     (args.folder / "demo.md").write_text(table)
     console = Console()
     console.print(Markdown(table))
@@ -100,6 +104,23 @@ def make_cells(folder: Path, algo: str, seeds: list[int], steps_per_task: int) -
         for seed in seeds
         for index, (method, (key, extra)) in enumerate(methods(algo).items())
     ]
+
+
+def in_words(runs: LabelledRuns) -> str:
+    """
+    :param runs: (method, runs with different seeds), all over the same sequence
+    :return: what each method has learned in the first visits, and what it kept, as a list in Markdown
+    """
+    first = runs[0][1][0]
+    n_tasks = len(first.task_names)
+    lines = [f"In words, success on {' and '.join(first.task_names)} (mean over seeds):\n"]
+    for method, results in runs:
+        matrix = np.mean([run.matrix() for run in results], axis=0)  # [n_segments, n_tasks]
+        learned = [matrix[first.segment_indices.index(task), task] for task in range(n_tasks)]
+        after, end = (" and ".join(f"{value:.2f}" for value in row) for row in (matrix[n_tasks - 1], matrix[-1]))
+        new = " and ".join(f"{value:.2f}" for value in learned)
+        lines.append(f"- {method}: learned {new} in the first visits; stood at {after} after both, at {end} at the end.")
+    return "\n".join(lines) + "\n"
 
 
 def _results(cell: Cell) -> SequenceResults:

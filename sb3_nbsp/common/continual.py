@@ -68,6 +68,7 @@ class ContinualAlgorithm(GatesTasks, SavedWithMasks, FollowsSequence):
         self.skill_neuron_records = {}
         self.current_task = None
         self.task_to_consolidate = None
+        self.consolidated_at = 0
         self.sequence_steps = 0
         self.segment_steps = None
 
@@ -180,6 +181,7 @@ class ContinualAlgorithm(GatesTasks, SavedWithMasks, FollowsSequence):
         if result is not None:
             self.skill_neuron_records[task] = result.to_dict()
         self.task_to_consolidate = self.current_task = None
+        self.consolidated_at = self.num_timesteps
         self._log_consolidation(result)
         return result
 
@@ -218,10 +220,9 @@ class ContinualAlgorithm(GatesTasks, SavedWithMasks, FollowsSequence):
         if self.memory is not None:
             self.logger.record("nbsp/memory", len(self.memory))
         if result is not None:
-            counts = result.counts().values()
             self.logger.record("nbsp/good_share", result.good_share)
-            self.logger.record("nbsp/silent_share", _share(counts, "silent", "neurons"))
-            self.logger.record("nbsp/chosen_silent_share", _share(counts, "chosen_silent", "chosen"))
+            self.logger.record("nbsp/silent_share", result.share("silent", "neurons"))
+            self.logger.record("nbsp/chosen_silent_share", result.share("chosen_silent", "chosen"))
             if self.verbose > 0:
                 print(result.table())
 
@@ -229,7 +230,3 @@ class ContinualAlgorithm(GatesTasks, SavedWithMasks, FollowsSequence):
     def skill_neurons(self) -> dict[str, SkillNeurons]:
         """The skill neurons of every task consolidated so far, by name."""
         return {task: SkillNeurons.from_dict(record) for task, record in self.skill_neuron_records.items()}
-
-
-def _share(counts: Any, part: str, whole: str) -> float:
-    return sum(row[part] for row in counts) / max(sum(row[whole] for row in counts), 1)

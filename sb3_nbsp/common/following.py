@@ -1,12 +1,13 @@
 """How an algorithm follows the task sequence that it learns: where it stands, when a task ends, and what schedules count."""
 
+import warnings
 from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
 
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList, ConvertCallback
-from stable_baselines3.common.type_aliases import MaybeCallback
+from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 
 from sb3_nbsp.common.callbacks import SkillNeuronCallback
 from sb3_nbsp.common.environments import is_task_sequence
@@ -17,12 +18,26 @@ class FollowsSequence(BaseAlgorithm):
     """The part of an NBSP algorithm that has to do with its place in a task sequence, or in tasks given by hand."""
 
     schedules_per_task: bool
+    skill_fraction: float
+    memory_size: int
 
     # State that is saved with the model, in plain types.
     learned_tasks: list[str]
     task_to_consolidate: str | None
+    consolidated_at: int  # num_timesteps at the last consolidation
     sequence_steps: int
     segment_steps: list[int] | None
+
+    def set_env(self, env: GymEnv, force_reset: bool = True) -> None:
+        """See SB3. Warns where a task was learned by hand and has not been consolidated."""
+        protects = self.skill_fraction > 0 or self.memory_size > 0
+        if protects and self.env is not None and not is_task_sequence(self.env) and self.num_timesteps > self.consolidated_at:
+            warnings.warn(
+                f"The last {self.num_timesteps - self.consolidated_at} env steps were not consolidated: nothing of what they "
+                "taught will be held or rehearsed. If the new env is another task, call consolidate() before set_env().",
+                stacklevel=2,
+            )
+        super().set_env(env, force_reset)
 
     def _setup_learn(
         self,
@@ -33,6 +48,8 @@ class FollowsSequence(BaseAlgorithm):
         progress_bar: bool = False,
     ) -> tuple[int, BaseCallback]:
         self.segment_steps = None
+        if reset_num_timesteps:
+            self.consolidated_at = 0
         if self.env is not None and is_task_sequence(self.env):
             self._check_supported()
             self.begin_sequence(self.env.get_attr("task_sequence", 0)[0].segment_steps)

@@ -202,6 +202,15 @@ class SkillNeurons:
             row["chosen_silent"] += sum(layer.active_share[n] == 0 for n in layer.chosen)
         return result
 
+    def share(self, part: str, whole: str) -> float:
+        """
+        :param part: a key of :meth:`counts`
+        :param whole: another
+        :return: their ratio over all networks, 0 if there is nothing
+        """
+        rows = self.counts().values()
+        return sum(row[part] for row in rows) / max(sum(row[whole] for row in rows), 1)
+
     def overlap(self, other: "SkillNeurons") -> float:
         """Jaccard overlap of the two chosen sets, in [0, 1]; 0 if both are empty."""
         mine = {(name, n) for name, layer in self.layers.items() for n in layer.chosen}

@@ -27,6 +27,7 @@ GREY = "#555555"  # of notes
 WIDTH = 8.0  # inches: 1200 pixels at this resolution, legible at the width of a README
 DPI = 150
 LEGEND_CHARACTERS = 112  # side by side
+LINE_WIDTHS = (1.6, 5.2)  # of the last method, and at most of the first: one line can be seen below another
 
 
 def plot_sequence(results: LabelledRuns, path: str | os.PathLike[str]) -> None:
@@ -49,7 +50,7 @@ def plot_sequence(results: LabelledRuns, path: str | os.PathLike[str]) -> None:
     for task, (panel, name) in enumerate(zip(axes, first.task_names, strict=True)):
         _mark_segments(panel, first, name)
         for index, (label, runs) in enumerate(results):
-            _draw_method(panel, runs, task, index, label, 0.18 if len(results) < 4 else 0.08)
+            _draw_method(panel, runs, task, index, label, line_width(index, len(results)), 0.18 if len(results) < 4 else 0.08)
         panel.set_title(f"{first.measure.title} on {name}", loc="left", fontsize=9, fontweight="bold", pad=4)
         if first.measure == SUCCESS:
             panel.set_ylim(-0.05, 1.05)
@@ -124,14 +125,26 @@ def _mark_references(panel: "Axes") -> None:
 
 
 def _draw_method(
-    panel: "Axes", runs: Sequence[SequenceResults], task: int, index: int, label: str, alpha: float = 0.18
+    panel: "Axes", runs: Sequence[SequenceResults], task: int, index: int, label: str, width: float, alpha: float = 0.18
 ) -> None:
     colour, marker = COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]
     style = LINE_STYLES[index // len(COLOURS) % len(LINE_STYLES)]
     steps, curves = common_curves(runs, task)
-    panel.plot(steps, curves.mean(axis=0), style, color=colour, label=label, linewidth=1.6, marker=marker, markersize=3)
+    panel.plot(
+        steps, curves.mean(axis=0), style, color=colour, label=label, linewidth=width, marker=marker, markersize=1.4 + width
+    )
     if len(runs) > 1:
         panel.fill_between(steps, curves.min(axis=0), curves.max(axis=0), color=colour, alpha=alpha, linewidth=0)
+
+
+def line_width(index: int, n_methods: int) -> float:
+    """
+    :param index: of a method, in the order of drawing
+    :param n_methods: methods in the figure
+    :return: in points; each method's line is narrower than those drawn before it, which show where it lies upon them
+    """
+    narrow, wide = LINE_WIDTHS
+    return narrow + (n_methods - 1 - index) * min(1.2, (wide - narrow) / max(n_methods - 1, 1))
 
 
 def common_curves(runs: Sequence[SequenceResults], task: int) -> tuple[FloatArray, FloatArray]:

@@ -23,7 +23,7 @@ def main(arguments: list[str]) -> None:
     Probe the agents of training runs.
 
     :param arguments: command line arguments
-    :raises ValueError: if a folder holds no run of an NBSP algorithm on a task sequence
+    :raises SystemExit: if a folder holds no run of an NBSP algorithm on a task sequence
     """
     parser = argparse.ArgumentParser(prog="sb3-nbsp probe", description=__doc__)
     parser.add_argument(
@@ -41,6 +41,12 @@ def main(arguments: list[str]) -> None:
     args = parser.parse_args(arguments)
     if len(args.runs) > 1 and args.output is None:
         parser.error("expected a folder for what several runs have in common, got none. Name it: -o FOLDER")
+    try:
+        for run in args.runs:  # before the first one takes its minutes
+            if run.suffix != ".json":
+                _settings(_folder(run))
+    except ValueError as error:
+        parser.error(str(error))
     output = args.output or _folder(args.runs[0])
     probes = []
     for i, run in enumerate(args.runs):

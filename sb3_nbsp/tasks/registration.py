@@ -5,6 +5,8 @@ Where the package may not have been imported, as in the workers of a ``SubprocVe
 module before the id: ``gymnasium.make("sb3_nbsp.tasks:sb3_nbsp/PointGoal-v0")`` imports it first.
 """
 
+import inspect
+from collections.abc import Callable
 from typing import Any
 
 import gymnasium as gym
@@ -14,7 +16,7 @@ from sb3_nbsp.tasks.control import point_goal_sequence
 from sb3_nbsp.tasks.env import TaskSequenceEnv
 from sb3_nbsp.tasks.metaworld import metaworld_sequence
 from sb3_nbsp.tasks.pixels import point_image_sequence
-from sb3_nbsp.tasks.sequence import gymnasium_sequence
+from sb3_nbsp.tasks.sequence import TaskSequence, gymnasium_sequence, unknown_name_message
 
 
 def _paper_pair(first: str, second: str) -> tuple[str, str, dict[str, Any]]:
@@ -97,9 +99,9 @@ def make_point_goal_env(
     :param sequence_kwargs: arguments of :func:`point_goal_sequence`
     :return: the environment
     """
-    window = render_mode == "human"
-    env = TaskSequenceEnv(point_goal_sequence(**sequence_kwargs), n_envs, switch_on, "rgb_array" if window else render_mode)
-    return gym.wrappers.HumanRendering(env) if window else env
+    if render_mode == "human":
+        return gym.wrappers.HumanRendering(_make(point_goal_sequence, n_envs, switch_on, "rgb_array", sequence_kwargs))
+    return _make(point_goal_sequence, n_envs, switch_on, render_mode, sequence_kwargs)
 
 
 def make_point_image_env(
@@ -114,9 +116,9 @@ def make_point_image_env(
     :param sequence_kwargs: arguments of :func:`point_image_sequence`
     :return: the environment
     """
-    window = render_mode == "human"
-    env = TaskSequenceEnv(point_image_sequence(**sequence_kwargs), n_envs, switch_on, "rgb_array" if window else render_mode)
-    return gym.wrappers.HumanRendering(env) if window else env
+    if render_mode == "human":
+        return gym.wrappers.HumanRendering(_make(point_image_sequence, n_envs, switch_on, "rgb_array", sequence_kwargs))
+    return _make(point_image_sequence, n_envs, switch_on, render_mode, sequence_kwargs)
 
 
 def make_metaworld_env(
@@ -131,7 +133,7 @@ def make_metaworld_env(
     :param sequence_kwargs: arguments of :func:`metaworld_sequence`
     :return: the environment
     """
-    return TaskSequenceEnv(metaworld_sequence(**sequence_kwargs), n_envs, switch_on, render_mode)
+    return _make(metaworld_sequence, n_envs, switch_on, render_mode, sequence_kwargs)
 
 
 def make_atari_env(
@@ -146,7 +148,7 @@ def make_atari_env(
     :param sequence_kwargs: arguments of :func:`atari_sequence`
     :return: the environment
     """
-    return TaskSequenceEnv(atari_sequence(**sequence_kwargs), n_envs, switch_on, render_mode)
+    return _make(atari_sequence, n_envs, switch_on, render_mode, sequence_kwargs)
 
 
 def make_gymnasium_env(
@@ -161,4 +163,18 @@ def make_gymnasium_env(
     :param sequence_kwargs: arguments of :func:`gymnasium_sequence`
     :return: the environment
     """
-    return TaskSequenceEnv(gymnasium_sequence(**sequence_kwargs), n_envs, switch_on, render_mode)
+    return _make(gymnasium_sequence, n_envs, switch_on, render_mode, sequence_kwargs)
+
+
+def _make(
+    sequence: Callable[..., TaskSequence], n_envs: int, switch_on: str, render_mode: str | None, kwargs: dict[str, Any]
+) -> TaskSequenceEnv:
+    """Make the environment; where an argument is unknown or missing, say which there are."""
+    known = inspect.signature(sequence).parameters
+    for name in kwargs:
+        if name not in known:
+            raise TypeError(unknown_name_message("argument", name, [*known, "n_envs", "switch_on", "render_mode"]))
+    missing = [name for name, parameter in known.items() if parameter.default is parameter.empty and name not in kwargs]
+    if missing:
+        raise TypeError(f"Missing argument {', '.join(missing)}. Arguments: {', '.join(known)}; e.g. tasks=[name, name].")
+    return TaskSequenceEnv(sequence(**kwargs), n_envs, switch_on, render_mode)
