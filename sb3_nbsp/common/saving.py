@@ -167,6 +167,7 @@ class SavedWithMasks(BaseAlgorithm):
             if recursive_getattr(model, name) is not None:
                 recursive_setattr(new, f"{name}.data", recursive_getattr(model, name).data.clone())
         if env is not None:
+            new.env = None  # no task is left, of which set_env() would remind
             new.set_env(env)
         if new.env is not None and is_task_sequence(new.env):
             new.sequence_steps = new.env.get_attr("sequence_steps", 0)[0]
