@@ -40,18 +40,19 @@ def train(arguments: list[str]) -> None:
     rl-zoo3's train.
 
     :param arguments: its command line arguments
-    :raises SystemExit: with a message for what goes wrong before learning begins: mistakes in the arguments
+    :raises SystemExit: with a message for what goes wrong before learning begins: mistakes in the arguments. With
+        ``--verbose 2`` the error itself is raised.
     """
     register()
     sys.argv = ["sb3-nbsp train", *arguments]
     try:
         rl_zoo3.train.train()
     except (*MISTAKES, NameError, SyntaxError) as error:
-        if _raised_in(error, "learn", "hyperparameters_optimization"):
+        if _raised_in(error, "learn", "hyperparameters_optimization") or "--verbose 2" in " ".join(arguments):
             raise
         # What rl-zoo3 evaluates as Python while it reads the arguments.
         hint = "" if isinstance(error, MISTAKES) else ". Expected KEY:VALUE with a value in Python: -params score:\"'taylor'\""
-        sys.exit(f"sb3-nbsp train: {error}{hint}")
+        sys.exit(f"sb3-nbsp train: {error}{hint}\n(--verbose 2 shows where this came up.)")
 
 
 def enjoy(arguments: list[str]) -> None:

@@ -159,6 +159,11 @@ def test_mistakes_are_told_in_a_line(arguments: tuple[str, ...], expected: str, 
     assert expected in output and "Traceback" not in output
 
 
+def test_where_a_mistake_came_up_is_shown_on_request(tmp_path: Path) -> None:
+    arguments = ("train", "--algo", "nbspsac", "--env", ENV, "--env-kwargs", "steps_per_tsk:60", "--verbose", "2")
+    assert "Traceback" in sb3_nbsp(*arguments, folder=tmp_path, expect=1)
+
+
 def test_what_goes_wrong_in_training_is_shown_in_full(tmp_path: Path) -> None:
     wrong = ("-params", "goal_metric:'success'", "callback:'broken.Broken'")
     (tmp_path / "broken.py").write_text(
