@@ -244,7 +244,7 @@ def test_lines_drawn_later_are_narrower():
     for n_methods in (1, 2, 3, 8):
         widths = [line_width(i, n_methods) for i in range(n_methods)]
         assert widths == sorted(set(widths), reverse=True)
-        assert widths[0] < 5.3 and widths[-1] == pytest.approx(1.6)
+        assert widths[0] < 3.9 and widths[-1] == pytest.approx(1.4)
 
 
 @pytest.mark.parametrize("show", [plot_sequence, lambda results, _path: results_table(results)])

@@ -27,7 +27,7 @@ GREY = "#555555"  # of notes
 WIDTH = 8.0  # inches: 1200 pixels at this resolution, legible at the width of a README
 DPI = 150
 LEGEND_CHARACTERS = 112  # side by side
-LINE_WIDTHS = (1.6, 5.2)  # of the last method, and at most of the first: one line can be seen below another
+LINE_WIDTHS = (1.4, 3.8)  # of the last method, and at most of the first: one line can be seen below another
 
 
 def plot_sequence(results: LabelledRuns, path: str | os.PathLike[str]) -> None:
@@ -130,9 +130,8 @@ def _draw_method(
     colour, marker = COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]
     style = LINE_STYLES[index // len(COLOURS) % len(LINE_STYLES)]
     steps, curves = common_curves(runs, task)
-    panel.plot(
-        steps, curves.mean(axis=0), style, color=colour, label=label, linewidth=width, marker=marker, markersize=1.4 + width
-    )
+    line: dict[str, Any] = {"color": colour, "linewidth": width, "marker": marker, "markersize": 1.6 + width}
+    panel.plot(steps, curves.mean(axis=0), style, label=label, **line)
     if len(runs) > 1:
         panel.fill_between(steps, curves.min(axis=0), curves.max(axis=0), color=colour, alpha=alpha, linewidth=0)
 
@@ -144,7 +143,7 @@ def line_width(index: int, n_methods: int) -> float:
     :return: in points; each method's line is narrower than those drawn before it, which show where it lies upon them
     """
     narrow, wide = LINE_WIDTHS
-    return narrow + (n_methods - 1 - index) * min(1.2, (wide - narrow) / max(n_methods - 1, 1))
+    return narrow + (n_methods - 1 - index) * min(1.0, (wide - narrow) / max(n_methods - 1, 1))
 
 
 def common_curves(runs: Sequence[SequenceResults], task: int) -> tuple[FloatArray, FloatArray]:
