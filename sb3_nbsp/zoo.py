@@ -48,7 +48,9 @@ def train(arguments: list[str]) -> None:
     try:
         rl_zoo3.train.train()
     except (*MISTAKES, NameError, SyntaxError) as error:
-        if _raised_in(error, "learn", "hyperparameters_optimization") or "--verbose 2" in " ".join(arguments):
+        if _raised_in(error, "learn", "hyperparameters_optimization", "save_trained_model") or "--verbose 2" in " ".join(
+            arguments
+        ):
             raise
         # What rl-zoo3 evaluates as Python while it reads the arguments.
         hint = "" if isinstance(error, MISTAKES) else ". Expected KEY:VALUE with a value in Python: -params score:\"'taylor'\""

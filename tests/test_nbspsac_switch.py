@@ -1,6 +1,7 @@
 """What happens at a task switch: what must not leak into the next task, and the callback."""
 
 import warnings
+from dataclasses import replace
 
 import pytest
 import torch as th
@@ -13,6 +14,7 @@ from helpers import (
 from sac_models import EAST, STEPS, Counting, after_east, go_on_with_west, made, ways, weights
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 
+from sb3_nbsp import NBSPSAC
 from sb3_nbsp.common import (
     SkillNeuronCallback,
 )
@@ -171,3 +173,24 @@ def test_a_task_that_was_not_consolidated_is_told_when_the_env_is_exchanged():
     model.learn(20)  # the counter starts again
     with pytest.warns(UserWarning, match="last 20 env steps"):
         model.set_env(task_env("east"))
+
+
+def test_the_choice_that_is_held_is_judged_not_the_first_one(monkeypatch):
+    """Task gates choose anew among the active neurons: what the score had chosen before is of no account."""
+    score = NBSPSAC._score
+
+    def silent(self, *args):
+        skill = replace(score(self, *args), score="published")
+        layers = {
+            name: replace(layer, active_share=[0.0] * 4 + layer.active_share[4:]) for name, layer in skill.layers.items()
+        }
+        return replace(skill, layers=layers).with_chosen({name: th.arange(8) < 2 for name in layers})
+
+    monkeypatch.setattr(NBSPSAC, "_score", silent)
+    with pytest.warns(UserWarning, match="100% of the neurons chosen for east put out 0"):
+        made().consolidate(task="east")
+    gated = made(task_gates=True, policy_kwargs={"net_arch": [8, 8], "activation_fn": th.nn.ReLU})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", message="The goal metric")
+        gated.consolidate(task="east")

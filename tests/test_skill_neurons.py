@@ -11,7 +11,7 @@ from torch import nn
 
 from sb3_nbsp.common import SkillNeurons
 from sb3_nbsp.common.neurons import Network, NeuronLayer
-from sb3_nbsp.common.scoring import Rollout, choose_goal, score_networks
+from sb3_nbsp.common.scoring import Rollout, choose_goal, score_networks, warn_of_silent
 from sb3_nbsp.common.skill_neurons import (
     SCORES,
     LayerSkill,
@@ -405,6 +405,7 @@ def test_silent_neurons_among_the_chosen_are_told(score, n_silent):
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         skill = scored(score, 0.5, goal=goal, observations=observations)
+        warn_of_silent(skill)
     assert skill.share("chosen_silent", "chosen") == (n_silent / 2 if score == "published" else 0)
     expected = ["100% of the neurons chosen for east put out 0 on all 10 scored steps (10.0% of them good)"]
     assert [str(w.message)[: len(expected[0])] for w in told] == (expected if (score, n_silent) == ("published", 2) else [])

@@ -18,7 +18,7 @@ from sb3_nbsp.common.memory import TaskMemory
 from sb3_nbsp.common.neurons import find_networks
 from sb3_nbsp.common.optimizers import MASK_TARGETS, MaskedOptimizer
 from sb3_nbsp.common.saving import SavedWithMasks
-from sb3_nbsp.common.scoring import GOAL_METRICS
+from sb3_nbsp.common.scoring import GOAL_METRICS, warn_of_silent
 from sb3_nbsp.common.skill_neurons import SCORES, SkillNeurons
 
 MASK_NETWORKS = ("all", "actor", "critic")
@@ -173,6 +173,7 @@ class ContinualAlgorithm(GatesTasks, SavedWithMasks, FollowsSequence):
                 result = self._score(rollout, task, seed)
                 if self.gates is not None:
                     result = self._claim_neurons(index, result, rollout)
+                warn_of_silent(result)
             self.neuron_masks.hold(index, {} if result is None else self._factors(index, result))
             self._apply_masks()
             self._prepare_next_task(index)

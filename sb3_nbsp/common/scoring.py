@@ -173,16 +173,16 @@ def score_networks(
         for name, chosen in select_top(scores, fraction, eligible).items():
             indices = chosen.nonzero()[:, 0].tolist()
             layers[name] = LayerSkill(network.name, scores[name].tolist(), active[name].tolist(), indices)
-    result = SkillNeurons(task, score, goal_metric, float((q > q.mean()).float().mean()), len(q), layers)
-    if score in GOAL_SCORES:
-        _warn_of_silent(result)
-    return result
+    return SkillNeurons(task, score, goal_metric, float((q > q.mean()).float().mean()), len(q), layers)
 
 
-def _warn_of_silent(skill: SkillNeurons) -> None:
-    """What never fires agrees with rare, or with nearly all, good steps as well as anything: the published score takes it."""
+def warn_of_silent(skill: SkillNeurons) -> None:
+    """
+    Warn where most of the neurons that are about to be held never fired. These agree with rare good steps, or with nearly all,
+    as well as any: the published score takes them.
+    """
     share = skill.share("chosen_silent", "chosen")
-    if share > 0.5:
+    if skill.score in GOAL_SCORES and share > 0.5:
         warnings.warn(
             f"{share:.0%} of the neurons chosen for {skill.task} put out 0 on all {skill.n_steps} scored steps "
             f"({skill.good_share:.1%} of them good): to hold them holds nothing of the skill. They are passed over with "

@@ -42,16 +42,15 @@ def main(arguments: list[str]) -> None:
     if len(args.runs) > 1 and args.output is None:
         parser.error("expected a folder for what several runs have in common, got none. Name it: -o FOLDER")
     try:
-        for run in args.runs:  # before the first one takes its minutes
-            if run.suffix != ".json":
-                _settings(_folder(run))
+        # Of all before the first one takes its minutes.
+        settings = {run: _settings(_folder(run)) for run in args.runs if run.suffix != ".json"}
     except ValueError as error:
         parser.error(str(error))
     output = args.output or _folder(args.runs[0])
     probes = []
     for i, run in enumerate(args.runs):
         number = i if len(args.runs) > 1 else ""
-        probes.append(Probe.load(run) if run.suffix == ".json" else _probe(run, args, output, number))
+        probes.append(_probe(run, settings[run], args, output, number) if run in settings else Probe.load(run))
         print(f"{i + 1} of {len(args.runs)}: {run}", flush=True)
     table = probe_table(*probes)
     output.mkdir(parents=True, exist_ok=True)
@@ -65,10 +64,9 @@ def _folder(run: Path) -> Path:
     return run.parent if run.suffix in (".zip", ".json") else run
 
 
-def _probe(run: Path, args: argparse.Namespace, output: Path, number: int | str) -> Probe:
+def _probe(run: Path, settings: dict[str, Any], args: argparse.Namespace, output: Path, number: int | str) -> Probe:
     """Probe one run, and write what is its own."""
     folder = _folder(run)
-    settings = _settings(folder)
     name = str(settings["env"]).replace("/", "-")
     path = run if run.suffix == ".zip" else folder / f"{name}.zip"
     env = _make_env(settings, folder / name, args.seed)

@@ -99,9 +99,7 @@ def make_point_goal_env(
     :param sequence_kwargs: arguments of :func:`point_goal_sequence`
     :return: the environment
     """
-    if render_mode == "human":
-        return gym.wrappers.HumanRendering(_make(point_goal_sequence, n_envs, switch_on, "rgb_array", sequence_kwargs))
-    return _make(point_goal_sequence, n_envs, switch_on, render_mode, sequence_kwargs)
+    return _make_drawn(point_goal_sequence, n_envs, switch_on, render_mode, sequence_kwargs)
 
 
 def make_point_image_env(
@@ -116,9 +114,7 @@ def make_point_image_env(
     :param sequence_kwargs: arguments of :func:`point_image_sequence`
     :return: the environment
     """
-    if render_mode == "human":
-        return gym.wrappers.HumanRendering(_make(point_image_sequence, n_envs, switch_on, "rgb_array", sequence_kwargs))
-    return _make(point_image_sequence, n_envs, switch_on, render_mode, sequence_kwargs)
+    return _make_drawn(point_image_sequence, n_envs, switch_on, render_mode, sequence_kwargs)
 
 
 def make_metaworld_env(
@@ -178,3 +174,12 @@ def _make(
     if missing:
         raise TypeError(f"Missing argument {', '.join(missing)}. Arguments: {', '.join(known)}; e.g. tasks=[name, name].")
     return TaskSequenceEnv(sequence(**kwargs), n_envs, switch_on, render_mode)
+
+
+def _make_drawn(
+    sequence: Callable[..., TaskSequence], n_envs: int, switch_on: str, render_mode: str | None, kwargs: dict[str, Any]
+) -> gym.Env:
+    """The same for tasks that only draw arrays: Gymnasium's window shows them."""
+    if render_mode == "human":
+        return gym.wrappers.HumanRendering(_make(sequence, n_envs, switch_on, "rgb_array", kwargs))
+    return _make(sequence, n_envs, switch_on, render_mode, kwargs)
