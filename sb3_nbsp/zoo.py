@@ -5,6 +5,7 @@ rl-zoo3 has no plugin mechanism. What it looks up in modules is exchanged there,
 ``sb3_nbsp`` does not import rl-zoo3, which changes Gymnasium on import.
 """
 
+import argparse
 import sys
 import traceback
 from typing import Any
@@ -48,9 +49,7 @@ def train(arguments: list[str]) -> None:
     try:
         rl_zoo3.train.train()
     except (*MISTAKES, NameError, SyntaxError) as error:
-        if _raised_in(error, "learn", "hyperparameters_optimization", "save_trained_model") or "--verbose 2" in " ".join(
-            arguments
-        ):
+        if _raised_in(error, "learn", "hyperparameters_optimization", "save_trained_model") or _verbosity(arguments) > 1:
             raise
         # What rl-zoo3 evaluates as Python while it reads the arguments.
         hint = "" if isinstance(error, MISTAKES) else ". Expected KEY:VALUE with a value in Python: -params score:\"'taylor'\""
@@ -72,6 +71,12 @@ def enjoy(arguments: list[str]) -> None:
         if not _raised_in(error, "get_model_path"):
             raise
         sys.exit(f"sb3-nbsp enjoy: {error}. Expected a run of `sb3-nbsp train`; -f and --exp-id say which.")
+
+
+def _verbosity(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--verbose", type=int, default=1)
+    return int(parser.parse_known_args(arguments)[0].verbose)
 
 
 def _raised_in(error: Exception, *functions: str) -> bool:

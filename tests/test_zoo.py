@@ -159,8 +159,9 @@ def test_mistakes_are_told_in_a_line(arguments: tuple[str, ...], expected: str, 
     assert expected in output and "Traceback" not in output
 
 
-def test_where_a_mistake_came_up_is_shown_on_request(tmp_path: Path) -> None:
-    arguments = ("train", "--algo", "nbspsac", "--env", ENV, "--env-kwargs", "steps_per_tsk:60", "--verbose", "2")
+@pytest.mark.parametrize("verbose", [("--verbose", "2"), ("--verbose=2",)], ids=["apart", "joined"])
+def test_where_a_mistake_came_up_is_shown_on_request(verbose: tuple[str, ...], tmp_path: Path) -> None:
+    arguments = ("train", "--algo", "nbspsac", "--env", ENV, "--env-kwargs", "steps_per_tsk:60", *verbose)
     assert "Traceback" in sb3_nbsp(*arguments, folder=tmp_path, expect=1)
 
 
