@@ -6,13 +6,14 @@ from pathlib import Path
 import pytest
 from reported_runs import run_of, write_benchmark
 
-from sb3_nbsp.benchmark import command, report
+from sb3_nbsp.benchmark import report
 from sb3_nbsp.benchmark.archive import write_archive
 from sb3_nbsp.benchmark.cells import Cell
 from sb3_nbsp.benchmark.manifest import write_done
 from sb3_nbsp.benchmark.report import write_report
 from sb3_nbsp.benchmark.suite import Suite
 from sb3_nbsp.evaluation import SequenceResults
+from sb3_nbsp.zoo import benchmark_command
 
 TABLES = ("report.md", "runs.csv", "summary.csv", "improvement.csv")
 
@@ -78,7 +79,7 @@ def test_a_suite_takes_the_cells_as_done(runs: Path, tmp_path: Path, capsys: pyt
     suite = str(tmp_path / "suite.yml")
     printed = []
     for folder in (runs, tmp_path / "archive"):
-        command.main([suite, "-f", str(folder), "--dry-run"])
+        benchmark_command.main([suite, "-f", str(folder), "--dry-run"])
         printed.append(capsys.readouterr().out.replace(str(folder), "FOLDER"))
     assert printed[0] == printed[1] and "9 done: will not be repeated" in printed[1]
 

@@ -3,10 +3,10 @@
 import json
 from pathlib import Path
 
+from sb3_nbsp.base.atomic_write import replacing
 from sb3_nbsp.benchmark.cells import DONE, FAILED, LOG, MANIFEST, RESULTS, RUN
-from sb3_nbsp.benchmark.collect import newest_results
+from sb3_nbsp.benchmark.find_runs import newest_results
 from sb3_nbsp.benchmark.suite import SUITE
-from sb3_nbsp.common.files import replacing
 from sb3_nbsp.evaluation.skill_file import SKILL_NEURONS
 
 OF_A_RUN = (MANIFEST, RESULTS, DONE, FAILED, SKILL_NEURONS)

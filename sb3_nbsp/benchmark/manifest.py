@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import sb3_nbsp
+from sb3_nbsp.base.atomic_write import replacing
 from sb3_nbsp.benchmark.cells import DONE, FAILED, MANIFEST, Cell
-from sb3_nbsp.common.files import replacing
-from sb3_nbsp.evaluation.files import json_safe
+from sb3_nbsp.evaluation.json_csv import json_safe
 from sb3_nbsp.evaluation.versions import library_versions
 
 FORMAT = "sb3_nbsp.cell/1"
