@@ -37,7 +37,9 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.vec_env import VecEnv
 
 Context = Callable[[BaseAlgorithm, str], AbstractContextManager[None]]  # (model, the task's name)
 
@@ -97,6 +99,37 @@ def playing(model: BaseAlgorithm, task: str) -> Iterator[None]:
         yield
 
 
+def play_by_task(model: BaseAlgorithm, env: VecEnv) -> None:
+    """
+    From here on let ``model.predict`` act inside :func:`playing`, in each sub-env for the task that it is at. For a model that
+    is loaded to be watched.
+
+    :param model: any model; one without such states is left as it is
+    :param env: of a task sequence, whose observations ``predict`` is given
+    :raises ValueError: see :func:`playing`
+    """
+    if not contexts_of(model):
+        return
+    predict = model.predict
+
+    def predict_by_task(*args: Any, **kwargs: Any) -> Any:
+        # A VecEnv has already begun the next episode when one ended: the last reset tells the task.
+        tasks = np.array([info["task_name"] for info in env.unwrapped.reset_infos])
+        actions, state = None, None
+        for task in dict.fromkeys(tasks.tolist()):
+            with playing(model, task):
+                found, state = predict(*args, **kwargs)
+            actions = found if actions is None else np.where(_rows(tasks == task, found), found, actions)
+        return actions, state
+
+    model.predict = predict_by_task  # type: ignore[method-assign]
+
+
+def _rows(chosen: np.ndarray, actions: np.ndarray) -> np.ndarray:
+    """A mask over sub-envs, [n_envs], as one over their actions, [n_envs, ...]."""
+    return chosen.reshape(-1, *[1] * (actions.ndim - 1))
+
+
 def contexts_of(model: BaseAlgorithm) -> list[Context]:
     """
     :param model: any model
@@ -104,15 +137,12 @@ def contexts_of(model: BaseAlgorithm) -> list[Context]:
     :raises ValueError: if one of them is not registered
     """
     states: Mapping[str, Mapping[str, Any]] = getattr(model, "baseline_states", {})
-    missing = {name: _needed_import(name, state) for name, state in states.items() if name not in _REGISTERED}
-    for name, module in missing.items():
-        if module is not None:
+    for name, state in states.items():
+        module = state.get(ACTS_IN_EVALUATION, BEFORE_STATES_SAID_SO.get(name))
+        if name not in _REGISTERED and module is not None:
+            by_hand = "It was defined in a script or notebook: run its register_context() first."
             raise ValueError(
-                f"This model was trained with {name}, which must act while a task is played, or the model plays it with wrong "
-                f"weights; what does so is not known yet. Import it first: import {module}"
+                f"This model was trained with {name}, which must act while a task is played, but nothing is registered that "
+                f"does so. {by_hand if module == '__main__' else f'Import it first: import {module}'}"
             )
     return [_REGISTERED[name].context for name in states if name in _REGISTERED]
-
-
-def _needed_import(name: str, state: Mapping[str, Any]) -> str | None:
-    return state.get(ACTS_IN_EVALUATION, BEFORE_STATES_SAID_SO.get(name))
