@@ -161,6 +161,7 @@ def test_a_buffer_that_would_be_emptied_before_the_task_ends_is_refused():
         nbspsac().learn(10, callback=[SkillNeuronCallback(), L2()])
     with pytest.raises(ValueError, match="twice"):
         sac().learn(10, callback=[L2(), L2()])
+    nbspsac().learn(10, callback=[SkillNeuronCallback(), ReDo()])  # needs nothing of it
 
 
 def test_tasks_are_ended_by_hand_where_there_is_no_sequence():
@@ -195,6 +196,20 @@ def test_tasks_are_ended_by_hand_where_there_is_no_sequence():
 def test_arguments_out_of_range_are_refused(make):
     with pytest.raises(ValueError, match="got"):
         make()
+
+
+@pytest.mark.parametrize("cls", [EWC, L2, MAS, BehaviouralCloning, LowerLearningRate, PackNet, ReDo, Resets])
+def test_every_method_is_one_class_in_one_file(cls):
+    assert cls.__bases__ == (TaskBoundaryCallback,)
+    assert cls.__module__.startswith("sb3_nbsp.baselines.")
+
+
+def test_what_happens_at_a_tasks_end_must_be_said():
+    class Silent(TaskBoundaryCallback):
+        pass
+
+    with pytest.raises(TypeError, match="on_task_end"):
+        Silent()  # type: ignore[abstract]
 
 
 # Parts of models

@@ -220,7 +220,7 @@ def test_importances_are_continual_worlds(kind):
     model.learn(STEPS - 5, callback=callback)
     parameters = learned_parameters(model)
     np.random.seed(3)
-    found = callback.importances("east", parameters)
+    found = callback.importances("east")
     np.random.seed(3)
     steps = visited(model, "east", STEPS - 5, 13)
     assert len(steps) == 13
