@@ -44,7 +44,7 @@ def imports(module: str) -> Iterator[str]:
 
 
 def room(module: str) -> str:
-    return (module.split(".") + [""])[1]
+    return ([*module.split("."), ""])[1]
 
 
 @pytest.mark.parametrize("module", [name for name in MODULES if room(name)])
@@ -88,7 +88,16 @@ def test_what_is_imported_is_only_what_the_package_shows_once():
         new = set(imports(waiting.pop())) - reached
         reached |= new
         waiting += new
-    assert {room(name) for name in reached} <= {"", "base", "neurons", "protection", "rehearsal", "common", "tasks", *ALGORITHMS}
+    assert {room(name) for name in reached} <= {
+        "",
+        "base",
+        "neurons",
+        "protection",
+        "rehearsal",
+        "common",
+        "tasks",
+        *ALGORITHMS,
+    }
 
 
 @pytest.mark.parametrize("path", [pytest.param(path, id=name) for name, path in MODULES.items()])
