@@ -2,7 +2,7 @@
 
 import pytest
 import torch as th
-from sac_models import Counting
+from helpers.sac_models import Counting
 
 th.set_num_threads(1)
 

@@ -8,7 +8,7 @@ from helpers import (
     ToyEnv,
     sequence_env,
 )
-from sac_models import EAST, STEPS, WEST, made, remembered_ids
+from helpers.sac_models import EAST, STEPS, WEST, made, remembered_ids
 from stable_baselines3.common.buffers import NStepReplayBuffer, ReplayBuffer
 
 from sb3_nbsp.rehearsal import MixedDictReplayBuffer, MixedNStepReplayBuffer, MixedReplayBuffer

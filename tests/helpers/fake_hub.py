@@ -1,7 +1,7 @@
 """
 Commands of sb3-nbsp, one after another, with a folder standing for the Hugging Face Hub.
 
-    python tests/fake_hub.py FOLDER push --algo nbspsac ... then pull --algo nbspsac ...
+    python tests/helpers/fake_hub.py FOLDER push --algo nbspsac ... then pull --algo nbspsac ...
 
 The exit status is that of all commands, 99 where they differ. Only what would open a connection is exchanged: HfApi's two
 calls and huggingface_hub's download of one file.

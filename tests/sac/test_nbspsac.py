@@ -17,7 +17,7 @@ from helpers import (
     task_env,
     toy_sequence_env,
 )
-from sac_models import (
+from helpers.sac_models import (
     EAST,
     FROZEN,
     STEPS,

@@ -9,7 +9,7 @@ from helpers import (
     task_env,
     toy_sequence_env,
 )
-from sac_models import STEPS, made, saved_and_loaded
+from helpers.sac_models import STEPS, made, saved_and_loaded
 from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.vec_env import VecEnvWrapper
 from stable_baselines3.her.her_replay_buffer import HerReplayBuffer

@@ -11,7 +11,7 @@ pytest.importorskip("jupytext")
 pytest.importorskip("nbclient")
 pytest.importorskip("ipykernel")
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 MAKE = runpy.run_path(str(EXAMPLES / "make_notebooks.py"))
 SOURCES = MAKE["SOURCES"]
 SMALL_BUDGET = 60  # env steps per task

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from helpers import NBSP_SETTINGS, SETTINGS, sequence_env
-from reported_runs import skill_neurons
+from helpers.reported_runs import skill_neurons
 from stable_baselines3 import SAC
 
 from sb3_nbsp import NBSPSAC

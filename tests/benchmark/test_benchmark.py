@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from reported_runs import run_of
+from helpers.reported_runs import run_of
 from rich.console import Console
 
 from sb3_nbsp.benchmark import demo

@@ -19,7 +19,7 @@ from sb3_nbsp import cli
 from sb3_nbsp.neurons.scores import SCORES
 from sb3_nbsp.tasks import Task, TaskSequence, TaskSequenceEnv
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = [page for page in sorted(DOCS.rglob("*.md")) if page.relative_to(DOCS).parts[0] in ("guide", "algorithms", "api")]
 TEXTS = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from reported_runs import run_of, write_benchmark
+from helpers.reported_runs import run_of, write_benchmark
 
 from sb3_nbsp.benchmark import report
 from sb3_nbsp.benchmark.comparison import group

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from reported_runs import run_of, write_benchmark
+from helpers.reported_runs import run_of, write_benchmark
 
 from sb3_nbsp.benchmark import report
 from sb3_nbsp.benchmark.archive import write_archive

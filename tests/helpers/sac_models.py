@@ -6,15 +6,15 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch as th
+from stable_baselines3 import SAC
+from stable_baselines3.common.vec_env import VecEnv
+
 from helpers import (
     NBSP_SETTINGS,
     copied,
     sequence_env,
     task_env,
 )
-from stable_baselines3 import SAC
-from stable_baselines3.common.vec_env import VecEnv
-
 from sb3_nbsp import NBSPSAC
 
 STEPS = 60  # per task in sequence_env()

@@ -11,7 +11,7 @@ from helpers import (
     sequence_env,
     task_env,
 )
-from sac_models import EAST, STEPS, Counting, after_east, go_on_with_west, made, ways, weights
+from helpers.sac_models import EAST, STEPS, Counting, after_east, go_on_with_west, made, ways, weights
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 
 from sb3_nbsp import NBSPSAC

@@ -9,7 +9,7 @@ from helpers import (
     sequence_env,
     task_env,
 )
-from sac_models import CLASSES, made, saved_and_loaded, weights
+from helpers.sac_models import CLASSES, made, saved_and_loaded, weights
 from stable_baselines3 import PPO, SAC
 from stable_baselines3.common.vec_env import VecEnv
 

@@ -12,7 +12,7 @@ from helpers import (
     sequence_env,
     task_env,
 )
-from sac_models import (
+from helpers.sac_models import (
     CLASSES,
     EAST,
     FROZEN,

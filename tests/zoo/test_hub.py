@@ -13,7 +13,7 @@ from sb3_nbsp import NBSPSAC
 from sb3_nbsp.evaluation.skill_file import read_skill_neurons
 
 pytest.importorskip("rl_zoo3")
-FAKE_HUB = Path(__file__).parent / "fake_hub.py"
+FAKE_HUB = Path(__file__).parents[1] / "helpers" / "fake_hub.py"
 TRUST = {"TRUST_REMOTE_CODE": "True"}
 ENV = "sb3_nbsp/PointGoal-v0"
 NAME = "sb3_nbsp-PointGoal-v0"
