@@ -6,9 +6,9 @@ from functools import partial
 import numpy as np
 import pytest
 import torch as th
-from helpers import IMAGE, NBSP_SETTINGS, SETTINGS, VECTORS, ToyEnv, copied, same, sequence_env, task_env
-from stable_baselines3 import SAC
-from stable_baselines3.common.base_class import BaseAlgorithm
+from helpers import IMAGE, NBSP_SETTINGS, VECTORS, copied, same, sequence_env, task_env
+from helpers.cases import DQN_CASE, QRDQN_CASE, TABLE, Case, every_case
+from helpers.outcomes import assert_identical, everything, random_states
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
@@ -17,125 +17,105 @@ from sb3_nbsp import NBSPSAC
 from sb3_nbsp.neurons.scores import SCORES
 from sb3_nbsp.tasks import PointGoalEnv, Task, TaskSequence, TaskSequenceEnv
 
-PAIRS = [pytest.param(SAC, NBSPSAC, id="sac")]  # (SB3's class, ours)
-OFF = {"skill_fraction": 0.0, "memory_size": 0, "fast_update": False}
-NO_RESETS = {"reset_replay_buffer": False, "reset_ent_coef": False, "reset_optimizer": False}
-RUN = {**SETTINGS, "learning_starts": 100, "train_freq": 8, "buffer_size": 800}
+pytestmark = pytest.mark.filterwarnings(
+    r"ignore:The goal metric q\(t\)", "ignore:You have specified a mini-batch size", "ignore:A task has"
+)
+ADAMW = {"optimizer_class": th.optim.AdamW, "optimizer_kwargs": {"weight_decay": 0.1}}
 
 
-def optimizers(model: BaseAlgorithm) -> dict:
-    return {name: state for name, state in model.get_parameters().items() if "optimizer" in name}
+def outcome(case: Case, cls, make_env, steps=800, policy="MlpPolicy", **kwargs) -> dict:
+    env = make_env(case)
+    run = {}
+    if not case.on_policy:  # the buffer is overwritten
+        run = {"learning_starts": 100, "buffer_size": 400, "train_freq": case.small.get("train_freq", 8 // env.num_envs)}
+    return everything(cls(policy, env, **case.settings(**{**run, **kwargs})).learn(steps))
 
 
-def everything(model: BaseAlgorithm) -> dict:
-    """The whole outcome of a training run, the random generators included."""
-    buffer = model.replay_buffer
-    generators = {"numpy": np.random.get_state()[1:3], "torch": th.get_rng_state(), "python": random.getstate()}
-    np.random.seed(0)
-    samples = [buffer.sample(32, env=model.get_vec_normalize_env()) for _ in range(12)]
-    return {
-        "policy": copied(model.policy.state_dict()),
-        "optimizers": copied(optimizers(model)),
-        "log_ent_coef": None if model.log_ent_coef is None else model.log_ent_coef.detach().clone(),
-        "samples": [list(batch) for batch in samples],
-        "last_obs": model._last_obs,
-        "counters": (model.num_timesteps, model._n_updates, model._episode_num),
-        "generators": generators,
-        "returns": [info["r"] for info in model.ep_info_buffer],
-    }
+def toys(space):
+    return lambda case: make_vec_env(lambda: case.toy_env(space), 1)
 
 
-def outcome(cls, make_env, steps=2000, policy="MlpPolicy", **kwargs) -> dict:
-    model = cls(policy, make_env(), **{**RUN, **kwargs})
-    model.learn(steps)
-    return everything(model)
-
-
-def assert_identical(one: dict, other: dict) -> None:
-    assert one["counters"][1] > 10  # something was learned
-    for name in one:
-        assert same(one[name], other[name]), name
-
-
-def point_goal(n_envs: int = 1):
-    return make_vec_env(lambda: PointGoalEnv("east", horizon=10), n_envs)
-
-
-def toy(space):
-    return make_vec_env(lambda: ToyEnv(space), 1)
-
-
-CASES = {
-    "plain": {"make_env": point_goal},
-    "four-envs": {"make_env": partial(point_goal, 4), "train_freq": 2},
-    "normalized": {"make_env": lambda: VecNormalize(point_goal())},
-    "gsde": {"make_env": point_goal, "use_sde": True, "sde_sample_freq": 4},
-    "dict": {"make_env": partial(toy, VECTORS), "policy": "MultiInputPolicy"},
-    "n-steps": {"make_env": point_goal, "n_steps": 3},
-    "fixed-ent-coef": {"make_env": point_goal, "ent_coef": 0.1},
+ENVS = {
+    "plain": {"make_env": Case.point_goal},
+    "four-envs": {"make_env": partial(Case.point_goal, n_envs=4)},
+    "normalized": {"make_env": lambda case: VecNormalize(case.point_goal())},
+    "dict": {"make_env": toys(VECTORS), "policy": "MultiInputPolicy"},
     "images": {
-        "make_env": partial(toy, IMAGE),
+        "make_env": toys(IMAGE),
         "policy": "CnnPolicy",
         "steps": 200,
-        "policy_kwargs": {"net_arch": [8], "features_extractor_kwargs": {"features_dim": 8}},
+        "net_arch": (8,),
+        "policy_kwargs": {"features_extractor_kwargs": {"features_dim": 8}},
     },
-    "adamw": {
-        "make_env": point_goal,
-        "policy_kwargs": {"net_arch": [8], "optimizer_class": th.optim.AdamW, "optimizer_kwargs": {"weight_decay": 0.1}},
-    },
+    "adamw": {"make_env": Case.point_goal, "policy_kwargs": ADAMW},
+    "n-steps": {"make_env": Case.point_goal, "n_steps": 3},
+    "gsde": {"make_env": Case.point_goal, "use_sde": True, "sde_sample_freq": 4},
+    "fixed-ent-coef": {"make_env": Case.point_goal, "ent_coef": 0.1},
+}
+# What a class has not, or, of PPO, in test_ppo_identity.py
+MISSING = {
+    "dqn": {"gsde", "fixed-ent-coef"},
+    "qrdqn": {"gsde", "fixed-ent-coef"},
+    "ppo": {"gsde", "fixed-ent-coef", "n-steps"},
 }
 
 
-@pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("theirs, ours", PAIRS)
-def test_off_is_the_parent(theirs, ours, case):
-    parent = outcome(theirs, **CASES[case])
-    assert_identical(parent, outcome(ours, **CASES[case], **OFF))
+def rows(names):
+    """Each class with each of the names that it has."""
+    table = [(case, name) for case in TABLE for name in names if name not in MISSING.get(case.id, ())]
+    return pytest.mark.parametrize(("case", "name"), table, ids=[f"{case.id}-{name}" for case, name in table])
 
 
-@pytest.mark.parametrize("case", ["four-envs", "n-steps"])
-@pytest.mark.parametrize("theirs, ours", PAIRS)
-def test_before_the_first_consolidation_the_defaults_are_the_parent(theirs, ours, case):
-    assert_identical(outcome(theirs, **CASES[case]), outcome(ours, **CASES[case], fast_update=False))
+@rows(ENVS)
+def test_off_it_is_the_parent(case, name):
+    """And, before the first consolidation, with the default arguments."""
+    parent = outcome(case, case.parent, **ENVS[name])
+    assert_identical(parent, outcome(case, case.cls, **ENVS[name], **case.off))
+    as_sb3 = {"fast_update": False} if case.cls is NBSPSAC else {}
+    assert_identical(parent, outcome(case, case.cls, **ENVS[name], **as_sb3))
 
 
-@pytest.mark.parametrize("theirs, ours", PAIRS)
-def test_identity_can_fail(theirs, ours):
-    one, other = outcome(theirs, point_goal, 300), outcome(ours, point_goal, 300, **OFF, tau=0.006)
+@every_case
+def test_identity_can_fail(case):
+    one, other = (
+        outcome(case, cls, Case.point_goal, 300, **kwargs)
+        for cls, kwargs in ((case.parent, {}), (case.cls, {**case.off, "gamma": 0.98}))
+    )
     assert not same(one["policy"], other["policy"])
 
 
 SWITCHES = {
-    "plain": {"make_env": partial(sequence_env, steps=300)},
-    "two-envs": {"make_env": partial(sequence_env, 2, steps=300), "train_freq": 5},
-    "n-steps": {"make_env": partial(sequence_env, steps=300), "n_steps": 3},
-    "normalized": {"make_env": lambda: VecNormalize(sequence_env(steps=300))},
+    "plain": {"make_env": partial(Case.sequence_env, steps=250)},
+    "two-envs": {"make_env": partial(Case.sequence_env, n_envs=2, steps=250)},
+    "n-steps": {"make_env": partial(Case.sequence_env, steps=250), "n_steps": 3},
+    "normalized": {"make_env": lambda case: VecNormalize(case.sequence_env(steps=250))},
 }
 
 
-@pytest.mark.parametrize("case", SWITCHES)
-@pytest.mark.parametrize("theirs, ours", PAIRS)
-def test_off_is_the_parent_across_task_switches(theirs, ours, case):
-    parent, mine = (outcome(cls, **SWITCHES[case], **kwargs) for cls, kwargs in ((theirs, {}), (ours, {**OFF, **NO_RESETS})))
+@rows(SWITCHES)
+def test_off_it_is_the_parent_across_task_switches(case, name):
+    parent, mine = (
+        outcome(case, cls, **SWITCHES[name], **kwargs) for cls, kwargs in ((case.parent, {}), (case.cls, case.off))
+    )
     parent.pop("returns"), mine.pop("returns")  # episode statistics begin anew with each task, by intention
     assert_identical(parent, mine)
 
 
-@pytest.mark.parametrize("theirs, ours", PAIRS)
-def test_making_the_scored_tasks_env_draws_nothing_from_training(theirs, ours):
+@every_case
+def test_making_the_scored_tasks_env_draws_nothing_from_training(case):
     """Meta-World's constructors, for one, draw from NumPy's global generator."""
 
     def make(goal, render_mode):
         np.random.random(), random.random(), th.rand(1)
-        return PointGoalEnv(goal, render_mode, horizon=10)
+        return PointGoalEnv(goal, render_mode, horizon=10, discrete=case.discrete)
 
     tasks = tuple(Task(goal, partial(make, goal)) for goal in ("east", "west"))
 
-    def make_env():
+    def make_env(case):
         np.random.seed(0), random.seed(0), th.manual_seed(0)
         return DummyVecEnv([lambda: Monitor(TaskSequenceEnv(TaskSequence(tasks, 200, cycles=2, task_id=True)))])
 
-    parent, mine = (outcome(cls, make_env, 500, **kwargs) for cls, kwargs in ((theirs, {}), (ours, {**OFF, **NO_RESETS})))
+    parent, mine = (outcome(case, cls, make_env, 500, **kwargs) for cls, kwargs in ((case.parent, {}), (case.cls, case.off)))
     parent.pop("returns"), mine.pop("returns")
     assert_identical(parent, mine)
 
@@ -143,18 +123,19 @@ def test_making_the_scored_tasks_env_draws_nothing_from_training(theirs, ours):
 # Scoring
 
 
-def random_states(model: BaseAlgorithm) -> list:
-    streams = [random.getstate(), np.random.get_state()[1:3], th.get_rng_state()]
-    return [*streams, str(model.action_space.np_random.bit_generator.state)]
+DRAWS = pytest.mark.xfail(strict=True, reason="epsilon-greedy scoring draws from the action space that training uses")
 
 
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, id=case.id, marks=[DRAWS] if case in (DQN_CASE, QRDQN_CASE) else []) for case in TABLE]
+)
 @pytest.mark.parametrize("score", SCORES)
-def test_consolidation_draws_nothing_from_training(score):
-    model = NBSPSAC("MlpPolicy", sequence_env(), score=score, **NBSP_SETTINGS).learn(40)
+def test_consolidation_draws_nothing_from_training(case, score):
+    model = case.made(score=score).learn(48)
     before, parameters = random_states(model), copied(model.policy.state_dict())
     gradients = [copied(p.grad) for p in model.policy.parameters()]
-    model.consolidate(task_env(), "east")
-    assert same(random_states(model), before) and same(model.policy.state_dict(), parameters)
+    model.consolidate(case.task_env(), "east")
+    assert same(random_states(model), before) and same(dict(model.policy.state_dict()), dict(parameters))
     assert same([p.grad for p in model.policy.parameters()], gradients)
 
 

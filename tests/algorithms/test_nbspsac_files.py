@@ -12,8 +12,8 @@ from helpers import (
     sequence_env,
     task_env,
 )
+from helpers.cases import every_case
 from helpers.sac_models import (
-    CLASSES,
     EAST,
     FROZEN,
     STEPS,
@@ -180,11 +180,12 @@ def test_file_names_are_sb3s(tmp_path, name, written):
     assert NBSPSAC.load(tmp_path / written).num_timesteps == 0
 
 
-@pytest.mark.parametrize("ours, theirs", CLASSES)
-def test_a_file_of_the_parent_is_refused_in_words(tmp_path, ours, theirs):
-    theirs("MlpPolicy", task_env(), **SETTINGS).save(tmp_path / "sac")
-    with pytest.raises(ValueError, match=rf"not saved by {ours.__name__}.*{ours.__name__}.from_sb3\("):
-        ours.load(tmp_path / "sac")
+@every_case
+def test_a_file_of_the_parent_is_refused_in_words(tmp_path, case):
+    case.made_parent().save(tmp_path / "model")
+    name = case.cls.__name__
+    with pytest.raises(ValueError, match=rf"not saved by {name}.*{name}.from_sb3\("):
+        case.cls.load(tmp_path / "model")
 
 
 def test_a_file_of_another_algorithm_is_refused_in_words(tmp_path):

@@ -10,14 +10,15 @@ import pytest
 import stable_baselines3.common.policies as sb3_policies
 import torch as th
 from helpers import copied, task_env
+from helpers.cases import DQN_CASE, PPO_CASE, QRDQN_CASE, TQC_CASE, on_cases
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.save_util import recursive_getattr
 
-from sb3_nbsp import NBSPDQN, NBSPPPO, NBSPQRDQN, NBSPTQC
+from sb3_nbsp import NBSPDQN, NBSPPPO, NBSPTQC
 from sb3_nbsp.common.cpu_speedups import fusible
 
 ROUNDING = 1e-12
-ENVS = {NBSPTQC: "Pendulum-v1", NBSPDQN: "CartPole-v1", NBSPQRDQN: "CartPole-v1", NBSPPPO: "CartPole-v1"}
+CASES = (TQC_CASE, DQN_CASE, QRDQN_CASE, PPO_CASE)  # of SAC's: tests/sac
 pytestmark = pytest.mark.filterwarnings("ignore:You are trying to run PPO on the GPU")
 
 
@@ -36,24 +37,25 @@ def in_double(samples):
     return type(samples)(*(None if part is None else part.double() for part in samples))
 
 
-def trained(cls, fast_update: bool, n_updates: int = 100, images: bool = False, **kwargs):
+def trained(case, fast_update: bool, n_updates: int = 100, images: bool = False, **kwargs):
     """A model after updates on batches and noise that are always the same."""
+    env = "Pendulum-v1" if case is TQC_CASE else "CartPole-v1"
     settings = {"policy_kwargs": {"net_arch": [32, 32]}, "seed": 0, "device": "cpu", "fast_update": fast_update, **kwargs}
     if images:
-        model = cls("CnnPolicy", "sb3_nbsp/PointGoalImage-v0", learning_starts=1000, buffer_size=200, **settings)
+        model = case.cls("CnnPolicy", "sb3_nbsp/PointGoalImage-v0", learning_starts=1000, buffer_size=200, **settings)
         model.learn(100)
-    elif cls is NBSPPPO:
-        model = cls("MlpPolicy", ENVS[cls], n_steps=250, batch_size=50, n_epochs=n_updates // 5, **settings)
+    elif case.on_policy:
+        model = case.cls("MlpPolicy", env, n_steps=250, batch_size=50, n_epochs=n_updates // 5, **settings)
         fill_rollouts(model)
     else:
-        model = cls("MlpPolicy", ENVS[cls], learning_starts=1000, buffer_size=1000, **settings)
+        model = case.cls("MlpPolicy", env, learning_starts=1000, buffer_size=1000, **settings)
         model.learn(300)
     model.set_logger(Logger(None, []))
     model.policy.double()
     if getattr(model, "log_ent_coef", None) is not None:
         model.log_ent_coef.data = model.log_ent_coef.data.double()
     np.random.seed(3), th.manual_seed(3)
-    if cls is NBSPPPO:
+    if case.on_policy:
         get = model.rollout_buffer.get
         model.rollout_buffer.get = lambda size: map(in_double, get(size))
         model.train()
@@ -75,24 +77,24 @@ def difference(one, other) -> float:
     return max(float((a[name] - b[name]).abs().max()) for name in a)
 
 
-@pytest.mark.parametrize("cls", ENVS)
-def test_the_same_up_to_rounding(cls):
-    plain = trained(cls, False)
+@on_cases(*CASES)
+def test_the_same_up_to_rounding(case):
+    plain = trained(case, False)
     assert plain._n_updates >= 20
-    assert difference(plain, trained(cls, True)) < ROUNDING
-    assert difference(plain, trained(cls, False)) == 0
+    assert difference(plain, trained(case, True)) < ROUNDING
+    assert difference(plain, trained(case, False)) == 0
     # Positive control: what is not the same is seen.
     rate = plain.learning_rate if isinstance(plain.learning_rate, float) else plain.learning_rate(1)
-    assert difference(plain, trained(cls, True, learning_rate=rate * 1.001)) > 1e6 * ROUNDING
+    assert difference(plain, trained(case, True, learning_rate=rate * 1.001)) > 1e6 * ROUNDING
 
 
 def test_convolutions_the_same_up_to_rounding(tmp_path):
-    plain, faster = (trained(NBSPDQN, fast, 20, images=True) for fast in (False, True))
+    plain, faster = (trained(DQN_CASE, fast, 20, images=True) for fast in (False, True))
     weight = faster.policy.q_net.features_extractor.cnn[0].weight
     assert weight.is_contiguous(memory_format=th.channels_last) and not weight.is_contiguous()
     scale = max(float(values.abs().max()) for values in plain.policy.state_dict().values())
     assert difference(plain, faster) < ROUNDING * max(scale, 1)
-    assert difference(plain, trained(NBSPDQN, True, 20, images=True, learning_rate=1.001e-4)) > 1e4 * ROUNDING
+    assert difference(plain, trained(DQN_CASE, True, 20, images=True, learning_rate=1.001e-4)) > 1e4 * ROUNDING
     faster.policy.float()
     faster.save(tmp_path / "model")
     loaded = NBSPDQN.load(tmp_path / "model", env=gym.make("sb3_nbsp/PointGoalImage-v0"))
@@ -100,8 +102,8 @@ def test_convolutions_the_same_up_to_rounding(tmp_path):
     assert difference(loaded, faster) == 0
 
 
-@pytest.mark.parametrize("cls", ENVS)
-def test_adam_is_fused_while_training_only(cls, monkeypatch):
+@on_cases(*CASES)
+def test_adam_is_fused_while_training_only(case, monkeypatch):
     seen: dict[th.optim.Optimizer, set[bool | None]] = {}
     step = th.optim.Adam.step
 
@@ -110,7 +112,7 @@ def test_adam_is_fused_while_training_only(cls, monkeypatch):
         return step(self, *args)
 
     monkeypatch.setattr(th.optim.Adam, "step", spied)
-    model = trained(cls, True, 10)
+    model = trained(case, True, 10)
     names = type(model).optimizer_names
     assert [seen[recursive_getattr(model, name).base] for name in names] == [{True}] * len(names)
     groups = [group for name in names for group in model.get_parameters()[name]["param_groups"]]

@@ -13,6 +13,7 @@ import gymnasium as gym
 import pytest
 from gymnasium import spaces
 from helpers import task_env
+from helpers.cases import every_case
 
 import sb3_nbsp
 from sb3_nbsp import cli
@@ -122,22 +123,20 @@ SPACES = {
 }
 
 
-@pytest.mark.parametrize("name", ["NBSPSAC", "NBSPTQC", "NBSPDQN", "NBSPQRDQN", "NBSPPPO"])
-def test_the_table_of_spaces(name):
+@every_case
+def test_the_table_of_spaces(case):
     """A tick: two tasks are learned. A cross: refused."""
-    page = (DOCS / "algorithms" / f"{name.lower()}.md").read_text()
+    page = (DOCS / "algorithms" / f"{case.cls.__name__.lower()}.md").read_text()
     rows = {space: (action, observation) for space, action, observation in re.findall(r"\| (\w+) \| (✔|✖) \| (✔|✖) \|", page)}
     assert set(rows) == set(SPACES)
     some_action = "Box" if rows["Box"][0] == "✔" else "Discrete"
-    small = {"n_steps": 32} if name == "NBSPPPO" else {"learning_starts": 10, "batch_size": 16, "buffer_size": 100}
 
     def learns(observation_space: str, action_space: str) -> bool:
         make = partial(Noise, SPACES[observation_space], SPACES[action_space])
         sequence = TaskSequence(tuple(Task(task, lambda render_mode: make()) for task in "ab"), 32)
         policy = "MultiInputPolicy" if observation_space == "Dict" else "MlpPolicy"
-        kwargs = {"scoring_steps": 20, "policy_kwargs": {"net_arch": [8]}, **small}
         try:
-            model = getattr(sb3_nbsp, name)(policy, TaskSequenceEnv(sequence), **kwargs)
+            model = case.made(TaskSequenceEnv(sequence), policy, net_arch=(8,), scoring_steps=20)
         except (AssertionError, NotImplementedError):  # SB3's way to refuse a space
             return False
         return model.learn(64).learned_tasks == ["a", "b"]

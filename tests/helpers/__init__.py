@@ -57,6 +57,21 @@ class ToyEnv(gym.Env):
         return self._observe(), reward, terminated, self.steps >= HORIZON, info
 
 
+VECTOR = spaces.Box(-1.0, 1.0, (3,))
+BOX = spaces.Box(-2.0, 2.0, (2,))
+
+
+class AnyActionEnv(ToyEnv):
+    """The toy env with other actions: the first number counts for, the second against."""
+
+    def __init__(self, action_space: spaces.Space = BOX, observation_space: spaces.Space = VECTOR):
+        super().__init__(observation_space)
+        self.action_space = action_space
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        return super().step(np.append(np.asarray(action, dtype=float).ravel(), 0.0)[:2])
+
+
 def _filled(space: spaces.Space, random: np.random.Generator) -> Any:
     """Like ``space.sample()``, from the env's own generator."""
     if isinstance(space, spaces.Dict):
@@ -68,7 +83,6 @@ def _filled(space: spaces.Space, random: np.random.Generator) -> Any:
     return random.uniform(-1, 1, space.shape).astype(space.dtype)
 
 
-VECTOR = spaces.Box(-1.0, 1.0, (3,))
 IMAGE = spaces.Box(0, 255, (36, 36, 1), np.uint8)
 CHANNEL_FIRST_IMAGE = spaces.Box(0, 255, (1, 36, 36), np.uint8)
 VECTORS = spaces.Dict({"one": spaces.Box(-1.0, 1.0, (3,)), "two": spaces.Box(-1.0, 1.0, (2,))})

@@ -3,16 +3,17 @@
 import numpy as np
 import pytest
 import torch as th
-from sb3_contrib import QRDQN, TQC
+from sb3_contrib import TQC
 from stable_baselines3 import DQN, PPO, SAC
 from stable_baselines3.common.env_util import make_vec_env
 from torch import nn
 
-from sb3_nbsp import NBSPDQN, NBSPPPO, NBSPQRDQN, NBSPSAC, NBSPTQC
+from helpers.cases import TABLE, TQC_CASE, case_of
+from sb3_nbsp import NBSPSAC
 
 STEPS, HORIZON = 40, 10
 THREE = ("east", "west", "north")
-PARENTS = {NBSPSAC: SAC, NBSPTQC: TQC, NBSPDQN: DQN, NBSPQRDQN: QRDQN, NBSPPPO: PPO}
+PARENTS = {case.cls: case.parent for case in TABLE}
 CLASSES = [pytest.param(cls, id=cls.__name__) for cls in PARENTS]
 LEARNING_RATE = 1e-2  # large: within a few steps everything that can change does
 
@@ -27,24 +28,17 @@ quiet = pytest.mark.filterwarnings(
 
 def gated_env(cls=NBSPSAC, tasks=THREE, steps=STEPS, cycles=1, n_envs=1, **kwargs):
     arguments = {"tasks": tasks, "steps_per_task": steps, "cycles": cycles, "horizon": HORIZON, "n_envs": n_envs}
-    discrete = "DQN" in cls.__name__
-    return make_vec_env("sb3_nbsp/PointGoal-v0", n_envs, env_kwargs={"discrete": discrete, **arguments, **kwargs})
+    return make_vec_env("sb3_nbsp/PointGoal-v0", n_envs, env_kwargs={"discrete": case_of(cls).discrete, **arguments, **kwargs})
 
 
 def settings(cls, net_arch=(16, 16), policy_kwargs=None, **kwargs):
-    net = {"net_arch": list(net_arch) if isinstance(net_arch, tuple) else net_arch, "activation_fn": nn.ReLU}
-    common = {"seed": 1, "learning_rate": LEARNING_RATE, "policy_kwargs": {**net, **(policy_kwargs or {})}}
-    if issubclass(cls, PPO):
-        common |= {"n_steps": 20, "batch_size": 10, "n_epochs": 2}
+    case = case_of(cls)
+    if case.on_policy:
+        own = {"n_steps": 20, "batch_size": 10}
     else:
-        common |= {"learning_starts": 10, "batch_size": 16, "buffer_size": 500}
-    if issubclass(cls, DQN | QRDQN):
-        common |= {"train_freq": 1, "target_update_interval": 20}
-    if issubclass(cls, TQC | QRDQN):
-        common["policy_kwargs"] |= {"n_quantiles": 5}
-    if issubclass(cls, TQC):  # slow
-        common |= {"train_freq": 2}
-    return {**common, **kwargs}
+        own = {"learning_starts": 10, "train_freq": 2 if case is TQC_CASE else 1}  # TQC is slow
+    policy_kwargs = {"activation_fn": nn.ReLU, **(policy_kwargs or {})}
+    return case.settings(net_arch, policy_kwargs, **{"learning_rate": LEARNING_RATE, **own, **kwargs})
 
 
 def made(cls=NBSPSAC, env=None, **kwargs):

@@ -6,7 +6,6 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch as th
-from stable_baselines3 import SAC
 from stable_baselines3.common.vec_env import VecEnv
 
 from helpers import (
@@ -19,7 +18,6 @@ from sb3_nbsp import NBSPSAC
 
 STEPS = 60  # per task in sequence_env()
 EAST, WEST = 4, 5  # places of the one-hot task id in the observation
-CLASSES = [pytest.param(NBSPSAC, SAC, id="sac")]  # (ours, SB3's)
 FROZEN = {"mask_coef": 0.0, "mask_sides": "both", "mask_output_biases": True, "select_among": "active", "score": "corrected"}
 
 

@@ -1,141 +1,23 @@
 """NBSPPPO as a whole. What is particular to its memory stands in test_rollouts.py, to cloning in test_cloning.py."""
 
-import io
-import random
-import zipfile
 from functools import partial
 
-import numpy as np
 import pytest
 import torch as th
 from gymnasium import spaces
-from helpers import CHANNEL_FIRST_IMAGE, VECTOR, VECTORS, ToyEnv, copied, same, sequence_env, task_env, toy_sequence_env
-from stable_baselines3 import DQN, PPO
+from helpers import CHANNEL_FIRST_IMAGE, VECTORS, AnyActionEnv, copied, same, sequence_env, task_env, toy_sequence_env
+from helpers.outcomes import random_states
+from helpers.ppo_models import CNN, FROZEN, SMALL, made, quiet, saved_and_loaded, weights
 from stable_baselines3.common.buffers import RolloutBuffer
-from stable_baselines3.common.callbacks import CheckpointCallback
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.torch_layers import FlattenExtractor
-from stable_baselines3.common.vec_env import SubprocVecEnv, VecNormalize
+from stable_baselines3.common.vec_env import SubprocVecEnv
 
-from sb3_nbsp import NBSPDQN, NBSPPPO
+from sb3_nbsp import NBSPPPO
 from sb3_nbsp.neurons.scores import SCORES
 from sb3_nbsp.rehearsal import MixedDictRolloutBuffer, MixedRolloutBuffer
 
-OFF = {"skill_fraction": 0.0, "memory_size": 0, "reset_log_std": False, "schedules_per_task": False}
-RUN = {"n_steps": 50, "batch_size": 50, "n_epochs": 2, "seed": 1, "policy_kwargs": {"net_arch": [8, 8]}}
-SMALL = {**RUN, "n_steps": 16, "batch_size": 8, "scoring_steps": 40, "memory_size": 50}
-FROZEN = {"skill_fraction": 1.0, "mask_coef": 0.0, "mask_sides": "both", "mask_output_biases": True}
-BOX = spaces.Box(-2.0, 2.0, (2,))
-CNN = {"net_arch": [8], "features_extractor_kwargs": {"features_dim": 8}}
-
-pytestmark = pytest.mark.filterwarnings(r"ignore:The goal metric q\(t\)", "ignore:You have specified a mini-batch size")
-
-
-class AnyActionEnv(ToyEnv):
-    """The toy env with other actions: the first number counts for, the second against."""
-
-    def __init__(self, action_space=BOX, observation_space=VECTOR):
-        super().__init__(observation_space)
-        self.action_space = action_space
-
-    def step(self, action):
-        return super().step(np.append(np.asarray(action, dtype=float).ravel(), 0.0)[:2])
-
-
-def toys(n_envs=4, **kwargs):
-    return make_vec_env(lambda: AnyActionEnv(**kwargs), n_envs)
-
-
-def made(env=None, policy="MlpPolicy", **kwargs):
-    return NBSPPPO(policy, sequence_env() if env is None else env, **{**SMALL, **kwargs})
-
-
-def saved_and_loaded(model, env=None, cls=None, **kwargs):
-    file = io.BytesIO()
-    model.save(file)
-    file.seek(0)
-    return (cls or type(model)).load(file, env=env, **kwargs)
-
-
-def weights(model) -> dict:
-    return copied(model.policy.state_dict())
-
-
-def random_states(model) -> list:
-    streams = [random.getstate(), np.random.get_state()[1:3], th.get_rng_state()]
-    return [*streams, str(model.action_space.np_random.bit_generator.state)]
-
-
-# Identity with SB3
-
-
-def outcome(cls, make_env, steps=2000, policy="MlpPolicy", **kwargs) -> dict:
-    model = cls(policy, make_env(), **{**RUN, **kwargs}).learn(steps)
-    names = ("observations", "actions", "rewards", "returns", "episode_starts", "values", "log_probs", "advantages")
-    return {
-        "counters": (model.num_timesteps, model._n_updates, model._episode_num),
-        "policy": weights(model),
-        "optimizer": copied(model.policy.optimizer.state_dict()),
-        "rollout": {name: getattr(model.rollout_buffer, name) for name in names},
-        "last": (model._last_obs, model._last_episode_starts),
-        "generators": random_states(model),
-        "schedules": (model._current_progress_remaining, model.policy.optimizer.param_groups[0]["lr"]),
-        "returns": [info["r"] for info in model.ep_info_buffer],
-    }
-
-
-def assert_identical(one: dict, other: dict) -> None:
-    assert one["counters"][1] >= 10
-    for name in one:
-        assert same(one[name], other[name]), name
-
-
-IMAGES = {"make_env": partial(toys, 1, observation_space=CHANNEL_FIRST_IMAGE), "policy": "CnnPolicy", "steps": 250}
-ADAMW = {"net_arch": [8], "optimizer_class": th.optim.AdamW, "optimizer_kwargs": {"weight_decay": 0.1}}
-CASES = {
-    "box": {"make_env": partial(toys, 1)},
-    "discrete": {"make_env": partial(toys, action_space=spaces.Discrete(3))},
-    "multi-discrete": {"make_env": partial(toys, action_space=spaces.MultiDiscrete([3, 2]))},
-    "multi-binary": {"make_env": partial(toys, action_space=spaces.MultiBinary(3))},
-    "shared-cnn": {**IMAGES, "policy_kwargs": CNN},
-    "two-cnns": {**IMAGES, "policy_kwargs": {**CNN, "share_features_extractor": False}},
-    "dict": {"make_env": partial(toys, observation_space=VECTORS), "policy": "MultiInputPolicy"},
-    "gsde": {"make_env": toys, "use_sde": True, "sde_sample_freq": 4},
-    "normalized": {"make_env": lambda: VecNormalize(toys())},
-    "target-kl": {"make_env": toys, "target_kl": 0.001, "learning_rate": 3e-3},
-    "other-losses": {"make_env": toys, "clip_range_vf": 0.1, "normalize_advantage": False},
-    "schedules": {"make_env": toys, "learning_rate": lambda p: 1e-3 * p, "clip_range": lambda p: 0.1 + 0.2 * p},
-    "adamw": {"make_env": toys, "policy_kwargs": ADAMW},
-}
-
-
-@pytest.mark.parametrize("case", CASES)
-def test_identity(case):
-    """Off, and with the default arguments before the first consolidation."""
-    parent = outcome(PPO, **CASES[case])
-    assert_identical(parent, outcome(NBSPPPO, **CASES[case], **(OFF if case in ("box", "dict") else {})))
-
-
-SWITCHES = {
-    "four-envs": {"make_env": partial(sequence_env, 4, steps=300, cycles=4)},
-    "normalized": {"make_env": lambda: VecNormalize(sequence_env(2, steps=250, cycles=4)), "clip_range_vf": 0.2},
-    "gsde": {"make_env": partial(sequence_env, 2, steps=300, cycles=4), "use_sde": True},
-    "discrete": {"make_env": partial(sequence_env, 2, steps=300, cycles=4, discrete=True), "learning_rate": lambda p: p / 100},
-}
-
-
-@pytest.mark.parametrize("case", SWITCHES)
-def test_identity_over_a_whole_sequence(case):
-    parent, mine = outcome(PPO, **SWITCHES[case]), outcome(NBSPPPO, **SWITCHES[case], **OFF)
-    parent.pop("returns"), mine.pop("returns")  # episode statistics begin anew with each task, by intention
-    assert_identical(parent, mine)
-
-
-def test_identity_can_fail():
-    case = {**SWITCHES["four-envs"], "steps": 600, **OFF, "replay_interval": 1, "scoring_steps": 40}
-    reference = outcome(NBSPPPO, **case)["policy"]
-    for change in ({"vf_coef": 0.501}, {"memory_size": 50}, {"skill_fraction": 0.1}, {"reset_log_std": True}):
-        assert not same(outcome(NBSPPPO, **{**case, **change})["policy"], reference)
+pytestmark = quiet
 
 
 # Masks
@@ -300,94 +182,20 @@ class Rates(NBSPPPO):
         self.__dict__.setdefault("rates", []).append(round(self.policy.optimizer.param_groups[0]["lr"], 4))
 
 
+@pytest.mark.known_answer
 @pytest.mark.parametrize("n_steps, expected", [(16, [44, 28, 12, 56, 40, 24, 8, 0]), (20, [40, 20, 0] * 2), (60, [0, 0])])
 def test_learning_rate_follows_each_task(n_steps, expected):
     model = Rates("MlpPolicy", sequence_env(cycles=1), **{**SMALL, "n_steps": n_steps}, learning_rate=lambda p: p).learn(120)
     assert model.rates == [round(rest / 60, 4) for rest in expected]
 
 
+@pytest.mark.known_answer
 def test_learning_rate_follows_each_learn_by_hand_or_the_whole_run():
     for per_task, expected in ((True, [0.5, 0.0, 0.5, 0.0]), (False, [0.5, 0.0, 0.25, 0.0])):
         model = Rates("MlpPolicy", task_env(), learning_rate=lambda p: p, schedules_per_task=per_task, **SMALL).learn(32)
         model.consolidate(task_env(), "east")
         model.learn(32, reset_num_timesteps=False)
         assert model.rates == expected
-
-
-# Files
-
-
-def test_everything_is_in_the_file():
-    model = made(sequence_env(cycles=2), rehearsal="clip", reset_log_std=False).learn(80)
-    loaded = saved_and_loaded(model)
-    assert (loaded.learned_tasks, loaded.current_task, loaded.sequence_steps) == (["east"], "west", 80)
-    for part in ("memory", "recent"):
-        theirs = getattr(model.rollout_buffer, part).state_dict()
-        assert theirs and same(getattr(loaded.rollout_buffer, part).state_dict(), theirs)
-    assert (loaded.rehearsal, loaded.reset_log_std) == ("clip", False) and loaded.policy.optimizer.is_masking
-
-
-@pytest.mark.parametrize("at", [32, 56, 60, 96])
-def test_a_run_goes_on_from_a_checkpoint(at, tmp_path):
-    """In mid-task, within a rollout, and at the very switch: what complete rollouts brought is remembered."""
-    made(sequence_env(cycles=2)).learn(at + 4, callback=CheckpointCallback(at, tmp_path))
-    loaded = NBSPPPO.load(tmp_path / f"rl_model_{at}_steps", env=sequence_env(cycles=2))
-    assert loaded.task_to_consolidate == ("east" if at == 60 else None)
-    loaded.learn(120 - at + 8, reset_num_timesteps=False)
-    memory = loaded.rollout_buffer.memory
-    assert loaded.learned_tasks == ["east", "west"] and set(memory._tasks) == {0, 1}
-    for task, one_hot in enumerate(([1, 0], [0, 1])):
-        assert (memory._tasks[task].observations[:, 4:] == one_hot).all() and len(memory._tasks[task]) >= 44
-
-
-def test_a_smaller_memory_after_loading():
-    model = made(task_env())
-    model.begin_task("east")  # without it the file would have the parent's form
-    loaded = saved_and_loaded(model.learn(64), task_env(), memory_size=10)
-    loaded.consolidate(task_env(), "east")
-    assert len(loaded.rollout_buffer.memory._tasks[0]) == 10
-
-
-@pytest.mark.parametrize("steps", [0, 32])
-def test_a_file_saved_before_the_first_task_has_the_parents_form(steps):
-    model = made(task_env()).learn(steps) if steps else made(task_env())
-    file = io.BytesIO()
-    model.save(file)
-    with zipfile.ZipFile(file) as archive:
-        names = {name for name in archive.namelist() if name.endswith(".pth")}
-    assert names == {"policy.pth", "policy.optimizer.pth", "pytorch_variables.pth"}
-    assert same(weights(saved_and_loaded(model, cls=PPO)), weights(model))
-
-
-def test_set_parameters(tmp_path):
-    model, fresh = made(**FROZEN).learn(70), made(**FROZEN)
-    fresh.save(tmp_path / "early")
-    fresh.set_parameters(model.get_parameters())
-    assert same(weights(fresh), weights(model)) and len(fresh.rollout_buffer.memory) == 50
-    assert fresh.policy.optimizer.is_masking and fresh.neuron_masks.n_tasks == 1
-    model.set_parameters(tmp_path / "early.zip")
-    assert model.neuron_masks.free_share() == 1 and len(model.rollout_buffer.memory) == len(model.rollout_buffer.recent) == 0
-
-
-@pytest.mark.parametrize("theirs, ours", [(PPO, NBSPPPO), (DQN, NBSPPPO), (NBSPDQN, NBSPPPO), (NBSPPPO, NBSPDQN)])
-def test_files_of_others_are_refused_in_words(theirs, ours):
-    words = rf"was not saved by {ours.__name__}.*from_sb3\(|cannot be loaded as {ours.__name__}.*another class"
-    with pytest.raises(ValueError, match=words):
-        saved_and_loaded(theirs("MlpPolicy", AnyActionEnv(spaces.Discrete(2))), cls=ours)
-
-
-@pytest.mark.parametrize("from_file", [True, False])
-def test_from_sb3(from_file, tmp_path):
-    model = PPO("MlpPolicy", task_env(), **RUN, clip_range_vf=0.3, use_sde=True).learn(100)
-    model.save(tmp_path / "ppo.zip")
-    new = NBSPPPO.from_sb3(tmp_path / "ppo.zip" if from_file else model, task_env(), memory_size=7, scoring_steps=40)
-    assert same(new.get_parameters(), model.get_parameters()) and type(new.rollout_buffer) is MixedRolloutBuffer
-    assert (new.clip_range_vf(1), new.num_timesteps, new.n_steps, new.memory_size) == (0.3, 100, 50, 7)
-    before = weights(model)
-    new.learn(50, reset_num_timesteps=False).consolidate(task_env(), "east")
-    assert same(weights(model), before) and not same(weights(new), before) and len(new.rollout_buffer.memory) == 7
-    with pytest.raises(TypeError, match="from_sb3 takes a PPO model; got NBSPPPO"):
-        NBSPPPO.from_sb3(new)
 
 
 # Arguments
