@@ -39,6 +39,7 @@ def test_the_policy_at_the_tasks_end_is_remembered():
     assert callback.loss([memory]).item() == pytest.approx(0.0, abs=1e-6)
 
 
+@pytest.mark.known_answer
 def test_the_loss_is_the_kl_divergence_from_the_old_policy():
     """sum_k [ log(s'/s) + (s^2 + (m - m')^2) / (2 s'^2) - 1/2 ] with the old policy's m and s, the new one's m' and s'."""
     callback = BehaviouralCloning(memory_size=1, batch_size=4)

@@ -59,6 +59,7 @@ def run(make: Any, steps: int = 4 * STEPS, packnet: PackNet | None = None, **kwa
     return model, callback
 
 
+@pytest.mark.known_answer
 def test_the_largest_weights_stay():
     weights = th.tensor([[5.0, -4.0, 3.0], [-2.0, 1.0, 9.0]])
     owner = th.tensor([[1, 1, 1], [1, 1, 0]], dtype=th.int16)

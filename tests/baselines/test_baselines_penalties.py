@@ -119,6 +119,7 @@ def test_a_strong_penalty_holds_the_actor_and_only_the_actor(make):
     assert distances[1e8] < 1e-6 < distances[0.0]
 
 
+@pytest.mark.known_answer
 def test_importances_add_up_and_anchors_move():
     model, callback = sac(), L2(networks="all")
     model.learn(2 * STEPS, callback=callback)
@@ -163,6 +164,7 @@ def test_fisher_information_of_discrete_actions_is_the_sum_over_all_actions(name
     assert all(th.allclose(a, b, atol=1e-6) for a, b in zip(fisher(make(net(x)), parameters), expected, strict=True))
 
 
+@pytest.mark.known_answer
 def test_fisher_information_of_a_gaussian():
     """mu = w x and log sigma = v: F_w = x^2 / sigma^2, F_v = 2."""
     w, v = nn.Parameter(th.tensor([[0.3]])), nn.Parameter(th.tensor([[-0.7]]))
@@ -236,6 +238,7 @@ def test_only_the_chosen_network_is_held(networks):
     assert {name.split(".")[0] for name in callback.state["importances"]} == {networks}
 
 
+@pytest.mark.known_answer
 def test_gradients_are_taken_sample_by_sample():
     net, x = nn.Linear(3, 1), th.randn(5, 3)
     weight, bias = sample_gradients((net(x)[:, 0]) ** 2, list(net.parameters()))

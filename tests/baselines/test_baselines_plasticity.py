@@ -21,6 +21,7 @@ from sb3_nbsp.neurons import find_networks
 # ReDo
 
 
+@pytest.mark.known_answer
 def test_dormant_neurons_are_those_far_below_their_layers_mean():
     activations = th.tensor([[4.0, 0.0, -0.05, 1.0], [4.0, 0.0, 0.05, -1.0]])  # sizes 4, 0, 0.05, 1; their mean is 1.2625
     assert dormant(activations, 0.0).tolist() == [False, True, False, False]

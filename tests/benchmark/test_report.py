@@ -39,6 +39,7 @@ def test_estimates_agree_with_rliable(strata, statistic, expected):
     assert estimate(strata, statistic) == found == estimate([np.array(stratum) for stratum in strata], statistic)
 
 
+@pytest.mark.known_answer
 def test_strata_are_resampled_among_themselves():
     """All variance is between the strata here: pooled, the interval would be wide."""
     assert estimate([[0.0] * 5, [1.0] * 5], mean) == Estimate(0.5, 0.5, 0.5)
@@ -46,11 +47,13 @@ def test_strata_are_resampled_among_themselves():
     assert pooled.low < 0.3 and pooled.high > 0.7
 
 
+@pytest.mark.known_answer
 def test_unequal_numbers_of_runs():
     assert estimate([[0.0], [1.0, 1.0, 1.0]], mean).value == 0.5
     assert estimate([[2.0], [1.0, 1.0]], improvement).value == 1.0
 
 
+@pytest.mark.known_answer
 def test_ties_count_one_half():
     assert estimate([[1.0, 1.0], [1.0, 1.0, 1.0]], improvement) == Estimate(0.5, 0.5, 0.5)
 
@@ -63,6 +66,7 @@ def test_what_cannot_be_estimated():
         estimate([[0.5], []])
 
 
+@pytest.mark.known_answer
 def test_mean_of_the_last_evaluations_of_each_segment():
     run = run_of()
     assert average_last(run, 1) == run
@@ -91,6 +95,7 @@ def rows_of(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+@pytest.mark.known_answer
 def test_report_of_a_benchmark(folder: Path, tmp_path: Path) -> None:
     text = write_report(folder, tmp_path / "report").read_text()
     assert text.index("## S") < text.index("## T") < text.index("## All sequences together") < text.index("## Not counted")

@@ -86,6 +86,7 @@ def test_scored_steps_take_what_was_computed():
     assert scoring_bytes(model.observation_space, 30) == 2 * held  # steps, and the arrays made of them
 
 
+@pytest.mark.known_answer
 def test_atari_is_as_large_as_documented():
     space, action = spaces.Box(0, 255, (4, 84, 84), np.uint8), spaces.Discrete(18)
     assert gigabytes(replay_buffer_bytes(space, action, 100_000)) == "5.6 GB"
@@ -97,6 +98,7 @@ def test_atari_is_as_large_as_documented():
 PARTS = [Part("replay buffer", 6_000_000_000, "buffer_size"), Part("memory of 2 tasks", 2_000_000_000, "memory_size")]
 
 
+@pytest.mark.known_answer
 def test_the_statement_names_every_part():
     statement = check_footprint(PARTS, memory=24_000_000_000)
     assert statement == "Memory when full: replay buffer 6.0 GB, memory of 2 tasks 2.0 GB, of 24.0 GB"

@@ -46,11 +46,13 @@ def made_results(shift: float = 0.0, with_success: bool = True, until: int = 8) 
     return SequenceResults(("a", "b"), tuple("abab"), (100,) * 4, evaluations[: until + 1], {"method": "made"}, seed=3)
 
 
+@pytest.mark.known_answer
 def test_average_success_is_the_last_rows_mean():
     assert average_success(CYCLE_MATRIX) == pytest.approx(0.65)
     assert average_success(THREE_MATRIX) == pytest.approx(0.6)
 
 
+@pytest.mark.known_answer
 def test_forgetting_counts_only_tasks_not_being_trained():
     # Only a is old after the last segment (b); its best was 1.0 in the third row.
     assert forgetting_measure(CYCLE_MATRIX, CYCLE) == pytest.approx(0.3)
@@ -58,22 +60,26 @@ def test_forgetting_counts_only_tasks_not_being_trained():
     assert forgetting_measure(THREE_MATRIX, [0, 1, 2]) == pytest.approx(0.3)
 
 
+@pytest.mark.known_answer
 def test_forgetting_ignores_performance_before_the_first_training():
     # c's lucky 0.9 came before c was trained and must not count as forgotten.
     matrix = [[1.0, 0.0, 0.9], [1.0, 1.0, 0.9], [1.0, 1.0, 0.5], [1.0, 1.0, 0.4]]
     assert forgetting_measure(matrix, [0, 1, 2, 1]) == pytest.approx((0.0 + 0.1) / 2)
 
 
+@pytest.mark.known_answer
 def test_forgetting_is_negative_when_old_tasks_improve():
     assert forgetting_measure([[0.5, 0.0], [0.7, 1.0]], [0, 1]) == pytest.approx(-0.2)
 
 
+@pytest.mark.known_answer
 def test_forward_transfer_reads_the_first_visit():
     assert forward_transfer(CYCLE_MATRIX, CYCLE) == pytest.approx((0.9 + 0.8) / 2)
     assert forward_transfer(CYCLE_MATRIX, CYCLE, reference=0.5) == pytest.approx(0.35)
     assert forward_transfer(THREE_MATRIX, [0, 1, 2], reference=[0.8, 0.5, 0.5]) == pytest.approx((0.0 + 0.1 + 0.5) / 3)
 
 
+@pytest.mark.known_answer
 @pytest.mark.parametrize(
     "rows, asr, fm, fwt", [(0, NAN, NAN, NAN), (1, 0.5, NAN, 0.9), (2, 0.6, 0.5, 0.85), (3, 0.65, 0.5, 0.85)]
 )
@@ -85,6 +91,7 @@ def test_rows_not_yet_measured_are_left_out(rows, asr, fm, fwt):
     assert forward_transfer(matrix, CYCLE) == pytest.approx(fwt, nan_ok=True)
 
 
+@pytest.mark.known_answer
 def test_a_missing_first_visit_is_not_replaced_by_the_second():
     matrix = np.array(CYCLE_MATRIX)
     matrix[0] = NAN
@@ -98,6 +105,7 @@ def test_metrics_refuse_what_does_not_fit(matrix, segments):
         forgetting_measure(matrix, segments)
 
 
+@pytest.mark.known_answer
 def test_continual_world_metrics():
     assert cw_performance([[0.4, 1.0], [0.6, 0.8]]) == pytest.approx(0.7)
     assert cw_forgetting([0.9, 0.8], [0.7, 0.8]) == pytest.approx(0.1)
@@ -108,6 +116,7 @@ def test_continual_world_metrics():
         cw_forward_transfer([0.6], [12.0])
 
 
+@pytest.mark.known_answer
 def test_area_under_curve_weighs_by_env_steps():
     steps, values = [0, 10, 30, 40, 99], [0.0, 1.0, 1.0, 0.0, 5.0]
     assert area_under_curve(steps, values, 0, 40) == pytest.approx((5 + 20 + 5) / 40)
@@ -126,6 +135,7 @@ def test_summary_is_json_safe():
     }
 
 
+@pytest.mark.known_answer
 def test_results_give_matrix_and_metrics():
     results = made_results()
     np.testing.assert_array_equal(results.matrix(), CYCLE_MATRIX)
@@ -138,6 +148,7 @@ def test_results_give_matrix_and_metrics():
     assert math.isnan(metrics.cw_forward_transfer)
 
 
+@pytest.mark.known_answer
 def test_results_give_areas_of_first_segments():
     results = made_results()
     assert results.auc() == pytest.approx({"a": (0.25 + 0.7) / 2, "b": (0.25 + 0.6) / 2})
@@ -147,6 +158,7 @@ def test_results_give_areas_of_first_segments():
         results.metrics(baseline_auc={"a": 0.4})
 
 
+@pytest.mark.known_answer
 def test_unfinished_results_have_no_continual_world_metrics():
     results = made_results(until=5)
     assert np.isnan(results.matrix()[2:]).all() and not np.isnan(results.matrix()[:2]).any()
@@ -156,6 +168,7 @@ def test_unfinished_results_have_no_continual_world_metrics():
     assert math.isnan(made_results(until=1).auc()["a"])
 
 
+@pytest.mark.known_answer
 def test_without_success_the_return_is_the_performance():
     results = made_results(with_success=False)
     np.testing.assert_allclose(results.matrix(), 10 * np.array(CYCLE_MATRIX))
@@ -212,6 +225,7 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch, name):
     assert sorted(os.listdir(tmp_path)) == ["evaluations.csv", "matrix.csv", "results.json"]
 
 
+@pytest.mark.known_answer
 def test_table_holds_means_and_intervals():
     runs = [made_results(shift) for shift in (0.0, 0.05, 0.1)]
     table = results_table([("one", runs[:1]), ("three", runs), ("unfinished", [made_results(until=1)])])

@@ -34,6 +34,7 @@ def made_results(references=REFERENCES, success=(None, None), shift: float = 0.0
     return SequenceResults(("a", "b"), ("a", "b"), (100, 100), evaluations, reference_scores=dict(references))
 
 
+@pytest.mark.known_answer
 def test_a_random_player_is_zero_and_a_human_one():
     assert [normalised_return(value, (-20.0, 20.0)) for value in (-20.0, 20.0, 0.0, -60.0, 60.0)] == [0.0, 1.0, 0.5, -1.0, 2.0]
     assert normalised_return(-1.0, (0.0, -2.0)) == 0.5  # a game where less is better
@@ -66,11 +67,13 @@ def test_a_reading_that_is_not_known_is_nan():
     np.testing.assert_allclose(results.values("normalised return")[:, 0], np.array(NORMALISED_RETURNS)[:, 0])
 
 
+@pytest.mark.known_answer
 def test_metrics_are_in_normalised_returns():
     metrics = made_results().metrics()
     assert (metrics.asr, metrics.fm, metrics.fwt) == pytest.approx((1.75, 0.5, 2.0))
 
 
+@pytest.mark.known_answer
 def test_files_hold_raw_and_normalised_returns(tmp_path):
     made_results().write(tmp_path)
     lines = (tmp_path / "evaluations.csv").read_text().splitlines()
@@ -96,6 +99,7 @@ def cells(table: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("| ").split("|")] for line in table.splitlines()]
 
 
+@pytest.mark.known_answer
 def test_tables_say_what_they_show():
     rows = cells(results_table([("one", [made_results()])]))
     assert rows[0] == ["method", "seeds", "AR", "FM", "FWT"] and rows[2] == ["one", "1", "1.75", "0.50", "2.00"]
@@ -126,6 +130,7 @@ def test_figures_cope_with_what_lies_beyond_zero_and_one(tmp_path, references):
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.known_answer
 def test_colours_reach_from_random_to_human_and_beyond():
     results = made_results()
     assert colour_limits(results, results.matrix()) == (-0.25, 3.0)

@@ -76,6 +76,7 @@ def heights(panel, bars):
     return np.array([bar.get_height() for bar in bars])
 
 
+@pytest.mark.known_answer
 def test_a_histogram_per_network(drawn):
     plot_score_histogram(skill_neurons(), "nowhere.png")
     actor, critic = drawn[0].axes

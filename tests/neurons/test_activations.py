@@ -33,6 +33,7 @@ def image_model() -> SAC:
     return model_of("CnnPolicy", CHANNEL_FIRST_IMAGE, features_extractor_kwargs={"features_dim": 6})
 
 
+@pytest.mark.known_answer
 def test_equals_a_forward_by_hand(model):
     obs, actions = th.rand(7, 3), th.rand(7, 2)
     with th.no_grad(), ActivationRecorder(layers_of(model.policy)) as recorder:
@@ -48,6 +49,7 @@ def test_equals_a_forward_by_hand(model):
     assert list(recorded) == [f"{name}.{i}" for name in ("actor.latent_pi", "critic.qf0", "critic.qf1") for i in (0, 2)]
 
 
+@pytest.mark.known_answer
 def test_convolutions_are_averaged_per_channel(image_model):
     images = th.randint(0, 256, (3, 1, 36, 36), dtype=th.uint8)
     actor = image_model.actor

@@ -32,6 +32,7 @@ def score_of(score, activation, goal) -> float:
 GOAL = [0, 0, 0, 1, 1, 1, 1, 1]  # p = 5/8
 
 
+@pytest.mark.known_answer
 @pytest.mark.parametrize(
     "activation, published, corrected",
     [
@@ -48,6 +49,7 @@ def test_published_and_corrected_score(activation, published, corrected):
     assert score_of(corrected_score, activation, GOAL) == pytest.approx(corrected)
 
 
+@pytest.mark.known_answer
 def test_scores_of_a_mastered_task():
     """95 % good steps: a dead neuron looks skilled to the published score, a truly related one does not."""
     goal = [0.0] * 5 + [1.0] * 95
@@ -68,15 +70,18 @@ def test_score_is_blind_to_the_sign(score):
     assert (one >= 0.5).all() and (one <= 1).all() and one.std() > 0
 
 
+@pytest.mark.known_answer
 @pytest.mark.parametrize("constant", [0.0, 1.0])
 def test_corrected_score_of_a_constant_goal_says_nothing(constant):
     assert score_of(corrected_score, [0, 1, 2, 3], [constant] * 4) == 0.5
 
 
+@pytest.mark.known_answer
 def test_goal_metric_may_be_any_number():
     assert score_of(published_score, [0, 1, 0, 1], [-7.5, -3.0, -9.0, -1.0]) == 1.0
 
 
+@pytest.mark.known_answer
 def test_above_mean_is_strict():
     assert above_mean(th.tensor([1.0, 2.0, 3.0])).tolist() == [False, False, True]
     columns = th.tensor([[1.0, 5.0], [3.0, 5.0]])
@@ -92,6 +97,7 @@ def test_every_score_lies_in_range(name):
     assert scores.shape == (7,) and (scores >= 0.5).all() and (scores <= 1).all()
 
 
+@pytest.mark.known_answer
 @pytest.mark.parametrize(
     "score, expected",
     [(activity_score, [0.75, 0.5, 1.0]), (dormant_score, [0.75, 1.0, 0.5]), (taylor_score, [0.5, 1.0, 0.75])],
@@ -102,6 +108,7 @@ def test_controls_rank(score, expected):
     assert score(data(activations, [0, 1], loss_change=loss_change)).tolist() == expected
 
 
+@pytest.mark.known_answer
 def test_rank_of_a_single_neuron():
     assert activity_score(data([[1.0], [2.0]], [0, 1])).tolist() == [0.5]
 
@@ -114,5 +121,6 @@ def test_random_score_is_a_permutation_from_its_generator():
     assert first.tolist() != second.tolist() and th.equal(random_score(again), first)
 
 
+@pytest.mark.known_answer
 def test_active_share():
     assert active_share(th.tensor([[0.0, 1.0, -1.0], [0.0, 0.0, 2.0]])).tolist() == [0.0, 0.5, 1.0]

@@ -24,21 +24,25 @@ def chosen(scores, fraction, eligible=None) -> dict[str, list[int]]:
     return {name: mask.nonzero()[:, 0].tolist() for name, mask in select_top(tensors, fraction, allowed).items()}
 
 
+@pytest.mark.known_answer
 def test_whole_network_is_ranked_together():
     assert chosen({"a": [0.6, 0.5, 0.7], "b": [0.9, 0.8]}, 0.4) == {"a": [], "b": [0, 1]}
     assert chosen({"a": [0.6, 0.5, 0.7], "b": [0.9, 0.8]}, 0.6) == {"a": [2], "b": [0, 1]}
 
 
+@pytest.mark.known_answer
 def test_ties_go_to_the_earlier_neuron():
     assert chosen({"a": [0.5, 0.5, 0.5], "b": [0.5, 0.5, 0.5]}, 0.5) == {"a": [0, 1, 2], "b": []}
 
 
+@pytest.mark.known_answer
 @pytest.mark.parametrize("fraction, n", [(0.0, 0), (0.2, 2), (0.26, 3), (0.99, 10), (1.0, 10)])
 def test_fraction_of_all_neurons(fraction, n):
     scores = {"a": th.rand(4), "b": th.rand(6)}
     assert sum(int(mask.sum()) for mask in select_top(scores, fraction).values()) == n
 
 
+@pytest.mark.known_answer
 def test_only_eligible_neurons_are_chosen():
     scores, eligible = {"a": [0.9, 0.8, 0.7, 0.6]}, {"a": [False, True, False, True]}
     assert chosen(scores, 0.25, eligible) == {"a": [1]}
@@ -74,6 +78,7 @@ def test_json_keeps_every_digit(tmp_path):
     assert SkillNeurons.load(tmp_path / "skill.json").layers["a"].scores == scores
 
 
+@pytest.mark.known_answer
 def test_counts():
     assert result().counts() == {
         "actor": {"neurons": 5, "chosen": 3, "silent": 2, "chosen_silent": 1},
@@ -81,10 +86,12 @@ def test_counts():
     }
 
 
+@pytest.mark.known_answer
 def test_chosen_as_a_mask():
     assert result().chosen("a").tolist() == [True, False, True] and result().chosen("c").tolist() == [False]
 
 
+@pytest.mark.known_answer
 def test_overlap():
     assert result().overlap(result()) == 1.0
     assert result().overlap(result(chosen_a=[0], chosen_b=[0])) == 1 / 4  # a0 of a0, a2, b0, b1
@@ -130,6 +137,7 @@ def scored(score="published", fraction=0.25, n=8, goal=None, observations=None, 
     return score_networks([actor, critic], steps, losses, "east", score, "reward", fraction, select_among, seed)
 
 
+@pytest.mark.known_answer
 def test_networks_are_scored_and_ranked_by_themselves():
     skill = scored()
     for name in ("actor.0", "critic.0"):
@@ -142,6 +150,7 @@ def test_networks_are_scored_and_ranked_by_themselves():
     )
 
 
+@pytest.mark.known_answer
 def test_taylor_on_a_linear_case():
     # |w a| = 1, 4, 2 * 0.5 (ties with the first in the mean: the later ranks higher), 0
     assert scored("taylor").layers["actor.0"].scores == pytest.approx([0.5 + 1 / 6, 1.0, 0.5 + 2 / 6, 0.5])
@@ -186,6 +195,7 @@ def test_taylor_for_networks_without_hidden_layers():
     assert skill.layers["critic.0"].chosen == [1]
 
 
+@pytest.mark.known_answer
 def test_silent_neurons_are_not_chosen_among_the_active():
     goal = [0.0] + [1.0] * 7
     assert scored(goal=goal, fraction=1.0, select_among="active").layers["actor.0"].chosen == [0, 1, 2]
@@ -204,6 +214,7 @@ def test_random_control_repeats_with_its_seed():
     assert len({tuple(scored("random", seed=s).layers["actor.0"].scores) for s in range(8)}) > 1
 
 
+@pytest.mark.known_answer
 def test_many_steps_are_scored_in_batches():
     skill = scored(n=3000)
     assert skill.n_steps == 3000 and skill.layers["actor.0"].scores == [0.5, 0.5, 1.0, 0.5]

@@ -7,10 +7,11 @@ import pytest
 import torch as th
 from gymnasium import spaces
 from helpers import IMAGE, NBSP_SETTINGS, VECTOR, ToyEnv, copied, same, sequence_env, task_env
+from helpers.cases import DQN_CASE, PPO_CASE, QRDQN_CASE, TQC_CASE, on_cases
 from stable_baselines3 import DQN, PPO, SAC
 from stable_baselines3.common.env_util import make_vec_env
 
-from sb3_nbsp import NBSPDQN, NBSPPPO, NBSPSAC
+from sb3_nbsp import NBSPSAC
 from sb3_nbsp.neurons.networks import find_networks
 from sb3_nbsp.probe import Probe, dormant_share, effective_rank, probe_model, silenced
 from sb3_nbsp.probe.plasticity import weight_norm
@@ -95,6 +96,7 @@ def test_acting_networks(cls, names):
 # Plasticity
 
 
+@pytest.mark.known_answer
 def test_dormant_share():
     activations = th.tensor([[1.0, 0.0, 0.02, -1.0], [3.0, 0.0, 0.02, 1.0]])  # means 2, 0, 0.02, 1; average 0.755
     assert dormant_share(activations) == 0.25
@@ -102,12 +104,14 @@ def test_dormant_share():
     assert dormant_share(th.zeros(3, 4)) == 1.0
 
 
+@pytest.mark.known_answer
 def test_effective_rank():
     assert effective_rank(th.diag(th.tensor([10.0, 5.0, 1.0, 0.001]))) == 3  # 15 / 16.001 < 0.99 <= 16 / 16.001
     assert effective_rank(th.ones(7, 4)) == 1 and effective_rank(th.zeros(7, 4)) == 0
     assert effective_rank(th.eye(4)) == 4
 
 
+@pytest.mark.known_answer
 def test_weight_norm():
     model = SAC("MlpPolicy", ToyEnv(VECTOR), policy_kwargs={"net_arch": [2]})
     actor = find_networks(model.policy)[0]
@@ -166,6 +170,7 @@ def test_table_picture_and_file(probe, tmp_path):
         Probe.load(tmp_path / "other.json")
 
 
+@pytest.mark.known_answer
 def test_several_runs_are_averaged(probe, tmp_path):
     whole = {"east": 1.0, "west": 0.0}
     other, third = (
@@ -195,12 +200,10 @@ def test_several_runs_are_averaged(probe, tmp_path):
     assert "whose scores chose them" not in probe_table(nothing_silenced) and "whose scores chose them" in probe_table(probe)
 
 
-@pytest.mark.parametrize("cls", [NBSPDQN, NBSPPPO])
-def test_other_algorithms(cls):
-    settings = {"policy_kwargs": {"net_arch": [8]}, "seed": 1, "scoring_steps": 30, "memory_size": 20}
-    settings |= {"n_steps": 30, "batch_size": 30} if cls is NBSPPPO else {"learning_starts": 20, "buffer_size": 200}
-    model = cls("MlpPolicy", sequence_env(discrete=True), **settings).learn(70)
-    probe = probe_model(model, sequence_env(discrete=True), n_eval_episodes=1, rescore=False)
+@on_cases(TQC_CASE, DQN_CASE, QRDQN_CASE, PPO_CASE)
+def test_other_algorithms(case):
+    model = case.made(scoring_steps=30, memory_size=20).learn(70)
+    probe = probe_model(model, case.sequence_env(), n_eval_episodes=1, rescore=False)
     assert ("east", "skill neurons") in probe.performance and probe.seed_overlap == {}
 
 

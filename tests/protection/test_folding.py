@@ -35,11 +35,13 @@ def test_folding_is_ridge_regression(n_steps):
     np.testing.assert_allclose(constant, wanted[5], rtol=1e-6, atol=1e-9)
 
 
+@pytest.mark.known_answer
 def test_folding_one_step_gives_the_mean():
     correction, constant = folded([[1.0, 2.0]], [[3.0, 4.0, 5.0]], np.ones((2, 3)))
     assert not correction.any() and constant.tolist() == [-11, -10]
 
 
+@pytest.mark.known_answer
 def test_folding_without_kept_neurons_gives_the_mean():
     targets = th.tensor([[1.0, 2.0], [3.0, 6.0]], dtype=th.float64)
     correction, constant = fold(targets, th.zeros(2, 0, dtype=th.float64), th.zeros(2, 0, dtype=th.float64))
@@ -54,6 +56,7 @@ def test_folding_into_constant_neurons_gives_the_mean(value):
     np.testing.assert_allclose(np.full((30, 3), value) @ correction.numpy().T + constant.numpy(), [targets.mean(axis=0)] * 30)
 
 
+@pytest.mark.known_answer
 def test_other_chosen_neurons():
     layer = LayerSkill("net", [0.5, 0.6, 0.7], [1.0, 0.0, 1.0], [2])
     skill = SkillNeurons("A", "published", "return", 0.5, 9, {"one": layer, "two": layer})

@@ -59,11 +59,13 @@ INCOMING = {"hidden.weight": [[0, 0, 0], [1, 1, 1]], "hidden.bias": [0, 1]}
 OUTGOING = {"output.weight": [[0, 1], [0, 1]], "log_std": [[0] * 4, [1] * 4]}
 
 
+@pytest.mark.known_answer
 @pytest.mark.parametrize("sides, expected", [("incoming", INCOMING), ("outgoing", OUTGOING), ("both", INCOMING | OUTGOING)])
 def test_sides(sides, expected):
     assert spread(masks_with({"hidden": [0.0, 1.0]}, sides=sides)) == expected
 
 
+@pytest.mark.known_answer
 @pytest.mark.parametrize("sides, expected", [("incoming", INCOMING), ("outgoing", OUTGOING)])
 def test_output_biases_are_held_as_the_most_held_neuron(sides, expected):
     spreaded = spread(masks_with({"hidden": [0.0, 1.0]}, sides=sides, output_biases=True))
@@ -71,6 +73,7 @@ def test_output_biases_are_held_as_the_most_held_neuron(sides, expected):
     assert spread(masks_with({"hidden": [0.5, 0.25]}, output_biases=True))["output.bias"] == [0.25, 0.25]
 
 
+@pytest.mark.known_answer
 def test_channels_and_their_pixels():
     spreaded = spread(masks_with({"critic.conv": [1.0, 0.5]}, sides="both"))
     assert spreaded["flat.weight"] == [[1, 1, 1, 1, 0.5, 0.5, 0.5, 0.5]] * 3
@@ -78,6 +81,7 @@ def test_channels_and_their_pixels():
     assert set(spreaded) == {"conv.weight", "conv.bias", "flat.weight"}
 
 
+@pytest.mark.known_answer
 def test_smallest_factor_counts_where_neurons_meet_in_a_weight():
     before, middle, after = nn.Linear(1, 2), nn.Linear(2, 2), nn.Linear(2, 1)
     first = NeuronLayer("first", nn.ReLU(), 2, [before.weight], [Reader(middle.weight, 1, 0, 1)])
@@ -87,6 +91,7 @@ def test_smallest_factor_counts_where_neurons_meet_in_a_weight():
     assert masks.parameter_factors()[middle.weight].tolist() == [[0.5, 0.75], [0.25, 0.25]]
 
 
+@pytest.mark.known_answer
 def test_readers_of_two_sources_with_offsets():
     """Columns of the inputs that are no neuron's stay free."""
     weight = nn.Parameter(th.zeros(1, 7))
@@ -113,6 +118,7 @@ def test_only_networks_with_held_neurons_have_their_output_biases_held():
 # Accumulation
 
 
+@pytest.mark.known_answer
 def test_tasks_accumulate_as_the_minimum():
     masks = masks_with({"hidden": [0.1, 0.9]})
     masks.hold(1, {"hidden": th.tensor([0.5, 0.2])})
@@ -121,6 +127,7 @@ def test_tasks_accumulate_as_the_minimum():
     assert factors_of(masks) == pytest.approx([0.1, 0.2]) and masks.n_tasks == 3
 
 
+@pytest.mark.known_answer
 def test_held_again_replaces():
     masks = masks_with({"hidden": [0.0, 1.0], "critic.conv": [0.0, 1.0]})
     masks.hold(1, {"hidden": th.tensor([0.5, 1.0])})
@@ -145,6 +152,7 @@ def test_reset_frees_everything():
     assert factors_of(masks) == [0.5, 1.0]
 
 
+@pytest.mark.known_answer
 def test_free_share():
     masks = NeuronMasks(tiny_networks())
     assert masks.free_share() == 1.0
@@ -154,6 +162,7 @@ def test_free_share():
     assert (masks.free_share(), masks.free_share("actor"), masks.free_share("critic")) == (0.25, 0.0, 0.5)
 
 
+@pytest.mark.known_answer
 def test_free_share_of_independent_tasks_falls_geometrically():
     generator = th.Generator().manual_seed(0)
     big = NeuronLayer("big", nn.ReLU(), 10_000, [])
@@ -200,6 +209,7 @@ def test_a_policy_without_neurons():
     assert masks.free_share() == 1.0 and masks.parameter_factors() == {} and masks.state_dict() == {}
 
 
+@pytest.mark.known_answer
 def test_a_shared_extractor_is_masked_once():
     """The parameters of an extractor that is registered under several names have one factor tensor."""
     kwargs = {"net_arch": [4], "features_extractor_kwargs": {"features_dim": 3}, "share_features_extractor": True}
@@ -239,6 +249,7 @@ def test_fewer_tasks_load_over_more():
     assert masks.n_tasks == 0 and factors_of(masks) == [1.0, 1.0]
 
 
+@pytest.mark.known_answer
 def test_state_dict_holds_one_row_per_task():
     masks = masks_with({"hidden": [0.5, 1.0]})
     masks.hold(1, {"critic.conv": th.tensor([1.0, 0.25])})

@@ -195,6 +195,7 @@ def moved_by(cls: type[Optimizer], target: str, factor: float, **kwargs) -> floa
     return ways[0] / ways[1]
 
 
+@pytest.mark.known_answer
 @pytest.mark.parametrize("factor", [0.2, 0.02])
 def test_adam_cancels_a_constant_factor_on_gradients_only(factor):
     assert moved_by(Adam, "gradient", factor) == pytest.approx(1.0, abs=1e-3)

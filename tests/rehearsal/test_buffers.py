@@ -54,6 +54,7 @@ def test_a_memory_that_is_switched_off_samples_like_the_parent(kwargs):
 # What is remembered
 
 
+@pytest.mark.known_answer
 @pytest.mark.parametrize("n_rows", [7, 20, 33, 50])  # of 20: filling up, full, wrapped around twice
 @pytest.mark.parametrize("n_envs", [1, 3])
 @pairs
@@ -66,6 +67,7 @@ def test_recent(mixed, parent, space, n_envs, n_rows):
     assert set(kept) == expected and len(kept) == len(expected)
 
 
+@pytest.mark.known_answer
 def test_recent_takes_part_of_a_row():
     buffer = made(n_envs=3, memory_size=4, memory_retention="recent")
     fill(buffer, 10)
@@ -115,6 +117,7 @@ def test_everything_of_a_transition_is_kept(mixed, parent, space):
     assert buffer.memory.nbytes > 0
 
 
+@pytest.mark.known_answer
 def test_timeouts_count_as_ends_where_they_are_not_handled():
     buffer = made(handle_timeout_termination=False)
     fill(buffer, 30)
@@ -132,6 +135,7 @@ def test_memory_is_a_copy():
     assert max(t for t, _ in identities(buffer.memory._tasks[0])) < 20
 
 
+@pytest.mark.known_answer
 def test_memory_is_bounded_and_a_task_replaces_its_own():
     buffer = made(memory_size=5)
     fill(buffer, 10)
@@ -191,6 +195,7 @@ def n_step_by_hand(buffer, row: int, env: int, n_steps: int, gamma: float):
     raise AssertionError
 
 
+@pytest.mark.known_answer
 @pytest.mark.parametrize("n_rows", [12, 20, 33])
 @pytest.mark.parametrize("n_steps", [1, 3, 10])
 @pytest.mark.parametrize("n_envs", [1, 2])
@@ -217,6 +222,7 @@ def test_n_step_memory_equals_the_parents_samples(n_envs, n_steps, n_rows, norma
         np.testing.assert_array_equal(mine.next_observations, buffer.next_observations[last, envs])
 
 
+@pytest.mark.known_answer
 def test_n_step_memory_does_not_change_when_the_ring_goes_on():
     buffer = made(MixedNStepReplayBuffer, size=20, n_steps=3, memory_retention="recent", memory_size=1)
     fill(buffer, 10)

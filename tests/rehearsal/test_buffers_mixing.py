@@ -65,6 +65,7 @@ def with_old_tasks(cls=MixedReplayBuffer, space=BOX, n_old=1, **kwargs) -> Repla
     return buffer
 
 
+@pytest.mark.known_answer
 @pairs
 @pytest.mark.parametrize("interval", [1, 2, 5])
 def test_every_kth_batch_comes_from_the_memory(mixed, parent, space, interval):
@@ -76,6 +77,7 @@ def test_every_kth_batch_comes_from_the_memory(mixed, parent, space, interval):
     assert {len(batch) for batch in batches} == {8}
 
 
+@pytest.mark.known_answer
 @pairs
 @pytest.mark.parametrize("fraction, n_old", [(0.0, 0), (0.1, 1), (0.5, 5), (0.75, 8), (1.0, 10)])
 def test_exact_share_of_every_batch(mixed, parent, space, fraction, n_old):

@@ -10,6 +10,7 @@ import pytest
 import torch as th
 from gymnasium import spaces
 from helpers import CHANNEL_FIRST_IMAGE, VECTOR, VECTORS, ToyEnv, same, sequence_env, task_env, toy_sequence
+from helpers.cases import PPO_CASE
 from stable_baselines3.common.buffers import DictRolloutBuffer, RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.monitor import Monitor
@@ -212,7 +213,7 @@ def test_copies(mixed, parent, space, duplicate):
 
 # The memory of a model
 
-SETTINGS = {"n_steps": 16, "batch_size": 16, "n_epochs": 2, "seed": 1, "policy_kwargs": {"net_arch": [8]}, "scoring_steps": 20}
+SETTINGS = PPO_CASE.settings((8,), batch_size=16, scoring_steps=20)
 CONSTANT = {**SETTINGS, "learning_rate": 0.0, "reset_log_std": False}  # all that the policy said can be asked again
 
 
@@ -256,6 +257,7 @@ def advantages_by_hand(model, rows: list, first: int) -> np.ndarray:
     return advantages[:-1]
 
 
+@pytest.mark.known_answer
 @pytest.mark.parametrize("n_envs", [1, 4])
 @pytest.mark.parametrize("steps, n_steps", [(64, 16), (60, 32), (20, 64)])
 @pytest.mark.parametrize("memory_size", [22, 1000])

@@ -14,6 +14,7 @@ from sb3_nbsp.tasks import (
 )
 
 
+@pytest.mark.known_answer
 def test_switches_at_the_exact_step():
     records = roll(TaskSequenceEnv(fake_sequence(steps_per_task=7)), 20)
     assert done_steps(records) == [7, 14]
@@ -25,6 +26,7 @@ def test_switches_at_the_exact_step():
     assert [info["sequence_steps"] for _, _, info in records] == list(range(1, 21))
 
 
+@pytest.mark.known_answer
 def test_cycles_come_back_to_the_same_env():
     env = TaskSequenceEnv(fake_sequence(steps_per_task=(4, 2), cycles=2))
     records = roll(env, 13)
@@ -53,6 +55,7 @@ def test_reset_info_and_early_reset():
     assert env.reset()[1]["segment"] == 1
 
 
+@pytest.mark.known_answer
 def test_four_sub_envs_switch_together():
     vec_env = make_vec_env(partial(TaskSequenceEnv, fake_sequence(steps_per_task=10), n_envs=4), n_envs=4)
     assert isinstance(vec_env, DummyVecEnv)
@@ -85,6 +88,7 @@ def test_set_n_envs_refuses(n_envs):
         TaskSequenceEnv(fake_sequence(steps_per_task=7), n_envs=n_envs)
 
 
+@pytest.mark.known_answer
 def test_fast_forward():
     env = TaskSequenceEnv(fake_sequence(steps_per_task=5, cycles=2))
     env.reset()
@@ -105,6 +109,7 @@ def test_fast_forward():
         env.fast_forward(-1)
 
 
+@pytest.mark.known_answer
 def test_episode_mode_goes_round():
     env = TaskSequenceEnv(fake_sequence(steps_per_task=2, cycles=3), switch_on="episode")
     names = []

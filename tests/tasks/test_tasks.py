@@ -22,6 +22,7 @@ from sb3_nbsp.tasks import (
 # --- TaskSequence ---
 
 
+@pytest.mark.known_answer
 def test_sequence_arithmetic():
     sequence = fake_sequence(steps_per_task=[10, 4], cycles=2)
     assert sequence.task_names == ("a", "b")
