@@ -115,7 +115,7 @@ def test_a_sequence_in_subprocesses():
     env = make_vec_env("sb3_nbsp.tasks:sb3_nbsp/PointGoal-v0", 2, env_kwargs=env_kwargs, vec_env_cls=SubprocVecEnv)
     try:
         model = made(env).learn(130)
-        assert model.learned_tasks == ["east", "west"] and model.sequence_steps == 130
+        assert model.learned_tasks == ["east", "west"] and model.position.steps == 130
     finally:
         env.close()
 

@@ -44,8 +44,8 @@ def test_everything_is_in_the_file(tmp_path):
     assert same(loaded.neuron_masks.state_dict(), model.neuron_masks.state_dict())
     assert same(loaded.replay_buffer.memory.state_dict(), model.replay_buffer.memory.state_dict())
     assert len(loaded.replay_buffer.memory) == len(model.replay_buffer.memory) == 50  # of west: east is learned again
-    assert loaded.sequence_steps == 150
-    assert loaded.skill_fraction == 0.3 and loaded.current_task == "east"
+    assert loaded.position.steps == 150
+    assert loaded.skill_fraction == 0.3 and loaded.position.task == "east"
     factors, theirs = loaded.neuron_masks.parameter_factors(), model.neuron_masks.parameter_factors()
     assert same(list(factors.values()), list(theirs.values()))
     assert repr(loaded.actor.optimizer).endswith(repr(model.actor.optimizer).rsplit("held", 1)[1])  # masks are in force
@@ -72,7 +72,7 @@ def test_a_pending_consolidation_survives_a_checkpoint(n_envs, tmp_path, calls):
     made(sequence_env(n_envs, cycles=2), Counting).learn(STEPS + 10, callback=checkpoint)
     calls.clear()
     loaded = Counting.load(tmp_path / "rl_model_60_steps", env=sequence_env(n_envs, cycles=2))
-    assert loaded.task_to_consolidate == "east" and loaded.learned_tasks == []
+    assert loaded.position.pending == "east" and loaded.learned_tasks == []
     loaded.load_replay_buffer(tmp_path / "rl_model_replay_buffer_60_steps")
     loaded.learn(STEPS, reset_num_timesteps=False)
     assert calls == [("east", 60), ("west", 120)]
@@ -84,7 +84,7 @@ def test_memory_of_a_task_survives_a_checkpoint_at_its_second_end(tmp_path):
     checkpoint = CheckpointCallback(3 * STEPS, tmp_path)
     made(sequence_env(cycles=2)).learn(3 * STEPS, callback=checkpoint)
     loaded = NBSPSAC.load(tmp_path / "rl_model_180_steps", env=sequence_env(cycles=2))
-    assert loaded.task_to_consolidate == "east" and set(loaded.replay_buffer.memory._tasks) == {0, 1}
+    assert loaded.position.pending == "east" and set(loaded.replay_buffer.memory._tasks) == {0, 1}
     loaded.learn(10, reset_num_timesteps=False)
     assert len(loaded.replay_buffer.memory._tasks[0]) > 0
 
@@ -112,7 +112,7 @@ def test_current_task_is_not_rehearsed_after_loading_either():
     model.begin_task("east")
     assert len(model.replay_buffer.memory) == 0
     loaded = saved_and_loaded(model, task_env("east"))
-    assert loaded.current_task == "east" and len(loaded.replay_buffer.memory) == 0
+    assert loaded.position.task == "east" and len(loaded.replay_buffer.memory) == 0
 
 
 def test_what_is_not_needed_is_not_pickled():

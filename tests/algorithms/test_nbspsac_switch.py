@@ -14,8 +14,7 @@ from helpers import (
 from helpers.sac_models import EAST, STEPS, Counting, after_east, go_on_with_west, made, ways, weights
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 
-from sb3_nbsp import NBSPSAC
-from sb3_nbsp.common import SkillNeuronCallback
+from sb3_nbsp.common import SkillNeuronCallback, task_end
 
 pytestmark = pytest.mark.filterwarnings(r"ignore:The goal metric q\(t\)")
 
@@ -175,16 +174,16 @@ def test_a_task_that_was_not_consolidated_is_told_when_the_env_is_exchanged():
 
 def test_the_choice_that_is_held_is_judged_not_the_first_one(monkeypatch):
     """Task gates choose anew among the active neurons: what the score had chosen before is of no account."""
-    score = NBSPSAC._score
+    score = task_end.score
 
-    def silent(self, *args):
-        skill = replace(score(self, *args), score="published")
+    def silent(*args):
+        skill = replace(score(*args), score="published")
         layers = {
             name: replace(layer, active_share=[0.0] * 4 + layer.active_share[4:]) for name, layer in skill.layers.items()
         }
         return replace(skill, layers=layers).with_chosen({name: th.arange(8) < 2 for name in layers})
 
-    monkeypatch.setattr(NBSPSAC, "_score", silent)
+    monkeypatch.setattr(task_end, "score", silent)
     with pytest.warns(UserWarning, match="100% of the neurons chosen for east put out 0"):
         made().consolidate(task="east")
     gated = made(task_gates=True, policy_kwargs={"net_arch": [8, 8], "activation_fn": th.nn.ReLU})

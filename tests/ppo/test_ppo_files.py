@@ -26,7 +26,7 @@ pytestmark = quiet
 def test_everything_is_in_the_file():
     model = made(sequence_env(cycles=2), rehearsal="clip", reset_log_std=False).learn(80)
     loaded = saved_and_loaded(model)
-    assert (loaded.learned_tasks, loaded.current_task, loaded.sequence_steps) == (["east"], "west", 80)
+    assert (loaded.learned_tasks, loaded.position.task, loaded.position.steps) == (["east"], "west", 80)
     for part in ("memory", "recent"):
         theirs = getattr(model.rollout_buffer, part).state_dict()
         assert theirs and same(getattr(loaded.rollout_buffer, part).state_dict(), theirs)
@@ -38,7 +38,7 @@ def test_a_run_goes_on_from_a_checkpoint(at, tmp_path):
     """In mid-task, within a rollout, and at the very switch: what complete rollouts brought is remembered."""
     made(sequence_env(cycles=2)).learn(at + 4, callback=CheckpointCallback(at, tmp_path))
     loaded = NBSPPPO.load(tmp_path / f"rl_model_{at}_steps", env=sequence_env(cycles=2))
-    assert loaded.task_to_consolidate == ("east" if at == 60 else None)
+    assert loaded.position.pending == ("east" if at == 60 else None)
     loaded.learn(120 - at + 8, reset_num_timesteps=False)
     memory = loaded.rollout_buffer.memory
     assert loaded.learned_tasks == ["east", "west"] and set(memory._tasks) == {0, 1}

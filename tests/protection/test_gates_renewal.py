@@ -7,7 +7,8 @@ from helpers import same
 from helpers.gated import CLASSES, STEPS, activations, difference, gated_env, made, observations, on, outputs, owners, quiet
 
 from sb3_nbsp.base.random_states import isolated_rng
-from sb3_nbsp.common.continual_algorithm import SCORING_SEED
+from sb3_nbsp.common.scoring_env import steps_on_task
+from sb3_nbsp.common.task_end import SCORING_SEED
 from sb3_nbsp.protection import gates as gates_module
 from sb3_nbsp.protection.ownership import CLOSED, FREE
 
@@ -21,7 +22,7 @@ def scored(model):
     """The observations and actions that consolidation will score."""
     seed = SCORING_SEED + model.seed
     with isolated_rng(seed):
-        rollout = model._scoring_rollout(None, "east", seed)
+        rollout = steps_on_task(model, None, "east", int(model.scoring_steps), seed)
     return th.tensor(rollout.observations), th.tensor(rollout.actions)
 
 

@@ -224,7 +224,7 @@ def test_begin_task_names_what_is_consolidated():
     model = made(task_env())
     model.begin_task("mine")
     model.consolidate(task_env())
-    assert model.learned_tasks == ["mine"] and model.current_task is None
+    assert model.learned_tasks == ["mine"] and model.position.task is None
 
 
 @pytest.mark.parametrize("wrap", [lambda env: env, VecNormalize])

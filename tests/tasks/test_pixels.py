@@ -132,7 +132,7 @@ def test_a_convolutional_policy_learns_over_a_switch(n_envs):
     )
     assert isinstance(model.env, VecTransposeImage) and model.observation_space.shape == (3, SIDE, SIDE)
     model.learn(100)
-    assert model.learned_tasks == ["east"] and model.current_task == "west" and model._n_updates > 10
+    assert model.learned_tasks == ["east"] and model.position.task == "west" and model._n_updates > 10
     layers = model.skill_neurons["east"].layers.values()
     assert [len(layer.scores) for layer in layers] == [32, 64, 64, 16]  # NatureCNN's channels, then its features
     assert sum(len(layer.chosen) for layer in layers) == round(0.2 * (32 + 64 + 64 + 16))

@@ -47,7 +47,7 @@ def test_train_evaluates_every_task_and_writes_results(trained: Path) -> None:
 def test_train_saves_what_was_learned(trained: Path) -> None:
     model = NBSPSAC.load(trained / "sb3_nbsp-PointGoal-v0.zip")
     assert model.learned_tasks == ["east"]
-    assert model.sequence_steps == 300
+    assert model.position.steps == 300
     assert model.neuron_masks.free_share() < 1
     assert len(model.replay_buffer.memory) == 200
 
@@ -55,7 +55,7 @@ def test_train_saves_what_was_learned(trained: Path) -> None:
 def test_continuing_goes_on_in_the_sequence_up_to_its_end(trained: Path) -> None:
     folder = trained.parents[2]
     checkpoint = trained / "rl_model_200_steps.zip"
-    assert NBSPSAC.load(checkpoint).task_to_consolidate == "east"
+    assert NBSPSAC.load(checkpoint).position.pending == "east"
     output = sb3_nbsp("train", "--algo", "nbspsac", "--env", ENV, *SMALL, *TINY, "-i", str(checkpoint), folder=folder)
     assert "at step 200 for 200 steps" in output
     run = trained.with_name("sb3_nbsp-PointGoal-v0_2")
