@@ -33,7 +33,21 @@ def concatenated(values: list[Any]) -> Any:
     return np.concatenate(values)
 
 
-def rows_as_tensors(values: Observations, rows: np.ndarray, device: th.device) -> Any:
+def to_tensors(values: Observations, device: th.device | str) -> Any:
+    """
+    An array, or each array of a dict, on a device; float64 becomes float32.
+
+    :param values: [batch, ...]
+    :param device: where to; on the CPU tensors share the arrays' memory
+    """
+
+    def convert(array: np.ndarray) -> th.Tensor:
+        return th.as_tensor(array, device=device, dtype=th.float32 if array.dtype == np.float64 else None)
+
+    return each(convert, values)
+
+
+def rows_as_tensors(values: Observations, rows: np.ndarray, device: th.device | str) -> Any:
     """
     Rows of an array, or of each array of a dict.
 
@@ -42,8 +56,4 @@ def rows_as_tensors(values: Observations, rows: np.ndarray, device: th.device) -
     :param device: where to
     :return: [batch, ...]; float64 becomes float32
     """
-
-    def convert(array: np.ndarray) -> th.Tensor:
-        return th.as_tensor(array[rows], device=device, dtype=th.float32 if array.dtype == np.float64 else None)
-
-    return each(convert, values)
+    return to_tensors(each(lambda array: array[rows], values), device)

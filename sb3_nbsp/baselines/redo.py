@@ -6,10 +6,11 @@ import numpy as np
 import torch as th
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
+from sb3_nbsp.base.arrays import to_tensors
 from sb3_nbsp.baselines.base import TaskBoundaryCallback
 from sb3_nbsp.baselines.network_outputs import action_distribution, critic_outputs, deterministic_actions, has_critic
 from sb3_nbsp.baselines.parameters import fresh_parameters, reset_moments
-from sb3_nbsp.baselines.task_samples import as_seen, newest, to_tensors
+from sb3_nbsp.baselines.task_samples import as_seen, newest
 from sb3_nbsp.neurons.activations import ActivationRecorder
 from sb3_nbsp.neurons.networks import NeuronLayer, find_networks
 
@@ -57,7 +58,7 @@ class ReDo(TaskBoundaryCallback):
     def _on_rollout_end(self) -> None:
         if self._is_on_policy:  # its buffer, which holds what the policy saw, is emptied before the next rollout starts
             samples = newest(self.model.rollout_buffer, self.model.rollout_buffer.size(), self.n_samples)
-            self._rollout = to_tensors(self.model, samples.observations), samples.actions
+            self._rollout = to_tensors(samples.observations, self.model.device), samples.actions
 
     def _on_rollout_start(self) -> None:
         super()._on_rollout_start()

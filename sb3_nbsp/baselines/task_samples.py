@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch as th
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.buffers import ReplayBuffer, RolloutBuffer
 
-from sb3_nbsp.base.arrays import Observations, take
+from sb3_nbsp.base.arrays import Observations, take, to_tensors
 from sb3_nbsp.common.env_util import is_task_sequence, wrap_like
 from sb3_nbsp.neurons.rollout import run_for_scoring
 from sb3_nbsp.rehearsal.memory import Samples
@@ -74,18 +73,4 @@ def as_seen(model: BaseAlgorithm, observations: Observations) -> Any:
     :return: tensors as the policy takes them: normalised where training normalises, on the model's device
     """
     normalize = model.get_vec_normalize_env()
-    return to_tensors(model, observations if normalize is None else normalize.normalize_obs(observations))
-
-
-def to_tensors(model: BaseAlgorithm, observations: Observations) -> Any:
-    """
-    :param observations: [M, ...], as the policy takes them
-    :return: the same on the model's device
-    """
-    if isinstance(observations, dict):
-        return {key: _tensor(model, values) for key, values in observations.items()}
-    return _tensor(model, observations)
-
-
-def _tensor(model: BaseAlgorithm, values: np.ndarray) -> th.Tensor:
-    return th.as_tensor(values, device=model.device, dtype=th.float32 if values.dtype == np.float64 else None)
+    return to_tensors(observations if normalize is None else normalize.normalize_obs(observations), model.device)

@@ -14,12 +14,12 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.utils import obs_as_tensor
 from stable_baselines3.common.vec_env import VecEnv
 
+from sb3_nbsp.base.arrays import to_tensors
 from sb3_nbsp.common.continual_algorithm import ContinualAlgorithm
 from sb3_nbsp.common.ram_estimate import Part, rollout_buffer_bytes, scoring_bytes
 from sb3_nbsp.neurons.scoring import BATCH_SIZE
 from sb3_nbsp.neurons.skill_neurons import SkillNeurons
 from sb3_nbsp.rehearsal.cloning import cloning_loss, distribution_parameters
-from sb3_nbsp.rehearsal.replay_buffers import to_tensors
 from sb3_nbsp.rehearsal.rollout_buffers import MixedDictRolloutBuffer, MixedRolloutBuffer, RolloutSamples
 
 MEMORY_ARGUMENTS = ("memory_size", "replay_mode", "replay_interval", "old_task_fraction")
@@ -149,7 +149,7 @@ class OnPolicyContinualAlgorithm(ContinualAlgorithm, OnPolicyAlgorithm):
 
     def _cloning_loss(self, old: RolloutSamples) -> th.Tensor:
         buffer = self.rollout_buffer
-        observations = to_tensors(buffer, old.observations)
+        observations = to_tensors(old.observations, self.device)
         return cloning_loss(
             buffer.to_torch(old.distributions),
             self.policy.get_distribution(observations),
@@ -199,7 +199,7 @@ class OnPolicyContinualAlgorithm(ContinualAlgorithm, OnPolicyAlgorithm):
         values, distributions = [], []
         for start in range(0, len(samples), BATCH_SIZE):
             part = buffer.normalized(samples.rows(slice(start, start + BATCH_SIZE)))
-            observations = to_tensors(buffer, part.observations)
+            observations = to_tensors(part.observations, self.device)
             values.append(self.policy.predict_values(observations).flatten().cpu().numpy())
             distributions.append(distribution_parameters(self.policy.get_distribution(observations)).cpu().numpy())
         samples = replace(samples, values=np.concatenate(values), distributions=np.concatenate(distributions))

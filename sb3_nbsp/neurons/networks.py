@@ -50,6 +50,11 @@ class NeuronLayer:
     own: list[th.Tensor]
     readers: list[Reader] = field(default_factory=list)
 
+    @property
+    def key(self) -> str:
+        """The name as one of a module's buffers, which must not contain dots."""
+        return self.name.replace(".", "/")
+
 
 @dataclass(eq=False)
 class Network:

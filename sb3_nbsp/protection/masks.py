@@ -36,7 +36,7 @@ class NeuronMasks(nn.Module):
         self.sides = sides
         self.output_biases = output_biases
         for layer in self._layers():
-            self.register_buffer(_key(layer.name), th.ones(0, layer.n_neurons))
+            self.register_buffer(layer.key, th.ones(0, layer.n_neurons))
 
     @property
     def n_tasks(self) -> int:
@@ -126,23 +126,18 @@ class NeuronMasks(nn.Module):
         return [layer for network in self.networks for layer in network.layers]
 
     def _of(self, layer: NeuronLayer) -> th.Tensor:
-        return self._buffers[_key(layer.name)]  # type: ignore[return-value]
+        return self._buffers[layer.key]  # type: ignore[return-value]
 
     def _set(self, layer: NeuronLayer, rows: th.Tensor) -> None:
-        self._buffers[_key(layer.name)] = rows
+        self._buffers[layer.key] = rows
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         # The number of tasks differs between a new model and a saved one: take the saved shape.
         for layer in self._layers():
-            saved = state_dict.get(prefix + _key(layer.name))
+            saved = state_dict.get(prefix + layer.key)
             if saved is not None and saved.dim() == 2 and saved.shape[1] == layer.n_neurons:
                 self._set(layer, self._of(layer).new_ones(saved.shape))
         super()._load_from_state_dict(state_dict, prefix, *args)
-
-
-def _key(name: str) -> str:
-    """Buffer names must not contain dots."""
-    return name.replace(".", "/")
 
 
 def _along(values: th.Tensor, dim: int, parameter: th.Tensor) -> th.Tensor:

@@ -48,11 +48,11 @@ class NeuronOwners(nn.Module):
             check_chain(network)
         self.layers = [layer for network in self.networks for layer in network.layers]
         for layer in self.layers:
-            self.register_buffer(_key(layer), th.full((layer.n_neurons,), FREE))
+            self.register_buffer(layer.key, th.full((layer.n_neurons,), FREE))
 
     def owner(self, layer: NeuronLayer) -> th.Tensor:
         """See the class; int [n_neurons]."""
-        return self._buffers[_key(layer)]  # type: ignore[return-value]
+        return self._buffers[layer.key]  # type: ignore[return-value]
 
     def owns(self, task: int) -> bool:
         """Whether a task, given by its index, owns neurons."""
@@ -152,8 +152,3 @@ def check_chain(network: Network) -> None:
                 f"({type(layer.activation).__name__}). Use an MlpPolicy with policy_kwargs=dict(activation_fn=torch.nn.ReLU), "
                 "without normalisation layers and gSDE, or task_gates=False."
             )
-
-
-def _key(layer: NeuronLayer) -> str:
-    """Buffer names must not contain dots."""
-    return layer.name.replace(".", "/")

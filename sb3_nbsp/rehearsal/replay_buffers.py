@@ -4,12 +4,12 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch as th
-from stable_baselines3.common.buffers import BaseBuffer, DictReplayBuffer, NStepReplayBuffer, ReplayBuffer
+from stable_baselines3.common.buffers import DictReplayBuffer, NStepReplayBuffer, ReplayBuffer
 from stable_baselines3.common.type_aliases import DictReplayBufferSamples, ReplayBufferSamples
 from stable_baselines3.common.vec_env import VecNormalize
 
 from sb3_nbsp.base.arguments import check_arguments, documented
-from sb3_nbsp.base.arrays import Observations, take
+from sb3_nbsp.base.arrays import take, to_tensors
 from sb3_nbsp.rehearsal.arguments import MemoryRetention, MemorySize, OldTaskFraction, ReplayInterval, ReplayMode
 from sb3_nbsp.rehearsal.memory import TaskMemory, Transitions
 
@@ -136,9 +136,9 @@ class MixedBuffer:
     def _to_samples(self: Any, batch: Transitions, env: VecNormalize | None) -> ReplayBufferSamples:
         rewards = (self._normalize_reward(batch.rewards, env) * batch.weights).sum(axis=1, keepdims=True)
         samples = ReplayBufferSamples(
-            observations=to_tensors(self, self._normalize_obs(batch.observations, env)),
+            observations=to_tensors(self._normalize_obs(batch.observations, env), self.device),
             actions=self.to_torch(batch.actions),
-            next_observations=to_tensors(self, self._normalize_obs(batch.next_observations, env)),
+            next_observations=to_tensors(self._normalize_obs(batch.next_observations, env), self.device),
             dones=self.to_torch(batch.dones),
             rewards=self.to_torch(rewards),
             discounts=self.to_torch(batch.discounts) if hasattr(self, "n_steps") else None,
@@ -158,13 +158,6 @@ class MixedDictReplayBuffer(MixedBuffer, DictReplayBuffer):  # type: ignore[misc
 
 class MixedNStepReplayBuffer(MixedBuffer, NStepReplayBuffer):
     """SB3's ``NStepReplayBuffer`` with a memory of earlier tasks. See :class:`MixedBuffer` for its arguments."""
-
-
-def to_tensors(buffer: BaseBuffer, observations: Observations) -> Any:
-    """Observations on a buffer's device."""
-    if isinstance(observations, dict):
-        return {key: buffer.to_torch(values) for key, values in observations.items()}
-    return buffer.to_torch(observations)
 
 
 def concatenate(new: Batch, old: Batch) -> Batch:

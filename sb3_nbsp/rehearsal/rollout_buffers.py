@@ -11,9 +11,9 @@ from stable_baselines3.common.buffers import DictRolloutBuffer, RolloutBuffer
 from stable_baselines3.common.type_aliases import RolloutBufferSamples
 from stable_baselines3.common.vec_env import VecNormalize
 
-from sb3_nbsp.base.arrays import Observations, take
+from sb3_nbsp.base.arrays import Observations, take, to_tensors
 from sb3_nbsp.rehearsal.memory import Samples, TaskMemory
-from sb3_nbsp.rehearsal.replay_buffers import concatenate, to_tensors
+from sb3_nbsp.rehearsal.replay_buffers import concatenate
 
 LEARNED_FROM = ("actions", "log_probs", "values", "advantages", "returns")
 ADVANTAGE_EPSILON = 1e-8  # SB3's, where it normalises advantages
@@ -201,7 +201,7 @@ class MixedRollouts:
         # On the current rollout's scale: algorithms normalise the advantages of a minibatch together.
         advantages = self.advantages.mean() + old.advantages * self.advantages.std()
         return RolloutBufferSamples(
-            observations=to_tensors(self, old.observations),
+            observations=to_tensors(old.observations, self.device),
             actions=self.to_torch(old.actions.astype(np.float32, copy=False)),
             old_values=self.to_torch(old.values),
             old_log_prob=self.to_torch(old.log_probs),

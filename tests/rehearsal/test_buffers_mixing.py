@@ -173,12 +173,12 @@ def test_empty_state_dict():
 @pytest.mark.parametrize(
     "name, value, words",
     [
-        ("memory_size", -1, "a whole number, 0 or more transitions per old task; got -1"),
+        ("memory_size", -1, "a whole number of transitions per old task, 0 or more; got -1"),
         ("memory_retention", "all", "one of uniform, recent; got 'all'"),
         ("replay_mode", "mix", "one of interval, share; got 'mix'"),
-        ("replay_interval", 0, "1 or more batches; got 0"),
-        ("old_task_fraction", -0.1, r"a share in \[0, 1\]; got -0.1"),
-        ("old_task_fraction", 1.1, r"a share in \[0, 1\]; got 1.1"),
+        ("replay_interval", 0, "a whole number of batches, 1 or more; got 0"),
+        ("old_task_fraction", -0.1, r"a number in \[0, 1\]; got -0.1"),
+        ("old_task_fraction", 1.1, r"a number in \[0, 1\]; got 1.1"),
     ],
 )
 @pairs

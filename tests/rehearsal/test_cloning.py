@@ -20,8 +20,8 @@ from stable_baselines3.common.distributions import (
 )
 
 from sb3_nbsp import NBSPPPO
+from sb3_nbsp.base.arrays import to_tensors
 from sb3_nbsp.rehearsal.cloning import cloning_loss, distribution_parameters, kl_to_stored
-from sb3_nbsp.rehearsal.replay_buffers import to_tensors
 
 pytestmark = pytest.mark.filterwarnings(r"ignore:The goal metric q\(t\)", "ignore:You have specified a mini-batch size")
 
@@ -156,7 +156,7 @@ ACTIONS = {
 def memory_loss(model) -> tuple[float, float]:
     """Divergence and squared error of the values over the whole memory of the first task."""
     old, buffer = model.rollout_buffer.memory._tasks[0], model.rollout_buffer
-    observations = to_tensors(buffer, old.observations)
+    observations = to_tensors(old.observations, buffer.device)
     with th.no_grad():
         divergence = kl_to_stored(th.tensor(old.distributions), model.policy.get_distribution(observations)).mean()
         error = (model.policy.predict_values(observations).flatten() - th.tensor(old.values)).square().mean()
