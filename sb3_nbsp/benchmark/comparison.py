@@ -9,7 +9,6 @@ from sb3_nbsp.benchmark.collect import Run
 from sb3_nbsp.common.skill_neurons import SkillNeurons
 from sb3_nbsp.evaluation import SequenceResults
 from sb3_nbsp.evaluation.averaging import average_last
-from sb3_nbsp.evaluation.skill_file import read_skill_neurons
 from sb3_nbsp.evaluation.statistics import Estimate, estimate, improvement, iqm, mean
 
 METRICS = ("asr", "fm", "fwt")
@@ -91,7 +90,7 @@ def group(runs: Iterable[Run], last: int) -> list[Comparison]:
 
 def _method(runs: Sequence[Run], last: int) -> Method:
     first, curves = runs[0], [run.results for run in runs]
-    judged, skills = [average_last(run, last) for run in curves], [read_skill_neurons(run.path) for run in runs]
+    judged, skills = [average_last(run, last) for run in curves], [run.record.skill_neurons() for run in runs]
     return Method(first.method, first.family, first.axis, curves, judged, skills)
 
 

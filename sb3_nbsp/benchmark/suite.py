@@ -37,11 +37,13 @@ from pathlib import Path
 from typing import Any
 
 from sb3_nbsp.benchmark.cells import Cell
+from sb3_nbsp.benchmark.layout import RUNS, SUITE
 from sb3_nbsp.benchmark.manifest import write_json
+from sb3_nbsp.benchmark.record import Record
+from sb3_nbsp.benchmark.runs_file import read_runs_file
 from sb3_nbsp.benchmark.suite_file import Settings, SuiteError, check_suite, merge, read_yaml
 
 FORMAT = "sb3_nbsp.suite/1"
-SUITE = "suite.json"
 
 
 @dataclass(frozen=True)
@@ -107,30 +109,33 @@ class Suite:
         """
         All trainings, seed by seed, so that a benchmark that was stopped has as many of every method.
 
-        :param folder: parent of all cells' folders
+        :param folder: parent of all cells' folders; a file of published runs in it tells of cells that have no folder
         :param only: methods, by their own or their family's name; ``*`` stands for anything; default: all
         :param seeds: instead of the suite's
         :raises SuiteError: if no method has such a name
+        :raises ValueError: if the file of published runs is damaged
         """
         chosen = [method for method in self.methods if not only or any(_is_meant(method, name) for name in only)]
         if unknown := [name for name in only if not any(_is_meant(method, name) for method in self.methods)]:
             raise SuiteError(f"Expected methods among {_listed(method.name for method in self.methods)}, got {unknown}.")
+        records = read_runs_file(folder / RUNS)[1] if (folder / RUNS).is_file() else []
+        published = {record.folder: record for record in records}
         return [
-            self._cell(folder, method, sequence, seed)
+            self._cell(folder, method, sequence, seed, published)
             for seed in seeds or self.seeds
             for sequence in self.sequences
             for method in chosen
             if sequence in method.sequences
         ]
 
-    def _cell(self, folder: Path, method: Method, sequence: str, seed: int) -> Cell:
+    def _cell(self, folder: Path, method: Method, sequence: str, seed: int, published: Mapping[str, Record]) -> Cell:
         settings = merge(self.sequences[sequence], method.settings)
         for name in ("algo", "env"):
             if name not in settings:
                 raise SuiteError(f"Expected {name!r} for {method.name!r} on {sequence!r}, got none. Add it to the suite.")
-        own = folder / slug(sequence) / slug(method.name) / f"seed{seed}"
-        arguments = train_arguments(settings)
-        return Cell(method.name, settings["algo"], settings["env"], seed, own, arguments, sequence, method.family, method.axis)
+        own = f"{slug(sequence)}/{slug(method.name)}/seed{seed}"
+        trained = settings["algo"], settings["env"], seed, folder / own, train_arguments(settings)
+        return Cell(method.name, *trained, sequence, method.family, method.axis, published.get(own))
 
     def write(self, folder: Path) -> None:
         """
