@@ -20,9 +20,10 @@ from matplotlib.figure import Figure
 
 import sb3_nbsp
 from sb3_nbsp import NBSPSAC
-from sb3_nbsp.common import ActivationRecorder, find_networks
-from sb3_nbsp.common.skill_neurons import ScoringData, active_share, corrected_score, published_score, select_top
 from sb3_nbsp.evaluation import TaskEvaluator
+from sb3_nbsp.neurons import ActivationRecorder, find_networks
+from sb3_nbsp.neurons.scores import ScoringData, active_share, corrected_score, published_score
+from sb3_nbsp.neurons.skill_neurons import select_top
 from sb3_nbsp.probe import silenced
 
 print(f"sb3_nbsp {sb3_nbsp.__version__}, Stable-Baselines3 {stable_baselines3.__version__}")

@@ -23,8 +23,11 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.noise import NormalActionNoise
 
 import sb3_nbsp
-from sb3_nbsp.common import ActivationRecorder, MaskedOptimizer, MixedReplayBuffer, NeuronMasks, find_networks
-from sb3_nbsp.common.skill_neurons import ScoringData, corrected_score, select_top
+from sb3_nbsp.neurons import ActivationRecorder, find_networks
+from sb3_nbsp.neurons.scores import ScoringData, corrected_score
+from sb3_nbsp.neurons.skill_neurons import select_top
+from sb3_nbsp.protection import MaskedOptimizer, NeuronMasks
+from sb3_nbsp.rehearsal import MixedReplayBuffer
 from sb3_nbsp.tasks import point_goal_sequence
 
 print(f"sb3_nbsp {sb3_nbsp.__version__}, Stable-Baselines3 {stable_baselines3.__version__}")

@@ -9,8 +9,10 @@ import argparse
 import torch as th
 from stable_baselines3 import SAC
 
-from sb3_nbsp.common import ActivationRecorder, MaskedOptimizer, NeuronMasks, find_networks
-from sb3_nbsp.common.skill_neurons import ScoringData, corrected_score, select_top
+from sb3_nbsp.neurons import ActivationRecorder, find_networks
+from sb3_nbsp.neurons.scores import ScoringData, corrected_score
+from sb3_nbsp.neurons.skill_neurons import select_top
+from sb3_nbsp.protection import MaskedOptimizer, NeuronMasks
 from sb3_nbsp.tasks import point_goal_sequence
 
 

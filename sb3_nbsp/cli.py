@@ -66,15 +66,15 @@ def main() -> int:
 
 
 def _train(arguments: list[str]) -> None:
-    from sb3_nbsp import zoo
+    from sb3_nbsp.zoo import commands
 
-    zoo.train(arguments)
+    commands.train(arguments)
 
 
 def _enjoy(arguments: list[str]) -> None:
-    from sb3_nbsp import zoo
+    from sb3_nbsp.zoo import commands
 
-    zoo.enjoy(arguments)
+    commands.enjoy(arguments)
 
 
 def _envs(arguments: list[str]) -> None:
@@ -90,9 +90,9 @@ def _demo(arguments: list[str]) -> None:
 
 
 def _benchmark(arguments: list[str]) -> None:
-    from sb3_nbsp.benchmark import command
+    from sb3_nbsp.zoo import benchmark_command
 
-    command.main(arguments)
+    benchmark_command.main(arguments)
 
 
 def _report(arguments: list[str]) -> None:
@@ -102,19 +102,19 @@ def _report(arguments: list[str]) -> None:
 
 
 def _probe(arguments: list[str]) -> None:
-    from sb3_nbsp.probe import command
+    from sb3_nbsp.zoo import probe_command
 
-    command.main(arguments)
+    probe_command.main(arguments)
 
 
 def _push(arguments: list[str]) -> None:
-    from sb3_nbsp import hub
+    from sb3_nbsp.zoo import hub
 
     hub.push(arguments)
 
 
 def _pull(arguments: list[str]) -> None:
-    from sb3_nbsp import hub
+    from sb3_nbsp.zoo import hub
 
     hub.pull(arguments)
 

@@ -6,10 +6,10 @@ from pathlib import Path
 from sb3_nbsp.benchmark.cells import Cell
 from sb3_nbsp.benchmark.manifest import write_done, write_failed, write_manifest
 from sb3_nbsp.benchmark.suite import Suite
-from sb3_nbsp.common.skill_neurons import LayerSkill, SkillNeurons
 from sb3_nbsp.evaluation import Evaluation, SequenceResults
-from sb3_nbsp.evaluation.records import Kind
+from sb3_nbsp.evaluation.results import Kind
 from sb3_nbsp.evaluation.skill_file import write_skill_neurons
+from sb3_nbsp.neurons.skill_neurons import LayerSkill, SkillNeurons
 
 SUITE = """
 seeds: [0, 1, 2]

@@ -8,7 +8,7 @@ import torch as th
 from helpers import CHANNEL_FIRST_IMAGE, SETTINGS, VECTOR, ToyEnv
 from stable_baselines3 import SAC
 
-from sb3_nbsp.common import ActivationRecorder, find_networks
+from sb3_nbsp.neurons import ActivationRecorder, find_networks
 
 
 def model_of(policy="MlpPolicy", space=VECTOR, **policy_kwargs) -> SAC:

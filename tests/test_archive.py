@@ -10,18 +10,19 @@ from pathlib import Path
 import pytest
 from reported_runs import run_of, write_benchmark
 
-from sb3_nbsp.benchmark import command, report
+from sb3_nbsp.benchmark import report
 from sb3_nbsp.benchmark.archive import write_archive
 from sb3_nbsp.benchmark.cells import Cell
+from sb3_nbsp.benchmark.local_runner import CellError, run_cells
 from sb3_nbsp.benchmark.manifest import ForeignCellError, changed_settings, check_manifest, write_done, write_manifest
-from sb3_nbsp.benchmark.record import Record
 from sb3_nbsp.benchmark.report import write_report
-from sb3_nbsp.benchmark.running import CellError, run_cells
+from sb3_nbsp.benchmark.run_record import Record
 from sb3_nbsp.benchmark.runs_file import read_runs_file
-from sb3_nbsp.benchmark.stored import read_stored
+from sb3_nbsp.benchmark.stored_runs import read_stored
 from sb3_nbsp.benchmark.suite import Suite
 from sb3_nbsp.evaluation import SequenceResults
 from sb3_nbsp.evaluation.skill_file import read_skill_neurons
+from sb3_nbsp.zoo import benchmark_command
 
 FILE = "runs.jsonl.xz"
 TABLES = ("report.md", "runs.csv", "summary.csv", "improvement.csv")
@@ -112,7 +113,7 @@ def test_a_suite_takes_the_cells_as_done(runs: Path, tmp_path: Path, capsys: pyt
     suite = str(tmp_path / "suite.yml")
     printed = []
     for folder in (runs, tmp_path / "archive"):
-        command.main([suite, "-f", str(folder), "--dry-run"])
+        benchmark_command.main([suite, "-f", str(folder), "--dry-run"])
         printed.append(capsys.readouterr().out.replace(str(folder), "FOLDER"))
     assert printed[0] == printed[1] and "9 done: will not be repeated" in printed[1]
 
@@ -162,7 +163,7 @@ def test_an_archive_in_the_earlier_form_is_read_and_becomes_a_file(
     spread_out(runs, tmp_path / "earlier")
     write_report(tmp_path / "earlier", tmp_path / "earlier" / "report", figures=())
     assert tables(tmp_path / "earlier" / "report") == tables(write_report(runs, tmp_path / "report", figures=()).parent)
-    command.main([str(tmp_path / "suite.yml"), "-f", str(tmp_path / "earlier"), "--dry-run"])
+    benchmark_command.main([str(tmp_path / "suite.yml"), "-f", str(tmp_path / "earlier"), "--dry-run"])
     assert "9 done: will not be repeated" in capsys.readouterr().out
     write_archive(runs, tmp_path / "earlier")
     assert files_of(tmp_path / "earlier") == {FILE, *(f"report/{name}" for name in TABLES)}
@@ -215,7 +216,7 @@ def test_a_damaged_file_is_named(runs: Path, tmp_path: Path, damage, capsys: pyt
     path.write_bytes(damage(path.read_bytes()))
     for call in (
         lambda: report.main([str(path)]),
-        lambda: command.main([str(tmp_path / "suite.yml"), "-f", str(path.parent)]),
+        lambda: benchmark_command.main([str(tmp_path / "suite.yml"), "-f", str(path.parent)]),
     ):
         with pytest.raises(SystemExit, match="2"):
             call()

@@ -16,7 +16,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecFrameStack
 
 from sb3_nbsp import NBSPDQN
 from sb3_nbsp.evaluation import SequenceEvalCallback
-from sb3_nbsp.evaluation.report import TaskReport
+from sb3_nbsp.evaluation.watch_table import TaskReport
 from sb3_nbsp.tasks import TaskSequenceEnv, atari_sequence, make_atari_game, named_sequences
 from sb3_nbsp.tasks.atari_scores import SCORES
 

@@ -14,9 +14,9 @@ from stable_baselines3.common.vec_env import VecNormalize
 
 from sb3_nbsp import NBSPSAC
 from sb3_nbsp.baselines import EWC, L2, MAS, BehaviouralCloning, LowerLearningRate, PackNet, ReDo, Resets
-from sb3_nbsp.baselines.boundaries import TaskBoundaryCallback
-from sb3_nbsp.baselines.parts import learned_parameters, optimizers
-from sb3_nbsp.baselines.samples import as_seen, visited
+from sb3_nbsp.baselines.base import TaskBoundaryCallback
+from sb3_nbsp.baselines.parameters import learned_parameters, optimizers
+from sb3_nbsp.baselines.task_samples import as_seen, visited
 from sb3_nbsp.common import SkillNeuronCallback
 
 FINE_TUNING = {**NBSP_SETTINGS, "skill_fraction": 0, "memory_size": 0}

@@ -14,7 +14,7 @@ from test_baselines import ALL_ENDS, STEPS, discrete_env, nbspsac, sac
 from sb3_nbsp import NBSPSAC
 from sb3_nbsp.baselines import PackNet, subnetwork
 from sb3_nbsp.baselines.packnet import prune
-from sb3_nbsp.baselines.parts import learned_parameters
+from sb3_nbsp.baselines.parameters import learned_parameters
 from sb3_nbsp.common import SkillNeuronCallback
 
 # LeakyReLU: what reads or feeds a dead neuron learns nothing, and much is dead in such small networks.

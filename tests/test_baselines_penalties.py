@@ -22,9 +22,9 @@ from torch import nn
 from sb3_nbsp import NBSPTQC
 from sb3_nbsp.baselines import EWC, L2, MAS
 from sb3_nbsp.baselines.ewc import fisher_terms
-from sb3_nbsp.baselines.outputs import action_distribution, critic_outputs, sample_gradients
-from sb3_nbsp.baselines.parts import learned_parameters
-from sb3_nbsp.baselines.samples import as_seen, visited
+from sb3_nbsp.baselines.network_outputs import action_distribution, critic_outputs, sample_gradients
+from sb3_nbsp.baselines.parameters import learned_parameters
+from sb3_nbsp.baselines.task_samples import as_seen, visited
 from sb3_nbsp.common import SkillNeuronCallback
 
 SGD = {"net_arch": [8], "optimizer_class": th.optim.SGD}

@@ -13,9 +13,10 @@ from stable_baselines3.common.env_util import make_vec_env
 from test_baselines import STEPS, discrete_env, nbspsac, sac
 
 from sb3_nbsp.baselines import LowerLearningRate, ReDo, Resets
-from sb3_nbsp.baselines.parts import fresh_parameters
+from sb3_nbsp.baselines.parameters import fresh_parameters
 from sb3_nbsp.baselines.redo import dormant, recycle
-from sb3_nbsp.common import SkillNeuronCallback, find_networks
+from sb3_nbsp.common import SkillNeuronCallback
+from sb3_nbsp.neurons import find_networks
 
 # ReDo
 

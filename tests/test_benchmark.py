@@ -16,9 +16,9 @@ from rich.console import Console
 
 from sb3_nbsp.benchmark import demo
 from sb3_nbsp.benchmark.cells import Cell
+from sb3_nbsp.benchmark.local_runner import CellError, run_cells
 from sb3_nbsp.benchmark.manifest import ForeignCellError, read_json, source_commit
 from sb3_nbsp.benchmark.progress import train_with_progress
-from sb3_nbsp.benchmark.running import CellError, run_cells
 from sb3_nbsp.benchmark.training import Training, lock_holder
 from sb3_nbsp.evaluation import Evaluation, SequenceResults
 from sb3_nbsp.evaluation.skill_file import read_skill_neurons

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from sb3_nbsp.benchmark import command
 from sb3_nbsp.benchmark.manifest import write_manifest
 from sb3_nbsp.benchmark.suite import Suite, shipped_suites, slug, train_arguments
 from sb3_nbsp.benchmark.suite_file import SuiteError, merge
-from sb3_nbsp.experiments import ALGORITHMS, PARENTS, sequence_of
+from sb3_nbsp.zoo import benchmark_command
+from sb3_nbsp.zoo.experiments import ALGORITHMS, PARENTS, sequence_of
 
 SUITE = """
 seeds: [3, 4]
@@ -145,7 +145,7 @@ def test_dry_run_shows_states_and_commands(tmp_path: Path, capsys: pytest.Captur
     suite = suite_of(tmp_path)
     folder = tmp_path / "out"
     write_manifest(suite.cells(folder)[0], None)
-    command.main([str(tmp_path / "suite.yml"), "-f", str(folder), "--dry-run"])
+    benchmark_command.main([str(tmp_path / "suite.yml"), "-f", str(folder), "--dry-run"])
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].endswith("10 cells (4 methods, 2 sequences, 2 seeds)")
     assert lines[1].split()[0] == "9" and lines[2].split()[0] == "1"
@@ -157,7 +157,7 @@ def test_other_settings_in_the_same_folder_are_refused(tmp_path: Path, capsys: p
     write_manifest(suite_of(tmp_path).cells(tmp_path / "out")[0], None)
     (tmp_path / "suite.yml").write_text(SUITE.replace("batch_size: 32", "batch_size: 33"))
     with pytest.raises(SystemExit, match="2"):
-        command.main([str(tmp_path / "suite.yml"), "-f", str(tmp_path / "out")])
+        benchmark_command.main([str(tmp_path / "suite.yml"), "-f", str(tmp_path / "out")])
     assert "batch_size:32" in capsys.readouterr().err
 
 
@@ -174,4 +174,4 @@ def test_without_submitit_the_extra_is_named(tmp_path: Path, monkeypatch: pytest
     monkeypatch.delattr("sb3_nbsp.benchmark.slurm", raising=False)
     suite_of(tmp_path)
     with pytest.raises(ImportError, match=r'pip install "sb3-nbsp\[slurm\]"'):
-        command.main([str(tmp_path / "suite.yml"), "-f", str(tmp_path / "out"), "--slurm"])
+        benchmark_command.main([str(tmp_path / "suite.yml"), "-f", str(tmp_path / "out"), "--slurm"])

@@ -8,7 +8,7 @@ from helpers import ToyEnv
 from stable_baselines3.common.buffers import DictReplayBuffer, NStepReplayBuffer, ReplayBuffer
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
-from sb3_nbsp.common import MixedDictReplayBuffer, MixedNStepReplayBuffer, MixedReplayBuffer
+from sb3_nbsp.rehearsal import MixedDictReplayBuffer, MixedNStepReplayBuffer, MixedReplayBuffer
 
 BOX = spaces.Box(-np.inf, np.inf, (2,))
 DICT = spaces.Dict({"a": BOX, "b": spaces.Box(-np.inf, np.inf, (1,))})

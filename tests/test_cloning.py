@@ -19,8 +19,8 @@ from stable_baselines3.common.distributions import (
 )
 
 from sb3_nbsp import NBSPPPO
-from sb3_nbsp.common.buffers import to_tensors
-from sb3_nbsp.common.cloning import cloning_loss, distribution_parameters, kl_to_stored
+from sb3_nbsp.rehearsal.cloning import cloning_loss, distribution_parameters, kl_to_stored
+from sb3_nbsp.rehearsal.replay_buffers import to_tensors
 
 pytestmark = pytest.mark.filterwarnings(r"ignore:The goal metric q\(t\)", "ignore:You have specified a mini-batch size")
 

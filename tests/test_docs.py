@@ -17,7 +17,7 @@ from helpers import task_env
 
 import sb3_nbsp
 from sb3_nbsp import cli
-from sb3_nbsp.common.skill_neurons import SCORES
+from sb3_nbsp.neurons.scores import SCORES
 from sb3_nbsp.tasks import Task, TaskSequence, TaskSequenceEnv
 
 ROOT = Path(__file__).parents[1]

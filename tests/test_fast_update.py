@@ -23,8 +23,8 @@ from stable_baselines3.sac.policies import Actor, SACPolicy
 from torch import nn
 
 from sb3_nbsp import NBSPSAC
-from sb3_nbsp.sac import flat
-from sb3_nbsp.sac.eligibility import find_obstacle
+from sb3_nbsp.sac import flat_parameters as flat
+from sb3_nbsp.sac.fast_update_conditions import find_obstacle
 
 ROUNDING = 1e-12
 NET = {"net_arch": [32, 32]}

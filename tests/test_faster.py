@@ -14,7 +14,7 @@ from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.save_util import recursive_getattr
 
 from sb3_nbsp import NBSPDQN, NBSPPPO, NBSPQRDQN, NBSPTQC
-from sb3_nbsp.common.faster import fusible
+from sb3_nbsp.common.cpu_speedups import fusible
 
 ROUNDING = 1e-12
 ENVS = {NBSPTQC: "Pendulum-v1", NBSPDQN: "CartPole-v1", NBSPQRDQN: "CartPole-v1", NBSPPPO: "CartPole-v1"}

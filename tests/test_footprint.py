@@ -10,9 +10,8 @@ from helpers import IMAGE, VECTOR, VECTORS, toy_sequence_env
 from stable_baselines3.common.buffers import DictReplayBuffer, DictRolloutBuffer, ReplayBuffer, RolloutBuffer
 
 from sb3_nbsp import NBSPSAC
-from sb3_nbsp.common import footprint
-from sb3_nbsp.common.buffers import MixedDictReplayBuffer, MixedNStepReplayBuffer, MixedReplayBuffer
-from sb3_nbsp.common.footprint import (
+from sb3_nbsp.common import ram_estimate
+from sb3_nbsp.common.ram_estimate import (
     Part,
     check_footprint,
     gigabytes,
@@ -22,7 +21,8 @@ from sb3_nbsp.common.footprint import (
     scoring_bytes,
     transitions_bytes,
 )
-from sb3_nbsp.common.scoring import collect_rollout
+from sb3_nbsp.neurons.rollout import run_for_scoring
+from sb3_nbsp.rehearsal.replay_buffers import MixedDictReplayBuffer, MixedNStepReplayBuffer, MixedReplayBuffer
 
 ACTIONS = {
     "box": spaces.Box(-1.0, 1.0, (2,)),
@@ -81,7 +81,7 @@ def test_a_tasks_memory_takes_what_was_computed(buffer_class, observation, n_ste
 
 def test_scored_steps_take_what_was_computed():
     model = NBSPSAC("MlpPolicy", toy_sequence_env(space=VECTOR), policy_kwargs={"net_arch": [8]}, buffer_size=10)
-    rollout = collect_rollout(model, model.env, 30)
+    rollout = run_for_scoring(model, model.env, 30)
     held = rollout.observations.nbytes + rollout.next_observations.nbytes
     assert scoring_bytes(model.observation_space, 30) == 2 * held  # steps, and the arrays made of them
 
@@ -113,7 +113,7 @@ def test_what_cannot_fit_is_refused():
 
 
 def test_nothing_is_refused_where_the_memory_is_not_known(monkeypatch):
-    monkeypatch.setattr(footprint, "machine_memory", lambda: None)
+    monkeypatch.setattr(ram_estimate, "machine_memory", lambda: None)
     assert check_footprint(PARTS) == "Memory when full: replay buffer 6.0 GB, memory of 2 tasks 2.0 GB"
 
 
@@ -124,7 +124,7 @@ def test_the_machines_memory_is_known():
 def test_a_containers_limit_counts(monkeypatch, tmp_path):
     for name, text in (("one", "123456789\n"), ("two", "max\n")):
         (tmp_path / name).write_text(text)
-    monkeypatch.setattr(footprint, "CONTAINER_LIMITS", (tmp_path / "one", tmp_path / "two", tmp_path / "none"))
+    monkeypatch.setattr(ram_estimate, "CONTAINER_LIMITS", (tmp_path / "one", tmp_path / "two", tmp_path / "none"))
     assert machine_memory() == 123456789
 
 
@@ -140,7 +140,7 @@ def small_model(verbose: int = 0, **kwargs) -> NBSPSAC:
 
 
 def test_a_run_that_cannot_fit_does_not_start(monkeypatch):
-    monkeypatch.setattr(footprint, "machine_memory", lambda: 1000)
+    monkeypatch.setattr(ram_estimate, "machine_memory", lambda: 1000)
     model = small_model()
     with pytest.raises(
         MemoryError, match=r"memory of 3 tasks .* but there are 0.0 MB. Lower buffer_size or memory_size or sc"

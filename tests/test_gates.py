@@ -22,14 +22,14 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecFrameStack, VecNorm
 from torch import nn
 
 from sb3_nbsp import NBSPDQN, NBSPPPO, NBSPQRDQN, NBSPSAC, NBSPTQC
-from sb3_nbsp.common import gates as gates_module
-from sb3_nbsp.common.continual import SCORING_SEED
-from sb3_nbsp.common.environments import isolated_rng
-from sb3_nbsp.common.folding import RIDGE, fold
-from sb3_nbsp.common.gates import TaskGates
-from sb3_nbsp.common.neurons import find_networks
-from sb3_nbsp.common.owners import CLOSED, FREE
-from sb3_nbsp.common.skill_neurons import LayerSkill, SkillNeurons
+from sb3_nbsp.base.random_states import isolated_rng
+from sb3_nbsp.common.continual_algorithm import SCORING_SEED
+from sb3_nbsp.neurons.networks import find_networks
+from sb3_nbsp.neurons.skill_neurons import LayerSkill, SkillNeurons
+from sb3_nbsp.protection import gates as gates_module
+from sb3_nbsp.protection.folding import RIDGE, fold
+from sb3_nbsp.protection.gates import TaskGates
+from sb3_nbsp.protection.ownership import CLOSED, FREE
 from sb3_nbsp.tasks import Task, TaskSequence, TaskSequenceEnv
 
 STEPS, HORIZON = 40, 10

@@ -14,7 +14,7 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from sb3_nbsp import NBSPSAC
-from sb3_nbsp.common.skill_neurons import SCORES
+from sb3_nbsp.neurons.scores import SCORES
 from sb3_nbsp.tasks import PointGoalEnv, Task, TaskSequence, TaskSequenceEnv
 
 PAIRS = [pytest.param(SAC, NBSPSAC, id="sac")]  # (SB3's class, ours)

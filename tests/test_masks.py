@@ -6,8 +6,9 @@ from helpers import CHANNEL_FIRST_IMAGE, SETTINGS, ToyEnv
 from stable_baselines3 import SAC
 from torch import nn
 
-from sb3_nbsp.common import NeuronLayer, NeuronMasks, find_networks
-from sb3_nbsp.common.neurons import Network, Reader
+from sb3_nbsp.neurons import NeuronLayer, find_networks
+from sb3_nbsp.neurons.networks import Network, Reader
+from sb3_nbsp.protection import NeuronMasks
 
 HIDDEN, OUTPUT, LOG_STD = nn.Linear(3, 2), nn.Linear(2, 2), nn.Parameter(th.zeros(2, 4))
 CONV, FLAT = nn.Conv2d(1, 2, 3), nn.Linear(8, 3)

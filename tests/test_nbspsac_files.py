@@ -31,9 +31,7 @@ from stable_baselines3 import PPO, SAC
 from stable_baselines3.common.callbacks import CheckpointCallback
 
 from sb3_nbsp import NBSPSAC
-from sb3_nbsp.common import (
-    MixedReplayBuffer,
-)
+from sb3_nbsp.rehearsal import MixedReplayBuffer
 
 pytestmark = pytest.mark.filterwarnings(r"ignore:The goal metric q\(t\)")
 

@@ -11,11 +11,7 @@ from helpers import (
 from sac_models import EAST, STEPS, WEST, made, remembered_ids
 from stable_baselines3.common.buffers import NStepReplayBuffer, ReplayBuffer
 
-from sb3_nbsp.common import (
-    MixedDictReplayBuffer,
-    MixedNStepReplayBuffer,
-    MixedReplayBuffer,
-)
+from sb3_nbsp.rehearsal import MixedDictReplayBuffer, MixedNStepReplayBuffer, MixedReplayBuffer
 
 pytestmark = pytest.mark.filterwarnings(r"ignore:The goal metric q\(t\)")
 

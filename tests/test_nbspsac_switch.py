@@ -15,9 +15,7 @@ from sac_models import EAST, STEPS, Counting, after_east, go_on_with_west, made,
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 
 from sb3_nbsp import NBSPSAC
-from sb3_nbsp.common import (
-    SkillNeuronCallback,
-)
+from sb3_nbsp.common import SkillNeuronCallback
 
 pytestmark = pytest.mark.filterwarnings(r"ignore:The goal metric q\(t\)")
 

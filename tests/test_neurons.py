@@ -15,8 +15,8 @@ from stable_baselines3.common.preprocessing import get_flattened_obs_dim
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, create_mlp
 from torch import nn
 
-from sb3_nbsp.common import Network, NeuronLayer, find_networks
-from sb3_nbsp.common.neurons import _walk
+from sb3_nbsp.neurons import Network, NeuronLayer, find_networks
+from sb3_nbsp.neurons.networks import _walk
 
 CNN = {"features_extractor_kwargs": {"features_dim": 5}, "net_arch": [4]}
 IMAGE_AND_VECTORS = spaces.Dict(

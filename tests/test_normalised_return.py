@@ -13,9 +13,9 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from sb3_nbsp.evaluation import Evaluation, SequenceEvalCallback, SequenceResults, plot_matrix, plot_sequence, results_table
-from sb3_nbsp.evaluation.measures import NORMALISED, RETURN, SUCCESS, normalised_return
+from sb3_nbsp.evaluation.performance_kind import NORMALISED, RETURN, SUCCESS, normalised_return
 from sb3_nbsp.evaluation.plots import colour_limits
-from sb3_nbsp.evaluation.report import TaskReport
+from sb3_nbsp.evaluation.watch_table import TaskReport
 from sb3_nbsp.tasks import Task, TaskSequence, TaskSequenceEnv
 
 REFERENCES = {"a": (-20.0, 20.0), "b": (100.0, 300.0)}

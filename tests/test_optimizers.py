@@ -11,7 +11,7 @@ from stable_baselines3.common.utils import update_learning_rate
 from torch import nn
 from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 
-from sb3_nbsp.common import MaskedOptimizer
+from sb3_nbsp.protection import MaskedOptimizer
 
 BASES = {
     "adam": (Adam, {"lr": 0.01}),

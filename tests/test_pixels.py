@@ -10,8 +10,8 @@ from stable_baselines3.common.vec_env import VecTransposeImage
 
 from sb3_nbsp import NBSPDQN
 from sb3_nbsp.tasks import PointGoalEnv, PointGoalImageEnv, point_image_sequence
-from sb3_nbsp.tasks.control import ARENA, GOALS
-from sb3_nbsp.tasks.pixels import ARENA_SIDE, BEFORE, CUE, N_CUES, NOW, SIDE
+from sb3_nbsp.tasks.point_goal import ARENA, GOALS
+from sb3_nbsp.tasks.point_goal_image import ARENA_SIDE, BEFORE, CUE, N_CUES, NOW, SIDE
 
 EAST, WEST, NORTH, SOUTH = 1, 2, 3, 4  # moves
 ENV_ID = "sb3_nbsp/PointGoalImage-v0"

@@ -18,8 +18,8 @@ from stable_baselines3.common.torch_layers import FlattenExtractor
 from stable_baselines3.common.vec_env import SubprocVecEnv, VecNormalize
 
 from sb3_nbsp import NBSPDQN, NBSPPPO
-from sb3_nbsp.common import MixedDictRolloutBuffer, MixedRolloutBuffer
-from sb3_nbsp.common.skill_neurons import SCORES
+from sb3_nbsp.neurons.scores import SCORES
+from sb3_nbsp.rehearsal import MixedDictRolloutBuffer, MixedRolloutBuffer
 
 OFF = {"skill_fraction": 0.0, "memory_size": 0, "reset_log_std": False, "schedules_per_task": False}
 RUN = {"n_steps": 50, "batch_size": 50, "n_epochs": 2, "seed": 1, "policy_kwargs": {"net_arch": [8, 8]}}

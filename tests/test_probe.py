@@ -11,11 +11,11 @@ from stable_baselines3 import DQN, PPO, SAC
 from stable_baselines3.common.env_util import make_vec_env
 
 from sb3_nbsp import NBSPDQN, NBSPPPO, NBSPSAC
-from sb3_nbsp.common.neurons import find_networks
+from sb3_nbsp.neurons.networks import find_networks
 from sb3_nbsp.probe import Probe, dormant_share, effective_rank, probe_model, silenced
-from sb3_nbsp.probe.files import load_probes, save_probes
 from sb3_nbsp.probe.plasticity import weight_norm
-from sb3_nbsp.probe.report import plot_probe, probe_table
+from sb3_nbsp.probe.probe_report import plot_probe, probe_table
+from sb3_nbsp.probe.probes_file import load_probes, save_probes
 from sb3_nbsp.probe.silencing import acting_networks, lowest, random_like
 
 pytestmark = pytest.mark.filterwarnings(r"ignore:The goal metric q\(t\)")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sb3_nbsp.benchmark.layout import RUNS
+from sb3_nbsp.benchmark.file_names import RUNS
 from sb3_nbsp.benchmark.runs_file import read_runs_file, write_runs_file
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"

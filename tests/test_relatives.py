@@ -10,7 +10,7 @@ from stable_baselines3 import DQN
 from stable_baselines3.common.env_util import make_vec_env
 
 from sb3_nbsp import NBSPDQN, NBSPQRDQN, NBSPTQC
-from sb3_nbsp.common.skill_neurons import SCORES
+from sb3_nbsp.neurons.scores import SCORES
 
 CLASSES = [
     pytest.param(NBSPDQN, DQN, id="dqn"),

@@ -10,12 +10,12 @@ import pytest
 from reported_runs import run_of, write_benchmark
 
 from sb3_nbsp.benchmark import report
-from sb3_nbsp.benchmark.collect import NotCounted, collect
 from sb3_nbsp.benchmark.comparison import group
+from sb3_nbsp.benchmark.find_runs import NotCounted, collect
 from sb3_nbsp.benchmark.provenance import provenance_section
 from sb3_nbsp.benchmark.report import write_report
 from sb3_nbsp.benchmark.report_figures import most_telling
-from sb3_nbsp.evaluation.averaging import average_last
+from sb3_nbsp.evaluation.last_evaluations import average_last
 from sb3_nbsp.evaluation.statistics import Estimate, estimate, improvement, iqm, mean
 
 # Two strata of ten runs for each of two methods, and what rliable 1.2.0 (arch 7.2.0) says of them: aggregate_mean,

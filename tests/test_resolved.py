@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from sb3_nbsp.benchmark import resolved
+from sb3_nbsp.benchmark import resolved_arguments as module
 from sb3_nbsp.benchmark.cells import Cell
 from sb3_nbsp.benchmark.earlier_values import DEFAULTS, OF_ENVS
 from sb3_nbsp.benchmark.manifest import ForeignCellError, changed_settings, check_manifest, read_json, write_manifest
-from sb3_nbsp.benchmark.resolved import nbsp_defaults, recorded_arguments, resolved_arguments, without
+from sb3_nbsp.benchmark.resolved_arguments import nbsp_defaults, recorded_arguments, resolved_arguments, without
 
 ENV = "sb3_nbsp/PointGoal-v0"
 
@@ -22,7 +22,7 @@ def cell(tmp_path: Path) -> Cell:
 
 def set_default(monkeypatch: pytest.MonkeyPatch, name: str, value: object) -> None:
     changed = {**nbsp_defaults("nbspsac"), name: value}
-    monkeypatch.setattr(resolved, "nbsp_defaults", lambda algo: changed if algo == "nbspsac" else {})
+    monkeypatch.setattr(module, "nbsp_defaults", lambda algo: changed if algo == "nbspsac" else {})
 
 
 def test_values_come_from_the_command_then_the_settings_file_then_the_signature(cell: Cell) -> None:

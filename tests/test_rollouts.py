@@ -16,7 +16,7 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from sb3_nbsp import NBSPPPO
-from sb3_nbsp.common import MixedDictRolloutBuffer, MixedRolloutBuffer
+from sb3_nbsp.rehearsal import MixedDictRolloutBuffer, MixedRolloutBuffer
 from sb3_nbsp.tasks import TaskSequenceEnv
 
 BOX = spaces.Box(-np.inf, np.inf, (2,))

@@ -9,12 +9,11 @@ import pytest
 import torch as th
 from torch import nn
 
-from sb3_nbsp.common import SkillNeurons
-from sb3_nbsp.common.neurons import Network, NeuronLayer
-from sb3_nbsp.common.scoring import Rollout, choose_goal, score_networks, warn_of_silent
-from sb3_nbsp.common.skill_neurons import (
+from sb3_nbsp.neurons import SkillNeurons
+from sb3_nbsp.neurons.networks import Network, NeuronLayer
+from sb3_nbsp.neurons.rollout import ScoringSteps
+from sb3_nbsp.neurons.scores import (
     SCORES,
-    LayerSkill,
     ScoringData,
     above_mean,
     active_share,
@@ -23,9 +22,10 @@ from sb3_nbsp.common.skill_neurons import (
     dormant_score,
     published_score,
     random_score,
-    select_top,
     taylor_score,
 )
+from sb3_nbsp.neurons.scoring import choose_goal, score_networks, warn_of_silent
+from sb3_nbsp.neurons.skill_neurons import LayerSkill, select_top
 
 
 def data(activations, goal, **kwargs) -> ScoringData:
@@ -214,12 +214,12 @@ def test_table_tells_the_counts():
 # Goal metrics
 
 
-def rollout(rewards, starts=None, successes=None) -> Rollout:
+def rollout(rewards, starts=None, successes=None) -> ScoringSteps:
     n = len(rewards)
     nothing = np.zeros((n, 1), dtype=np.float32)
     starts = np.array(starts if starts is not None else [True] + [False] * (n - 1))
     successes = np.array(successes if successes is not None else [np.nan] * n, dtype=float)
-    return Rollout(nothing, nothing, np.array(rewards, dtype=float), nothing, np.zeros(n), starts, successes)
+    return ScoringSteps(nothing, nothing, np.array(rewards, dtype=float), nothing, np.zeros(n), starts, successes)
 
 
 def test_return_belongs_to_every_step_of_its_episode():
@@ -313,7 +313,7 @@ def scored(score="published", fraction=0.25, n=8, goal=None, observations=None, 
         observations = np.tile(np.float32([1.0, 1.0, 1.0, 0.0]), (n, 1))
         observations[:, 2] = goal
     steps = rollout(goal)
-    steps = Rollout(observations, *(getattr(steps, f) for f in list(Rollout.__dataclass_fields__)[1:]))
+    steps = ScoringSteps(observations, *(getattr(steps, f) for f in list(ScoringSteps.__dataclass_fields__)[1:]))
     return score_networks([actor, critic], steps, losses, "east", score, "reward", fraction, select_among, seed)
 
 
@@ -336,7 +336,7 @@ def test_taylor_on_a_linear_case():
 
 def test_loss_change_is_a_finite_difference():
     """|a dL/da| is what the loss of the step changes by, to first order, when the neuron is taken away."""
-    from sb3_nbsp.common.scoring import run_networks
+    from sb3_nbsp.neurons.scoring import run_networks
 
     th.manual_seed(0)
     hidden, activation, output = nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 1)
@@ -367,7 +367,7 @@ def test_taylor_for_networks_without_hidden_layers():
     _, critic, losses = linear_case()
     observations = np.ones((4, 4), dtype=np.float32)
     steps = rollout([0, 1, 0, 1])
-    steps = Rollout(observations, *(getattr(steps, f) for f in list(Rollout.__dataclass_fields__)[1:]))
+    steps = ScoringSteps(observations, *(getattr(steps, f) for f in list(ScoringSteps.__dataclass_fields__)[1:]))
     networks = [Network("actor", "actor"), critic]
     skill = score_networks(networks, steps, losses, "east", "taylor", "reward", 0.25, "all")
     assert skill.layers["critic.0"].chosen == [1]

@@ -7,8 +7,8 @@ Other methods of continual learning, to compare NBSP with. Each is an SB3 callba
           coef: 10000
 """
 
-from sb3_nbsp.baselines.boundaries import TaskBoundaryCallback
-from sb3_nbsp.baselines.cloning import BehaviouralCloning
+from sb3_nbsp.baselines.base import TaskBoundaryCallback
+from sb3_nbsp.baselines.behavioural_cloning import BehaviouralCloning
 from sb3_nbsp.baselines.ewc import EWC
 from sb3_nbsp.baselines.l2 import L2
 from sb3_nbsp.baselines.learning_rate import LowerLearningRate

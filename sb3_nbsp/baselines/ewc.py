@@ -6,9 +6,9 @@ import torch as th
 from stable_baselines3.common.distributions import Distribution
 from torch import distributions as td
 
-from sb3_nbsp.baselines.outputs import action_distribution, deterministic_actions, sample_gradients
-from sb3_nbsp.baselines.sensitivity import SensitivityPenalty
-from sb3_nbsp.common.cloning import distribution_parameters
+from sb3_nbsp.baselines.importance import SensitivityPenalty
+from sb3_nbsp.baselines.network_outputs import action_distribution, deterministic_actions, sample_gradients
+from sb3_nbsp.rehearsal.cloning import distribution_parameters
 
 SMALLEST = 1e-5  # of an actor's importance (Continual World)
 EPSILON = 1e-6  # added to the variance (Continual World)
@@ -17,7 +17,7 @@ EPSILON = 1e-6  # added to the variance (Continual World)
 class EWC(SensitivityPenalty):
     """
     Omega_j = E_s[ E_{a ~ pi(s)}[ (d log pi(a|s) / d theta_j)^2 ] ], the diagonal of the policy's Fisher information. See
-    :class:`~sb3_nbsp.baselines.penalties.QuadraticPenalty`.
+    :class:`~sb3_nbsp.baselines.quadratic_penalty.QuadraticPenalty`.
 
     The inner expectation is taken exactly: for a Gaussian sum_k ((d mu_k)^2 + 2 (d sigma_k)^2) / sigma_k^2 (squashing does
     not change it), for categorical actions sum_a pi(a) (d log pi(a))^2. Each sample's is at least 1e-5. Of a critic, and of

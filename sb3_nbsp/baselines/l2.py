@@ -2,12 +2,12 @@
 
 import torch as th
 
-from sb3_nbsp.baselines.penalties import QuadraticPenalty
+from sb3_nbsp.baselines.quadratic_penalty import QuadraticPenalty
 
 
 class L2(QuadraticPenalty):
     """
-    Omega_j = 1 for every task. See :class:`~sb3_nbsp.baselines.penalties.QuadraticPenalty`.
+    Omega_j = 1 for every task. See :class:`~sb3_nbsp.baselines.quadratic_penalty.QuadraticPenalty`.
 
     Source: the control of Kirkpatrick et al. 2017 (arXiv 1612.00796, figure 2); strength of Continual World's CW20 runs.
 

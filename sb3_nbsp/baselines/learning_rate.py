@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sb3_nbsp.baselines.boundaries import TaskBoundaryCallback
+from sb3_nbsp.baselines.base import TaskBoundaryCallback
 
 
 class LowerLearningRate(TaskBoundaryCallback):

@@ -5,15 +5,15 @@ from typing import Any
 import torch as th
 from torch import distributions as td
 
-from sb3_nbsp.baselines.outputs import action_distribution, deterministic_actions, sample_gradients
-from sb3_nbsp.baselines.sensitivity import SensitivityPenalty
-from sb3_nbsp.common.cloning import distribution_parameters
+from sb3_nbsp.baselines.importance import SensitivityPenalty
+from sb3_nbsp.baselines.network_outputs import action_distribution, deterministic_actions, sample_gradients
+from sb3_nbsp.rehearsal.cloning import distribution_parameters
 
 
 class MAS(SensitivityPenalty):
     """
     Omega_j = E_s[ | d ||F(s)||^2 / d theta_j | ] with F what a network puts out. See
-    :class:`~sb3_nbsp.baselines.penalties.QuadraticPenalty`.
+    :class:`~sb3_nbsp.baselines.quadratic_penalty.QuadraticPenalty`.
 
     F is mu and log sigma of a Gaussian before it is squashed, the logarithms of the probabilities of categorical actions
     (our choice; Continual World has continuous ones only), all critics' outputs, or what a policy without a distribution

@@ -11,9 +11,9 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from torch.utils.hooks import RemovableHandle
 
-from sb3_nbsp.baselines.boundaries import TaskBoundaryCallback
-from sb3_nbsp.baselines.parts import check_networks, learned_parameters, optimizers
-from sb3_nbsp.common.environments import is_task_sequence
+from sb3_nbsp.baselines.base import TaskBoundaryCallback
+from sb3_nbsp.baselines.parameters import check_networks, learned_parameters, optimizers
+from sb3_nbsp.common.env_util import is_task_sequence
 
 RETRAIN_SHARE = 0.1  # 100,000 gradient steps after 1,000,000 (Continual World)
 

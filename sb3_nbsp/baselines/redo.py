@@ -7,11 +7,11 @@ import torch as th
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
-from sb3_nbsp.baselines.outputs import action_distribution, critic_outputs, deterministic_actions, has_critic
-from sb3_nbsp.baselines.parts import fresh_parameters, reset_moments
-from sb3_nbsp.baselines.samples import as_seen, newest, to_tensors
-from sb3_nbsp.common.activations import ActivationRecorder
-from sb3_nbsp.common.neurons import NeuronLayer, find_networks
+from sb3_nbsp.baselines.network_outputs import action_distribution, critic_outputs, deterministic_actions, has_critic
+from sb3_nbsp.baselines.parameters import fresh_parameters, reset_moments
+from sb3_nbsp.baselines.task_samples import as_seen, newest, to_tensors
+from sb3_nbsp.neurons.activations import ActivationRecorder
+from sb3_nbsp.neurons.networks import NeuronLayer, find_networks
 
 
 class ReDo(BaseCallback):

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import numpy as np
 import torch as th
 
-from sb3_nbsp.baselines.boundaries import TaskBoundaryCallback
-from sb3_nbsp.baselines.parts import check_networks, fresh_parameters, learned_parameters, reset_moments
-from sb3_nbsp.common.neurons import find_networks
+from sb3_nbsp.baselines.base import TaskBoundaryCallback
+from sb3_nbsp.baselines.parameters import check_networks, fresh_parameters, learned_parameters, reset_moments
+from sb3_nbsp.neurons.networks import find_networks
 
 WITH_TARGETS = ("actor", "critic", "q_net", "quantile_net")
 

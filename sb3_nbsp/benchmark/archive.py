@@ -4,10 +4,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sb3_nbsp.benchmark.layout import FAILED, LOG, MANIFEST, RESULTS, RUN, RUNS, SUITE
-from sb3_nbsp.benchmark.record import OF_A_RUN, Record
+from sb3_nbsp.benchmark.file_names import FAILED, LOG, MANIFEST, RESULTS, RUN, RUNS, SUITE
+from sb3_nbsp.benchmark.run_record import OF_A_RUN, Record
 from sb3_nbsp.benchmark.runs_file import write_runs_file
-from sb3_nbsp.benchmark.stored import read_stored
+from sb3_nbsp.benchmark.stored_runs import read_stored
 
 
 def write_archive(runs: Path, archive: Path) -> int:

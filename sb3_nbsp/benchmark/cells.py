@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from sb3_nbsp.benchmark.layout import DONE, FAILED, MANIFEST, RESULTS, RUN
-from sb3_nbsp.benchmark.record import Record
+from sb3_nbsp.benchmark.file_names import DONE, FAILED, MANIFEST, RESULTS, RUN
+from sb3_nbsp.benchmark.run_record import Record
 from sb3_nbsp.evaluation import SequenceResults
 
 State = Literal["waiting", "interrupted", "failed", "done"]

@@ -5,11 +5,11 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
-from sb3_nbsp.benchmark.collect import Run
-from sb3_nbsp.common.skill_neurons import SkillNeurons
+from sb3_nbsp.benchmark.find_runs import Run
 from sb3_nbsp.evaluation import SequenceResults
-from sb3_nbsp.evaluation.averaging import average_last
+from sb3_nbsp.evaluation.last_evaluations import average_last
 from sb3_nbsp.evaluation.statistics import Estimate, estimate, improvement, iqm, mean
+from sb3_nbsp.neurons.skill_neurons import SkillNeurons
 
 METRICS = ("asr", "fm", "fwt")
 LOWER_IS_BETTER = ("fm",)

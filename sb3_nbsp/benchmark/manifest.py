@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import sb3_nbsp
+from sb3_nbsp.base.atomic_write import replacing
 from sb3_nbsp.benchmark.cells import Cell
-from sb3_nbsp.benchmark.layout import DONE, FAILED, MANIFEST
-from sb3_nbsp.benchmark.resolved import recorded_arguments, resolved_arguments, without
-from sb3_nbsp.common.files import replacing
-from sb3_nbsp.evaluation.files import json_safe
+from sb3_nbsp.benchmark.file_names import DONE, FAILED, MANIFEST
+from sb3_nbsp.benchmark.resolved_arguments import recorded_arguments, resolved_arguments, without
+from sb3_nbsp.evaluation.json_csv import json_safe
 from sb3_nbsp.evaluation.versions import library_versions
 
 FORMAT = "sb3_nbsp.cell/1"

@@ -11,7 +11,7 @@ except ImportError as error:
     raise ImportError(f'Progress bars need rich ({error}): pip install "sb3-nbsp[zoo]"') from error
 
 from sb3_nbsp.benchmark.cells import Cell
-from sb3_nbsp.benchmark.running import run_cells
+from sb3_nbsp.benchmark.local_runner import run_cells
 from sb3_nbsp.benchmark.training import Training, lock_holder
 
 UPDATE_SECONDS = 1.0  # results are read that often
@@ -89,7 +89,7 @@ def train_with_progress(
     cells: Sequence[Cell], n_jobs: int, retry: bool = False, keep_weights: bool = True, console: Console | None = None
 ) -> None:
     """
-    :func:`~sb3_nbsp.benchmark.running.run_cells` under progress bars.
+    :func:`~sb3_nbsp.benchmark.local_runner.run_cells` under progress bars.
 
     :param cells: the trainings
     :param n_jobs: trainings at a time

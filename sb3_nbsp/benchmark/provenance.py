@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sb3_nbsp.benchmark.collect import Found, NotCounted, Run
+from sb3_nbsp.benchmark.find_runs import Found, NotCounted, Run
 from sb3_nbsp.evaluation.table import markdown_table
 
 OPTION = re.compile(r"--?[a-zA-Z]")  # not a negative number

@@ -6,15 +6,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from sb3_nbsp.base.atomic_write import replacing
 from sb3_nbsp.benchmark.archive import write_archive
-from sb3_nbsp.benchmark.collect import Found, collect
 from sb3_nbsp.benchmark.comparison import Comparison, group
-from sb3_nbsp.benchmark.layout import RUNS
+from sb3_nbsp.benchmark.file_names import RUNS
+from sb3_nbsp.benchmark.find_runs import Found, collect
 from sb3_nbsp.benchmark.provenance import provenance_section
 from sb3_nbsp.benchmark.report_figures import KINDS, draw
 from sb3_nbsp.benchmark.report_tables import pooled_section, sequence_section, write_csvs
 from sb3_nbsp.benchmark.suite import slug
-from sb3_nbsp.common.files import replacing
 
 RUNS_HELP = f"folder of a benchmark, or of any runs of sb3-nbsp train, or a file of published runs ({RUNS})"
 READING = """\

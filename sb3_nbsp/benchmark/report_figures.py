@@ -11,7 +11,7 @@ from sb3_nbsp.benchmark.comparison import LOWER_IS_BETTER, METRICS, Comparison, 
 from sb3_nbsp.benchmark.suite import slug
 from sb3_nbsp.evaluation import plot_sequence
 from sb3_nbsp.evaluation.comparison_plots import AxisPanel, Bar, plot_axis, plot_intervals
-from sb3_nbsp.evaluation.measures import RETURN, SUCCESS
+from sb3_nbsp.evaluation.performance_kind import RETURN, SUCCESS
 from sb3_nbsp.evaluation.score_plots import plot_score_histograms
 from sb3_nbsp.evaluation.small_multiples import plot_curves, plot_matrices
 from sb3_nbsp.evaluation.statistics import Estimate

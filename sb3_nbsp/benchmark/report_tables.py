@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from sb3_nbsp.benchmark.comparison import METRICS, Comparison, Method, improvement_over, pooled, summary
-from sb3_nbsp.evaluation.files import write_csv
+from sb3_nbsp.evaluation.json_csv import write_csv
 from sb3_nbsp.evaluation.statistics import Estimate
 from sb3_nbsp.evaluation.table import NOTES, markdown_table
 

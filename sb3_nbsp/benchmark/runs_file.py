@@ -19,9 +19,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from sb3_nbsp.benchmark.layout import natural
-from sb3_nbsp.benchmark.record import Record
-from sb3_nbsp.common.files import replacing
+from sb3_nbsp.base.atomic_write import replacing
+from sb3_nbsp.benchmark.file_names import natural
+from sb3_nbsp.benchmark.run_record import Record
 
 FORMAT = "sb3_nbsp.runs/1"
 

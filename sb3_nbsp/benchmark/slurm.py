@@ -10,7 +10,7 @@ except ImportError as error:
     raise ImportError(f'--slurm needs submitit ({error}): pip install "sb3-nbsp[slurm]"') from error
 
 from sb3_nbsp.benchmark.cells import Cell
-from sb3_nbsp.benchmark.running import run_cells
+from sb3_nbsp.benchmark.local_runner import run_cells
 
 
 class CellJob(submitit.helpers.Checkpointable):

@@ -37,9 +37,9 @@ from pathlib import Path
 from typing import Any
 
 from sb3_nbsp.benchmark.cells import Cell
-from sb3_nbsp.benchmark.layout import RUNS, SUITE
+from sb3_nbsp.benchmark.file_names import RUNS, SUITE
 from sb3_nbsp.benchmark.manifest import write_json
-from sb3_nbsp.benchmark.record import Record
+from sb3_nbsp.benchmark.run_record import Record
 from sb3_nbsp.benchmark.runs_file import read_runs_file
 from sb3_nbsp.benchmark.suite_file import Settings, SuiteError, check_suite, merge, read_yaml
 

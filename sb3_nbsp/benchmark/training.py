@@ -12,10 +12,10 @@ try:
 except ImportError:  # Windows has no such locks: there, nothing keeps two commands out of one folder
     fcntl = None  # type: ignore[assignment]
 
+from sb3_nbsp.base.atomic_write import replacing
 from sb3_nbsp.benchmark.cells import Cell
-from sb3_nbsp.benchmark.layout import FAILED, LOG, MANIFEST, RUN
+from sb3_nbsp.benchmark.file_names import FAILED, LOG, MANIFEST, RUN
 from sb3_nbsp.benchmark.manifest import changed_settings, check_manifest, read_json, write_done, write_failed, write_manifest
-from sb3_nbsp.common.files import replacing
 from sb3_nbsp.evaluation.skill_file import SKILL_NEURONS
 
 LOG_LINES = 15  # of a failed training that are shown

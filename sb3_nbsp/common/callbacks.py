@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING
 
 from stable_baselines3.common.callbacks import BaseCallback
 
-from sb3_nbsp.common.environments import check_wrappers, isolated_rng
+from sb3_nbsp.base.random_states import isolated_rng
+from sb3_nbsp.common.env_util import check_wrappers
 
 if TYPE_CHECKING:
-    from sb3_nbsp.common.continual import ContinualAlgorithm
+    from sb3_nbsp.common.continual_algorithm import ContinualAlgorithm
 
 
 class SkillNeuronCallback(BaseCallback):

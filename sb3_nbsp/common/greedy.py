@@ -3,9 +3,10 @@
 import numpy as np
 import torch as th
 
-from sb3_nbsp.common.activations import ActivationRecorder
-from sb3_nbsp.common.off_policy import OffPolicyContinualAlgorithm
-from sb3_nbsp.common.scoring import LossFunction, Rollout
+from sb3_nbsp.common.off_policy_algorithm import OffPolicyContinualAlgorithm
+from sb3_nbsp.neurons.activations import ActivationRecorder
+from sb3_nbsp.neurons.rollout import ScoringSteps
+from sb3_nbsp.neurons.scoring import LossFunction
 
 
 class GreedyContinualAlgorithm(OffPolicyContinualAlgorithm):
@@ -17,6 +18,6 @@ class GreedyContinualAlgorithm(OffPolicyContinualAlgorithm):
     def _scoring_losses(self) -> dict[str, LossFunction]:
         return {"critic": self._td_loss}
 
-    def _td_loss(self, rollout: Rollout, rows: np.ndarray, recorder: ActivationRecorder) -> th.Tensor:
+    def _td_loss(self, rollout: ScoringSteps, rows: np.ndarray, recorder: ActivationRecorder) -> th.Tensor:
         """The Q-network's loss."""
         raise NotImplementedError

@@ -1,7 +1,7 @@
 """What our policies add to SB3's: access to their neurons."""
 
-from sb3_nbsp.common.activations import ActivationRecorder
-from sb3_nbsp.common.neurons import Network, find_networks
+from sb3_nbsp.neurons.activations import ActivationRecorder
+from sb3_nbsp.neurons.networks import Network, find_networks
 
 
 class NeuronAccess:

@@ -11,11 +11,11 @@ from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedul
 from stable_baselines3.dqn.policies import DQNPolicy
 from torch.nn import functional as F
 
-from sb3_nbsp.common.activations import ActivationRecorder
-from sb3_nbsp.common.faster import LearnsFaster
+from sb3_nbsp.common.cpu_speedups import LearnsFaster
 from sb3_nbsp.common.greedy import GreedyContinualAlgorithm
-from sb3_nbsp.common.scoring import Rollout
 from sb3_nbsp.dqn.policies import CnnPolicy, MlpPolicy, MultiInputPolicy
+from sb3_nbsp.neurons.activations import ActivationRecorder
+from sb3_nbsp.neurons.rollout import ScoringSteps
 
 SelfNBSPDQN = TypeVar("SelfNBSPDQN", bound="NBSPDQN")
 
@@ -104,7 +104,7 @@ class NBSPDQN(LearnsFaster, GreedyContinualAlgorithm, DQN):
 
     # The loss of DQN.train(), on the scored steps. Only the online network runs inside the recorder.
 
-    def _td_loss(self, rollout: Rollout, rows: np.ndarray, recorder: ActivationRecorder) -> th.Tensor:
+    def _td_loss(self, rollout: ScoringSteps, rows: np.ndarray, recorder: ActivationRecorder) -> th.Tensor:
         """Huber(Q(s, a) - r - gamma (1 - d) max_a' Q'(s', a'))"""
         rewards, dones = self._tensor(rollout.rewards, rows), self._tensor(rollout.dones, rows)
         with th.no_grad():

@@ -2,7 +2,6 @@
 
 from sb3_nbsp.evaluation.callback import SequenceEvalCallback
 from sb3_nbsp.evaluation.evaluator import TaskEvaluator
-from sb3_nbsp.evaluation.measures import Measure, normalised_return
 from sb3_nbsp.evaluation.metrics import (
     Metrics,
     area_under_curve,
@@ -14,8 +13,9 @@ from sb3_nbsp.evaluation.metrics import (
     forward_transfer,
     summarize,
 )
+from sb3_nbsp.evaluation.performance_kind import Measure, normalised_return
 from sb3_nbsp.evaluation.plots import plot_matrix, plot_sequence
-from sb3_nbsp.evaluation.records import Evaluation, SequenceResults
+from sb3_nbsp.evaluation.results import Evaluation, SequenceResults
 from sb3_nbsp.evaluation.score_plots import plot_score_histogram, plot_score_histograms
 from sb3_nbsp.evaluation.table import bootstrap_interval, results_table
 

@@ -10,9 +10,9 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 from sb3_nbsp.evaluation import plots
 from sb3_nbsp.evaluation.evaluator import SEED_OFFSET, TaskEvaluator
-from sb3_nbsp.evaluation.measures import NORMALISED, RETURN, SUCCESS
 from sb3_nbsp.evaluation.metrics import summarize
-from sb3_nbsp.evaluation.records import Evaluation, Kind, SequenceResults
+from sb3_nbsp.evaluation.performance_kind import NORMALISED, RETURN, SUCCESS
+from sb3_nbsp.evaluation.results import Evaluation, Kind, SequenceResults
 from sb3_nbsp.evaluation.skill_file import write_skill_neurons
 from sb3_nbsp.evaluation.versions import library_versions
 from sb3_nbsp.tasks import TaskSequence

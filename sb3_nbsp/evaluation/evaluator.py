@@ -7,8 +7,9 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import VecEnv
 
+from sb3_nbsp.base.random_states import isolated_rng
 from sb3_nbsp.baselines import subnetwork
-from sb3_nbsp.common.environments import isolated_rng, wrap_like
+from sb3_nbsp.common.env_util import wrap_like
 from sb3_nbsp.tasks import TaskSequence
 
 # SB3 seeds sub-env i of training with seed + i: far enough for any number of them.

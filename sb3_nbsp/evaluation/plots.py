@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sb3_nbsp.common.files import replacing
-from sb3_nbsp.evaluation.measures import NORMALISED, SUCCESS
+from sb3_nbsp.base.atomic_write import replacing
 from sb3_nbsp.evaluation.metrics import FloatArray
-from sb3_nbsp.evaluation.records import SequenceResults
+from sb3_nbsp.evaluation.performance_kind import NORMALISED, SUCCESS
+from sb3_nbsp.evaluation.results import SequenceResults
 from sb3_nbsp.evaluation.table import LabelledRuns, check_comparable
 
 if TYPE_CHECKING:

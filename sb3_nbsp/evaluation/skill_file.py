@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sb3_nbsp.common.files import replacing
-from sb3_nbsp.common.skill_neurons import SkillNeurons
+from sb3_nbsp.base.atomic_write import replacing
+from sb3_nbsp.neurons.skill_neurons import SkillNeurons
 
 SKILL_NEURONS = "skill_neurons.json"
 FORMAT = "sb3_nbsp.skill_neurons/1"

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sb3_nbsp.evaluation.measures import RETURN, SUCCESS
 from sb3_nbsp.evaluation.metrics import FloatArray
+from sb3_nbsp.evaluation.performance_kind import RETURN, SUCCESS
 from sb3_nbsp.evaluation.plots import (
     COLOURS,
     WIDTH,
@@ -20,7 +20,7 @@ from sb3_nbsp.evaluation.plots import (
     save_figure,
     write_below,
 )
-from sb3_nbsp.evaluation.records import SequenceResults
+from sb3_nbsp.evaluation.results import SequenceResults
 from sb3_nbsp.evaluation.table import LabelledRuns, check_comparable
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from dataclasses import asdict
 import numpy as np
 import numpy.typing as npt
 
-from sb3_nbsp.evaluation.records import SequenceResults
+from sb3_nbsp.evaluation.results import SequenceResults
 
 NOTES = {
     "success": "",

@@ -8,8 +8,8 @@ from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
 
-from sb3_nbsp.common.faster import LearnsFaster
-from sb3_nbsp.common.on_policy import OnPolicyContinualAlgorithm
+from sb3_nbsp.common.cpu_speedups import LearnsFaster
+from sb3_nbsp.common.on_policy_algorithm import OnPolicyContinualAlgorithm
 from sb3_nbsp.ppo.policies import CnnPolicy, MlpPolicy, MultiInputPolicy
 
 SelfNBSPPPO = TypeVar("SelfNBSPPPO", bound="NBSPPPO")

@@ -2,7 +2,7 @@
 
 import torch as th
 
-from sb3_nbsp.common.neurons import Network
+from sb3_nbsp.neurons.networks import Network
 
 DORMANT_BELOW = 0.025  # tau of ReDo
 RANK_LEFT_OUT = 0.01  # delta of Kumar et al.

@@ -8,7 +8,7 @@ from typing import Any
 import torch as th
 from torch import nn
 
-from sb3_nbsp.common.neurons import Network, NeuronLayer
+from sb3_nbsp.neurons.networks import Network, NeuronLayer
 
 Neurons = Mapping[str, th.Tensor]  # by layer name, bool [n_neurons]
 
@@ -18,7 +18,7 @@ def silenced(layers: Iterable[NeuronLayer], neurons: Neurons) -> Iterator[None]:
     """
     Inside the block the outputs of some neurons are 0, whatever they read (a channel: all its pixels).
 
-    :param layers: see :func:`~sb3_nbsp.common.neurons.find_networks`
+    :param layers: see :func:`~sb3_nbsp.neurons.networks.find_networks`
     :param neurons: which ones, by layer name, bool [n_neurons]; layers that are left out stay whole
     :raises ValueError: for a layer that is not there, or another number of neurons than it has
     """

@@ -12,12 +12,13 @@ import numpy as np
 import torch as th
 from stable_baselines3.common.vec_env import VecEnv
 
-from sb3_nbsp.common.continual import ContinualAlgorithm
-from sb3_nbsp.common.environments import isolated_rng, wrap_like
-from sb3_nbsp.common.files import replacing
-from sb3_nbsp.common.scoring import collect_rollout
-from sb3_nbsp.common.skill_neurons import SkillNeurons
+from sb3_nbsp.base.atomic_write import replacing
+from sb3_nbsp.base.random_states import isolated_rng
+from sb3_nbsp.common.continual_algorithm import ContinualAlgorithm
+from sb3_nbsp.common.env_util import wrap_like
 from sb3_nbsp.evaluation.evaluator import TaskEvaluator
+from sb3_nbsp.neurons.rollout import run_for_scoring
+from sb3_nbsp.neurons.skill_neurons import SkillNeurons
 from sb3_nbsp.probe.plasticity import dormant_share, effective_rank, weight_norm
 from sb3_nbsp.probe.silencing import Neurons, acting_networks, lowest, random_like, silenced
 
@@ -175,7 +176,7 @@ def _diagnostics(model: ContinualAlgorithm, env: VecEnv, task: str, seed: int) -
     networks = model.neuron_masks.networks
     with isolated_rng(seed):
         task_env.seed(seed)
-        activations = model.activations_on(collect_rollout(model, task_env, DIAGNOSED_STEPS))
+        activations = model.activations_on(run_for_scoring(model, task_env, DIAGNOSED_STEPS))
     task_env.close()
     return {
         network.name: {

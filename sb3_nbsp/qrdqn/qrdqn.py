@@ -11,10 +11,10 @@ from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
 
-from sb3_nbsp.common.activations import ActivationRecorder
-from sb3_nbsp.common.faster import LearnsFaster
+from sb3_nbsp.common.cpu_speedups import LearnsFaster
 from sb3_nbsp.common.greedy import GreedyContinualAlgorithm
-from sb3_nbsp.common.scoring import Rollout
+from sb3_nbsp.neurons.activations import ActivationRecorder
+from sb3_nbsp.neurons.rollout import ScoringSteps
 from sb3_nbsp.qrdqn.policies import CnnPolicy, MlpPolicy, MultiInputPolicy
 
 SelfNBSPQRDQN = TypeVar("SelfNBSPQRDQN", bound="NBSPQRDQN")
@@ -105,7 +105,7 @@ class NBSPQRDQN(LearnsFaster, GreedyContinualAlgorithm, QRDQN):
 
     # The loss of QRDQN.train(), on the scored steps. Only the online network runs inside the recorder.
 
-    def _td_loss(self, rollout: Rollout, rows: np.ndarray, recorder: ActivationRecorder) -> th.Tensor:
+    def _td_loss(self, rollout: ScoringSteps, rows: np.ndarray, recorder: ActivationRecorder) -> th.Tensor:
         """Quantile Huber loss to r + gamma (1 - d) Z'(s', argmax_a' mean Z'(s', a')) (Dabney et al. 2018, eq. 10, 13)"""
         rewards, dones = self._tensor(rollout.rewards, rows)[:, None], self._tensor(rollout.dones, rows)[:, None]
         with th.no_grad():

@@ -14,9 +14,9 @@ from stable_baselines3.common.type_aliases import ReplayBufferSamples
 from stable_baselines3.sac.policies import LOG_STD_MAX, LOG_STD_MIN
 from torch import nn
 
-from sb3_nbsp.sac.eligibility import Snapshot
-from sb3_nbsp.sac.flat import FlatAdam, FlatParameters
-from sb3_nbsp.sac.mlp import ParallelMlp
+from sb3_nbsp.sac.fast_update_conditions import Snapshot
+from sb3_nbsp.sac.flat_parameters import FlatAdam, FlatParameters
+from sb3_nbsp.sac.manual_mlp import ParallelMlp
 
 LOG_SQRT_2_PI = 0.5 * math.log(2 * math.pi)
 
@@ -89,7 +89,7 @@ class FastUpdate:
     """
     The update of one model, whose parameters and optimizer state it turns into views of flat buffers.
 
-    :param model: a model for which :func:`~sb3_nbsp.sac.eligibility.find_obstacle` finds nothing
+    :param model: a model for which :func:`~sb3_nbsp.sac.fast_update_conditions.find_obstacle` finds nothing
     """
 
     def __init__(self, model: SAC):

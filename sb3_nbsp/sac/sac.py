@@ -12,10 +12,10 @@ from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedul
 from stable_baselines3.sac.policies import SACPolicy
 from torch.nn import functional as F
 
-from sb3_nbsp.common.activations import ActivationRecorder
-from sb3_nbsp.common.scoring import Rollout
-from sb3_nbsp.common.soft import SoftContinualAlgorithm
-from sb3_nbsp.sac.learner import FastSAC
+from sb3_nbsp.common.max_entropy import SoftContinualAlgorithm
+from sb3_nbsp.neurons.activations import ActivationRecorder
+from sb3_nbsp.neurons.rollout import ScoringSteps
+from sb3_nbsp.sac.fast_sac import FastSAC
 from sb3_nbsp.sac.policies import CnnPolicy, MlpPolicy, MultiInputPolicy
 
 SelfNBSPSAC = TypeVar("SelfNBSPSAC", bound="NBSPSAC")
@@ -41,9 +41,9 @@ class NBSPSAC(SoftContinualAlgorithm, FastSAC):
         ``outgoing``: the weights that read it, also in the output layers; ``both``
     :param mask_output_biases: hold the output layers' biases too
     :param task_gates: let skill neurons answer to their own task only, so that it cannot be lost
-        (:mod:`sb3_nbsp.common.gates`). Needs a task sequence with ``task_id=True`` and an MLP with ReLU. Neurons are chosen
-        layer by layer, and held completely on both sides: ``mask_coef``, ``mask_sides`` and ``mask_output_biases`` do not
-        count. No memory is needed.
+        (:mod:`sb3_nbsp.protection.gates`). Needs a task sequence with ``task_id=True`` and an MLP with ReLU. Neurons are
+        chosen layer by layer, and held completely on both sides: ``mask_coef``, ``mask_sides`` and ``mask_output_biases``
+        do not count. No memory is needed.
     :param score: ``published``, ``corrected`` (balanced accuracy, for tasks where nearly all steps are good), or the
         controls ``random``, ``activity``, ``dormant``, ``taylor``
     :param select_among: choose skill neurons among ``all``, or only among the ``active`` ones (not zero on every scored step)
@@ -149,7 +149,7 @@ class NBSPSAC(SoftContinualAlgorithm, FastSAC):
         """min_i Q_i(s, a), [batch]"""
         return th.cat(self.critic(observations, actions), dim=1).min(dim=1).values
 
-    def _critic_loss(self, rollout: Rollout, rows: np.ndarray, recorder: ActivationRecorder) -> th.Tensor:
+    def _critic_loss(self, rollout: ScoringSteps, rows: np.ndarray, recorder: ActivationRecorder) -> th.Tensor:
         """1/2 sum_i mean[ (Q_i(s, a) - y)^2 ], y = r + gamma (1 - d) (min_i Q'_i(s', a') - alpha log pi(a'|s'))"""
         with th.no_grad():
             next_observations, next_actions, next_log_prob = self._next_step(rollout, rows)

@@ -1,12 +1,13 @@
 """Tasks, their order, and the environments that go through them."""
 
 from sb3_nbsp.tasks.atari import atari_sequence, make_atari_game
-from sb3_nbsp.tasks.control import PointGoalEnv, point_goal_sequence
-from sb3_nbsp.tasks.env import TaskEnv, TaskSequenceEnv
 from sb3_nbsp.tasks.metaworld import MetaWorldEnv, metaworld_sequence
-from sb3_nbsp.tasks.pixels import PointGoalImageEnv, point_image_sequence
+from sb3_nbsp.tasks.point_goal import PointGoalEnv, point_goal_sequence
+from sb3_nbsp.tasks.point_goal_image import PointGoalImageEnv, point_image_sequence
 from sb3_nbsp.tasks.registration import named_sequences, register_envs
 from sb3_nbsp.tasks.sequence import Task, TaskSequence, gymnasium_sequence
+from sb3_nbsp.tasks.sequence_env import TaskSequenceEnv
+from sb3_nbsp.tasks.task_env import TaskEnv
 
 __all__ = [
     "MetaWorldEnv",

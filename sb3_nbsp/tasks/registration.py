@@ -12,11 +12,11 @@ from typing import Any
 import gymnasium as gym
 
 from sb3_nbsp.tasks.atari import atari_sequence
-from sb3_nbsp.tasks.control import point_goal_sequence
-from sb3_nbsp.tasks.env import TaskSequenceEnv
 from sb3_nbsp.tasks.metaworld import metaworld_sequence
-from sb3_nbsp.tasks.pixels import point_image_sequence
+from sb3_nbsp.tasks.point_goal import point_goal_sequence
+from sb3_nbsp.tasks.point_goal_image import point_image_sequence
 from sb3_nbsp.tasks.sequence import TaskSequence, gymnasium_sequence, unknown_name_message
+from sb3_nbsp.tasks.sequence_env import TaskSequenceEnv
 
 
 def _paper_pair(first: str, second: str) -> tuple[str, str, dict[str, Any]]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import gymnasium as gym
 
-from sb3_nbsp.tasks.env import TaskEnv
+from sb3_nbsp.tasks.task_env import TaskEnv
 
 
 def check_positive_int(value: Any, name: str) -> None:

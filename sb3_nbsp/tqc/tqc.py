@@ -12,10 +12,10 @@ from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
 
-from sb3_nbsp.common.activations import ActivationRecorder
-from sb3_nbsp.common.faster import LearnsFaster
-from sb3_nbsp.common.scoring import Rollout
-from sb3_nbsp.common.soft import SoftContinualAlgorithm
+from sb3_nbsp.common.cpu_speedups import LearnsFaster
+from sb3_nbsp.common.max_entropy import SoftContinualAlgorithm
+from sb3_nbsp.neurons.activations import ActivationRecorder
+from sb3_nbsp.neurons.rollout import ScoringSteps
 from sb3_nbsp.tqc.policies import CnnPolicy, MlpPolicy, MultiInputPolicy
 
 SelfNBSPTQC = TypeVar("SelfNBSPTQC", bound="NBSPTQC")
@@ -111,7 +111,7 @@ class NBSPTQC(LearnsFaster, SoftContinualAlgorithm, TQC):
         """Mean over nets and quantiles, [batch]"""
         return self.critic(observations, actions).mean(dim=(1, 2))
 
-    def _critic_loss(self, rollout: Rollout, rows: np.ndarray, recorder: ActivationRecorder) -> th.Tensor:
+    def _critic_loss(self, rollout: ScoringSteps, rows: np.ndarray, recorder: ActivationRecorder) -> th.Tensor:
         """Quantile Huber loss to the truncated mixture of the target quantiles (Kuznetsov et al. 2020, eq. 9 to 12)."""
         with th.no_grad():
             next_observations, next_actions, next_log_prob = self._next_step(rollout, rows)

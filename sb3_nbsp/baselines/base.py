@@ -1,0 +1,161 @@
+"""The base of all baselines that do something when a task ends."""
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback, CallbackList
+from torch.utils.hooks import RemovableHandle
+
+from sb3_nbsp.base.random_states import isolated_rng
+from sb3_nbsp.common.callbacks import SkillNeuronCallback
+from sb3_nbsp.common.env_util import is_task_sequence
+
+BOUNDARY_SEED = 30_000  # far from the seeds that users give training envs, and from scoring's
+
+# What each kind of baseline has hooked to a model. A training that was interrupted leaves its hooks behind; the next one,
+# perhaps with a new callback, must not add its own to them.
+_HOOKS: "WeakKeyDictionary[BaseAlgorithm, dict[str, list[RemovableHandle]]]" = WeakKeyDictionary()
+
+
+class TaskBoundaryCallback(BaseCallback):
+    """
+    Sees in ``info["task_done"]`` that a task ends, and calls :meth:`on_task_end` once all its transitions are stored.
+
+    SB3 calls ``on_step`` before the step's transition is stored, and nothing after the gradient step. The end is noted in
+    ``on_step`` and takes place before the next transition is stored: at the next ``on_rollout_start``, or in the next
+    ``on_step`` where a rollout goes on over the switch, or at the end of training.
+
+    What it knows is kept on the model, in ``model.baseline_states[<class name>]`` (plain values and CPU tensors), which SB3
+    saves into the model's zip with everything else. So a checkpoint is complete, also between a task's last step and its
+    end, and a run that was killed goes on where its checkpoint stood: with the same callback in the list.
+
+    Without a task sequence tasks are ended by hand: ``callback.end_task("A")`` between two ``learn()``, and before
+    ``model.consolidate()`` where there is one, since that empties the replay buffer.
+
+    :param verbose: 1 prints each task end
+    :raises ValueError: if a :class:`~sb3_nbsp.common.SkillNeuronCallback`, which empties the replay buffer at a task's end,
+        or another callback of the same class stands before it in the list of callbacks
+    """
+
+    model: Any
+    state: dict[str, Any]
+
+    # For whoever orders callbacks: this one needs the finished task's transitions.
+    before_consolidation = True
+
+    def __init__(self, verbose: int = 0):
+        super().__init__(verbose)
+        self.current_task: str | None = None
+        self._is_training = False
+
+    # For subclasses
+
+    def initial_state(self) -> dict[str, Any]:
+        """What is known before any task has ended."""
+        return {}
+
+    @abstractmethod
+    def on_task_end(self, task: str) -> None:
+        """
+        Do what is to be done at the end of a task. Random numbers drawn here do not change training's.
+
+        :param task: the task's name
+        """
+
+    def hook(self) -> Iterator[RemovableHandle]:
+        """Put in force what the state says, by hooks on parameters and optimizers."""
+        return iter(())
+
+    # Task ends
+
+    def end_task(self, task: str) -> None:
+        """
+        End a task. On a task sequence this happens by itself.
+
+        :param task: the task's name
+        :raises ValueError: before the first ``learn()`` with this callback
+        """
+        if not hasattr(self, "state"):
+            raise ValueError("end_task() ends the task of a learn() that this callback was given to; there was none yet.")
+        seed = BOUNDARY_SEED + (self.model.seed or 0) + len(self.state["ended"])
+        with isolated_rng(seed):
+            self.on_task_end(task)
+        self.model.policy.set_training_mode(False)  # a rollout may be going on
+        self.state["ended"].append(task)
+        self.state.update(task_to_end=None, steps=0, updates_before=self.model._n_updates)
+        if self._is_training:
+            self._put_in_force()
+        else:
+            self._withdraw()
+        if self.verbose:
+            print(f"{type(self).__name__}: task {task} ended after {self.model.num_timesteps} env steps")
+
+    def _end_if_pending(self) -> None:
+        if self.state["task_to_end"] is not None:
+            self.end_task(self.state["task_to_end"])
+
+    # SB3's events
+
+    def _init_callback(self) -> None:
+        states = self.model.__dict__.setdefault("baseline_states", {})
+        common = {"ended": [], "task_to_end": None, "steps": 0, "updates_before": self.model._n_updates}
+        self.state = states.setdefault(type(self).__name__, {**common, **self.initial_state()})
+
+    def _on_training_start(self) -> None:
+        self._check_place()
+        self._is_training = True
+        if is_task_sequence(self.training_env):
+            # Sub-envs count their own steps: told how many they are, they switch at the right step with plain SB3 too.
+            self.training_env.env_method("set_n_envs", self.training_env.num_envs)
+        self._end_if_pending()
+        self._put_in_force()
+
+    def _on_rollout_start(self) -> None:
+        self._end_if_pending()
+
+    def _on_step(self) -> bool:
+        self._end_if_pending()
+        self.state["steps"] += 1
+        info = self.locals["infos"][0]  # all sub-envs stand at the same step
+        self.current_task = info.get("task_name")
+        if info.get("task_done", False):
+            self.state["task_to_end"] = info["task_name"]
+        return True
+
+    def _on_training_end(self) -> None:
+        self._is_training = False
+        self._end_if_pending()
+        self._withdraw()
+
+    def _check_place(self) -> None:
+        callbacks = list(_flat(self.locals.get("callback")))
+        before = callbacks[: callbacks.index(self)] if self in callbacks else []
+        name = type(self).__name__
+        if any(type(other) is type(self) for other in before):
+            raise ValueError(f"{name} stands twice in the list of callbacks. Give it once.")
+        if any(isinstance(other, SkillNeuronCallback) for other in before):
+            raise ValueError(
+                f"{name} must come before SkillNeuronCallback, which empties the replay buffer at a task's end. Put it first, "
+                "or leave SkillNeuronCallback out: NBSP algorithms add it in the right place."
+            )
+
+    # Hooks
+
+    def _put_in_force(self) -> None:
+        self._withdraw()
+        _HOOKS.setdefault(self.model, {})[type(self).__name__] = list(self.hook())
+
+    def _withdraw(self) -> None:
+        for handle in _HOOKS.get(self.model, {}).pop(type(self).__name__, []):
+            handle.remove()
+
+
+def _flat(callback: Any) -> Iterator[BaseCallback]:
+    if isinstance(callback, CallbackList):
+        for part in callback.callbacks:
+            yield from _flat(part)
+    elif callback is not None:
+        yield callback

@@ -1,0 +1,183 @@
+"""Finding runs: a benchmark's cells, and whatever else ``sb3-nbsp train`` has written."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from sb3_nbsp.benchmark.run_record import Record
+from sb3_nbsp.benchmark.stored_runs import read_stored
+from sb3_nbsp.evaluation import SequenceResults
+
+# What rl-zoo3 and the evaluation note of a run beside what decides over its numbers.
+NOT_SETTINGS = {"algorithm", "algo", "env", "n_timesteps"}
+
+
+@dataclass(frozen=True)
+class Run:
+    """
+    A finished run.
+
+    :param sequence: name of its task sequence
+    :param method: name of its method
+    :param seed: its seed
+    :param results: what it wrote
+    :param record: what its files hold
+    :param family: name that methods along an axis share
+    :param axis: the argument that tells the method from its family, and its value
+    """
+
+    sequence: str
+    method: str
+    seed: int | None
+    results: SequenceResults = field(repr=False)
+    record: Record = field(repr=False)
+    family: str
+    axis: tuple[str, Any] | None = None
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """A cell's manifest, empty for other runs."""
+        return self.record.manifest
+
+
+@dataclass(frozen=True)
+class NotCounted:
+    """
+    Runs that cannot stand in a table.
+
+    :param method: name of their method
+    :param sequence: name of their task sequence
+    :param seeds: their seeds
+    :param reason: in words
+    :param path: a run's folder, relative to what was searched; empty where there is none
+    """
+
+    method: str
+    sequence: str
+    seeds: tuple[int | None, ...]
+    reason: str
+    path: str = ""
+
+
+@dataclass(frozen=True)
+class Found:
+    """
+    All runs below a folder.
+
+    :param runs: the finished ones, sequences and methods in the order of their suites
+    :param not_counted: the others
+    :param suites: what each benchmark left of its suite
+    """
+
+    runs: list[Run]
+    not_counted: list[NotCounted]
+    suites: list[dict[str, Any]]
+
+
+def collect(root: Path) -> Found:
+    """
+    :param root: a benchmark's folder, any folder with runs of ``sb3-nbsp train`` below it, or a file of published runs
+    :raises FileNotFoundError: if there is nothing
+    :raises ValueError: if a file is damaged
+    """
+    stored, records = read_stored(root)
+    suites = list(stored.values())
+    cells = [record for record in records if record.manifest]
+    built = [_cell_run(record) for record in cells] + _plain_runs([record for record in records if not record.manifest])
+    runs = [run for run in built if isinstance(run, Run)]
+    not_counted = [entry for entry in built if isinstance(entry, NotCounted)]
+    runs, repeated = _one_per_seed(_distinct_sequences(runs))
+    not_started = _not_started(suites, {_identity(record.manifest) for record in cells})
+    methods, sequences = (_order(name for suite in suites for name in suite[kind]) for kind in ("methods", "sequences"))
+    # The sort is stable: what stands in no suite comes last, as found.
+    runs.sort(key=lambda run: (sequences.get(run.sequence, len(sequences)), methods.get(run.method, len(methods))))
+    return Found(runs, [*not_counted, *repeated, *not_started], suites)
+
+
+def _order(names: Iterable[str]) -> dict[str, int]:
+    return {name: index for index, name in enumerate(dict.fromkeys(names))}
+
+
+def _identity(manifest: dict[str, Any]) -> tuple[str, str, int]:
+    return manifest["sequence"], manifest["method"], manifest["seed"]
+
+
+def _cell_run(record: Record) -> Run | NotCounted:
+    manifest = record.manifest
+    sequence, method, seed = _identity(manifest)
+    results = record.results()
+    if record.state == "done" and results is not None:
+        axis = next(iter((manifest["axis"] or {}).items()), None)
+        return Run(sequence, method, seed, results, record, manifest["family"], axis)
+    if record.state == "failed":
+        reason = f"failed: {record.failure['reason']}"
+    else:
+        reason = "started, not finished" + ("" if results is None else f" ({_share(results):.0%})")
+    return NotCounted(method, sequence, (seed,), reason, record.folder)
+
+
+def _share(results: SequenceResults) -> float:
+    return results.evaluations[-1].step / sum(results.segment_steps) if results.evaluations else 0.0
+
+
+def _plain_runs(records: Iterable[Record]) -> list[Run | NotCounted]:
+    """Runs outside any benchmark, called by their algorithm and by those of their settings that differ."""
+    read = [(record, results) for record in records if (results := record.results()) is not None]
+    by_algo: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for _, results in read:
+        by_algo.setdefault(_algo_and_env(results), []).append(results.settings)
+    differing = {key: _differing(settings) for key, settings in by_algo.items()}
+    found: list[Run | NotCounted] = []
+    for record, results in read:
+        algo, sequence = key = _algo_and_env(results)
+        own = ", ".join(f"{name} {results.settings[name]}" for name in differing[key] if name in results.settings)
+        method = results.settings.get("method") or (f"{algo} ({own})" if own else algo)
+        if results.finished:
+            found.append(Run(sequence, method, results.seed, results, record, method))
+        else:
+            reason = f"not finished ({_share(results):.0%})"
+            found.append(NotCounted(method, sequence, (results.seed,), reason, record.folder))
+    return found
+
+
+def _algo_and_env(results: SequenceResults) -> tuple[str, str]:
+    settings = results.settings
+    return settings.get("algo") or settings.get("algorithm", "?"), settings.get("env") or " ".join(results.task_names)
+
+
+def _differing(settings: Sequence[dict[str, Any]]) -> list[str]:
+    names = dict.fromkeys(name for entry in settings for name in entry if name not in NOT_SETTINGS)
+    return [name for name in names if len({repr(entry.get(name)) for entry in settings}) > 1]
+
+
+def _distinct_sequences(runs: Sequence[Run]) -> list[Run]:
+    """Tell sequences of one name by their lengths: they cannot stand in one table."""
+    kinds: dict[str, set[Any]] = {}
+    for run in runs:
+        kinds.setdefault(run.sequence, set()).add(run.results.sequence)
+    return [run if len(kinds[run.sequence]) == 1 else replace(run, sequence=_with_length(run)) for run in runs]
+
+
+def _with_length(run: Run) -> str:
+    parts = zip(run.results.segments, run.results.segment_steps, strict=True)
+    return f"{run.sequence}: {', '.join(f'{name} {steps:,}' for name, steps in parts)}"
+
+
+def _one_per_seed(runs: Sequence[Run]) -> tuple[list[Run], list[NotCounted]]:
+    """A run with the same seed again tells nothing new: the last one counts."""
+    counted = {(run.sequence, run.method, run.seed): run for run in runs}
+    repeated = [run for run in runs if counted[run.sequence, run.method, run.seed] is not run]
+    reason = "another run of this seed is counted"
+    left_out = [NotCounted(run.method, run.sequence, (run.seed,), reason, run.record.folder) for run in repeated]
+    return list(counted.values()), left_out
+
+
+def _not_started(suites: Sequence[dict[str, Any]], started: set[tuple[str, str, int]]) -> list[NotCounted]:
+    """One entry for each method of which seeds are missing."""
+    missing: dict[tuple[str, str], list[int]] = {}
+    for suite in suites:
+        for cell in suite["cells"]:
+            if _identity(cell) not in started:
+                missing.setdefault((cell["method"], cell["sequence"]), []).append(cell["seed"])
+    return [NotCounted(*key, tuple(seeds), "not started") for key, seeds in missing.items()]

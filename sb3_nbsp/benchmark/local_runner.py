@@ -1,0 +1,78 @@
+"""Many cells, a few at a time."""
+
+import time
+from collections.abc import Callable, Sequence
+
+from sb3_nbsp.benchmark.cells import Cell
+from sb3_nbsp.benchmark.file_names import FAILED, LOG
+from sb3_nbsp.benchmark.manifest import check_manifest, read_json
+from sb3_nbsp.benchmark.training import Training
+
+POLL_SECONDS = 0.25
+
+
+class CellError(RuntimeError):
+    """A training failed."""
+
+
+def run_cells(
+    cells: Sequence[Cell],
+    n_jobs: int,
+    watch: Callable[[list[Training]], None] | None = None,
+    retry: bool = False,
+    keep_weights: bool = True,
+) -> None:
+    """
+    Train the cells that are not done yet, ``n_jobs`` at a time with one thread each.
+
+    An interrupted cell goes on from its last checkpoint, or starts anew where it has none. When this function is left,
+    by whatever exception, none of its trainings is running.
+
+    :param cells: the trainings
+    :param n_jobs: number of processes
+    :param watch: called a few times a second with what is running, e.g. to draw progress bars
+    :param retry: also train what failed in an earlier call
+    :param keep_weights: leave the models and replay buffers of finished cells
+    :raises CellError: if a training failed now or earlier; the others are finished first
+    :raises ForeignCellError: if a cell's folder holds another training; none has been started then
+    """
+    for cell in cells:
+        check_manifest(cell, retry)
+    waiting = [cell for cell in cells if not cell.is_done and (retry or cell.state != "failed")]
+    running: list[Training] = []
+    try:
+        while waiting or running:
+            while waiting and len(running) < n_jobs:
+                running.append(Training(waiting.pop(0), retry, keep_weights))
+            if watch is not None:  # before looking who has ended: the shortest training is seen once
+                watch(running)
+            running = [training for training in running if not training.ended()]
+            if running:
+                time.sleep(POLL_SECONDS)
+        if watch is not None:
+            watch(running)
+    finally:
+        for training in running:
+            training.stop()
+    raise_if_failed(cells)
+
+
+def raise_if_failed(cells: Sequence[Cell]) -> None:
+    """
+    :param cells: trainings that have ended
+    :raises CellError: with the end of each failed training's log
+    """
+    failed = [cell for cell in cells if cell.state == "failed"]
+    if failed:
+        logs = "\n".join(describe_failure(cell) for cell in failed)
+        raise CellError(f"{len(failed)} of {len(cells)} trainings failed. The ends of their logs:\n{logs}")
+
+
+def describe_failure(cell: Cell) -> str:
+    """
+    :param cell: a cell that failed
+    :return: its name, the reason and the end of its log
+    """
+    published = {} if cell.published is None else cell.published.failure
+    record = read_json(cell.folder / FAILED) or published
+    return "\n".join([f"--- {cell.name}: {record.get('reason')} ({cell.folder / LOG})", *record.get("log", [])])

@@ -1,0 +1,124 @@
+"""Environments beside the training one: wrapped alike, with statistics that stay as they are."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import gymnasium as gym
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env import (
+    DummyVecEnv,
+    VecCheckNan,
+    VecEnv,
+    VecFrameStack,
+    VecMonitor,
+    VecNormalize,
+    VecTransposeImage,
+    unwrap_vec_normalize,
+)
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvWrapper
+
+# Wrappers that change nothing an agent sees or does.
+NEUTRAL_WRAPPERS = ("Monitor", "OrderEnforcing", "PassiveEnvChecker", "HumanRendering", "RecordVideo")
+
+
+def wrap_like(training_env: VecEnv, env: gym.Env) -> VecEnv:
+    """
+    Vectorise one environment and repeat the training env's observation wrappers around it.
+
+    ``VecNormalize`` is repeated frozen, without reward normalisation, and *shares* the training env's
+    running statistics: observations always look as they do in training.
+
+    :param training_env: the vectorised env that the agent trains on
+    :param env: a single environment with the same spaces as one of its sub-envs
+    :return: a ``VecEnv`` with one sub-env
+    :raises ValueError: for a wrapper that cannot be repeated
+    """
+    check_wrappers(training_env)
+    wrapped: VecEnv = DummyVecEnv([lambda: Monitor(env)])
+    for wrapper in reversed(_vec_wrappers(training_env)):
+        if isinstance(wrapper, VecNormalize):
+            wrapped = _frozen_copy(wrapper, wrapped)
+        elif isinstance(wrapper, VecFrameStack):
+            wrapped = VecFrameStack(wrapped, wrapper.stacked_obs.n_stack)
+        elif isinstance(wrapper, VecTransposeImage):
+            wrapped = VecTransposeImage(wrapped)
+    return wrapped
+
+
+def check_wrappers(training_env: VecEnv) -> None:
+    """
+    :param training_env: the vectorised env that the agent trains on
+    :raises ValueError: for a wrapper that :func:`wrap_like` cannot repeat
+    """
+    for wrapper in _vec_wrappers(training_env):
+        if not isinstance(wrapper, VecNormalize | VecFrameStack | VecTransposeImage | VecMonitor | VecCheckNan):
+            raise ValueError(
+                f"The training env is wrapped in {type(wrapper).__name__}, which cannot be repeated around the "
+                "single-task envs used for scoring and evaluation. Do what it does in the tasks' own envs (Task.make) instead."
+            )
+    if is_task_sequence(training_env):
+        _check_gym_wrappers(training_env)
+
+
+def _check_gym_wrappers(training_env: VecEnv) -> None:
+    # All that SubprocVecEnv tells of a sub-env is what it can send: its description, <Monitor<OrderEnforcing<...>>>.
+    wrappers = re.findall(r"<(\w+)", training_env.env_method("__str__", indices=0)[0])
+    foreign = [name for name in wrappers[: wrappers.index("TaskSequenceEnv")] if name not in NEUTRAL_WRAPPERS]
+    if foreign:
+        raise ValueError(
+            f"The task sequence is wrapped in {', '.join(foreign)}. Scoring and evaluation run on single tasks, which would "
+            "lack it. Wrap the tasks' own envs, in Task.make, instead of the sequence."
+        )
+
+
+def is_task_sequence(env: VecEnv) -> bool:
+    """Whether the sub-envs go through a task sequence by themselves."""
+    return env.has_attr("task_sequence")
+
+
+def shares_env(training_env: VecEnv, env: gym.Env | VecEnv) -> bool:
+    """Whether stepping ``env`` steps (a sub-env of) the training env, because they are the same underneath."""
+    if isinstance(env, VecEnv):
+        return env.unwrapped is training_env.unwrapped
+    sub_envs = getattr(training_env.unwrapped, "envs", [])
+    return any(sub_env.unwrapped is env.unwrapped for sub_env in sub_envs)
+
+
+@contextmanager
+def frozen_statistics(env: VecEnv) -> Iterator[None]:
+    """Inside the block ``VecNormalize``, where the env has it, learns no statistics and leaves rewards as they are."""
+    normalize = unwrap_vec_normalize(env)
+    if normalize is None:
+        yield
+        return
+    before = normalize.training, normalize.norm_reward
+    try:
+        normalize.training = normalize.norm_reward = False
+        yield
+    finally:
+        normalize.training, normalize.norm_reward = before
+
+
+def _vec_wrappers(env: VecEnv) -> list[VecEnvWrapper]:
+    """The wrappers around a vectorised env, outermost first."""
+    wrappers = []
+    while isinstance(env, VecEnvWrapper):
+        wrappers.append(env)
+        env = env.venv
+    return wrappers
+
+
+def _frozen_copy(source: VecNormalize, env: VecEnv) -> VecNormalize:
+    copy = VecNormalize(
+        env,
+        training=False,
+        norm_obs=source.norm_obs,
+        norm_reward=False,
+        clip_obs=source.clip_obs,
+        epsilon=source.epsilon,
+        norm_obs_keys=source.norm_obs_keys,
+    )
+    if source.norm_obs:
+        copy.obs_rms = source.obs_rms  # the same object: later statistics are seen too
+    return copy

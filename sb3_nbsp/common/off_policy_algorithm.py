@@ -1,0 +1,260 @@
+"""What off-policy NBSP algorithms add: a memory of old tasks in the replay buffer, and a warm-up per task."""
+
+import io
+import pathlib
+import warnings
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import Any, TypeVar
+
+import numpy as np
+from gymnasium import spaces
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.buffers import DictReplayBuffer, NStepReplayBuffer, ReplayBuffer
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.noise import ActionNoise
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+from stable_baselines3.common.type_aliases import MaybeCallback
+from stable_baselines3.her.her_replay_buffer import HerReplayBuffer
+
+from sb3_nbsp.base.atomic_write import replacing
+from sb3_nbsp.common.continual_algorithm import ContinualAlgorithm
+from sb3_nbsp.common.ram_estimate import Part, check_footprint, replay_buffer_bytes, scoring_bytes, transitions_bytes
+from sb3_nbsp.rehearsal.memory import TaskMemory, Transitions
+from sb3_nbsp.rehearsal.replay_buffers import (
+    MixedBuffer,
+    MixedDictReplayBuffer,
+    MixedNStepReplayBuffer,
+    MixedReplayBuffer,
+    check_memory_arguments,
+    is_whole,
+)
+
+MIXED_BUFFERS: dict[type[ReplayBuffer], type[Any]] = {
+    ReplayBuffer: MixedReplayBuffer,
+    DictReplayBuffer: MixedDictReplayBuffer,
+    NStepReplayBuffer: MixedNStepReplayBuffer,
+}
+Self = TypeVar("Self", bound="OffPolicyContinualAlgorithm")
+MEMORY_ARGUMENTS = ("memory_size", "memory_retention", "replay_mode", "replay_interval", "old_task_fraction")
+
+
+class OffPolicyContinualAlgorithm(ContinualAlgorithm, OffPolicyAlgorithm):
+    """Base of the off-policy NBSP algorithms, to be mixed in before the SB3 parent."""
+
+    memory_size: int
+    memory_retention: str
+    replay_mode: str
+    replay_interval: int
+    old_task_fraction: float
+    reset_replay_buffer: bool
+    task_warmup: int | None
+
+    _warmup_until: int
+
+    def _init_continual(self, **arguments: Any) -> None:
+        super()._init_continual(**arguments)
+        self._warmup_until = 0
+
+    def _check_arguments(self) -> None:
+        super()._check_arguments()
+        check_memory_arguments(*self._memory_arguments().values())
+        if self.task_warmup is not None and not (is_whole(self.task_warmup) and self.task_warmup >= 0):
+            raise ValueError(f"task_warmup must be None or a whole number of env steps, 0 or more; got {self.task_warmup!r}.")
+
+    def _memory_arguments(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in MEMORY_ARGUMENTS}
+
+    def _setup_model(self) -> None:
+        # Where SB3 would choose one of its buffers, ours takes its place. It is made before SB3 looks, because SB3
+        # takes n_steps > 1 for a mistake beside any class that is not its own.
+        given = self.replay_buffer_class
+        ours = given is None or issubclass(given, MixedBuffer)
+        if ours:
+            self.replay_buffer_class = None
+            if self.replay_buffer is None:
+                self.replay_buffer = self._make_buffer(given)
+        super()._setup_model()
+        if ours:
+            self.replay_buffer_class = type(self.replay_buffer)  # type: ignore[assignment]
+
+    def _make_buffer(self, given: type[Any] | None) -> ReplayBuffer:
+        kwargs = dict(self.replay_buffer_kwargs)
+        buffer_class: type[Any] = given or MixedReplayBuffer
+        if buffer_class is MixedReplayBuffer and isinstance(self.observation_space, spaces.Dict):
+            buffer_class = MixedDictReplayBuffer
+        elif buffer_class is MixedReplayBuffer and self.n_steps > 1:
+            buffer_class = MixedNStepReplayBuffer
+        if issubclass(buffer_class, NStepReplayBuffer) and self.n_steps > 1:
+            kwargs.update(n_steps=self.n_steps, gamma=self.gamma)
+        try:
+            return buffer_class(
+                self.buffer_size,
+                self.observation_space,
+                self.action_space,
+                device=self.device,
+                n_envs=self.n_envs,
+                optimize_memory_usage=self.optimize_memory_usage,
+                **self._memory_arguments(),
+                **kwargs,
+            )
+        except MemoryError as error:  # one array is larger than the machine's memory: NumPy tells its shape only
+            check_footprint(self._footprint(0)[:1])
+            raise error
+
+    def _footprint(self, n_tasks: int) -> list[Part]:
+        """See :meth:`FollowsSequence._footprint`. The replay buffer comes first."""
+        seen = self.observation_space, self.action_space
+        ring = replay_buffer_bytes(*seen, self.buffer_size, self.n_envs, self.optimize_memory_usage)
+        kept = n_tasks * transitions_bytes(*seen, self.memory_size, self.n_steps)
+        return [
+            Part("replay buffer", ring, "buffer_size"),
+            Part(f"memory of {n_tasks} tasks", kept, "memory_size"),
+            Part("scoring", scoring_bytes(self.observation_space, self.scoring_steps), "scoring_steps"),
+        ]
+
+    def _check_supported(self) -> None:
+        super()._check_supported()
+        if isinstance(self.replay_buffer, HerReplayBuffer):
+            raise ValueError(
+                "HerReplayBuffer relabels goals through the one env that it was made with and cannot be carried over a "
+                "task switch. Use the default replay buffer."
+            )
+        if self.optimize_memory_usage:
+            raise ValueError(
+                "optimize_memory_usage=True stores no next observations, so transitions cannot be carried over a task "
+                "switch. Use optimize_memory_usage=False."
+            )
+        if self.memory_size > 0 and not self.has_memory:
+            raise ValueError(
+                f"{type(self.replay_buffer).__name__} keeps no transitions of old tasks. Use replay_buffer_class=None, a "
+                "class derived from MixedReplayBuffer, or memory_size=0."
+            )
+
+    def begin_sequence(self, segment_steps: Sequence[int]) -> None:
+        """See :meth:`FollowsSequence.begin_sequence`. Warns of a warm-up that leaves nothing to learn."""
+        super().begin_sequence(segment_steps)
+        warmup = max(self.learning_starts, self._warmup_steps() if self.reset_replay_buffer else 0)
+        if warmup >= min(segment_steps):
+            warnings.warn(
+                f"A task has {min(segment_steps)} env steps, and {warmup} are a warm-up without training: nothing is learned "
+                "on it. Lower learning_starts (and task_warmup), or give the tasks more steps.",
+                stacklevel=2,
+            )
+
+    def _buffer(self) -> Any:
+        return getattr(self, "replay_buffer", None)
+
+    def _drop_unfinished_task(self) -> None:
+        self.replay_buffer.n_rows_of_task = 0  # type: ignore[union-attr]
+
+    def _prepare_next_task(self, index: int) -> None:
+        super()._prepare_next_task(index)
+        buffer = self.replay_buffer
+        assert buffer is not None
+        if self.has_memory and self.memory_size > 0:
+            buffer.remember(index)  # type: ignore[attr-defined]
+        if self.reset_replay_buffer:
+            buffer.reset()
+            self._start_warmup()
+        elif buffer.size() > 0:
+            # Where the env was exchanged in mid-episode, n-step returns must not reach into the next task.
+            buffer.timeouts[buffer.pos - 1] = np.maximum(buffer.timeouts[buffer.pos - 1], 1 - buffer.dones[buffer.pos - 1])
+
+    def _start_warmup(self) -> None:
+        """Act at random and do not train until the (emptied) buffer holds something to learn from."""
+        self._warmup_until = self.num_timesteps + self._warmup_steps()
+
+    def _warmup_steps(self) -> int:
+        return self.learning_starts if self.task_warmup is None else self.task_warmup
+
+    def _setup_learn(
+        self,
+        total_timesteps: int,
+        callback: MaybeCallback = None,
+        reset_num_timesteps: bool = True,
+        tb_log_name: str = "run",
+        progress_bar: bool = False,
+    ) -> tuple[int, BaseCallback]:
+        if reset_num_timesteps:  # the warm-up's end is counted from the same zero
+            self._warmup_until = max(self._warmup_until - self.num_timesteps, 0)
+        return super()._setup_learn(total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar)
+
+    def _restore_sequence_position(self) -> None:
+        super()._restore_sequence_position()
+        if self.replay_buffer is not None and self.replay_buffer.size() == 0 and self.num_timesteps > 0:
+            # The file of a model holds no replay buffer. Right after a switch it is empty anyway.
+            at_switch = self.sequence_steps in accumulate(self.segment_steps or [])
+            if not at_switch or self.task_to_consolidate is not None:
+                warnings.warn(
+                    "The current task's transitions so far are not at hand (they are saved with save_replay_buffer(), or "
+                    "--save-replay-buffer): training warms up again, and the task's memory will hold what comes from now on.",
+                    stacklevel=2,
+                )
+            self._start_warmup()
+
+    def _sample_action(
+        self, learning_starts: int, action_noise: ActionNoise | None = None, n_envs: int = 1
+    ) -> tuple[np.ndarray, np.ndarray]:
+        return super()._sample_action(max(learning_starts, self._warmup_until), action_noise, n_envs)
+
+    def train(self, gradient_steps: int, batch_size: int = 64) -> None:
+        """See SB3. Does nothing during a task's warm-up."""
+        if self._warmup_until > 0 and self.num_timesteps <= self._warmup_until:
+            return
+        super().train(gradient_steps, batch_size)
+
+    # Saving and loading
+
+    def _optional_states(self) -> dict[str, Any]:
+        states = super()._optional_states()
+        if self.has_memory:
+            states["replay_buffer.memory"] = self.replay_buffer.memory  # type: ignore[union-attr]
+        return states
+
+    def save_replay_buffer(self, path: str | pathlib.Path | io.BufferedIOBase) -> None:
+        """See SB3. A file is replaced as a whole."""
+        if isinstance(path, io.BufferedIOBase):
+            super().save_replay_buffer(path)
+            return
+        path = pathlib.Path(path)
+        with replacing(path if path.suffix else path.with_suffix(".pkl")) as temporary:
+            super().save_replay_buffer(temporary)
+
+    def load_replay_buffer(self, path: str | pathlib.Path | io.BufferedIOBase, truncate_last_traj: bool = True) -> None:
+        """See SB3. From a buffer saved by the SB3 parent the transitions are taken; the memory stays."""
+        memory = self._optional_states().get("replay_buffer.memory")
+        super().load_replay_buffer(path, truncate_last_traj)
+        self._take_over_buffer(self.replay_buffer, memory)
+
+    @classmethod
+    def from_sb3(cls: type[Self], model: BaseAlgorithm | str | pathlib.Path, env: Any = None, **arguments: Any) -> Self:
+        """See :meth:`SavedWithMasks.from_sb3`. The replay buffer is taken over too; its arrays are shared."""
+        new = super().from_sb3(model, env, **arguments)
+        if isinstance(model, OffPolicyAlgorithm):
+            new._take_over_buffer(model.replay_buffer, None)
+        return new
+
+    @classmethod
+    def _own_settings(cls, settings: dict[str, Any]) -> dict[str, Any]:
+        if settings["replay_buffer_class"] in MIXED_BUFFERS:
+            settings["replay_buffer_class"] = MIXED_BUFFERS[settings["replay_buffer_class"]]
+        return super()._own_settings(settings)
+
+    def _take_over_buffer(self, buffer: ReplayBuffer | None, memory: TaskMemory[Transitions] | None) -> None:
+        """Use another buffer's transitions, with this model's own settings of the memory."""
+        if buffer is not None and buffer.n_envs != self.n_envs:
+            raise ValueError(
+                f"The replay buffer was filled by {buffer.n_envs} sub-envs, the model has {self.n_envs}. Use as many as "
+                "before, or go on without the buffer."
+            )
+        mixed_class: Any = None if buffer is None else MIXED_BUFFERS.get(type(buffer))
+        if mixed_class is not None:
+            assert buffer is not None
+            mixed = mixed_class.__new__(mixed_class)
+            memory = memory or TaskMemory(Transitions)
+            mixed.__dict__.update(buffer.__dict__, memory=memory, n_batches=0, n_rows_of_task=buffer.size())
+            buffer = mixed
+        self.replay_buffer = buffer
+        if self.has_memory:
+            buffer.__dict__.update(self._memory_arguments())

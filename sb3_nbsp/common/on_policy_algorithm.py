@@ -1,0 +1,267 @@
+"""What on-policy NBSP algorithms add: a memory of old tasks' last rollouts, and two ways to rehearse it."""
+
+import warnings
+from dataclasses import replace
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch as th
+from gymnasium import spaces
+from stable_baselines3.common.buffers import DictRolloutBuffer, RolloutBuffer
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+from stable_baselines3.common.utils import obs_as_tensor
+from stable_baselines3.common.vec_env import VecEnv
+
+from sb3_nbsp.common.continual_algorithm import ContinualAlgorithm
+from sb3_nbsp.common.ram_estimate import Part, rollout_buffer_bytes, scoring_bytes
+from sb3_nbsp.neurons.activations import ActivationRecorder
+from sb3_nbsp.neurons.rollout import ScoringSteps
+from sb3_nbsp.neurons.scoring import BATCH_SIZE, LossFunction
+from sb3_nbsp.neurons.skill_neurons import SkillNeurons
+from sb3_nbsp.rehearsal.cloning import cloning_loss, distribution_parameters
+from sb3_nbsp.rehearsal.replay_buffers import check_memory_arguments, to_tensors
+from sb3_nbsp.rehearsal.rollout_buffers import MixedDictRolloutBuffer, MixedRolloutBuffer, RolloutSamples
+
+REHEARSALS = ("clone", "clip")
+MIXED_BUFFERS: dict[type[RolloutBuffer], type[Any]] = {
+    RolloutBuffer: MixedRolloutBuffer,
+    DictRolloutBuffer: MixedDictRolloutBuffer,
+}
+MEMORY_ARGUMENTS = ("memory_size", "replay_mode", "replay_interval", "old_task_fraction")
+
+
+class OnPolicyContinualAlgorithm(ContinualAlgorithm, OnPolicyAlgorithm):
+    """
+    Base of the on-policy NBSP algorithms, to be mixed in before the SB3 parent.
+
+    A rollout goes on over a task switch, as SB3 wants it: its two parts are learned from together, and since a task's last
+    step ends its episode, no advantage reaches from one into the other. The masks are in force by then; into a task's
+    memory go its own steps only.
+    """
+
+    memory_size: int
+    rehearsal: str
+    replay_mode: str
+    replay_interval: int
+    old_task_fraction: float
+    reset_log_std: bool
+
+    optimizer_names = ("policy.optimizer",)
+    clips_gradients = True
+
+    reset_log_std_next: bool  # saved with the model
+
+    batch_size: int  # of the SB3 parents
+
+    def _init_continual(self, **arguments: Any) -> None:
+        super()._init_continual(**arguments)
+        self.reset_log_std_next = False
+
+    def _check_arguments(self) -> None:
+        super()._check_arguments()
+        arguments = {name: getattr(self, name) for name in MEMORY_ARGUMENTS}
+        check_memory_arguments(memory_retention="recent", **arguments)
+        if self.rehearsal not in REHEARSALS:
+            raise ValueError(f"rehearsal must be one of {', '.join(REHEARSALS)}; got {self.rehearsal!r}.")
+        if self.rehearsal == "clip" and self.memory_size > 0 and getattr(self, "target_kl", None) is not None:
+            warnings.warn(
+                'With rehearsal="clip" old samples count for target_kl and may end an update at once. Use rehearsal="clone", '
+                "or target_kl=None.",
+                stacklevel=2,
+            )
+
+    def _setup_model(self) -> None:
+        given = self.rollout_buffer_class
+        if given is None:
+            is_dict = isinstance(self.observation_space, spaces.Dict)
+            self.rollout_buffer_class = MixedDictRolloutBuffer if is_dict else MixedRolloutBuffer
+        super()._setup_model()
+
+    def _apply_memory_settings(self) -> None:
+        """Tell the buffer, which SB3 makes, what the model's settings are now."""
+        if self.has_memory:
+            settings = {name: getattr(self, name) for name in MEMORY_ARGUMENTS}
+            settings["mixes"] = self.rehearsal == "clip"
+            # Without a memory nothing is kept that would have to be raw.
+            settings["vec_normalize"] = self._vec_normalize_env if self.memory_size > 0 else None
+            self.rollout_buffer.__dict__.update(settings)
+
+    def _check_supported(self) -> None:
+        super()._check_supported()
+        if self.memory_size > 0 and not self.has_memory:
+            raise ValueError(
+                f"{type(self.rollout_buffer).__name__} keeps no samples of old tasks. Use rollout_buffer_class=None, a class "
+                "derived from MixedRolloutBuffer, or memory_size=0."
+            )
+
+    def _footprint(self, n_tasks: int) -> list[Part]:
+        """See :meth:`FollowsSequence._footprint`."""
+        seen = self.observation_space, self.action_space
+        # The current task's newest samples are kept like those of an old one.
+        kept = (n_tasks + 1) * rollout_buffer_bytes(*seen, self.memory_size)
+        return [
+            Part("rollout buffer", rollout_buffer_bytes(*seen, self.n_steps, self.n_envs), "n_steps"),
+            Part(f"memory of {n_tasks} tasks", kept, "memory_size"),
+            Part("scoring", scoring_bytes(self.observation_space, self.scoring_steps), "scoring_steps"),
+        ]
+
+    def _buffer(self) -> Any:
+        return getattr(self, "rollout_buffer", None)
+
+    def _drop_unfinished_task(self) -> None:
+        self.rollout_buffer.recent.reset()  # type: ignore[attr-defined]
+
+    def _task_progress_remaining(self) -> float:
+        # A rollout that ends with its task is learned from afterwards, and is still that task's.
+        return 0.0 if self.task_to_consolidate is not None else super()._task_progress_remaining()
+
+    # Learning
+
+    def collect_rollouts(self, *args: Any, **kwargs: Any) -> bool:
+        """See SB3."""
+        self._apply_memory_settings()
+        if self.reset_log_std_next:  # not within a rollout: what it holds would look far from the policy
+            self.policy.log_std.data.fill_(self.policy.log_std_init)
+            self.reset_log_std_next = False
+        return super().collect_rollouts(*args, **kwargs)
+
+    def train(self) -> None:
+        """See SB3. With ``rehearsal="clone"`` steps of cloning follow."""
+        buffer: Any = self.rollout_buffer
+        n_before = buffer.n_batches if self.has_memory else 0
+        super().train()
+        if self.rehearsal == "clone" and self.has_memory and buffer.rehearses:
+            self._clone_old_tasks(n_before, buffer.n_batches)
+
+    def _clone_old_tasks(self, n_before: int, n_after: int) -> None:
+        """
+        Gradient steps on old samples: in ``interval`` mode one for every ``replay_interval`` minibatches of the update, in
+        ``share`` mode a smaller one for each.
+
+        :param n_before: minibatches of all updates up to this one
+        :param n_after: the same, with this one
+        """
+        n_steps, n_samples = n_after // self.replay_interval - n_before // self.replay_interval, self.batch_size
+        if self.replay_mode == "share":
+            n_steps, n_samples = n_after - n_before, round(self.old_task_fraction * self.batch_size)
+        losses = []
+        for _ in range(n_steps if n_samples > 0 else 0):
+            loss = self._cloning_loss(self.rollout_buffer.sample_memory(n_samples))  # type: ignore[attr-defined]
+            self.policy.optimizer.zero_grad()
+            loss.backward()
+            th.nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)
+            self.policy.optimizer.step()
+            losses.append(loss.detach())
+        if losses:
+            self.logger.record("nbsp/cloning_loss", float(th.stack(losses).mean()))
+
+    def _cloning_loss(self, old: RolloutSamples) -> th.Tensor:
+        buffer = self.rollout_buffer
+        observations = to_tensors(buffer, old.observations)
+        return cloning_loss(
+            buffer.to_torch(old.distributions),
+            self.policy.get_distribution(observations),
+            buffer.to_torch(old.values),
+            self.policy.predict_values(observations),
+            self.vf_coef,
+            hold_spread=self.use_sde,  # gSDE's depends on the observation
+        )
+
+    # The end of a task
+
+    def _prepare_next_task(self, index: int) -> None:
+        super()._prepare_next_task(index)
+        if self.has_memory and self.memory_size > 0:
+            self._remember(index)
+        # What a mastered task left is too little exploration for the next.
+        self.reset_log_std_next = self.reset_log_std and not self.use_sde and hasattr(self.policy, "log_std")
+
+    def consolidate(self, env: gym.Env | VecEnv | None = None, task: str | None = None) -> SkillNeurons | None:
+        """See :meth:`ContinualAlgorithm.consolidate`."""
+        self._apply_memory_settings()
+        if self.has_memory:
+            self._end_rollout()  # before scoring, which may use the training env
+        return super().consolidate(env, task)
+
+    @th.no_grad()
+    def _end_rollout(self) -> None:
+        self.policy.set_training_mode(False)
+        last_values, dones = th.zeros(self.n_envs), np.ones(self.n_envs)
+        if self._last_obs is not None and self._last_episode_starts is not None:  # else the episode is lost
+            last_values = self.policy.predict_values(obs_as_tensor(self._last_obs, self.device))
+            dones = self._last_episode_starts
+        self.rollout_buffer.end_task(last_values, dones)  # type: ignore[attr-defined]
+
+    @th.no_grad()
+    def _remember(self, index: int) -> None:
+        """Note what the policy, as it is now, does in the task's last observations."""
+        buffer: Any = self.rollout_buffer
+        samples = buffer.recent.take(self.memory_size)
+        if samples is None:
+            warnings.warn(
+                "No step of the task that ends is at hand, so none can be rehearsed. A model that was saved before its first "
+                "task ended has them in its file if begin_task() was called; the callback of a task sequence does it.",
+                stacklevel=2,
+            )
+            return
+        values, distributions = [], []
+        for start in range(0, len(samples), BATCH_SIZE):
+            part = buffer.normalized(samples.rows(slice(start, start + BATCH_SIZE)))
+            observations = to_tensors(buffer, part.observations)
+            values.append(self.policy.predict_values(observations).flatten().cpu().numpy())
+            distributions.append(distribution_parameters(self.policy.get_distribution(observations)).cpu().numpy())
+        samples = replace(samples, values=np.concatenate(values), distributions=np.concatenate(distributions))
+        buffer.remember(index, samples)
+
+    def _maybe_recommend_cpu(self, mlp_class_name: str = "NBSPPPOPolicy") -> None:
+        super()._maybe_recommend_cpu(mlp_class_name)  # it knows the policy by its name
+
+    # Scoring
+
+    def _scoring_losses(self) -> dict[str, LossFunction]:
+        return {"actor": self._actor_loss, "critic": self._critic_loss, "shared": self._shared_loss}
+
+    def _actor_loss(self, rollout: ScoringSteps, rows: np.ndarray, recorder: ActivationRecorder) -> th.Tensor:
+        return self._losses(rollout, rows, recorder)[0]
+
+    def _critic_loss(self, rollout: ScoringSteps, rows: np.ndarray, recorder: ActivationRecorder) -> th.Tensor:
+        return self._losses(rollout, rows, recorder)[1]
+
+    def _shared_loss(self, rollout: ScoringSteps, rows: np.ndarray, recorder: ActivationRecorder) -> th.Tensor:
+        policy_loss, value_loss = self._losses(rollout, rows, recorder)
+        return policy_loss + self.vf_coef * value_loss
+
+    def _losses(self, rollout: ScoringSteps, rows: np.ndarray, recorder: ActivationRecorder) -> tuple[th.Tensor, th.Tensor]:
+        """
+        Actor-critic losses with the one-step advantage A = r + gamma (1 - d) V(s') - V(s):
+        -mean[ A log pi(a|s) ] and mean[ A^2 ], in which V(s') is a constant.
+        """
+        rewards, dones, actions = (self._tensor(v, rows) for v in (rollout.rewards, rollout.dones, rollout.actions))
+        with th.no_grad():
+            next_values = self.policy.predict_values(self._tensor(rollout.next_observations, rows)).flatten()
+        with recorder:
+            values, log_prob, _ = self.policy.evaluate_actions(self._tensor(rollout.observations, rows), actions)
+        advantages = rewards + self.gamma * (1 - dones) * next_values - values.flatten()
+        return -(advantages.detach() * log_prob).mean(), advantages.square().mean()
+
+    # Saving and loading
+
+    def _optional_states(self) -> dict[str, Any]:
+        states = super()._optional_states()
+        if self.has_memory:
+            states["rollout_buffer.memory"] = self.rollout_buffer.memory  # type: ignore[attr-defined]
+            states["rollout_buffer.recent"] = self.rollout_buffer.recent  # type: ignore[attr-defined]
+        return states
+
+    def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
+        state_dicts, variables = super()._get_torch_save_params()
+        if not self.learned_tasks and self.current_task is None:  # a file has the parent's form
+            state_dicts = [name for name in state_dicts if name != "rollout_buffer.recent"]
+        return state_dicts, variables
+
+    @classmethod
+    def _own_settings(cls, settings: dict[str, Any]) -> dict[str, Any]:
+        if settings["rollout_buffer_class"] in MIXED_BUFFERS:
+            settings["rollout_buffer_class"] = MIXED_BUFFERS[settings["rollout_buffer_class"]]
+        return super()._own_settings(settings)

@@ -1,0 +1,139 @@
+"""Score the neurons of some networks on steps of the policy, and choose the skill neurons."""
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+
+import numpy as np
+import torch as th
+
+from sb3_nbsp.neurons.activations import ActivationRecorder, per_neuron
+from sb3_nbsp.neurons.networks import Network
+from sb3_nbsp.neurons.rollout import ScoringSteps
+from sb3_nbsp.neurons.scores import GOAL_SCORES, SCORES, ScoringData, active_share
+from sb3_nbsp.neurons.skill_neurons import LayerSkill, SkillNeurons, select_top
+
+GOAL_METRICS = ("auto", "success", "reward", "return")
+BATCH_SIZE = 1024
+
+
+def choose_goal(rollout: ScoringSteps, metric: str) -> tuple[str, np.ndarray]:
+    """
+    Find a goal metric that varies.
+
+    :param rollout: the scored steps
+    :param metric: one of ``GOAL_METRICS``; ``auto``: success where the env tells it, else the episode's return
+    :return: name and q(t), [T]. Where the wanted one is constant, the reward of the step takes its place; the user is warned.
+    """
+    if metric == "auto":
+        metric = "return" if np.isnan(rollout.successes).any() else "success"
+    goal = rollout.goal(metric)
+    if np.ptp(goal) == 0:
+        instead = rollout.goal("reward")
+        verdict = (
+            "the reward of the step is used in its place"
+            if np.ptp(instead)
+            else "so is the reward of the step: scores say nothing, and no neuron is held"
+        )
+        warnings.warn(
+            f"The goal metric q(t) = {metric} is constant at {goal[0]:g} over the {len(goal)} scored steps, so no neuron "
+            f"can be told from another by it; {verdict}.",
+            stacklevel=2,
+        )
+        metric, goal = "reward", instead
+    return metric, goal
+
+
+# Runs one part of the model on a batch of rollout indices inside `recorder` and returns that part's loss.
+LossFunction = Callable[[ScoringSteps, np.ndarray, ActivationRecorder], th.Tensor]
+
+
+def score_networks(
+    networks: list[Network],
+    rollout: ScoringSteps,
+    losses: Mapping[str, LossFunction],
+    task: str,
+    score: str,
+    goal_metric: str,
+    fraction: float,
+    select_among: str,
+    seed: int | None = None,
+) -> SkillNeurons:
+    """
+    Score the neurons of some networks on a rollout and choose the skill neurons.
+
+    :param networks: networks to score, each ranked by itself
+    :param rollout: the scored steps
+    :param losses: how to run the networks of each part (``actor``, ``critic``, ``shared``)
+    :param task: the task's name
+    :param score: one of ``SCORES``
+    :param goal_metric: one of ``GOAL_METRICS``
+    :param fraction: m, the share of each network's neurons to choose
+    :param select_among: ``all`` neurons, or only the ``active`` ones (not zero on every step)
+    :param seed: of a score that draws random numbers
+    """
+    goal_metric, goal = choose_goal(rollout, goal_metric)
+    q = th.as_tensor(goal, dtype=th.float32)
+    if np.ptp(goal) == 0 and score in GOAL_SCORES:
+        fraction = 0.0
+    generator = th.Generator().manual_seed(seed or 0)
+    activations, loss_changes = run_networks(networks, rollout, losses, with_gradients=score == "taylor")
+    layers: dict[str, LayerSkill] = {}
+    for network in networks:
+        names = [layer.name for layer in network.layers]
+        scores = {n: SCORES[score](ScoringData(activations[n], q, loss_changes.get(n), generator)) for n in names}
+        active = {n: active_share(activations[n]) for n in names}
+        eligible = {n: active[n] > 0 for n in names} if select_among == "active" else None
+        for name, chosen in select_top(scores, fraction, eligible).items():
+            indices = chosen.nonzero()[:, 0].tolist()
+            layers[name] = LayerSkill(network.name, scores[name].tolist(), active[name].tolist(), indices)
+    return SkillNeurons(task, score, goal_metric, float((q > q.mean()).float().mean()), len(q), layers)
+
+
+def warn_of_silent(skill: SkillNeurons) -> None:
+    """
+    Warn where most of the neurons that are about to be held never fired. These agree with rare good steps, or with nearly all,
+    as well as any: the published score takes them.
+    """
+    share = skill.share("chosen_silent", "chosen")
+    if skill.score in GOAL_SCORES and share > 0.5:
+        warnings.warn(
+            f"{share:.0%} of the neurons chosen for {skill.task} put out 0 on all {skill.n_steps} scored steps "
+            f"({skill.good_share:.1%} of them good): to hold them holds nothing of the skill. They are passed over with "
+            'score="corrected", or with select_among="active".',
+            stacklevel=3,
+        )
+
+
+def run_networks(
+    networks: list[Network], rollout: ScoringSteps, losses: Mapping[str, LossFunction], with_gradients: bool = False
+) -> tuple[dict[str, th.Tensor], dict[str, th.Tensor]]:
+    """
+    Let the networks see a rollout.
+
+    :param networks: networks to run
+    :param rollout: T steps
+    :param losses: see :func:`score_networks`
+    :param with_gradients: whether to compute \\|a dL/da\\| too
+    :return: activations and, if wanted, \\|a dL/da\\| by layer name, [T, n_neurons], on the CPU
+    """
+    activations: dict[str, list[th.Tensor]] = {}
+    loss_changes: dict[str, list[th.Tensor]] = {}
+    for part in dict.fromkeys(network.part for network in networks):
+        layers = [layer for network in networks if network.part == part for layer in network.layers]
+        for rows in _batches(len(rollout.rewards)):
+            recorder = ActivationRecorder(layers, keep_graph=with_gradients)
+            with th.set_grad_enabled(with_gradients):
+                loss = losses[part](rollout, rows, recorder)
+            for name, values in recorder.activations().items():
+                activations.setdefault(name, []).append(values.cpu())
+            if with_gradients and recorder.outputs:
+                outputs = {name: values[0] for name, values in recorder.outputs.items()}
+                gradients = th.autograd.grad(loss * len(rows), list(outputs.values()))  # undo the mean over the batch
+                for (name, output), gradient in zip(outputs.items(), gradients, strict=True):
+                    loss_changes.setdefault(name, []).append(per_neuron(output * gradient).detach().abs().cpu())
+    return {n: th.cat(v) for n, v in activations.items()}, {n: th.cat(v) for n, v in loss_changes.items()}
+
+
+def _batches(n: int) -> Iterator[np.ndarray]:
+    for start in range(0, n, BATCH_SIZE):
+        yield np.arange(start, min(start + BATCH_SIZE, n))

@@ -1,0 +1,134 @@
+"""The memory: a bounded set of samples of every earlier task."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+import torch as th
+
+from sb3_nbsp.base.arrays import Observations, concatenated, each, to_array
+
+Self = TypeVar("Self", bound="Samples")
+Kind = TypeVar("Kind", bound="Samples")
+
+
+@dataclass(frozen=True)
+class Samples:
+    """M samples: a dataclass whose fields are arrays, or dicts of arrays, with a first axis of M."""
+
+    actions: np.ndarray
+
+    def map(self: Self, function: Callable[[np.ndarray], Any]) -> Self:
+        """Apply a function to every array."""
+        return type(self)(**{f.name: each(function, getattr(self, f.name)) for f in fields(self)})
+
+    def rows(self: Self, rows: np.ndarray | slice) -> Self:
+        """Some of the samples."""
+        return self.map(lambda array: array[rows])
+
+    @classmethod
+    def join(cls: type[Self], parts: Sequence[Self]) -> Self:
+        """Put samples behind one another."""
+        return cls(**{f.name: concatenated([getattr(part, f.name) for part in parts]) for f in fields(cls)})
+
+    def __len__(self) -> int:
+        return len(self.actions)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Tensors by field."""
+        return {f.name: each(th.as_tensor, getattr(self, f.name)) for f in fields(self)}
+
+    @classmethod
+    def from_state_dict(cls: type[Self], state_dict: dict[str, Any]) -> Self:
+        """The reverse of :meth:`state_dict`."""
+        return cls(**{name: each(to_array, values) for name, values in state_dict.items()})
+
+
+@dataclass(frozen=True)
+class Transitions(Samples):
+    """
+    M transitions over n steps (n = 1: ordinary ones), not normalised.
+
+    :param observations: [M, ...]
+    :param next_observations: [M, ...], what follows the last step
+    :param actions: [M, action_dim], scaled to [-1, 1] as SB3 stores them
+    :param dones: [M, 1], whether the last step terminated (time limits do not count)
+    :param rewards: [M, n]
+    :param weights: [M, n], gamma^i up to the episode's end, 0 after it
+    :param discounts: [M, 1], gamma^(number of steps)
+    """
+
+    observations: Observations
+    next_observations: Observations
+    dones: np.ndarray
+    rewards: np.ndarray
+    weights: np.ndarray
+    discounts: np.ndarray
+
+
+class TaskMemory(Generic[Kind]):
+    """
+    Samples by task. Every task except the current one is sampled equally often, however many of its samples there are.
+
+    Has ``state_dict`` and ``load_state_dict`` (tensors only), so that it is saved with the model.
+
+    :param kind: what is kept
+    """
+
+    def __init__(self, kind: type[Kind]) -> None:
+        self.kind = kind
+        self._tasks: dict[int, Kind] = {}
+        self.current_task: int | None = None
+
+    def __len__(self) -> int:
+        """Number of samples that can be drawn now."""
+        return sum(len(self._tasks[task]) for task in self.old_tasks)
+
+    @property
+    def old_tasks(self) -> list[int]:
+        """Indices of the remembered tasks without the current one, which brings its own samples."""
+        return [task for task, samples in self._tasks.items() if task != self.current_task and len(samples)]
+
+    @property
+    def nbytes(self) -> int:
+        """Size in bytes."""
+        sizes: list[int] = []
+        for samples in self._tasks.values():
+            samples.map(lambda array: sizes.append(array.nbytes))
+        return sum(sizes)
+
+    def store(self, task: int, samples: Kind, size: int) -> None:
+        """
+        Remember a task's samples. Older ones of the same task fill up what is left of ``size``.
+
+        :param task: index of the task
+        :param samples: at most ``size`` of them
+        :param size: largest number of samples of a task
+        """
+        older = self._tasks.get(task)
+        n_older = 0 if older is None else min(size - len(samples), len(older))
+        if older is not None and n_older > 0:
+            samples = self.kind.join([samples, older.rows(np.random.permutation(len(older))[:n_older])])
+        self._tasks[task] = samples
+
+    def reset(self) -> None:
+        """Forget everything."""
+        self._tasks.clear()
+
+    def sample(self, batch_size: int) -> Kind:
+        """Draw with replacement: a task with equal chances, then one of its samples."""
+        old_tasks = self.old_tasks
+        counts = np.bincount(np.random.randint(len(old_tasks), size=batch_size), minlength=len(old_tasks))
+        parts = []
+        for task, count in zip(old_tasks, counts, strict=True):
+            parts.append(self._tasks[task].rows(np.random.randint(len(self._tasks[task]), size=count)))
+        return parts[0] if len(parts) == 1 else self.kind.join(parts)
+
+    def state_dict(self) -> dict[str, dict[str, Any]]:
+        """Tensors by task and field."""
+        return {str(task): samples.state_dict() for task, samples in self._tasks.items()}
+
+    def load_state_dict(self, state_dict: dict[str, dict[str, Any]], strict: bool = True) -> None:
+        """The reverse of :meth:`state_dict`; ``strict`` is there for SB3 and changes nothing."""
+        self._tasks = {int(task): self.kind.from_state_dict(saved) for task, saved in state_dict.items()}

@@ -1,0 +1,209 @@
+"""Replay buffers that rehearse: the current task's transitions, mixed with a bounded memory of every earlier task."""
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import numpy as np
+import torch as th
+from stable_baselines3.common.buffers import BaseBuffer, DictReplayBuffer, NStepReplayBuffer, ReplayBuffer
+from stable_baselines3.common.type_aliases import DictReplayBufferSamples, ReplayBufferSamples
+from stable_baselines3.common.vec_env import VecNormalize
+
+from sb3_nbsp.base.arrays import Observations, take
+from sb3_nbsp.rehearsal.memory import TaskMemory, Transitions
+
+Batch = TypeVar("Batch", bound=tuple[Any, ...])  # SB3's samples are named tuples
+RETENTIONS = ("uniform", "recent")
+REPLAY_MODES = ("interval", "share")
+
+
+class MixedBuffer:
+    """
+    What a mixed buffer adds to SB3's.
+
+    :param memory_size: transitions kept per old task; 0 switches the memory off
+    :param memory_retention: which of a task's transitions are kept: a ``uniform`` sample without replacement of
+        what the buffer holds, or the most ``recent`` ones
+    :param replay_mode: ``interval``: every ``replay_interval``-th batch comes from the memory as a whole (as published);
+        ``share``: a share ``old_task_fraction`` of every batch does
+    :param replay_interval: k, in batches, which for SB3 are gradient steps
+    :param old_task_fraction: share of a batch, in [0, 1]
+    :raises ValueError: for a value out of range
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        memory_size: int = 10_000,
+        memory_retention: str = "uniform",
+        replay_mode: str = "interval",
+        replay_interval: int = 10,
+        old_task_fraction: float = 0.5,
+        **kwargs: Any,
+    ):
+        super().__init__(*args, **kwargs)
+        check_memory_arguments(memory_size, memory_retention, replay_mode, replay_interval, old_task_fraction)
+        self.memory_size = memory_size
+        self.memory_retention = memory_retention
+        self.replay_mode = replay_mode
+        self.replay_interval = replay_interval
+        self.old_task_fraction = old_task_fraction
+        self.memory = TaskMemory(Transitions)
+        self.n_batches = 0
+        self.n_rows_of_task = 0
+
+    def add(self: Any, *args: Any, **kwargs: Any) -> None:
+        """See SB3."""
+        super().add(*args, **kwargs)  # type: ignore[misc]
+        self.n_rows_of_task += 1
+
+    def reset(self: Any) -> None:
+        """Empty the current task's buffer. The memory stays."""
+        super().reset()  # type: ignore[misc]
+        self.n_rows_of_task = 0
+
+    def remember(self: Any, task: int) -> int:
+        """
+        Keep up to ``memory_size`` of the transitions added since the last call as the memory of a task. Where they are
+        fewer, the task's older ones fill it up.
+
+        :param task: index of the task
+        :return: number of new transitions kept
+        :raises ValueError: with ``optimize_memory_usage``, where next observations are not stored
+        """
+        if self.optimize_memory_usage:
+            raise ValueError(
+                "optimize_memory_usage=True stores no next observations, so transitions cannot be carried over a task "
+                "switch. Use optimize_memory_usage=False."
+            )
+        n_rows = min(self.n_rows_of_task, self.size())
+        n_kept = min(self.memory_size, n_rows * self.n_envs)
+        self.n_rows_of_task = 0
+        if n_kept == 0:
+            return 0
+        if self.memory_retention == "uniform":
+            chosen = np.random.permutation(n_rows * self.n_envs)[:n_kept]
+        else:
+            chosen = np.arange(n_rows * self.n_envs - n_kept, n_rows * self.n_envs)
+        rows = (self.pos - n_rows + chosen // self.n_envs) % self.buffer_size  # in order of age
+        self.memory.store(task, self._transitions(rows, chosen % self.n_envs), self.memory_size)
+        return n_kept
+
+    def sample(self: Any, batch_size: int, env: VecNormalize | None = None) -> ReplayBufferSamples:
+        """
+        Sample a batch; without a memory exactly what the parent class samples.
+
+        :param batch_size: number of transitions
+        :param env: normalises observations and rewards
+        """
+        n_old = self._n_old(batch_size)
+        if n_old == 0:
+            return super().sample(batch_size, env)  # type: ignore[misc]
+        old = self._to_samples(self.memory.sample(n_old), env)
+        if n_old == batch_size:
+            return old
+        return concatenate(super().sample(batch_size - n_old, env), old)  # type: ignore[misc]
+
+    def _n_old(self, batch_size: int) -> int:
+        if self.memory_size == 0 or len(self.memory) == 0:
+            return 0
+        if self.replay_mode == "share":
+            return round(self.old_task_fraction * batch_size)
+        self.n_batches += 1
+        return batch_size if self.n_batches % self.replay_interval == 0 else 0
+
+    def _transitions(self: Any, rows: np.ndarray, envs: np.ndarray) -> Transitions:
+        """
+        Read n-step transitions (n = 1 in most buffers) out of the ring.
+
+        :param rows: [M], positions in the ring
+        :param envs: [M], sub-envs
+        """
+        n_steps = getattr(self, "n_steps", 1)
+        steps = (rows[:, None] + np.arange(n_steps)) % self.buffer_size  # [M, n_steps]
+        ended = (self.dones[steps, envs[:, None]] != 0) | (self.timeouts[steps, envs[:, None]] != 0)
+        newest = (self.pos - 1) % self.buffer_size
+        ended |= steps == newest  # what follows the newest row belongs to another time
+        # A step counts if no earlier one ended the episode; the last that counts holds the next observation.
+        counts = np.cumsum(ended, axis=1) - ended == 0
+        n_counted = counts.sum(axis=1)
+        last = (rows + n_counted - 1) % self.buffer_size
+        gamma = getattr(self, "gamma", 1.0)
+        return Transitions(
+            observations=take(self.observations, rows, envs),
+            next_observations=take(self.next_observations, last, envs),
+            actions=self.actions[rows, envs],
+            dones=(self.dones[last, envs] * (1 - self.timeouts[last, envs]))[:, None],
+            rewards=self.rewards[steps, envs[:, None]],
+            weights=(gamma ** np.arange(n_steps) * counts).astype(np.float32),
+            discounts=(gamma**n_counted)[:, None].astype(np.float32),
+        )
+
+    def _to_samples(self: Any, batch: Transitions, env: VecNormalize | None) -> ReplayBufferSamples:
+        rewards = (self._normalize_reward(batch.rewards, env) * batch.weights).sum(axis=1, keepdims=True)
+        samples = ReplayBufferSamples(
+            observations=to_tensors(self, self._normalize_obs(batch.observations, env)),
+            actions=self.to_torch(batch.actions),
+            next_observations=to_tensors(self, self._normalize_obs(batch.next_observations, env)),
+            dones=self.to_torch(batch.dones),
+            rewards=self.to_torch(rewards),
+            discounts=self.to_torch(batch.discounts) if hasattr(self, "n_steps") else None,
+        )
+        if isinstance(batch.observations, dict):
+            return DictReplayBufferSamples(*samples)  # type: ignore[arg-type,return-value]
+        return samples
+
+
+class MixedReplayBuffer(MixedBuffer, ReplayBuffer):
+    """SB3's ``ReplayBuffer`` with a memory of earlier tasks. See :class:`MixedBuffer` for its arguments."""
+
+
+class MixedDictReplayBuffer(MixedBuffer, DictReplayBuffer):  # type: ignore[misc]
+    """SB3's ``DictReplayBuffer`` with a memory of earlier tasks. See :class:`MixedBuffer` for its arguments."""
+
+
+class MixedNStepReplayBuffer(MixedBuffer, NStepReplayBuffer):
+    """SB3's ``NStepReplayBuffer`` with a memory of earlier tasks. See :class:`MixedBuffer` for its arguments."""
+
+
+def check_memory_arguments(
+    memory_size: int, memory_retention: str, replay_mode: str, replay_interval: int, old_task_fraction: float
+) -> None:
+    """Raise a ``ValueError`` that names the first argument out of range."""
+    checks: Mapping[str, tuple[Any, bool, str]] = {
+        "memory_size": (
+            memory_size,
+            is_whole(memory_size) and memory_size >= 0,
+            "a whole number, 0 or more transitions per old task",
+        ),
+        "memory_retention": (memory_retention, memory_retention in RETENTIONS, f"one of {', '.join(RETENTIONS)}"),
+        "replay_mode": (replay_mode, replay_mode in REPLAY_MODES, f"one of {', '.join(REPLAY_MODES)}"),
+        "replay_interval": (replay_interval, is_whole(replay_interval) and replay_interval >= 1, "1 or more batches"),
+        "old_task_fraction": (old_task_fraction, 0 <= old_task_fraction <= 1, "a share in [0, 1]"),
+    }
+    for name, (value, fine, wanted) in checks.items():
+        if not fine:
+            raise ValueError(f"{name} must be {wanted}; got {value!r}.")
+
+
+def is_whole(value: Any) -> bool:
+    """Whether a value is an integer (YAML reads 1.0e+4 as a float)."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+def to_tensors(buffer: BaseBuffer, observations: Observations) -> Any:
+    """Observations on a buffer's device."""
+    if isinstance(observations, dict):
+        return {key: buffer.to_torch(values) for key, values in observations.items()}
+    return buffer.to_torch(observations)
+
+
+def concatenate(new: Batch, old: Batch) -> Batch:
+    """Put two batches of the same kind behind one another."""
+
+    def join(a: Any, b: Any) -> Any:
+        if isinstance(a, dict):
+            return {key: th.cat([a[key], b[key]]) for key in a}
+        return None if a is None else th.cat([a, b])
+
+    return type(new)(*(join(a, b) for a, b in zip(new, old, strict=True)))

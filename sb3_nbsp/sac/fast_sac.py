@@ -1,0 +1,189 @@
+"""SAC with a faster ``train()``: without autograd where that is the same, else with autograd and less waste."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch as th
+from stable_baselines3 import SAC
+from stable_baselines3.common.type_aliases import ReplayBufferSamples
+from stable_baselines3.common.utils import polyak_update
+from torch.nn import functional as F
+
+from sb3_nbsp.common.cpu_speedups import fused, fusible, put_channels_last
+from sb3_nbsp.sac.fast_update import FastUpdate, Losses
+from sb3_nbsp.sac.fast_update_conditions import find_obstacle
+
+
+class FastSAC(SAC):
+    """
+    SB3's SAC with the choice of how its gradient steps are computed.
+
+    - ``fast_update="auto"``: by :class:`~sb3_nbsp.sac.fast_update.FastUpdate` where that is the same, else by
+      :class:`AutogradUpdate`
+    - ``fast_update=True``: by ``FastUpdate``; where that is not the same, a ``ValueError`` says why
+    - ``fast_update=False``: by SB3's own ``train()``, bit for bit
+
+    ``update_path`` tells which one is used: "fast", "autograd" or "sb3"; ``update_obstacle`` what is in the way of "fast".
+    """
+
+    fast_update: str | bool = "auto"
+    update_path: str | None = None
+    update_obstacle: str | None = None
+    _fast: FastUpdate | None = None
+
+    def _setup_model(self) -> None:
+        if not isinstance(self.fast_update, bool) and self.fast_update != "auto":
+            raise ValueError(f'fast_update must be "auto", True or False; got {self.fast_update!r}.')
+        super()._setup_model()
+        if self.fast_update is not False:
+            put_channels_last(self.policy, self.device)
+        if self.fast_update is True:
+            self._check_fast(find_obstacle(self))
+
+    def _check_fast(self, obstacle: str | None) -> None:
+        if self.fast_update is True and obstacle is not None:
+            raise ValueError(
+                f"fast_update=True is not possible with this model: {obstacle}. "
+                'Use fast_update="auto", which computes the same with autograd then.'
+            )
+
+    def train(self, gradient_steps: int, batch_size: int = 64) -> None:
+        """See SB3."""
+        if self.fast_update is False:
+            self._tell_path("sb3", None)
+            super().train(gradient_steps, batch_size)
+            return
+        update = self._choose_update()
+        update.begin()
+        optimizers = [self.actor.optimizer, self.critic.optimizer]
+        if self.ent_coef_optimizer is not None:
+            optimizers.append(self.ent_coef_optimizer)
+        self._update_learning_rate(optimizers)
+        losses = []
+        for i in range(gradient_steps):
+            samples = self.replay_buffer.sample(batch_size, env=self._vec_normalize_env)  # type: ignore[union-attr]
+            losses.append(update.step(samples, update_target=i % self.target_update_interval == 0))
+        self._n_updates += gradient_steps
+        self._log_losses(losses)
+
+    def _choose_update(self) -> "FastUpdate | AutogradUpdate":
+        if self._fast is None or not self._fast.is_current():
+            self._fast = None
+            obstacle = find_obstacle(self)
+            self._check_fast(obstacle)
+            if obstacle is not None:
+                self._tell_path("autograd", obstacle)
+                return AutogradUpdate(self)
+            self._fast = FastUpdate(self)
+        self._tell_path("fast", None)
+        return self._fast
+
+    def _tell_path(self, path: str, obstacle: str | None) -> None:
+        if (path, obstacle) == (self.update_path, self.update_obstacle):
+            return
+        self.update_path, self.update_obstacle = path, obstacle
+        how = {"fast": "without autograd", "sb3": "by SB3's own train()", "autograd": f"with autograd, since {obstacle}"}
+        self.logger.info(f"Gradient steps are computed {how[path]}.")
+
+    def _log_losses(self, losses: Sequence[Losses]) -> None:
+        self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
+        if not losses:
+            return
+        for name, values in zip(Losses._fields, zip(*losses, strict=True), strict=True):
+            if None not in values:
+                self.logger.record(f"train/{name}", sum(values) / len(values))
+        if math.isnan(losses[-1].actor_loss):  # SB3's distribution refuses such parameters
+            raise ValueError(
+                "The actor's loss is not a number (NaN). Look for NaN or huge values in observations and rewards (SB3's "
+                "VecCheckNan finds them), or lower the learning rate."
+            )
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A view is pickled together with all of the buffer that it looks into: a copy is made of parameters with memory of
+        # their own. Both, model and copy, come to buffers of their own at their next update.
+        if self._fast is not None:
+            self._fast.release()
+        self._fast = None
+        return self.__dict__
+
+    def _excluded_save_params(self) -> list[str]:
+        return [*super()._excluded_save_params(), "_fast", "update_path", "update_obstacle"]
+
+
+class AutogradUpdate:
+    """
+    SB3's gradient step with the same mathematics and less waste: the actor's loss computes no gradients of the critics'
+    weights, Adam is fused, and the target critics follow in one call.
+
+    :param model: any SAC model
+    """
+
+    def __init__(self, model: SAC):
+        self.model = model
+        self._fused_groups = [*fusible(model.actor.optimizer), *fusible(model.critic.optimizer)]
+        self._actor_parameters = [p for g in model.actor.optimizer.param_groups for p in g["params"] if p.requires_grad]
+        self._critic_parameters = [p.data for p in model.critic.parameters()]
+        self._target_parameters = [p.data for p in model.critic_target.parameters()]
+
+    def begin(self) -> None:
+        """Switch dropout and batch normalisation to training."""
+        self.model.policy.set_training_mode(True)
+
+    def step(self, samples: ReplayBufferSamples, update_target: bool) -> Losses:
+        """
+        One gradient step.
+
+        :param samples: B transitions
+        :param update_target: whether the target critics follow
+        """
+        model = self.model
+        if model.use_sde:
+            model.actor.reset_noise()
+        actions, log_prob = model.actor.action_log_prob(samples.observations)
+        log_prob = log_prob.reshape(-1, 1)
+        ent_coef, ent_coef_loss = self._update_ent_coef(log_prob.detach())
+        critic_loss = self._update_critic(samples, ent_coef)
+
+        actor_loss = (ent_coef * log_prob - _smallest(model.critic(samples.observations, actions))).mean()
+        model.actor.optimizer.zero_grad()
+        if self._actor_parameters:
+            actor_loss.backward(inputs=self._actor_parameters)
+        with fused(self._fused_groups):
+            model.actor.optimizer.step()
+        if update_target:
+            th._foreach_lerp_(self._target_parameters, self._critic_parameters, model.tau)
+            polyak_update(model.batch_norm_stats, model.batch_norm_stats_target, 1.0)
+        return Losses(float(ent_coef), ent_coef_loss, critic_loss, float(actor_loss.detach()))
+
+    def _update_ent_coef(self, log_prob: th.Tensor) -> tuple[th.Tensor, float | None]:
+        """The entropy coefficient before the step, and its loss."""
+        log_ent_coef, optimizer = self.model.log_ent_coef, self.model.ent_coef_optimizer
+        if log_ent_coef is None or optimizer is None:
+            return self.model.ent_coef_tensor, None
+        ent_coef = log_ent_coef.detach().exp()
+        loss = -(log_ent_coef * (log_prob + float(self.model.target_entropy))).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return ent_coef, float(loss.detach())
+
+    def _update_critic(self, samples: ReplayBufferSamples, ent_coef: th.Tensor) -> float:
+        model = self.model
+        discounts = model.gamma if samples.discounts is None else samples.discounts
+        with th.no_grad():
+            next_actions, next_log_prob = model.actor.action_log_prob(samples.next_observations)
+            next_q = _smallest(model.critic_target(samples.next_observations, next_actions))
+            next_value = next_q - ent_coef * next_log_prob.reshape(-1, 1)
+            target = samples.rewards + (1 - samples.dones) * discounts * next_value
+        loss = 0.5 * th.stack([F.mse_loss(q, target) for q in model.critic(samples.observations, samples.actions)]).sum()
+        model.critic.optimizer.zero_grad()
+        loss.backward()
+        with fused(self._fused_groups):
+            model.critic.optimizer.step()
+        return float(loss.detach())
+
+
+def _smallest(q_values: tuple[th.Tensor, ...]) -> th.Tensor:
+    """The minimum over the critics, [batch, 1]."""
+    return th.cat(q_values, dim=1).min(dim=1, keepdim=True).values

@@ -1,0 +1,235 @@
+"""
+Which models the fast update computes exactly as SB3 would: those whose networks are SB3's own MLPs, unchanged.
+
+Whatever is not known to be the same is an obstacle, and the obstacle is named.
+"""
+
+from collections.abc import Collection, Iterator
+from itertools import chain
+from operator import attrgetter, is_
+from typing import Any
+
+import torch as th
+from gymnasium import spaces
+from stable_baselines3 import SAC
+from stable_baselines3.common.distributions import SquashedDiagGaussianDistribution
+from stable_baselines3.common.policies import ContinuousCritic
+from stable_baselines3.common.preprocessing import is_image_space
+from stable_baselines3.common.torch_layers import FlattenExtractor
+from stable_baselines3.sac.policies import Actor, SACPolicy
+from torch import nn
+from torch.nn.modules import module as torch_module
+from torch.utils.hooks import RemovableHandle
+
+from sb3_nbsp.common.policies import NeuronAccess
+from sb3_nbsp.protection.optimizer import MaskedOptimizer, base_of
+
+# Methods that a gradient step runs through, or that say how the network is meant to be used.
+METHODS: dict[type, tuple[str, ...]] = {
+    SACPolicy: ("forward", "_predict", "set_training_mode"),
+    Actor: ("__call__", "forward", "action_log_prob", "get_action_dist_params", "extract_features", "set_training_mode"),
+    ContinuousCritic: ("__call__", "forward", "extract_features", "set_training_mode"),
+    SquashedDiagGaussianDistribution: ("log_prob_from_params", "actions_from_params", "proba_distribution", "log_prob"),
+}
+ADAM_OPTIONS = {
+    "weight_decay": 0,
+    "amsgrad": False,
+    "maximize": False,
+    "capturable": False,
+    "differentiable": False,
+    "decoupled_weight_decay": False,
+}
+HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+OPTIMIZER_HOOKS = ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks")
+
+NamedOptimizer = tuple[str, th.optim.Optimizer, list[th.Tensor]]  # name, optimizer, the parameters that it should have
+
+
+def find_obstacle(model: SAC) -> str | None:
+    """
+    :return: why the fast update cannot stand for SB3's, e.g. "an activation of the actor is Tanh, not ReLU"; or ``None``
+    """
+    return next(_obstacles(model), None)
+
+
+def _obstacles(model: SAC) -> Iterator[str]:
+    """In an order in which each check may rely on the ones before, and quick ones come first."""
+    space = model.observation_space
+    if model.use_sde:
+        yield "gSDE is used"
+    if not isinstance(space, spaces.Box):
+        yield f"the observation space is {type(space).__name__}, not Box"
+    if is_image_space(space) and model.policy.normalize_images:
+        yield "the observations are images"
+    if th.is_autocast_enabled("cpu"):
+        yield "autocast is on"
+    if any(hooks for name, hooks in vars(torch_module).items() if name.startswith("_global_") and name.endswith("_hooks")):
+        yield "a hook is registered on all modules"
+    for thing, standard in [
+        (model.policy, SACPolicy),
+        (model.actor, Actor),
+        (model.critic, ContinuousCritic),
+        (model.critic_target, ContinuousCritic),
+        (model.actor.action_dist, SquashedDiagGaussianDistribution),
+    ]:
+        yield from _changed_methods(thing, standard)
+    for name, mlp in _mlps(model):
+        yield from _structure_obstacles(name, mlp)
+    for named_optimizer in _optimizers(model):
+        yield from _optimizer_obstacles(*named_optimizer)
+    for name, network in _networks(model):
+        yield from _module_obstacles(name, network)
+    yield from _parameter_obstacles(model)
+
+
+def _changed_methods(thing: Any, standard: type) -> Iterator[str]:
+    cls = type(thing)
+    if not issubclass(cls, standard):
+        yield f"{cls.__name__} is no {standard.__name__}"
+    for name in METHODS[standard]:
+        known = getattr(standard, name), vars(NeuronAccess).get(name)  # what our own policies add is no obstacle
+        if name in vars(thing) or getattr(cls, name) not in known:
+            yield f"{cls.__name__} has a {name}() of its own"
+
+
+def _networks(model: SAC) -> list[tuple[str, nn.Module]]:
+    return [("actor", model.actor), ("critic", model.critic), ("target critic", model.critic_target)]
+
+
+def _mlps(model: SAC) -> list[tuple[str, nn.Module]]:
+    """Each stack of layers that ends in a linear one; the actor's ends in two heads that stand apart."""
+    critics = [("critic", q_network) for q_network in model.critic.q_networks]
+    return [("actor", model.actor.latent_pi), *critics, *(("target critic", q) for q in model.critic_target.q_networks)]
+
+
+def _structure_obstacles(name: str, mlp: nn.Module) -> Iterator[str]:
+    if type(mlp) is not nn.Sequential:
+        yield f"a network of the {name} is {type(mlp).__name__}, not Sequential"
+    layers = list(mlp.children())
+    last = nn.ReLU if name == "actor" else nn.Linear  # the actor's heads stand apart
+    if len(layers) < 2:
+        yield f"the {name} has no hidden layer"
+    for i, layer in enumerate(layers):
+        kind, wanted = ("an activation", nn.ReLU) if i % 2 else ("a layer", nn.Linear)
+        if type(layer) is not wanted:
+            yield f"{kind} of the {name} is {type(layer).__name__}, not {wanted.__name__}"
+    if type(layers[-1]) is not last:
+        yield f"the last layer of the {name} is {type(layers[-1]).__name__}, not {last.__name__}"
+
+
+def _optimizers(model: SAC) -> list[NamedOptimizer]:
+    optimizers: list[NamedOptimizer] = [
+        ("actor", model.actor.optimizer, list(model.actor.parameters())),
+        ("critic", model.critic.optimizer, list(model.critic.parameters())),
+    ]
+    if model.ent_coef_optimizer is not None and model.log_ent_coef is not None:
+        optimizers.append(("entropy coefficient", model.ent_coef_optimizer, [model.log_ent_coef]))
+    return optimizers
+
+
+def _optimizer_obstacles(name: str, optimizer: th.optim.Optimizer, parameters: list[th.Tensor]) -> Iterator[str]:
+    base = base_of(optimizer)
+    if type(base) is not th.optim.Adam or type(optimizer) not in (th.optim.Adam, MaskedOptimizer):
+        yield f"the optimizer of the {name} is {type(base).__name__}, not Adam"
+    if isinstance(optimizer, MaskedOptimizer) and optimizer.before_clipping:
+        yield f"gradients of the {name} are masked before they are clipped"
+    for part in (base, optimizer):
+        if "step" in vars(part) or any(getattr(part, hooks) for hooks in OPTIMIZER_HOOKS):
+            yield f"the step() of the {name}'s optimizer was changed, by a hook or a scheduler"
+    if len(base.param_groups) > 1:
+        yield f"the optimizer of the {name} has several parameter groups"
+    group = base.param_groups[0]
+    for option, value in ADAM_OPTIONS.items():
+        if group.get(option, value) != value:
+            yield f"the optimizer of the {name} has {option}={group[option]}"
+    if {id(p) for p in group["params"]} != {id(p) for p in parameters}:
+        yield f"the optimizer of the {name} has other parameters than the {name}"
+    if not all(p.requires_grad for p in parameters):
+        yield f"parameters of the {name} have requires_grad=False"
+    if any(p._backward_hooks or p._post_accumulate_grad_hooks for p in parameters):
+        yield f"a hook is registered on a parameter of the {name}"
+    if len({float(base.state[p]["step"]) if base.state.get(p) else 0.0 for p in parameters}) > 1:
+        yield f"the optimizer of the {name} made more steps for some parameters than for others"
+
+
+def _module_obstacles(name: str, network: nn.Module) -> Iterator[str]:
+    if type(network.features_extractor) is not FlattenExtractor:
+        yield f"the features extractor of the {name} is {type(network.features_extractor).__name__}, not FlattenExtractor"
+    for head in (network.mu, network.log_std) if isinstance(network, Actor) else ():
+        if type(head) is not nn.Linear:
+            yield f"a head of the actor is {type(head).__name__}, not Linear"
+    for module in network.modules():
+        if any(getattr(module, hooks) for hooks in HOOKS):
+            yield f"a hook is registered on a module of the {name}"
+        if "forward" in vars(module):
+            yield f"a module of the {name} has a forward() of its own"
+        if isinstance(module, nn.Linear) and module.bias is None:
+            yield f"a layer of the {name} has no bias"
+
+
+def _parameter_obstacles(model: SAC) -> Iterator[str]:
+    by_network = [list(network.parameters()) for _, network in _networks(model)]
+    parameters = list(chain.from_iterable(by_network))
+    kinds = {(p.device.type, p.dtype) for p in parameters}
+    if len(kinds) > 1 or not kinds <= {("cpu", th.float32), ("cpu", th.float64)}:
+        found = ", ".join(sorted(f"{dtype} on {device}" for device, dtype in kinds))
+        yield f"parameters are {found}; all must be float32 or all float64, on the CPU"
+    n_layers = sum(isinstance(layer, nn.Linear) for _, mlp in _mlps(model) for layer in mlp.children())
+    if not len({p.data_ptr() for p in parameters}) == len(parameters) == 2 * (n_layers + 2):  # and two heads
+        yield "parameters are shared between layers, or belong to none"
+    if any(p.is_shared() for p in parameters):
+        yield "parameters lie in memory that is shared between processes"
+    shapes = {tuple(p.shape for p in q.parameters()) for name, q in _mlps(model) if name != "actor"}
+    if len(shapes) > 1 or len(by_network[1]) != len(by_network[2]):
+        yield "the critics have different shapes"
+
+
+class Snapshot:
+    """
+    Notices, in some 20 microseconds, whether anything that :func:`find_obstacle` looked at has been exchanged since.
+
+    :param model: the model
+    """
+
+    def __init__(self, model: SAC):
+        optimizers = [optimizer for _, optimizer, _ in _optimizers(model)]
+        bases = [base_of(optimizer) for optimizer in optimizers]
+        modules = [*model.actor.modules(), *model.critic.modules(), model.critic_target]
+        self._parts = _parts(model)
+        self._trained = [p for _, _, parameters in _optimizers(model) for p in parameters]
+        self._tensors = [*self._trained, *model.critic_target.parameters()]
+        self._places = [p.data_ptr() for p in self._tensors]
+        self._options = [base.param_groups[0] for base in bases]
+        # Live views: they show what is in the dictionaries and lists at the time when one looks.
+        tables: list[Collection[Any]] = [m._modules.values() for m in modules] + [m._parameters.values() for m in modules]
+        tables += [model.critic.q_networks, model.critic_target.q_networks]
+        tables += [group["params"] for group in self._options] + [base.param_groups for base in bases]
+        tables += [state.values() for base in bases for state in (base.state, *base.state.values())]
+        self._tables = [table for table in tables if len(table) > 0]
+        self._members = list(chain.from_iterable(self._tables))
+        # A method that is put on an instance makes its dictionary longer.
+        self._attributes = [vars(owner) for owner in (model.policy, model.actor.action_dist, *modules, *optimizers, *bases)]
+        self._n_attributes = sum(map(len, self._attributes))
+        self._n_hooks = RemovableHandle.next_id
+
+    def holds(self, model: SAC) -> bool:
+        """Whether all is as it was."""
+        return (
+            all(map(is_, _parts(model), self._parts))
+            and RemovableHandle.next_id == self._n_hooks  # no hook was registered since, on anything
+            and list(map(th.Tensor.data_ptr, self._tensors)) == self._places
+            and sum(map(len, self._tables)) == len(self._members)
+            and all(map(is_, chain.from_iterable(self._tables), self._members))
+            and sum(map(len, self._attributes)) == self._n_attributes
+            and all(map(attrgetter("requires_grad"), self._trained))
+            and all(group.get(name, value) == value for group in self._options for name, value in ADAM_OPTIONS.items())
+            and not th.is_autocast_enabled("cpu")
+        )
+
+
+def _parts(model: SAC) -> list[Any]:
+    optimizers = (model.actor.optimizer, model.critic.optimizer, model.ent_coef_optimizer)
+    bases = [None if optimizer is None else base_of(optimizer) for optimizer in optimizers]
+    states = [None if base is None else base.state for base in bases]
+    networks = (model.policy, model.actor, model.critic, model.critic_target, model.actor.action_dist)
+    return [*networks, model.log_ent_coef, *optimizers, *bases, *states]

@@ -1,0 +1,231 @@
+"""
+The parameters of a network in one flat buffer, and Adam over that buffer in one call.
+
+The parameters stay SB3's own: each becomes a view of its stretch of the buffer (``p.data`` is pointed there), and so do
+its gradient and its entries in ``optimizer.state``. Whoever looks sees the current values; whoever writes into them
+writes into the buffer. What puts *other* tensors in their place (``load_state_dict`` of an optimizer, ``policy.double()``)
+is noticed by :class:`~sb3_nbsp.sac.fast_update_conditions.Snapshot`, and the buffers are made anew.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from itertools import accumulate
+from typing import Any
+
+import torch as th
+from torch.nn import functional as F
+
+from sb3_nbsp.protection.optimizer import MaskedOptimizer, base_of
+
+FLUSH_INTERVAL = 100  # steps of Adam between two flushes of denormal moments
+PIECE = 65_536  # entries that are masked at a time, so that what Adam makes of them is still in the cache when it is used
+
+
+class FlatParameters:
+    """
+    Parameters, one behind the other, in one buffer.
+
+    :param groups: parameters of equal shape that stand side by side, e.g. the same layer of every critic
+    """
+
+    def __init__(self, groups: Sequence[Sequence[th.Tensor]]):
+        self.groups = groups
+        self.parameters = [p for group in groups for p in group]
+        ends = list(accumulate(p.numel() for p in self.parameters))
+        self._places = [slice(end - p.numel(), end) for p, end in zip(self.parameters, ends, strict=True)]
+        self.values = th.cat([p.detach().reshape(-1) for p in self.parameters])
+        for p, view in zip(self.parameters, self.views(self.values), strict=True):
+            p.data = view
+
+    def views(self, buffer: th.Tensor) -> list[th.Tensor]:
+        """
+        :param buffer: one entry per parameter entry, [n_entries]
+        :return: each parameter's stretch of it, in the parameter's shape
+        """
+        return [buffer[place].view(p.shape) for p, place in zip(self.parameters, self._places, strict=True)]
+
+    def layers(self, buffer: th.Tensor, n: int) -> tuple[list[th.Tensor], list[th.Tensor]]:
+        """
+        Look at a buffer as the layers of n networks side by side; the groups are all weights, then all biases.
+
+        :param buffer: one entry per parameter entry, [n_entries]
+        :param n: number of networks
+        :return: weights [n, out, in] and biases [n, out, 1], by layer
+        """
+        parts = buffer.split([sum(p.numel() for p in group) for group in self.groups])
+        n_layers = len(parts) // 2
+        weights = [part.view(n, -1, group[0].shape[1]) for part, group in zip(parts, self.groups[:n_layers], strict=False)]
+        return weights, [part.view(n, -1, 1) for part in parts[n_layers:]]
+
+    def release(self) -> None:
+        """Give every parameter memory of its own again."""
+        for p in self.parameters:
+            p.data = p.data.clone()
+
+
+class FlatAdam:
+    """
+    ``torch.optim.Adam`` over a flat buffer, masked as :class:`~sb3_nbsp.common.MaskedOptimizer` masks.
+
+    The optimizer's state is taken over and then *is* this object's state, seen through views; ``lr``, ``betas`` and ``eps``
+    are read from its parameter group at each step.
+
+    :param flat: the parameters
+    :param optimizer: their Adam, or a ``MaskedOptimizer`` around it
+    """
+
+    def __init__(self, flat: FlatParameters, optimizer: th.optim.Optimizer):
+        self.flat = flat
+        self.optimizer = optimizer
+        self.base = base_of(optimizer)
+        self.values = flat.values
+        self.gradients, self.first_moments, self.second_moments = (th.zeros_like(self.values) for _ in range(3))
+        # One count per parameter, as Adam has it: with autograd, each counts its own steps.
+        self.steps = th.zeros(len(flat.parameters), dtype=th.promote_types(th.get_default_dtype(), th.float32))
+        self._step = self.steps[0]
+        self._take_over_state()
+        for p, gradient in zip(flat.parameters, flat.views(self.gradients), strict=True):
+            p.grad = gradient
+        self._factors: list[th.Tensor] | None = None
+        self._mask: th.Tensor | None = None
+        self._scales_gradient = self._scales_change = False
+
+    def _take_over_state(self) -> None:
+        views = (self.flat.views(self.first_moments), self.flat.views(self.second_moments), self.steps.unbind())
+        for p, first, second, step in zip(self.flat.parameters, *views, strict=True):
+            state = self.base.state[p]
+            if state:
+                first.copy_(state["exp_avg"])
+                second.copy_(state["exp_avg_sq"])
+                step.copy_(state["step"])
+            state.update(step=step, exp_avg=first, exp_avg_sq=second)
+
+    def release(self) -> None:
+        """Give every parameter and every entry of the optimizer's state memory of its own again."""
+        self.flat.release()
+        for p in self.flat.parameters:
+            p.grad = None
+            state = self.base.state.get(p, {})
+            state.update({name: tensor.clone() for name, tensor in state.items()})
+
+    def step(self) -> None:
+        """One step of Adam from ``gradients``; entries that are held completely stay exactly as they are."""
+        mask, adam, options = self._current_mask(), best_adam(), self.base.param_groups[0]
+        self.steps += 1
+        if mask is not None and self._scales_gradient:
+            self.gradients.mul_(mask)
+        if mask is not None and self._scales_change:
+            for values, gradients, first, second, kept, change in self._pieces:
+                adam(change.zero_(), gradients, first, second, self._step, options)  # what Adam makes of zeros is its change
+                values.addcmul_(change, kept)  # exactly p where f = 0
+        else:
+            adam(self.values, self.gradients, self.first_moments, self.second_moments, self._step, options)
+        if int(self._step) % FLUSH_INTERVAL == 0:
+            self._flush_denormals()
+
+    def _current_mask(self) -> th.Tensor | None:
+        """The factors of the ``MaskedOptimizer`` in the flat layout, [n_entries]; ``None`` where nothing is held."""
+        if not isinstance(self.optimizer, MaskedOptimizer):
+            return None
+        if self._factors is not self.optimizer._factors:  # a new list whenever masks change
+            self._factors = self.optimizer._factors
+            self._mask = self._spread_mask(self.optimizer) if self.optimizer.is_masking else None
+        return self._mask
+
+    def _spread_mask(self, optimizer: MaskedOptimizer) -> th.Tensor:
+        mask = th.ones_like(self.values)
+        factors = dict(zip(optimizer._held, optimizer._factors, strict=True))
+        for p, view in zip(self.flat.parameters, self.flat.views(mask), strict=True):
+            if p in factors:
+                view.copy_(factors[p])
+        self._scales_gradient = optimizer.mask_target == "gradient"
+        # In gradient mode Adam's change counts in full, but where f = 0 left-over momentum must not move anything.
+        self._kept = (mask > 0).to(mask) if self._scales_gradient else mask
+        self._scales_change = not self._scales_gradient or self._has_momentum_held()
+        tensors = (self.values, self.gradients, self.first_moments, self.second_moments, self._kept)
+        change = th.empty_like(self.values[:PIECE])
+        self._pieces = [(*piece, change[: len(piece[0])]) for piece in zip(*(t.split(PIECE) for t in tensors), strict=True)]
+        return mask
+
+    def _has_momentum_held(self) -> bool:
+        return bool(self.first_moments[self._kept == 0].any())
+
+    def _flush_denormals(self) -> None:
+        """
+        Without gradients (held or dead neurons) moments decay into denormal numbers and stay there. Arithmetic on these is
+        ten times as slow, and at 1e-38 they move nothing.
+        """
+        for moments in (self.first_moments, self.second_moments):
+            moments.copy_(F.hardshrink(moments, th.finfo(moments.dtype).tiny))
+        if self._mask is not None and self._scales_gradient:  # without momentum, what gets no gradient does not move
+            self._scales_change = self._has_momentum_held()
+
+
+AdamStep = Callable[[th.Tensor, th.Tensor, th.Tensor, th.Tensor, th.Tensor, Mapping[str, Any]], None]
+
+
+def plain_adam(
+    values: th.Tensor,
+    gradients: th.Tensor,
+    first: th.Tensor,
+    second: th.Tensor,
+    step: th.Tensor,
+    options: Mapping[str, Any],
+) -> None:
+    """
+    Adam in public operations (Kingma & Ba 2015, algorithm 1)
+
+        m <- m + (1 - beta1) (g - m)
+        v <- beta2 v + (1 - beta2) g^2
+        p <- p - lr / (1 - beta1^t) m / (sqrt(v / (1 - beta2^t)) + eps)
+
+    :param values: p, [n_entries]
+    :param gradients: g
+    :param first: m
+    :param second: v
+    :param step: t, from 1 on
+    :param options: with ``lr``, ``betas`` and ``eps``
+    """
+    (beta1, beta2), t = options["betas"], float(step)  # in 32 bits the corrections cost 1e-3 over 100 steps
+    first.lerp_(gradients, 1 - beta1)
+    second.mul_(beta2).addcmul_(gradients, gradients, value=1 - beta2)
+    root = (second.sqrt() / (1 - beta2**t) ** 0.5).add_(options["eps"])
+    values.addcdiv_(first, root, value=-options["lr"] / (1 - beta1**t))
+
+
+def fused_adam(
+    values: th.Tensor,
+    gradients: th.Tensor,
+    first: th.Tensor,
+    second: th.Tensor,
+    step: th.Tensor,
+    options: Mapping[str, Any],
+) -> None:
+    """The same in one pass over memory; the corrections are in 64 bits there too."""
+    beta1, beta2 = options["betas"]
+    th._fused_adam_(
+        [values],
+        [gradients],
+        [first],
+        [second],
+        [],
+        [step],
+        lr=options["lr"],
+        beta1=beta1,
+        beta2=beta2,
+        weight_decay=0.0,
+        eps=options["eps"],
+        amsgrad=False,
+        maximize=False,
+    )
+
+
+@cache
+def best_adam() -> AdamStep:
+    """``fused_adam`` where this torch has the kernel (which is no public function) for the CPU, else ``plain_adam``."""
+    one = th.ones(1)
+    try:
+        fused_adam(one.clone(), one, one.clone(), one.clone(), one, {"lr": 1e-3, "betas": (0.9, 0.999), "eps": 1e-8})
+    except (AttributeError, TypeError, RuntimeError):
+        return plain_adam
+    return fused_adam

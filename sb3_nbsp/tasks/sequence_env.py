@@ -1,0 +1,179 @@
+"""The environment that goes through a whole task sequence."""
+
+from typing import Any, SupportsFloat
+
+import gymnasium as gym
+import numpy as np
+
+from sb3_nbsp.tasks.sequence import TaskSequence
+from sb3_nbsp.tasks.task_env import TaskEnv
+
+
+class TaskSequenceEnv(gym.Env):
+    """
+    A Gymnasium environment that goes through a :class:`TaskSequence` by itself.
+
+    The step that ends a segment is truncated (unless it terminated by itself) and has ``info["task_done"] = True``;
+    the ``reset()`` after it begins the next segment's task. After the last segment the environment stays on the last
+    task and reports no more ``task_done``. Beside what :class:`TaskEnv` gives, ``info`` holds ``segment`` (index of the
+    segment that the step belongs to) and ``sequence_steps`` (steps taken so far, over all sub-environments).
+
+    All tasks' environments are built at once, so that spaces that do not agree come to light here and not at the first
+    switch. A seed given to ``reset()`` seeds each task anew; it does *not* take the sequence back to its beginning
+    (SB3 seeds an environment again whenever a model is loaded).
+
+    :param sequence: the tasks, in learning order
+    :param n_envs: number of sub-environments that step together in one ``VecEnv``: each of them counts its own steps
+        and multiplies, so that all switch at the same step
+    :param switch_on: ``"steps"`` follows the sequence; ``"episode"`` (to evaluate or watch) takes the next of the
+        distinct tasks at each ``reset()``, beginning with the first, reports no ``task_done``, gives the task's
+        index as ``segment``, and uses the tasks' environments for evaluation
+    :param render_mode: Gymnasium's render mode, for all tasks
+    :raises ValueError: if the tasks' spaces differ, or a segment is shorter than one step of all sub-environments
+    """
+
+    def __init__(
+        self, sequence: TaskSequence, n_envs: int = 1, switch_on: str = "steps", render_mode: str | None = None
+    ) -> None:
+        if switch_on not in ("steps", "episode"):
+            raise ValueError(f"switch_on must be 'steps' or 'episode', got {switch_on!r}.")
+        self.task_sequence = sequence
+        self.switch_on = switch_on
+        self.render_mode = render_mode
+        self.sequence_steps = 0
+        self.set_n_envs(n_envs)
+        self._segment = 0 if switch_on == "steps" else -1
+        self._segment_over = False
+        self._seed: int | None = None
+        self._seeded_tasks: set[int] = set()
+        self._current: TaskEnv | None = None
+        self._task_envs: list[TaskEnv] = []
+        self._build()
+        self.observation_space = self._task_envs[0].observation_space
+        self.action_space = self._task_envs[0].action_space
+        self.metadata = dict(self._task_envs[0].metadata)
+
+    def _build(self) -> None:
+        try:
+            for name in self.task_sequence.task_names:
+                env = self.task_sequence.make_task_env(name, self.render_mode, evaluation=self.switch_on == "episode")
+                self._task_envs.append(env)
+                _check_same_spaces(self._task_envs[0], self._task_envs[-1])
+        except BaseException:
+            self.close()
+            raise
+
+    def set_n_envs(self, n_envs: int) -> None:
+        """
+        Tell how many sub-environments step together. The position in the sequence is kept.
+
+        :param n_envs: number of sub-environments
+        :raises ValueError: if ``n_envs`` is below 1, or one step of all would overrun the shortest segment
+        """
+        shortest = min(self.task_sequence.segment_steps)
+        if not 1 <= n_envs <= shortest:
+            raise ValueError(
+                f"n_envs must lie between 1 and the shortest segment's {shortest} steps, got {n_envs}. "
+                "Use fewer sub-environments or a larger steps_per_task."
+            )
+        self._n_envs = n_envs
+
+    def fast_forward(self, steps: int) -> None:
+        """
+        Go to a place in the sequence, e.g. to resume a run. The running episode is dropped: call ``reset()`` next.
+
+        :param steps: environment steps already taken, over all sub-environments. From ``total_steps`` on, the sequence
+            counts as finished: the last task, and no more ``task_done``.
+        :raises ValueError: if ``steps`` is negative, or the environment switches by episode
+        """
+        if self.switch_on == "episode":
+            raise ValueError("fast_forward() needs switch_on='steps': with 'episode' there is no place to go to.")
+        if steps < 0:
+            raise ValueError(f"fast_forward() takes the steps already taken, 0 or more, got {steps}.")
+        self.sequence_steps = steps
+        self._segment = self.task_sequence.segment_at(steps)
+        self._segment_over = steps >= self.task_sequence.total_steps
+        self._current = None
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """
+        Begin an episode: of the next segment's task if the last step ended a segment.
+
+        :param seed: from here on, each task's first episode is seeded with a number made from this seed and the task
+        :param options: handed on to the task's environment
+        :return: observation and info
+        """
+        super().reset(seed=seed)
+        if seed is not None:
+            self._seed, self._seeded_tasks = seed, set()
+        self._enter_segment()
+        task = self._segment % len(self._task_envs)
+        self._current = self._task_envs[task]
+        obs, info = self._current.reset(seed=self._next_task_seed(task), options=options)
+        return obs, self._with_position(info)
+
+    def _enter_segment(self) -> None:
+        if self.switch_on == "episode":
+            self._segment = (self._segment + 1) % len(self._task_envs)
+        elif self._segment_over and self._segment + 1 < len(self.task_sequence.segments):
+            self._segment += 1
+            self._segment_over = False
+
+    def _next_task_seed(self, task: int) -> int | None:
+        if self._seed is None or task in self._seeded_tasks:
+            return None
+        self._seeded_tasks.add(task)
+        # Not seed + task: SB3 seeds sub-environments with neighbouring numbers, which would meet across tasks.
+        return int(np.random.SeedSequence([self._seed, task]).generate_state(1)[0])
+
+    def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
+        """
+        Take one step of the current task.
+
+        :param action: the action
+        :return: observation, reward, terminated, truncated, info
+        """
+        obs, reward, terminated, truncated, info = self._running().step(action)
+        self.sequence_steps += self._n_envs
+        if self._ends_segment():
+            self._segment_over = True
+            truncated = truncated or not terminated
+            info["task_done"] = True
+        return obs, reward, terminated, truncated, self._with_position(info)
+
+    def _ends_segment(self) -> bool:
+        if self.switch_on == "episode" or self._segment_over:
+            return False
+        return self.sequence_steps >= self.task_sequence.switch_steps[self._segment]
+
+    def _with_position(self, info: dict[str, Any]) -> dict[str, Any]:
+        return {**info, "segment": self._segment, "sequence_steps": self.sequence_steps}
+
+    def _running(self) -> TaskEnv:
+        if self._current is None:
+            raise gym.error.ResetNeeded("No episode is running. Call reset() first (after fast_forward() too).")
+        return self._current
+
+    def render(self) -> Any:
+        """
+        Render the current task.
+
+        :return: what the task's environment gives in this render mode
+        """
+        return self._running().render()
+
+    def close(self) -> None:
+        """Close every task's environment."""
+        while self._task_envs:
+            self._task_envs.pop().close()
+        self._current = None
+
+
+def _check_same_spaces(first: TaskEnv, other: TaskEnv) -> None:
+    for kind in ("observation", "action"):
+        expected, got = getattr(first, f"{kind}_space"), getattr(other, f"{kind}_space")
+        if expected != got:
+            raise ValueError(
+                f"All tasks of a sequence must share one {kind} space: task {first.task_name!r} has {expected}, "
+                f"task {other.task_name!r} has {got}. Wrap the tasks' environments so that they agree."
+            )

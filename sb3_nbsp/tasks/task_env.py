@@ -1,0 +1,84 @@
+"""One task of a sequence, in the form that all tasks share."""
+
+from typing import Any, SupportsFloat
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+
+
+class TaskEnv(gym.Wrapper):
+    """
+    One task of a sequence, in the form that all tasks share.
+
+    A float ``Box`` observation becomes float32 in ``Box(-inf, inf)``, because the bounds that environments declare
+    often differ between tasks that are otherwise alike; every other space is left as it is.
+
+    ``info`` always holds ``task_id`` (int), ``task_name`` and ``task_done`` (here always ``False``). If the environment
+    reports ``success`` or ``is_success``, ``info`` holds both: ``success`` (float) tells of this step, ``is_success``
+    (bool) is true from the first success of the episode to its end. SB3 reads ``is_success`` at the episode's end, so
+    an episode counts as solved if any of its steps was a success.
+
+    :param env: the task's own environment, with its time limit
+    :param task_name: the task's name
+    :param task_index: the task's place among the sequence's tasks
+    :param one_hot_size: length of the one-hot task id appended to the observation; 0 appends nothing
+    :raises ValueError: if a task id is to be appended to anything but a 1-D float ``Box``
+    """
+
+    def __init__(self, env: gym.Env, task_name: str, task_index: int, one_hot_size: int = 0) -> None:
+        super().__init__(env)
+        self.task_name = task_name
+        self.task_index = task_index
+        self._one_hot = np.zeros(one_hot_size, dtype=np.float32)
+        if one_hot_size > 0:
+            self._one_hot[task_index] = 1.0
+        self._succeeded = False
+        space = env.observation_space
+        self._is_float = isinstance(space, spaces.Box) and np.issubdtype(space.dtype, np.floating)
+        if one_hot_size > 0 and not (self._is_float and len(space.shape or ()) == 1):
+            raise ValueError(
+                f"task_id=True needs a 1-D float Box observation to append to, but task {task_name!r} has {space}. "
+                "Use task_id=False, or flatten the observation in the task's own environment."
+            )
+        if self._is_float:
+            assert space.shape is not None
+            shape = (space.shape[0] + one_hot_size,) if one_hot_size > 0 else space.shape
+            self.observation_space = spaces.Box(-np.inf, np.inf, shape, np.float32)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """
+        Begin an episode.
+
+        :param seed: seed of the task's own environment
+        :param options: handed on to the task's own environment
+        :return: observation and info
+        """
+        obs, info = self.env.reset(seed=seed, options=options)
+        self._succeeded = False
+        return self._canonical(obs), self._with_task(info)
+
+    def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
+        """
+        Take one step of the task.
+
+        :param action: the action
+        :return: observation, reward, terminated, truncated, info
+        """
+        obs, reward, terminated, truncated, info = self.env.step(action)
+        info = self._with_task(info)
+        success = info.get("success", info.get("is_success"))
+        if success is not None:
+            info["success"] = float(success)
+            self._succeeded = self._succeeded or info["success"] > 0.0
+            info["is_success"] = self._succeeded
+        return self._canonical(obs), reward, terminated, truncated, info
+
+    def _canonical(self, obs: Any) -> Any:
+        if not self._is_float:
+            return obs
+        obs = np.array(obs, dtype=np.float32)
+        return np.concatenate([obs, self._one_hot]) if self._one_hot.size else obs
+
+    def _with_task(self, info: dict[str, Any]) -> dict[str, Any]:
+        return {**info, "task_id": self.task_index, "task_name": self.task_name, "task_done": False}

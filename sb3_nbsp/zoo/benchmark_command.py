@@ -1,0 +1,115 @@
+"""``sb3-nbsp benchmark``: a suite of trainings, here or on a cluster."""
+
+import argparse
+import os
+import shlex
+import signal
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from sb3_nbsp.benchmark.cells import Cell
+from sb3_nbsp.benchmark.local_runner import CellError
+from sb3_nbsp.benchmark.manifest import check_manifest
+from sb3_nbsp.benchmark.suite import Suite, shipped_suites
+
+STATES = {
+    "waiting": "to be trained",
+    "interrupted": "started and not finished: will go on",
+    "failed": "failed: trained again with --retry only",
+    "done": "done: will not be repeated",
+}
+TEXT = "Train all methods of a suite on all its task sequences with several seeds."
+EPILOG = """\
+A suite that was stopped, or killed, goes on with the same command. Every cell has a folder of its own, SEQUENCE/METHOD/seedN:
+manifest.json (what is trained, with what), log.txt, run/ (as sb3-nbsp train writes it), and at its end results.json and
+done.json. `sb3-nbsp report FOLDER` makes tables and figures of these JSON files; with --archive it writes them into one file
+that can be committed. Cells in such a file in FOLDER (runs.jsonl.xz) count as done.
+How a suite is written: sb3_nbsp/benchmark/suite.py.
+"""
+
+
+def main(arguments: list[str]) -> None:
+    """
+    Train what is left of a suite.
+
+    :param arguments: command line arguments
+    :raises SystemExit: with status 1 if a training failed, 2 if the suite cannot be used, 130 if interrupted
+    """
+    parser = _parser()
+    args = parser.parse_args(arguments)
+    folder = args.folder or Path("runs") / args.suite.stem
+    try:
+        suite = Suite.read(args.suite)
+        cells = suite.cells(folder, args.only, args.seeds)
+        for cell in cells:
+            check_manifest(cell, args.retry)
+    except ValueError as error:  # of the suite, of a cell's folder, or of published runs
+        parser.exit(2, f"sb3-nbsp benchmark: {error}\n")
+    print(_overview(suite, cells, folder))
+    if args.dry_run:
+        for cell in cells:
+            print(f"{cell.state:<12} {shlex.join(['sb3-nbsp', 'train', *cell.train_arguments(cell.checkpoint())])}")
+        return
+    suite.write(folder)
+    try:
+        _train(cells, folder, args)
+    except CellError as error:
+        parser.exit(1, f"{error}\nAfter mending the cause: the same command with --retry.\n")
+    except KeyboardInterrupt:
+        parser.exit(130, "Interrupted; all trainings are stopped. The same command goes on.\n")
+
+
+def _train(cells: list[Cell], folder: Path, args: argparse.Namespace) -> None:
+    if args.slurm:
+        from sb3_nbsp.benchmark import slurm
+
+        limits = {"minutes": args.minutes, "memory_gb": args.memory_gb, "at_a_time": args.n_jobs}
+        where = {"cluster": args.cluster, "partition": args.partition}
+        jobs = slurm.submit(cells, folder / "slurm", args.retry, args.keep_weights, **where, **limits)
+        print(f"{len(jobs)} jobs submitted" + (f": {jobs[0].job_id} to {jobs[-1].job_id}" if jobs else ""))
+        print(f"Their logs: {folder / 'slurm'}. How far they are: the same command with --dry-run.")
+        return
+    from sb3_nbsp.benchmark.progress import train_with_progress
+
+    for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
+        signal.signal(number, _interrupt)  # stop the trainings, as for Ctrl-C
+    train_with_progress(cells, args.n_jobs or min(os.cpu_count() or 1, 2), args.retry, args.keep_weights)
+    print(f"All {len(cells)} trainings are done. Tables and figures: sb3-nbsp report {shlex.quote(str(folder))}")
+
+
+def _overview(suite: Suite, cells: Sequence[Cell], folder: Path) -> str:
+    counts = Counter[str](cell.state for cell in cells)
+    size = [len({getattr(cell, name) for cell in cells}) for name in ("method", "sequence", "seed")]
+    lines = [f"Suite {suite.name} in {folder}: {len(cells)} cells ({size[0]} methods, {size[1]} sequences, {size[2]} seeds)"]
+    return "\n".join([*lines, *(f"{counts[state]:>6} {text}" for state, text in STATES.items() if counts[state])])
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _parser() -> argparse.ArgumentParser:
+    formatter = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser("sb3-nbsp benchmark", description=TEXT, epilog=EPILOG, formatter_class=formatter)
+    shipped = ", ".join(shipped_suites())
+    parser.add_argument("suite", type=Path, metavar="SUITE.yml", help=f"a suite's file, or one of the package's: {shipped}")
+    parser.add_argument("-f", "--folder", type=Path, help="where cells go (default: runs/SUITE)")
+    parser.add_argument("--n-jobs", type=int, help="trainings at a time, one thread each (default: 2; on a cluster no limit)")
+    parser.add_argument("--only", nargs="+", default=[], metavar="METHOD", help="methods by name; * stands for anything")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[], help="instead of the suite's")
+    parser.add_argument("--retry", action="store_true", help="also train what has failed before")
+    parser.add_argument("--keep-weights", action="store_true", help="keep the models and replay buffers of finished cells")
+    parser.add_argument("--dry-run", action="store_true", help="show the cells, their states and commands")
+    cluster = parser.add_argument_group("on a cluster", "needs submitit: pip install 'sb3-nbsp[slurm]'")
+    cluster.add_argument("--slurm", action="store_true", help="submit the cells as a job array, one CPU each, and return")
+    cluster.add_argument("--partition", help="Slurm partition")
+    cluster.add_argument("--minutes", type=int, default=24 * 60, help="time limit of a job (default: a day)")
+    cluster.add_argument("--memory-gb", type=float, default=4, help="memory of a job in gigabytes (default: 4)")
+    cluster.add_argument("--cluster", choices=("slurm", "local"), default="slurm", help="local: processes here, to try it out")
+    return parser
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

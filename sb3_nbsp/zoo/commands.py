@@ -1,0 +1,91 @@
+"""
+Our algorithms inside rl-zoo3: registration, settings, the evaluation of task sequences, and going on where a run stopped.
+
+rl-zoo3 has no plugin mechanism. What it looks up in modules is exchanged there, for this process only; importing
+``sb3_nbsp`` does not import rl-zoo3, which changes Gymnasium on import.
+"""
+
+import argparse
+import sys
+import traceback
+from typing import Any
+
+from stable_baselines3.common.vec_env import VecEnv
+
+try:
+    import rl_zoo3
+    import rl_zoo3.enjoy
+    import rl_zoo3.train
+except ImportError as error:
+    raise ImportError(f'`sb3-nbsp train` and `enjoy` need rl-zoo3 ({error}): pip install "sb3-nbsp[zoo]"') from error
+
+from sb3_nbsp.common.env_util import is_task_sequence
+from sb3_nbsp.evaluation.watch_table import TaskReport
+from sb3_nbsp.zoo.experiments import ALGORITHMS, PARENTS, SequenceExperimentManager, sequence_of
+from sb3_nbsp.zoo.samplers import register_sampler
+
+MISTAKES = (AssertionError, TypeError, ValueError)  # as rl-zoo3, Gymnasium and our constructors tell them
+
+
+def register() -> None:
+    """Make our algorithms known to rl-zoo3."""
+    rl_zoo3.ALGOS.update(ALGORITHMS)
+    for parent, algo in PARENTS.items():
+        register_sampler(algo, parent)
+    rl_zoo3.train.ExperimentManager = SequenceExperimentManager  # type: ignore[misc]
+    rl_zoo3.enjoy.create_test_env = create_test_env
+
+
+def train(arguments: list[str]) -> None:
+    """
+    rl-zoo3's train.
+
+    :param arguments: its command line arguments
+    :raises SystemExit: with a message for what goes wrong before learning begins: mistakes in the arguments. With
+        ``--verbose 2`` the error itself is raised.
+    """
+    register()
+    sys.argv = ["sb3-nbsp train", *arguments]
+    try:
+        rl_zoo3.train.train()
+    except (*MISTAKES, NameError, SyntaxError) as error:
+        if _raised_in(error, "learn", "hyperparameters_optimization", "save_trained_model") or _verbosity(arguments) > 1:
+            raise
+        # What rl-zoo3 evaluates as Python while it reads the arguments.
+        hint = "" if isinstance(error, MISTAKES) else ". Expected KEY:VALUE with a value in Python: -params score:\"'taylor'\""
+        sys.exit(f"sb3-nbsp train: {error}{hint}\n(--verbose 2 shows where this came up.)")
+
+
+def enjoy(arguments: list[str]) -> None:
+    """
+    rl-zoo3's enjoy. On a task sequence the tasks take turns by episode, and a table closes the show.
+
+    :param arguments: its command line arguments
+    :raises SystemExit: with a message if there is no such run
+    """
+    register()
+    sys.argv = ["sb3-nbsp enjoy", *arguments]
+    try:
+        rl_zoo3.enjoy.enjoy()
+    except MISTAKES as error:
+        if not _raised_in(error, "get_model_path"):
+            raise
+        sys.exit(f"sb3-nbsp enjoy: {error}. Expected a run of `sb3-nbsp train`; -f and --exp-id say which.")
+
+
+def _verbosity(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--verbose", type=int, default=1)
+    return int(parser.parse_known_args(arguments)[0].verbose)
+
+
+def _raised_in(error: Exception, *functions: str) -> bool:
+    return any(frame.name in functions for frame in traceback.extract_tb(error.__traceback__))
+
+
+def create_test_env(env_id: str, *args: Any, env_kwargs: dict[str, Any] | None = None, **kwargs: Any) -> VecEnv:
+    """rl-zoo3's, with the tasks of a sequence in turns and a table of the successes at the end."""
+    if sequence_of(env_id, env_kwargs) is not None:
+        env_kwargs = {**(env_kwargs or {}), "switch_on": "episode"}
+    env = rl_zoo3.create_test_env(env_id, *args, **{**kwargs, "env_kwargs": env_kwargs})
+    return TaskReport(env) if is_task_sequence(env) else env

@@ -1,0 +1,231 @@
+"""rl-zoo3's experiment manager for task sequences: settings, evaluation, checkpoints, and going on where a run stopped."""
+
+import inspect
+from copy import deepcopy
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import CheckpointCallback
+from stable_baselines3.common.vec_env import VecEnv, VecNormalize
+
+try:
+    from rl_zoo3 import ALGOS
+    from rl_zoo3.callbacks import SaveVecNormalizeCallback
+    from rl_zoo3.exp_manager import ExperimentManager
+except ImportError as error:
+    raise ImportError(f'Experiments need rl-zoo3 ({error}): pip install "sb3-nbsp[zoo]"') from error
+
+from sb3_nbsp.common.continual_algorithm import ContinualAlgorithm
+from sb3_nbsp.dqn import NBSPDQN
+from sb3_nbsp.evaluation import SequenceEvalCallback
+from sb3_nbsp.ppo import NBSPPPO
+from sb3_nbsp.qrdqn import NBSPQRDQN
+from sb3_nbsp.sac import NBSPSAC
+from sb3_nbsp.tasks import TaskSequence
+from sb3_nbsp.tqc import NBSPTQC
+
+NAMESPACE = "sb3_nbsp/"
+ALGORITHMS: dict[str, type[ContinualAlgorithm]] = {
+    "nbspdqn": NBSPDQN,
+    "nbspppo": NBSPPPO,
+    "nbspqrdqn": NBSPQRDQN,
+    "nbspsac": NBSPSAC,
+    "nbsptqc": NBSPTQC,
+}
+# SB3's algorithm -> ours, whose settings it reads on our task sequences
+PARENTS = {"dqn": "nbspdqn", "ppo": "nbspppo", "qrdqn": "nbspqrdqn", "sac": "nbspsac", "tqc": "nbsptqc"}
+STATISTICS_FREQ = 1000  # steps of each sub-env between two savings of VecNormalize's statistics
+
+
+class SequenceExperimentManager(ExperimentManager):
+    """rl-zoo3's experiment manager, which on a task sequence
+
+    - takes the settings from our files where the user names none, for the SB3 parent of an algorithm too,
+    - trains for the sequence's length where the user gives no ``-n``,
+    - evaluates every task instead of the env's first one,
+    - goes on at the same place of the sequence with ``-i``, up to its end where the user gives no ``-n``.
+    """
+
+    sequence: TaskSequence | None = None
+
+    def __init__(self, args: Any, algo: str, env_id: str, *more: Any, **kwargs: Any):
+        super().__init__(args, algo, env_id, *more, **kwargs)
+        self.steps_given = self.n_timesteps > 0
+        if args.conf_file is None and (algo in ALGORITHMS or (algo in PARENTS and env_id.startswith(NAMESPACE))):
+            self.config = hyperparameter_file(PARENTS.get(algo, algo))
+
+    def read_hyperparameters(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """rl-zoo3's settings, for the length of the sequence."""
+        hyperparams, saved = super().read_hyperparameters()
+        self._drop_foreign_arguments(hyperparams)
+        self._drop_foreign_arguments(saved)
+        self.sequence = sequence_of(self.env_name.gym_id, hyperparams.get("env_kwargs") or self.env_kwargs)
+        if self.sequence is not None and "n_timesteps" not in (self.custom_hyperparams or {}):
+            hyperparams["n_timesteps"] = saved["n_timesteps"] = self.sequence.total_steps
+        # A copy: SB3 writes into the policy's arguments.
+        self.shown_settings = {"algo": self.algo, "env": self.env_name.gym_id, **deepcopy(saved)}
+        return hyperparams, saved
+
+    def _drop_foreign_arguments(self, hyperparams: dict[str, Any]) -> None:
+        """SAC reads NBSPSAC's file: it takes what it knows."""
+        if self.algo in PARENTS:
+            ours = ALGORITHMS[PARENTS[self.algo]]
+            extra = set(inspect.signature(ours).parameters) - set(inspect.signature(ours.sb3_class).parameters)
+            for name in extra & set(hyperparams):
+                del hyperparams[name]
+
+    def _preprocess_hyperparams(self, hyperparams: dict[str, Any]) -> Any:
+        result = super()._preprocess_hyperparams(hyperparams)
+        if self.sequence is not None:
+            if self._eval_env_kwargs_args or self.n_eval_envs != 1:
+                print("On a task sequence --eval-env-kwargs and --n-eval-envs have no effect: its own tasks are evaluated")
+            if self.env_name.gym_id.startswith(NAMESPACE):
+                self.env_kwargs = {**self.env_kwargs, "n_envs": self.n_envs}  # plain SB3 algorithms do not tell it
+            # What a hyperparameter search judges an agent by is all tasks, in turns.
+            self.eval_env_kwargs = {**self.env_kwargs, "switch_on": "episode"}
+            if self.optimize_hyperparameters:
+                n_tasks = len(self.sequence.tasks)
+                self.n_eval_episodes = -(-self.n_eval_episodes // n_tasks) * n_tasks
+        return result
+
+    def create_callbacks(self) -> None:
+        """rl-zoo3's callbacks; on a task sequence our evaluation in place of its."""
+        eval_freq = self.eval_freq
+        if self.sequence is None:
+            super().create_callbacks()
+            return
+        self.eval_freq = -1  # rl-zoo3's evaluation stays on one task
+        super().create_callbacks()
+        for i, callback in enumerate(self.callbacks):
+            if isinstance(callback, CheckpointCallback):
+                self.callbacks[i] = ResumableCheckpoint(self.save_freq, self.save_path, self.save_replay_buffer)
+        if self.normalize:
+            self.callbacks.append(SaveVecNormalizeCallback(STATISTICS_FREQ, self.params_path))
+        if eval_freq >= 0 and not self.optimize_hyperparameters:
+            # First: a checkpoint of the same step must come after the evaluation that a continued run counts on.
+            self.callbacks.insert(0, self._evaluation(eval_freq))
+
+    def _evaluation(self, eval_freq: int) -> SequenceEvalCallback:
+        earlier = Path(self.trained_agent).parent / "results.json"
+        return SequenceEvalCallback(
+            eval_freq=eval_freq,
+            n_eval_episodes=self.n_eval_episodes,
+            log_path=self.save_path,
+            best_model_save_path=self.save_path,
+            deterministic=self.deterministic_eval,
+            settings={**self.shown_settings, "env_kwargs": self.env_kwargs, "n_envs": self.n_envs},
+            resume_from=earlier if self.continue_training and earlier.is_file() else None,
+            verbose=self.verbose,
+        )
+
+    def _load_pretrained_agent(self, hyperparams: dict[str, Any], env: VecEnv) -> BaseAlgorithm:
+        if self.sequence is None:
+            return super()._load_pretrained_agent(hyperparams, env)
+        # rl-zoo3 would give any model of a folder the replay buffer of the folder's last one.
+        settings = {name: value for name, value in hyperparams.items() if name not in ("policy", "policy_kwargs")}
+        settings |= {"seed": self.seed, "tensorboard_log": self.tensorboard_log, "verbose": self.verbose}
+        model = ALGOS[self.algo].load(self.trained_agent, env=env, device=self.device, **settings)
+        buffer = self._saved_beside("replay_buffer")
+        if buffer is not None:
+            print(f"Loading replay buffer {buffer}")
+            model.load_replay_buffer(buffer, truncate_last_traj=self.truncate_last_trajectory)  # type: ignore[attr-defined]
+        return model
+
+    def _maybe_normalize(self, env: VecEnv, eval_env: bool) -> VecEnv:
+        statistics = self._saved_beside("vecnormalize")
+        if self.sequence is None or statistics is None:
+            return super()._maybe_normalize(env, eval_env)
+        print(f"Loading VecNormalize statistics {statistics}")
+        normalized = VecNormalize.load(str(statistics), env)
+        if eval_env:
+            normalized.training = normalized.norm_reward = False
+        return normalized
+
+    def _saved_beside(self, kind: str) -> Path | None:
+        """What was saved with the very model that training continues from: a checkpoint, or the run's last model."""
+        path = Path(self.trained_agent)
+        if not self.continue_training:
+            return None
+        companion = path.with_name(path.name.replace("rl_model_", f"rl_model_{kind}_")).with_suffix(".pkl")
+        if path.name == f"{self.env_name}.zip":  # where rl-zoo3 puts what belongs to the last model
+            folder = path.parent if kind == "replay_buffer" else path.with_suffix("")
+            companion = folder / f"{kind}.pkl"
+        return companion if companion.is_file() else None
+
+    def learn(self, model: BaseAlgorithm) -> None:
+        """rl-zoo3's learn; on a task sequence it goes on where a continued model stands."""
+        if self.sequence is None:
+            super().learn(model)
+            return
+        if self.continue_training:
+            self._take_to_position(model)
+        kwargs: dict[str, Any] = {"tb_log_name": type(model).__name__, "reset_num_timesteps": not self.continue_training}
+        if self.log_interval != -1:  # rl-zoo3's sign for SB3's default; what lies below stands for no logging
+            kwargs["log_interval"] = self.log_interval if self.log_interval > -1 else None
+        try:
+            model.learn(self.n_timesteps, callback=self.callbacks or None, **kwargs)
+        except KeyboardInterrupt:  # the model is saved
+            pass
+        finally:
+            for callback in self.callbacks:
+                callback.on_training_end()
+            assert model.env is not None
+            model.env.close()
+
+    def _take_to_position(self, model: BaseAlgorithm) -> None:
+        assert self.sequence is not None and model.env is not None
+        position = getattr(model, "sequence_steps", model.num_timesteps)
+        if not self.steps_given:
+            self.n_timesteps = max(self.sequence.total_steps - position, 0)
+        print(f"Continuing the task sequence at step {position} for {self.n_timesteps} steps")
+        if not isinstance(model, ContinualAlgorithm):  # ours do it themselves
+            model.env.env_method("fast_forward", position)
+            model._last_obs = None
+
+
+class ResumableCheckpoint(CheckpointCallback):
+    """
+    Checkpoints with what training needs to go on: statistics and, if wanted, the replay buffer, of which only the newest
+    is kept (each is as large as ``buffer_size`` transitions).
+
+    :param save_freq: steps of each sub-env between checkpoints
+    :param save_path: folder
+    :param save_replay_buffer: whether to save the replay buffer
+    """
+
+    def __init__(self, save_freq: int, save_path: str, save_replay_buffer: bool):
+        super().__init__(save_freq, save_path, save_replay_buffer=save_replay_buffer, save_vecnormalize=True, verbose=1)
+
+    def _on_step(self) -> bool:
+        keep_going = super()._on_step()
+        if self.n_calls % self.save_freq == 0:
+            newest = self._checkpoint_path("replay_buffer_", extension="pkl")
+            for older in Path(self.save_path).glob(f"{self.name_prefix}_replay_buffer_*_steps.pkl"):
+                if older != Path(newest):
+                    older.unlink()
+        return keep_going
+
+
+def hyperparameter_file(algo: str) -> str:
+    """
+    :param algo: key of one of our algorithms, e.g. ``nbspsac``
+    :return: path of its settings in this package
+    """
+    with as_file(files("sb3_nbsp.hyperparams") / f"{algo}.yml") as file:
+        return str(file)
+
+
+def sequence_of(env_id: str, env_kwargs: dict[str, Any] | None = None) -> TaskSequence | None:
+    """
+    :param env_id: a registered id
+    :param env_kwargs: arguments of the env
+    :return: the env's task sequence, ``None`` if it is an ordinary env
+    """
+    env = gym.make(env_id, **(env_kwargs or {}))
+    try:
+        return getattr(env.unwrapped, "task_sequence", None)
+    finally:
+        env.close()
