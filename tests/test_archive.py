@@ -258,3 +258,38 @@ def test_trainings_are_not_overwritten(runs: Path, tmp_path: Path) -> None:
         write_archive(runs, others)
     with pytest.raises(FileNotFoundError, match="Expected runs in"):
         write_archive(tmp_path / "second" / "nothing", tmp_path / "archive")
+
+
+@pytest.mark.usefixtures("tables_only")
+def test_runs_of_renamed_methods_count_as_the_methods(runs: Path, tmp_path: Path) -> None:
+    """In folders, in a file, and in a file that newer runs are merged into."""
+    write_archive(runs, tmp_path / "archive")
+    before = write_report(runs, tmp_path / "before").read_text()
+    suite = tmp_path / "suite.yml"
+    suite.write_text(suite.read_text().replace("  plain:", "  fine-tuning:").replace("[plain]", "[fine-tuning]"))
+    suite.write_text(suite.read_text() + "aliases: {plain: fine-tuning}\n")
+    for folder in (runs, tmp_path / "archive"):
+        Suite.read(suite).write(folder)
+        states = Counter(cell.state for cell in Suite.read(suite).cells(folder))
+        assert states["done"] == 9
+        text = write_report(folder, tmp_path / "after", ["plain"]).read_text()
+        assert "plain" not in text.replace("s/plain/seed", "") and text.count("fine-tuning") == before.count("plain")
+    write_archive(runs, tmp_path / "archive")
+    suites, records = read_runs_file(tmp_path / "archive" / FILE)
+    assert suites["."]["aliases"] == {"plain": "fine-tuning"} and len(records) == 11
+    assert "plain" not in {record.manifest["method"] for record in records}
+
+
+def test_folders_of_the_package_s_suites_from_before_there_were_aliases(tmp_path: Path) -> None:
+    folder = tmp_path / "four-tasks" / "replay-only" / "seed0"
+    (cell,) = Suite.read("quick.yml").cells(tmp_path, ["replay only"], [0])[3:4]
+    write_manifest(replace(cell, method="replay only", family="replay only", folder=folder), None)
+    run_of().write(folder)
+    write_done(replace(cell, folder=folder), 1.0)
+    names = {"methods": ["mask only", "replay only"], "sequences": ["four tasks"], "baselines": ["replay only"]}
+    missing = [{"sequence": "four tasks", "method": "mask only", "seed": 0}]
+    (tmp_path / "suite.json").write_text(json.dumps({"name": "quick", **names, "last_evaluations": 1, "cells": missing}))
+    suites, (record,) = read_stored(tmp_path)
+    assert (record.manifest["method"], record.manifest["family"]) == ("rehearsal", "rehearsal")
+    assert suites["."]["methods"] == ["masks only", "rehearsal"] and suites["."]["cells"][0]["method"] == "masks only"
+    assert [cell.method for cell in Suite.read("quick.yml").cells(tmp_path) if cell.is_done] == ["rehearsal"]

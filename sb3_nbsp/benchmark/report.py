@@ -96,10 +96,12 @@ def _baselines(asked: Sequence[str] | None, found: Found) -> list[str]:
     if asked is None:
         named = dict.fromkeys(name for suite in found.suites for name in suite["baselines"])
         return [name for name in named if name in methods]
+    aliases = {old: name for suite in found.suites for old, name in suite["aliases"].items()}
+    asked = [aliases.get(name, name) for name in asked]
     if unknown := [name for name in asked if name not in methods]:
         known = ", ".join(repr(name) for name in methods)
         raise ValueError(f"Expected baselines among the methods with finished runs ({known}), got {unknown}.")
-    return list(asked)
+    return asked
 
 
 def _folder(comparison: Comparison) -> str:

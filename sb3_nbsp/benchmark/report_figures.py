@@ -91,7 +91,7 @@ def _draw_intervals(comparison: Comparison, baselines: Sequence[str], note: str,
         for metric in METRICS
     }
     present = [name for name in baselines if comparison.method(name) is not None]
-    marked = "orange: what others are compared with" if present else ""
+    marked = "bold, dotted line at the mean: what others are compared with" if present else ""
     notes = filter(None, (f"sorted by {labels['asr']}", marked, note))
     plot_intervals(panels, path, present, "; ".join(notes), _are_shares(comparison))
 
@@ -112,7 +112,7 @@ def _draw_axis(comparison: Comparison, argument: str, baselines: Sequence[str], 
         )
         for metric in AXIS_METRICS
     ]
-    words = {"memory_size": "old samples kept per task (memory_size)"}
+    words = {"memory_size": "transitions kept of each earlier task (memory_size)"}
     plot_axis(panels, words.get(argument, argument), path, note, _are_shares(comparison))
 
 
