@@ -45,7 +45,7 @@ def add_title(app: Sphinx, page: str, source: list[str]) -> None:
 
 
 def public_name(app: Sphinx, env: Any, node: nodes.Element, content: nodes.Element) -> nodes.Node | None:
-    """Docstrings name ``sb3_nbsp.neurons.networks.find_networks``, the site shows ``sb3_nbsp.common.find_networks``."""
+    """Docstrings name ``sb3_nbsp.neurons.networks.find_networks``, the site shows ``sb3_nbsp.neurons.find_networks``."""
     if node.get("refdomain") != "py":
         return None
     target, known = node["reftarget"], env.get_domain("py").objects

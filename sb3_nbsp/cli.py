@@ -1,10 +1,7 @@
 """The command ``sb3-nbsp``: rl-zoo3's commands, knowing our algorithms, task sequences and settings."""
 
-import argparse
 import sys
-from collections.abc import Callable
-
-from sb3_nbsp.tasks import named_sequences
+from importlib import import_module
 
 USAGE = """\
 usage: sb3-nbsp COMMAND [ARGUMENTS]
@@ -32,6 +29,19 @@ examples:
 `sb3-nbsp train --help` shows the arguments of a command.
 """
 
+# Command: where it is. Nothing of it is imported before it is asked for: rl-zoo3 changes Gymnasium on import.
+COMMANDS = {
+    "train": "sb3_nbsp.zoo.commands:train",
+    "enjoy": "sb3_nbsp.zoo.commands:enjoy",
+    "envs": "sb3_nbsp.zoo.envs_command:main",
+    "demo": "sb3_nbsp.benchmark.demo:main",
+    "benchmark": "sb3_nbsp.zoo.benchmark_command:main",
+    "report": "sb3_nbsp.benchmark.report:main",
+    "probe": "sb3_nbsp.zoo.probe_command:main",
+    "push": "sb3_nbsp.zoo.hub:push",
+    "pull": "sb3_nbsp.zoo.hub:pull",
+}
+
 
 def main() -> int:
     """
@@ -40,83 +50,19 @@ def main() -> int:
     :return: exit status
     """
     command, arguments = (sys.argv[1], sys.argv[2:]) if len(sys.argv) > 1 else ("--help", [])
-    commands: dict[str, Callable[[list[str]], None]] = {
-        "train": _train,
-        "enjoy": _enjoy,
-        "envs": _envs,
-        "demo": _demo,
-        "benchmark": _benchmark,
-        "report": _report,
-        "probe": _probe,
-        "push": _push,
-        "pull": _pull,
-    }
     if command in ("-h", "--help"):
         print(USAGE)
         return 0
-    if command not in commands:
+    if command not in COMMANDS:
         print(f"sb3-nbsp: unknown command {command!r}\n\n{USAGE}", file=sys.stderr)
         return 2
+    module, _, function = COMMANDS[command].partition(":")
     try:
-        commands[command](arguments)
+        getattr(import_module(module), function)(arguments)
     except ImportError as error:  # an extra is missing: the message names it
         print(f"sb3-nbsp: {error}", file=sys.stderr)
         return 1
     return 0
-
-
-def _train(arguments: list[str]) -> None:
-    from sb3_nbsp.zoo import commands
-
-    commands.train(arguments)
-
-
-def _enjoy(arguments: list[str]) -> None:
-    from sb3_nbsp.zoo import commands
-
-    commands.enjoy(arguments)
-
-
-def _envs(arguments: list[str]) -> None:
-    argparse.ArgumentParser(prog="sb3-nbsp envs", description="List the registered task sequences.").parse_args(arguments)
-    for env_id, description in named_sequences().items():
-        print(f"{env_id:<42}{description}")
-
-
-def _demo(arguments: list[str]) -> None:
-    from sb3_nbsp.benchmark import demo
-
-    demo.main(arguments)
-
-
-def _benchmark(arguments: list[str]) -> None:
-    from sb3_nbsp.zoo import benchmark_command
-
-    benchmark_command.main(arguments)
-
-
-def _report(arguments: list[str]) -> None:
-    from sb3_nbsp.benchmark import report
-
-    report.main(arguments)
-
-
-def _probe(arguments: list[str]) -> None:
-    from sb3_nbsp.zoo import probe_command
-
-    probe_command.main(arguments)
-
-
-def _push(arguments: list[str]) -> None:
-    from sb3_nbsp.zoo import hub
-
-    hub.push(arguments)
-
-
-def _pull(arguments: list[str]) -> None:
-    from sb3_nbsp.zoo import hub
-
-    hub.pull(arguments)
 
 
 if __name__ == "__main__":

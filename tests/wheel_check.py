@@ -115,7 +115,8 @@ def build(folder: Path) -> Path:
     source = next((folder / "dist").glob("*.tar.gz"))
     with tarfile.open(source) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    missing = {"tests/conftest.py", "tests/helpers.py", "examples/1_quick_start.ipynb", "Makefile", "docs/conf.py"} - names
+    wanted = ("tests/conftest.py", "tests/helpers/__init__.py", "examples/1_quick_start.ipynb", "Makefile", "docs/conf.py")
+    missing = set(wanted) - names
     check(not missing, f"{source.name} lacks {missing}")
     return next((folder / "dist").glob("*.whl"))
 

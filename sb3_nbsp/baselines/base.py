@@ -1,23 +1,55 @@
-"""The base of all baselines that do something when a task ends."""
+"""
+The one base of all baselines: it sees when a task ends, keeps what a method knows with the model, and puts it in force.
+
+A method is a subclass of :class:`TaskBoundaryCallback` in a file of its own. What it may fill in:
+
+=================================  ==========================================  ==============================================
+name                               when                                        what it may do
+=================================  ==========================================  ==============================================
+``on_task_end(task)``, required    after a task's last transition is stored,   anything: read the replay buffer, change
+                                   before the next task's first one is         parameters, train, write ``self.state``
+``initial_state()``                once, before a model's first training with  read ``self.model``; return plain values
+                                   the method                                  and CPU tensors
+``hook()``                         when training starts, and after each task   hang hooks on parameters and optimizers as
+                                   end in it                                   ``self.state`` says; yield what takes them off
+SB3's events, e.g. ``_on_step()``  as SB3 calls them                           what SB3 allows; call ``super()``'s too
+``before_consolidation``, a flag   when NBSP algorithms order callbacks        ``False``: needs no transitions of the ended
+                                                                               task, and stands after consolidation
+``acts_in_evaluation``, a flag     when training starts                        ``True``: has registered a context in which a
+                                                                               model must play:
+                                                                               :mod:`sb3_nbsp.evaluation.contexts`
+=================================  ==========================================  ==============================================
+
+At hand are ``self.model``, ``self.current_task`` and ``self.state``, in which the base keeps ``ended``, the names of the
+ended tasks, ``steps``, the steps of each sub-env in the current task, and ``updates_before``, the gradient steps before it.
+"""
 
 from abc import abstractmethod
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList
-from torch.utils.hooks import RemovableHandle
 
 from sb3_nbsp.base.random_states import isolated_rng
 from sb3_nbsp.common.callbacks import SkillNeuronCallback
 from sb3_nbsp.common.env_util import is_task_sequence
+from sb3_nbsp.evaluation.contexts import ACTS_IN_EVALUATION, module_of_context
 
 BOUNDARY_SEED = 30_000  # far from the seeds that users give training envs, and from scoring's
 
+
+class Removable(Protocol):
+    """What takes a hook off again, such as torch's ``RemovableHandle``."""
+
+    def remove(self) -> None:
+        """Take it off."""
+
+
 # What each kind of baseline has hooked to a model. A training that was interrupted leaves its hooks behind; the next one,
 # perhaps with a new callback, must not add its own to them.
-_HOOKS: "WeakKeyDictionary[BaseAlgorithm, dict[str, list[RemovableHandle]]]" = WeakKeyDictionary()
+_HOOKS: "WeakKeyDictionary[BaseAlgorithm, dict[str, list[Removable]]]" = WeakKeyDictionary()
 
 
 class TaskBoundaryCallback(BaseCallback):
@@ -35,16 +67,20 @@ class TaskBoundaryCallback(BaseCallback):
     Without a task sequence tasks are ended by hand: ``callback.end_task("A")`` between two ``learn()``, and before
     ``model.consolidate()`` where there is one, since that empties the replay buffer.
 
+    What a subclass fills in stands in a table at the top of ``sb3_nbsp/baselines/base.py``.
+
     :param verbose: 1 prints each task end
     :raises ValueError: if a :class:`~sb3_nbsp.common.SkillNeuronCallback`, which empties the replay buffer at a task's end,
-        or another callback of the same class stands before it in the list of callbacks
+        or another callback of the same class stands before it in the list of callbacks; or if it acts in evaluations and no
+        context is registered under its name
     """
 
     model: Any
     state: dict[str, Any]
 
-    # For whoever orders callbacks: this one needs the finished task's transitions.
+    # What the table at the top says of them.
     before_consolidation = True
+    acts_in_evaluation = False
 
     def __init__(self, verbose: int = 0):
         super().__init__(verbose)
@@ -65,8 +101,12 @@ class TaskBoundaryCallback(BaseCallback):
         :param task: the task's name
         """
 
-    def hook(self) -> Iterator[RemovableHandle]:
-        """Put in force what the state says, by hooks on parameters and optimizers."""
+    def hook(self) -> Iterator[Removable]:
+        """
+        Put in force what the state says, by hooks on parameters and optimizers.
+
+        :return: for each hook what takes it off again. They are taken off before this is called anew, and when training ends.
+        """
         return iter(())
 
     # Task ends
@@ -100,9 +140,12 @@ class TaskBoundaryCallback(BaseCallback):
     # SB3's events
 
     def _init_callback(self) -> None:
+        name = type(self).__name__
+        mark = {ACTS_IN_EVALUATION: module_of_context(name)} if self.acts_in_evaluation else {}
         states = self.model.__dict__.setdefault("baseline_states", {})
         common = {"ended": [], "task_to_end": None, "steps": 0, "updates_before": self.model._n_updates}
-        self.state = states.setdefault(type(self).__name__, {**common, **self.initial_state()})
+        self.state = states.setdefault(name, {**common, **self.initial_state()})
+        self.state.update(mark)  # also where a file of before there were marks goes on
 
     def _on_training_start(self) -> None:
         self._check_place()
@@ -136,7 +179,7 @@ class TaskBoundaryCallback(BaseCallback):
         name = type(self).__name__
         if any(type(other) is type(self) for other in before):
             raise ValueError(f"{name} stands twice in the list of callbacks. Give it once.")
-        if any(isinstance(other, SkillNeuronCallback) for other in before):
+        if self.before_consolidation and any(isinstance(other, SkillNeuronCallback) for other in before):
             raise ValueError(
                 f"{name} must come before SkillNeuronCallback, which empties the replay buffer at a task's end. Put it first, "
                 "or leave SkillNeuronCallback out: NBSP algorithms add it in the right place."

@@ -73,7 +73,7 @@ class BehaviouralCloning(TaskBoundaryCallback):
         self.state["memories"][task] = memory
 
     def hook(self) -> Iterator[RemovableHandle]:
-        """See :meth:`TaskBoundaryCallback.hook`."""
+        """Add the gradient of cloning before the actor's optimizer steps."""
         if self.state["memories"]:
             yield self.model.actor.optimizer.register_step_pre_hook(self._add_gradient)
 

@@ -1,7 +1,8 @@
 """A lower learning rate after the first task: the cheapest way to forget less."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from sb3_nbsp.baselines.base import TaskBoundaryCallback
 
@@ -23,16 +24,15 @@ class LowerLearningRate(TaskBoundaryCallback):
         self.factor = factor
 
     def on_task_end(self, task: str) -> None:
-        """See :meth:`TaskBoundaryCallback.on_task_end`. That a task has ended is all that counts."""
+        """Nothing: that a task has ended is all that counts, and the base notes it."""
 
-    def _put_in_force(self) -> None:
-        self._withdraw()
+    def hook(self) -> Iterator["_RaisedAgain"]:
+        """Lower the schedule."""
+        raised_again = _RaisedAgain(self.model)
+        raised_again.remove()  # a model that was saved while it trained still has the lowered one
         if self.state["ended"]:
             self.model.lr_schedule = _Lowered(self.model.lr_schedule, self.factor)
-
-    def _withdraw(self) -> None:
-        if isinstance(self.model.lr_schedule, _Lowered):
-            self.model.lr_schedule = self.model.lr_schedule.schedule
+            yield raised_again
 
 
 @dataclass(frozen=True)
@@ -44,3 +44,14 @@ class _Lowered:
 
     def __call__(self, progress_remaining: float) -> float:
         return self.factor * self.schedule(progress_remaining)
+
+
+@dataclass(frozen=True)
+class _RaisedAgain:
+    """What :meth:`TaskBoundaryCallback.hook` hands out: the way back to the model's own schedule."""
+
+    model: Any
+
+    def remove(self) -> None:
+        if isinstance(self.model.lr_schedule, _Lowered):
+            self.model.lr_schedule = self.model.lr_schedule.schedule

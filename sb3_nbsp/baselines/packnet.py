@@ -14,6 +14,7 @@ from torch.utils.hooks import RemovableHandle
 from sb3_nbsp.baselines.base import TaskBoundaryCallback
 from sb3_nbsp.baselines.parameters import check_networks, learned_parameters, optimizers
 from sb3_nbsp.common.env_util import is_task_sequence
+from sb3_nbsp.evaluation.contexts import register_context
 
 RETRAIN_SHARE = 0.1  # 100,000 gradient steps after 1,000,000 (Continual World)
 
@@ -28,8 +29,8 @@ class PackNet(TaskBoundaryCallback):
     Held entries do not move at all: their gradients are zero before they are clipped, and what the optimizer does to them
     nevertheless (momentum, weight decay) is undone.
 
-    An old task must be played with its own subnetwork, in which all later weights are 0: see :func:`subnetwork`. A task
-    that is met again counts as a new one, as in Continual World's CW20.
+    An old task must be played with its own subnetwork, in which all later weights are 0: see :func:`subnetwork`, which our
+    evaluations enter by themselves. A task that is met again counts as a new one, as in Continual World's CW20.
 
     Weights that feed or are read by a neuron that is always silent get no gradient: they stay 0 and are handed from task to
     task. With SB3's ReLU the third and fourth task may find hardly any others (in a small test 35 of the 1,024 weights of a
@@ -47,6 +48,8 @@ class PackNet(TaskBoundaryCallback):
     :param clip_norm: largest norm of each network's gradient, ``None`` clips nothing
     :param verbose: 1 prints each task end
     """
+
+    acts_in_evaluation = True
 
     def __init__(
         self,
@@ -121,7 +124,7 @@ class PackNet(TaskBoundaryCallback):
             optimizer.state.clear()
 
     def hook(self) -> Iterator[RemovableHandle]:
-        """See :meth:`TaskBoundaryCallback.hook`."""
+        """Hold what is not the current task's: no gradient, and put back after each step of an optimizer."""
         free = {p: mask.to(p.device) for p, mask in self._free()}
         for p, mask in free.items():
             yield p.register_post_accumulate_grad_hook(partial(_keep_free_gradients, mask))
@@ -160,15 +163,16 @@ def prune(weights: th.Tensor, owner: th.Tensor, index: int, share: float) -> Non
 
 
 @contextmanager
-def subnetwork(model: BaseAlgorithm, task: str) -> Iterator[None]:
+def subnetwork(model: BaseAlgorithm, task: str, method: str = "PackNet") -> Iterator[None]:
     """
     Inside the block a model plays a task that PackNet has ended with the weights that the task ended with: those of later
     tasks are 0. A model without PackNet, or on a task that was not ended yet, is left as it is.
 
     :param model: any model, also one that was loaded from a file
     :param task: the task's name
+    :param method: name of the class, where it is a subclass of :class:`PackNet`
     """
-    state = getattr(model, "baseline_states", {}).get(PackNet.__name__, {})
+    state = getattr(model, "baseline_states", {}).get(method, {})
     index = state.get("indices", {}).get(task)
     parameters = dict(model.policy.named_parameters())
     hidden = {} if index is None else {parameters[name]: owner > index for name, owner in state["owners"].items()}
@@ -180,6 +184,9 @@ def subnetwork(model: BaseAlgorithm, task: str) -> Iterator[None]:
     finally:
         for p, values in saved:
             p.data.copy_(values)
+
+
+register_context("PackNet", subnetwork, module="sb3_nbsp.baselines")
 
 
 class _Held:

@@ -40,6 +40,18 @@ def check_coef(coef: Any) -> float:
     return float(coef)
 
 
+def check_count(name: str, value: int) -> int:
+    """
+    :param name: an argument's name
+    :param value: what a user asked for
+    :return: the same
+    :raises ValueError: below 1
+    """
+    if value < 1:
+        raise ValueError(f"{name} must be 1 or more; got {value!r}.")
+    return value
+
+
 def learned_parameters(model: BaseAlgorithm, networks: str = "all") -> dict[str, th.nn.Parameter]:
     """
     Find the parameters that learn; those of target networks do not.

@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 import torch as th
-from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
+from sb3_nbsp.baselines.base import TaskBoundaryCallback
 from sb3_nbsp.baselines.network_outputs import action_distribution, critic_outputs, deterministic_actions, has_critic
 from sb3_nbsp.baselines.parameters import fresh_parameters, reset_moments
 from sb3_nbsp.baselines.task_samples import as_seen, newest, to_tensors
@@ -14,7 +14,7 @@ from sb3_nbsp.neurons.activations import ActivationRecorder
 from sb3_nbsp.neurons.networks import NeuronLayer, find_networks
 
 
-class ReDo(BaseCallback):
+class ReDo(TaskBoundaryCallback):
     """
     Every ``period`` gradient steps, neurons whose score
 
@@ -24,7 +24,7 @@ class ReDo(BaseCallback):
     moments of 0 in the optimizer. The network's output hardly changes. Convolution channels count as neurons; target
     networks follow as they always do.
 
-    Nothing has to be saved: the gradient steps are counted by the model.
+    Tasks make no difference to it, and nothing has to be saved: the gradient steps are counted by the model.
 
     Source: Sokar et al. 2023 (arXiv 2302.12902, definition 3.1 and algorithm 1). Defaults as in its Atari runs: tau 0.025,
     1,000 gradient steps, 64 samples (as ``timoklein/redo`` gives them; with replay ratios above 0.25 tau is 0.1 there).
@@ -32,10 +32,10 @@ class ReDo(BaseCallback):
     :param tau: threshold of the score, 0 or more
     :param period: gradient steps between two recyclings (PPO counts epochs)
     :param n_samples: observations that scores are computed on, from the whole replay buffer or PPO's last rollout
-    :param verbose: 1 prints how many neurons are recycled
+    :param verbose: 1 prints each task end, and how many neurons are recycled
     """
 
-    model: Any
+    before_consolidation = False
 
     def __init__(self, tau: float = 0.025, period: int = 1000, n_samples: int = 64, verbose: int = 0):
         super().__init__(verbose)
@@ -47,11 +47,12 @@ class ReDo(BaseCallback):
         self._updates = 0
         self._rollout: tuple[Any, np.ndarray]
 
-    def _on_training_start(self) -> None:
-        self._updates = self.model._n_updates
+    def on_task_end(self, task: str) -> None:
+        """Nothing: see the class."""
 
-    def _on_step(self) -> bool:
-        return True
+    def _on_training_start(self) -> None:
+        super()._on_training_start()
+        self._updates = self.model._n_updates
 
     def _on_rollout_end(self) -> None:
         if self._is_on_policy:  # its buffer, which holds what the policy saw, is emptied before the next rollout starts
@@ -59,6 +60,7 @@ class ReDo(BaseCallback):
             self._rollout = to_tensors(self.model, samples.observations), samples.actions
 
     def _on_rollout_start(self) -> None:
+        super()._on_rollout_start()
         before, self._updates = self._updates, self.model._n_updates
         if self._updates // self.period == before // self.period:
             return

@@ -47,7 +47,7 @@ class Resets(TaskBoundaryCallback):
         self._position = 0
 
     def on_task_end(self, task: str) -> None:
-        """See :meth:`TaskBoundaryCallback.on_task_end`."""
+        """Reset, if that is wanted."""
         if self.at_task_end:
             self.reset()
 

@@ -1,15 +1,13 @@
 """The callback that ends tasks."""
 
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import Any
 
-from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.callbacks import BaseCallback, CallbackList, ConvertCallback
+from stable_baselines3.common.type_aliases import MaybeCallback
 
 from sb3_nbsp.base.random_states import isolated_rng
 from sb3_nbsp.common.env_util import check_wrappers
-
-if TYPE_CHECKING:
-    from sb3_nbsp.common.continual_algorithm import ContinualAlgorithm
 
 
 class SkillNeuronCallback(BaseCallback):
@@ -23,7 +21,7 @@ class SkillNeuronCallback(BaseCallback):
     :param verbose: 1 prints each switch
     """
 
-    model: "ContinualAlgorithm"
+    model: Any  # an NBSP algorithm
 
     def __init__(self, verbose: int = 0):
         super().__init__(verbose)
@@ -43,7 +41,7 @@ class SkillNeuronCallback(BaseCallback):
         check_wrappers(env)
         env.env_method("set_n_envs", env.num_envs)
         self.sequence = env.get_attr("task_sequence", 0)[0]
-        self.model.sequence_steps = env.get_attr("sequence_steps", 0)[0]
+        self.model.position.moved_to(env.get_attr("sequence_steps", 0)[0])
         if self.model.goal_metric == "success":
             self._check_success_is_told()
         self._consolidate_if_pending()
@@ -54,9 +52,9 @@ class SkillNeuronCallback(BaseCallback):
         # which the old task's transitions are all stored and none of the new task's is.
         self._end_task()
         info = self.locals["infos"][0]  # all sub-envs stand at the same step
-        self.model.sequence_steps = info["sequence_steps"]
+        self.model.position.moved_to(info["sequence_steps"])
         if info["task_done"]:
-            self.model.task_to_consolidate = info["task_name"]
+            self.model.position.task_ended(info["task_name"])
         return True
 
     def _on_rollout_start(self) -> None:
@@ -66,17 +64,17 @@ class SkillNeuronCallback(BaseCallback):
         self._consolidate_if_pending()
 
     def _end_task(self) -> None:
-        if self.model.task_to_consolidate is not None:
+        if self.model.position.pending is not None:
             self._consolidate_if_pending()
             self._begin_task()
 
     def _begin_task(self) -> None:
-        segment = self.sequence.segment_at(self.model.sequence_steps)
+        segment = self.sequence.segment_at(self.model.position.steps)
         self.model.begin_task(self.sequence.segments[segment])
         self.model.logger.record("nbsp/segment", segment)
 
     def _consolidate_if_pending(self) -> None:
-        task = self.model.task_to_consolidate
+        task = self.model.position.pending
         if task is None:
             return
         if self.verbose:
@@ -94,3 +92,26 @@ class SkillNeuronCallback(BaseCallback):
                     f'goal_metric="success" needs `success` or `is_success` in the info of task {task}; it has only '
                     f'{sorted(info)}. Use goal_metric="return" or "reward", or add the key in a wrapper.'
                 )
+
+
+def with_skill_callback(callback: MaybeCallback) -> MaybeCallback:
+    """
+    :param callback: what a user gave to ``learn()`` on the env of a task sequence
+    :return: the same with a :class:`SkillNeuronCallback`
+    """
+    if _contains_skill_callback(callback):
+        return callback
+    given = callback if isinstance(callback, list) else [callback] if callback is not None else []
+    made = [c if isinstance(c, BaseCallback) else ConvertCallback(c) for c in given]
+    # Early in the list: a checkpoint taken in the same step must know that a task has ended. Before it only what needs
+    # the task's transitions, of which consolidation empties the replay buffer.
+    early = [c for c in made if getattr(c, "before_consolidation", False)]
+    return [*early, SkillNeuronCallback(), *(c for c in made if c not in early)]
+
+
+def _contains_skill_callback(callback: MaybeCallback) -> bool:
+    if isinstance(callback, CallbackList):
+        callback = callback.callbacks
+    if isinstance(callback, list):
+        return any(_contains_skill_callback(part) for part in callback)
+    return isinstance(callback, SkillNeuronCallback)

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 import torch as th
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.save_util import recursive_getattr
 from torch import nn
 
-from sb3_nbsp.common.save_util import SavedWithMasks
 from sb3_nbsp.protection.optimizer import base_of
 
 ParameterGroup = dict[str, Any]
@@ -52,10 +52,15 @@ def put_channels_last(policy: nn.Module, device: th.device) -> None:
         policy.to(memory_format=th.channels_last)  # type: ignore[call-overload]
 
 
-class LearnsFaster(SavedWithMasks):
-    """The part of an NBSP algorithm that learns faster than its parent, up to rounding the same (``fast_update=True``)."""
+class FasterUpdates(BaseAlgorithm):
+    """
+    An algorithm that learns faster than its parent, up to rounding the same (``fast_update=True``), to be mixed in first.
+
+    Of the algorithm it takes ``optimizer_names``.
+    """
 
     fast_update: bool
+    optimizer_names: ClassVar[Any]
 
     def _setup_model(self) -> None:
         super()._setup_model()  # type: ignore[safe-super]

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import gymnasium as gym
 from stable_baselines3.common.monitor import Monitor
@@ -70,6 +71,14 @@ def _check_gym_wrappers(training_env: VecEnv) -> None:
             f"The task sequence is wrapped in {', '.join(foreign)}. Scoring and evaluation run on single tasks, which would "
             "lack it. Wrap the tasks' own envs, in Task.make, instead of the sequence."
         )
+
+
+def task_sequence_of(env: VecEnv | None) -> Any:
+    """
+    :param env: a training env, or none
+    :return: the ``TaskSequence`` that its sub-envs go through, ``None`` for other envs
+    """
+    return env.get_attr("task_sequence", 0)[0] if env is not None and is_task_sequence(env) else None
 
 
 def is_task_sequence(env: VecEnv) -> bool:

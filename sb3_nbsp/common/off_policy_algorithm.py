@@ -1,11 +1,9 @@
 """What off-policy NBSP algorithms add: a memory of old tasks in the replay buffer, and a warm-up per task."""
 
-import io
 import pathlib
 import warnings
-from collections.abc import Sequence
-from itertools import accumulate
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from gymnasium import spaces
@@ -17,50 +15,41 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.type_aliases import MaybeCallback
 from stable_baselines3.her.her_replay_buffer import HerReplayBuffer
 
-from sb3_nbsp.base.atomic_write import replacing
 from sb3_nbsp.common.continual_algorithm import ContinualAlgorithm
+from sb3_nbsp.common.older_files import moved_modules
+from sb3_nbsp.common.position import FollowedSequence
 from sb3_nbsp.common.ram_estimate import Part, check_footprint, replay_buffer_bytes, scoring_bytes, transitions_bytes
+from sb3_nbsp.common.save_util import File, whole_file
 from sb3_nbsp.rehearsal.memory import TaskMemory, Transitions
 from sb3_nbsp.rehearsal.replay_buffers import (
+    MEMORY_ARGUMENTS,
     MixedBuffer,
     MixedDictReplayBuffer,
     MixedNStepReplayBuffer,
     MixedReplayBuffer,
-    check_memory_arguments,
-    is_whole,
 )
 
-MIXED_BUFFERS: dict[type[ReplayBuffer], type[Any]] = {
-    ReplayBuffer: MixedReplayBuffer,
-    DictReplayBuffer: MixedDictReplayBuffer,
-    NStepReplayBuffer: MixedNStepReplayBuffer,
-}
 Self = TypeVar("Self", bound="OffPolicyContinualAlgorithm")
-MEMORY_ARGUMENTS = ("memory_size", "memory_retention", "replay_mode", "replay_interval", "old_task_fraction")
 
 
 class OffPolicyContinualAlgorithm(ContinualAlgorithm, OffPolicyAlgorithm):
     """Base of the off-policy NBSP algorithms, to be mixed in before the SB3 parent."""
 
-    memory_size: int
-    memory_retention: str
-    replay_mode: str
-    replay_interval: int
-    old_task_fraction: float
+    buffer_name = "replay_buffer"
+    mixed_buffers: ClassVar[Mapping[Any, Any]] = {
+        ReplayBuffer: MixedReplayBuffer,
+        DictReplayBuffer: MixedDictReplayBuffer,
+        NStepReplayBuffer: MixedNStepReplayBuffer,
+    }
+
     reset_replay_buffer: bool
     task_warmup: int | None
 
-    _warmup_until: int
+    _warmup_until: int  # saved with the model
 
-    def _init_continual(self, **arguments: Any) -> None:
-        super()._init_continual(**arguments)
+    def _init_state(self) -> None:
+        super()._init_state()
         self._warmup_until = 0
-
-    def _check_arguments(self) -> None:
-        super()._check_arguments()
-        check_memory_arguments(*self._memory_arguments().values())
-        if self.task_warmup is not None and not (is_whole(self.task_warmup) and self.task_warmup >= 0):
-            raise ValueError(f"task_warmup must be None or a whole number of env steps, 0 or more; got {self.task_warmup!r}.")
 
     def _memory_arguments(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in MEMORY_ARGUMENTS}
@@ -103,7 +92,7 @@ class OffPolicyContinualAlgorithm(ContinualAlgorithm, OffPolicyAlgorithm):
             raise error
 
     def _footprint(self, n_tasks: int) -> list[Part]:
-        """See :meth:`FollowsSequence._footprint`. The replay buffer comes first."""
+        """See :meth:`ContinualAlgorithm._footprint`. The replay buffer comes first."""
         seen = self.observation_space, self.action_space
         ring = replay_buffer_bytes(*seen, self.buffer_size, self.n_envs, self.optimize_memory_usage)
         kept = n_tasks * transitions_bytes(*seen, self.memory_size, self.n_steps)
@@ -125,25 +114,23 @@ class OffPolicyContinualAlgorithm(ContinualAlgorithm, OffPolicyAlgorithm):
                 "optimize_memory_usage=True stores no next observations, so transitions cannot be carried over a task "
                 "switch. Use optimize_memory_usage=False."
             )
-        if self.memory_size > 0 and not self.has_memory:
+        if self.memory_size > 0 and self.memory is None:
             raise ValueError(
                 f"{type(self.replay_buffer).__name__} keeps no transitions of old tasks. Use replay_buffer_class=None, a "
                 "class derived from MixedReplayBuffer, or memory_size=0."
             )
 
-    def begin_sequence(self, segment_steps: Sequence[int]) -> None:
-        """See :meth:`FollowsSequence.begin_sequence`. Warns of a warm-up that leaves nothing to learn."""
-        super().begin_sequence(segment_steps)
+    def _follow(self, sequence: FollowedSequence) -> None:
+        """See :meth:`ContinualAlgorithm._follow`. Warns of a warm-up that leaves nothing to learn."""
+        super()._follow(sequence)
+        shortest = min(sequence.segment_steps)
         warmup = max(self.learning_starts, self._warmup_steps() if self.reset_replay_buffer else 0)
-        if warmup >= min(segment_steps):
+        if warmup >= shortest:
             warnings.warn(
-                f"A task has {min(segment_steps)} env steps, and {warmup} are a warm-up without training: nothing is learned "
-                "on it. Lower learning_starts (and task_warmup), or give the tasks more steps.",
+                f"A task has {shortest} env steps, and {warmup} are a warm-up without training: nothing is learned on it. "
+                "Lower learning_starts (and task_warmup), or give the tasks more steps.",
                 stacklevel=2,
             )
-
-    def _buffer(self) -> Any:
-        return getattr(self, "replay_buffer", None)
 
     def _drop_unfinished_task(self) -> None:
         self.replay_buffer.n_rows_of_task = 0  # type: ignore[union-attr]
@@ -152,7 +139,7 @@ class OffPolicyContinualAlgorithm(ContinualAlgorithm, OffPolicyAlgorithm):
         super()._prepare_next_task(index)
         buffer = self.replay_buffer
         assert buffer is not None
-        if self.has_memory and self.memory_size > 0:
+        if self.memory is not None and self.memory_size > 0:
             buffer.remember(index)  # type: ignore[attr-defined]
         if self.reset_replay_buffer:
             buffer.reset()
@@ -184,8 +171,7 @@ class OffPolicyContinualAlgorithm(ContinualAlgorithm, OffPolicyAlgorithm):
         super()._restore_sequence_position()
         if self.replay_buffer is not None and self.replay_buffer.size() == 0 and self.num_timesteps > 0:
             # The file of a model holds no replay buffer. Right after a switch it is empty anyway.
-            at_switch = self.sequence_steps in accumulate(self.segment_steps or [])
-            if not at_switch or self.task_to_consolidate is not None:
+            if not self.position.is_at_switch or self.position.pending is not None:
                 warnings.warn(
                     "The current task's transitions so far are not at hand (they are saved with save_replay_buffer(), or "
                     "--save-replay-buffer): training warms up again, and the task's memory will hold what comes from now on.",
@@ -206,40 +192,25 @@ class OffPolicyContinualAlgorithm(ContinualAlgorithm, OffPolicyAlgorithm):
 
     # Saving and loading
 
-    def _optional_states(self) -> dict[str, Any]:
-        states = super()._optional_states()
-        if self.has_memory:
-            states["replay_buffer.memory"] = self.replay_buffer.memory  # type: ignore[union-attr]
-        return states
-
-    def save_replay_buffer(self, path: str | pathlib.Path | io.BufferedIOBase) -> None:
+    def save_replay_buffer(self, path: File) -> None:
         """See SB3. A file is replaced as a whole."""
-        if isinstance(path, io.BufferedIOBase):
-            super().save_replay_buffer(path)
-            return
-        path = pathlib.Path(path)
-        with replacing(path if path.suffix else path.with_suffix(".pkl")) as temporary:
-            super().save_replay_buffer(temporary)
+        with whole_file(path, ".pkl") as target:
+            super().save_replay_buffer(target)
 
-    def load_replay_buffer(self, path: str | pathlib.Path | io.BufferedIOBase, truncate_last_traj: bool = True) -> None:
+    def load_replay_buffer(self, path: File, truncate_last_traj: bool = True) -> None:
         """See SB3. From a buffer saved by the SB3 parent the transitions are taken; the memory stays."""
-        memory = self._optional_states().get("replay_buffer.memory")
-        super().load_replay_buffer(path, truncate_last_traj)
+        memory = self.memory
+        with moved_modules():
+            super().load_replay_buffer(path, truncate_last_traj)
         self._take_over_buffer(self.replay_buffer, memory)
 
     @classmethod
     def from_sb3(cls: type[Self], model: BaseAlgorithm | str | pathlib.Path, env: Any = None, **arguments: Any) -> Self:
-        """See :meth:`SavedWithMasks.from_sb3`. The replay buffer is taken over too; its arrays are shared."""
+        """See :meth:`ProtectedAlgorithm.from_sb3`. The replay buffer is taken over too; its arrays are shared."""
         new = super().from_sb3(model, env, **arguments)
         if isinstance(model, OffPolicyAlgorithm):
             new._take_over_buffer(model.replay_buffer, None)
         return new
-
-    @classmethod
-    def _own_settings(cls, settings: dict[str, Any]) -> dict[str, Any]:
-        if settings["replay_buffer_class"] in MIXED_BUFFERS:
-            settings["replay_buffer_class"] = MIXED_BUFFERS[settings["replay_buffer_class"]]
-        return super()._own_settings(settings)
 
     def _take_over_buffer(self, buffer: ReplayBuffer | None, memory: TaskMemory[Transitions] | None) -> None:
         """Use another buffer's transitions, with this model's own settings of the memory."""
@@ -248,7 +219,7 @@ class OffPolicyContinualAlgorithm(ContinualAlgorithm, OffPolicyAlgorithm):
                 f"The replay buffer was filled by {buffer.n_envs} sub-envs, the model has {self.n_envs}. Use as many as "
                 "before, or go on without the buffer."
             )
-        mixed_class: Any = None if buffer is None else MIXED_BUFFERS.get(type(buffer))
+        mixed_class: Any = None if buffer is None else self.mixed_buffers.get(type(buffer))
         if mixed_class is not None:
             assert buffer is not None
             mixed = mixed_class.__new__(mixed_class)
@@ -256,5 +227,5 @@ class OffPolicyContinualAlgorithm(ContinualAlgorithm, OffPolicyAlgorithm):
             mixed.__dict__.update(buffer.__dict__, memory=memory, n_batches=0, n_rows_of_task=buffer.size())
             buffer = mixed
         self.replay_buffer = buffer
-        if self.has_memory:
+        if self.memory is not None:
             buffer.__dict__.update(self._memory_arguments())

@@ -1,8 +1,9 @@
 """What on-policy NBSP algorithms add: a memory of old tasks' last rollouts, and two ways to rehearse it."""
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
@@ -15,19 +16,12 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_nbsp.common.continual_algorithm import ContinualAlgorithm
 from sb3_nbsp.common.ram_estimate import Part, rollout_buffer_bytes, scoring_bytes
-from sb3_nbsp.neurons.activations import ActivationRecorder
-from sb3_nbsp.neurons.rollout import ScoringSteps
-from sb3_nbsp.neurons.scoring import BATCH_SIZE, LossFunction
+from sb3_nbsp.neurons.scoring import BATCH_SIZE
 from sb3_nbsp.neurons.skill_neurons import SkillNeurons
 from sb3_nbsp.rehearsal.cloning import cloning_loss, distribution_parameters
-from sb3_nbsp.rehearsal.replay_buffers import check_memory_arguments, to_tensors
+from sb3_nbsp.rehearsal.replay_buffers import to_tensors
 from sb3_nbsp.rehearsal.rollout_buffers import MixedDictRolloutBuffer, MixedRolloutBuffer, RolloutSamples
 
-REHEARSALS = ("clone", "clip")
-MIXED_BUFFERS: dict[type[RolloutBuffer], type[Any]] = {
-    RolloutBuffer: MixedRolloutBuffer,
-    DictRolloutBuffer: MixedDictRolloutBuffer,
-}
 MEMORY_ARGUMENTS = ("memory_size", "replay_mode", "replay_interval", "old_task_fraction")
 
 
@@ -40,7 +34,6 @@ class OnPolicyContinualAlgorithm(ContinualAlgorithm, OnPolicyAlgorithm):
     memory go its own steps only.
     """
 
-    memory_size: int
     rehearsal: str
     replay_mode: str
     replay_interval: int
@@ -49,21 +42,22 @@ class OnPolicyContinualAlgorithm(ContinualAlgorithm, OnPolicyAlgorithm):
 
     optimizer_names = ("policy.optimizer",)
     clips_gradients = True
+    buffer_name = "rollout_buffer"
+    mixed_buffers: ClassVar[Mapping[Any, Any]] = {
+        RolloutBuffer: MixedRolloutBuffer,
+        DictRolloutBuffer: MixedDictRolloutBuffer,
+    }
 
     reset_log_std_next: bool  # saved with the model
 
     batch_size: int  # of the SB3 parents
 
-    def _init_continual(self, **arguments: Any) -> None:
-        super()._init_continual(**arguments)
+    def _init_state(self) -> None:
+        super()._init_state()
         self.reset_log_std_next = False
 
     def _check_arguments(self) -> None:
         super()._check_arguments()
-        arguments = {name: getattr(self, name) for name in MEMORY_ARGUMENTS}
-        check_memory_arguments(memory_retention="recent", **arguments)
-        if self.rehearsal not in REHEARSALS:
-            raise ValueError(f"rehearsal must be one of {', '.join(REHEARSALS)}; got {self.rehearsal!r}.")
         if self.rehearsal == "clip" and self.memory_size > 0 and getattr(self, "target_kl", None) is not None:
             warnings.warn(
                 'With rehearsal="clip" old samples count for target_kl and may end an update at once. Use rehearsal="clone", '
@@ -80,7 +74,7 @@ class OnPolicyContinualAlgorithm(ContinualAlgorithm, OnPolicyAlgorithm):
 
     def _apply_memory_settings(self) -> None:
         """Tell the buffer, which SB3 makes, what the model's settings are now."""
-        if self.has_memory:
+        if self.memory is not None:
             settings = {name: getattr(self, name) for name in MEMORY_ARGUMENTS}
             settings["mixes"] = self.rehearsal == "clip"
             # Without a memory nothing is kept that would have to be raw.
@@ -89,14 +83,14 @@ class OnPolicyContinualAlgorithm(ContinualAlgorithm, OnPolicyAlgorithm):
 
     def _check_supported(self) -> None:
         super()._check_supported()
-        if self.memory_size > 0 and not self.has_memory:
+        if self.memory_size > 0 and self.memory is None:
             raise ValueError(
                 f"{type(self.rollout_buffer).__name__} keeps no samples of old tasks. Use rollout_buffer_class=None, a class "
                 "derived from MixedRolloutBuffer, or memory_size=0."
             )
 
     def _footprint(self, n_tasks: int) -> list[Part]:
-        """See :meth:`FollowsSequence._footprint`."""
+        """See :meth:`ContinualAlgorithm._footprint`."""
         seen = self.observation_space, self.action_space
         # The current task's newest samples are kept like those of an old one.
         kept = (n_tasks + 1) * rollout_buffer_bytes(*seen, self.memory_size)
@@ -106,15 +100,12 @@ class OnPolicyContinualAlgorithm(ContinualAlgorithm, OnPolicyAlgorithm):
             Part("scoring", scoring_bytes(self.observation_space, self.scoring_steps), "scoring_steps"),
         ]
 
-    def _buffer(self) -> Any:
-        return getattr(self, "rollout_buffer", None)
-
     def _drop_unfinished_task(self) -> None:
         self.rollout_buffer.recent.reset()  # type: ignore[attr-defined]
 
     def _task_progress_remaining(self) -> float:
         # A rollout that ends with its task is learned from afterwards, and is still that task's.
-        return 0.0 if self.task_to_consolidate is not None else super()._task_progress_remaining()
+        return 0.0 if self.position.pending is not None else super()._task_progress_remaining()
 
     # Learning
 
@@ -129,9 +120,9 @@ class OnPolicyContinualAlgorithm(ContinualAlgorithm, OnPolicyAlgorithm):
     def train(self) -> None:
         """See SB3. With ``rehearsal="clone"`` steps of cloning follow."""
         buffer: Any = self.rollout_buffer
-        n_before = buffer.n_batches if self.has_memory else 0
+        n_before = buffer.n_batches if self.memory is not None else 0
         super().train()
-        if self.rehearsal == "clone" and self.has_memory and buffer.rehearses:
+        if self.rehearsal == "clone" and self.memory is not None and buffer.rehearses:
             self._clone_old_tasks(n_before, buffer.n_batches)
 
     def _clone_old_tasks(self, n_before: int, n_after: int) -> None:
@@ -172,7 +163,7 @@ class OnPolicyContinualAlgorithm(ContinualAlgorithm, OnPolicyAlgorithm):
 
     def _prepare_next_task(self, index: int) -> None:
         super()._prepare_next_task(index)
-        if self.has_memory and self.memory_size > 0:
+        if self.memory is not None and self.memory_size > 0:
             self._remember(index)
         # What a mastered task left is too little exploration for the next.
         self.reset_log_std_next = self.reset_log_std and not self.use_sde and hasattr(self.policy, "log_std")
@@ -180,7 +171,7 @@ class OnPolicyContinualAlgorithm(ContinualAlgorithm, OnPolicyAlgorithm):
     def consolidate(self, env: gym.Env | VecEnv | None = None, task: str | None = None) -> SkillNeurons | None:
         """See :meth:`ContinualAlgorithm.consolidate`."""
         self._apply_memory_settings()
-        if self.has_memory:
+        if self.memory is not None:
             self._end_rollout()  # before scoring, which may use the training env
         return super().consolidate(env, task)
 
@@ -217,51 +208,14 @@ class OnPolicyContinualAlgorithm(ContinualAlgorithm, OnPolicyAlgorithm):
     def _maybe_recommend_cpu(self, mlp_class_name: str = "NBSPPPOPolicy") -> None:
         super()._maybe_recommend_cpu(mlp_class_name)  # it knows the policy by its name
 
-    # Scoring
-
-    def _scoring_losses(self) -> dict[str, LossFunction]:
-        return {"actor": self._actor_loss, "critic": self._critic_loss, "shared": self._shared_loss}
-
-    def _actor_loss(self, rollout: ScoringSteps, rows: np.ndarray, recorder: ActivationRecorder) -> th.Tensor:
-        return self._losses(rollout, rows, recorder)[0]
-
-    def _critic_loss(self, rollout: ScoringSteps, rows: np.ndarray, recorder: ActivationRecorder) -> th.Tensor:
-        return self._losses(rollout, rows, recorder)[1]
-
-    def _shared_loss(self, rollout: ScoringSteps, rows: np.ndarray, recorder: ActivationRecorder) -> th.Tensor:
-        policy_loss, value_loss = self._losses(rollout, rows, recorder)
-        return policy_loss + self.vf_coef * value_loss
-
-    def _losses(self, rollout: ScoringSteps, rows: np.ndarray, recorder: ActivationRecorder) -> tuple[th.Tensor, th.Tensor]:
-        """
-        Actor-critic losses with the one-step advantage A = r + gamma (1 - d) V(s') - V(s):
-        -mean[ A log pi(a|s) ] and mean[ A^2 ], in which V(s') is a constant.
-        """
-        rewards, dones, actions = (self._tensor(v, rows) for v in (rollout.rewards, rollout.dones, rollout.actions))
-        with th.no_grad():
-            next_values = self.policy.predict_values(self._tensor(rollout.next_observations, rows)).flatten()
-        with recorder:
-            values, log_prob, _ = self.policy.evaluate_actions(self._tensor(rollout.observations, rows), actions)
-        advantages = rewards + self.gamma * (1 - dones) * next_values - values.flatten()
-        return -(advantages.detach() * log_prob).mean(), advantages.square().mean()
-
     # Saving and loading
 
     def _optional_states(self) -> dict[str, Any]:
-        states = super()._optional_states()
-        if self.has_memory:
-            states["rollout_buffer.memory"] = self.rollout_buffer.memory  # type: ignore[attr-defined]
-            states["rollout_buffer.recent"] = self.rollout_buffer.recent  # type: ignore[attr-defined]
-        return states
+        recent = {} if self.memory is None else {"rollout_buffer.recent": self.rollout_buffer.recent}  # type: ignore[attr-defined]
+        return {**super()._optional_states(), **recent}
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
         state_dicts, variables = super()._get_torch_save_params()
-        if not self.learned_tasks and self.current_task is None:  # a file has the parent's form
+        if not self.learned_tasks and self.position.task is None:  # a file has the parent's form
             state_dicts = [name for name in state_dicts if name != "rollout_buffer.recent"]
         return state_dicts, variables
-
-    @classmethod
-    def _own_settings(cls, settings: dict[str, Any]) -> dict[str, Any]:
-        if settings["rollout_buffer_class"] in MIXED_BUFFERS:
-            settings["rollout_buffer_class"] = MIXED_BUFFERS[settings["rollout_buffer_class"]]
-        return super()._own_settings(settings)

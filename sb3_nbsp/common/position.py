@@ -1,127 +1,156 @@
-"""How an algorithm follows the task sequence that it learns: where it stands, when a task ends, and what schedules count."""
+"""Where a model stands in what it learns: which task sequence, how far, what is still to be consolidated."""
 
 import warnings
 from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
+from typing import Any, Protocol
 
-from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.callbacks import BaseCallback, CallbackList, ConvertCallback
-from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
-
-from sb3_nbsp.common.callbacks import SkillNeuronCallback
-from sb3_nbsp.common.env_util import is_task_sequence
-from sb3_nbsp.common.ram_estimate import Part, check_footprint
+# What models of commit 2a43d91 and before have in their files instead of a record.
+OLDER_NAMES = ("sequence_steps", "segment_steps", "task_to_consolidate", "consolidated_at", "current_task")
 
 
-class FollowsSequence(BaseAlgorithm):
-    """The part of an NBSP algorithm that has to do with its place in a task sequence, or in tasks given by hand."""
+class FollowedSequence(Protocol):
+    """What is asked of a task sequence; :class:`~sb3_nbsp.tasks.TaskSequence` has it."""
 
-    schedules_per_task: bool
-    skill_fraction: float
-    memory_size: int
+    task_id: bool
 
-    # State that is saved with the model, in plain types.
-    learned_tasks: list[str]
-    task_to_consolidate: str | None
-    consolidated_at: int  # num_timesteps at the last consolidation
-    sequence_steps: int
-    segment_steps: list[int] | None
+    @property
+    def task_names(self) -> Sequence[str]: ...
 
-    def set_env(self, env: GymEnv, force_reset: bool = True) -> None:
-        """See SB3. Warns where a task was learned by hand and has not been consolidated."""
-        protects = self.skill_fraction > 0 or self.memory_size > 0
-        if protects and self.env is not None and not is_task_sequence(self.env) and self.num_timesteps > self.consolidated_at:
+    @property
+    def segments(self) -> Sequence[str]: ...
+
+    @property
+    def segment_steps(self) -> Sequence[int]: ...
+
+
+class SequencePosition:
+    """
+    A view of the record that is saved with a model: a dictionary of plain values, which ends up as JSON in the file.
+
+    - ``visits``: name of the task and env steps of each segment, ``[[task, steps], ...]``; empty where tasks are given by
+      hand. A model of an older file does not know the names (``None``) until it meets an env.
+    - ``id_width``: length of the one-hot task id in the observations, 0 without one
+    - ``steps``: env steps taken in the sequence, over all sub-envs
+    - ``task``: the task that is learned now, if it was said
+    - ``pending``: a task that has ended and is not consolidated yet
+    - ``consolidated_at``: the model's ``num_timesteps`` at the last consolidation
+
+    :param record: see :meth:`new_record`; changed in place
+    """
+
+    def __init__(self, record: dict[str, Any]):
+        self.record = record
+
+    @staticmethod
+    def new_record() -> dict[str, Any]:
+        """The record of a model that has learned nothing."""
+        return {"visits": [], "id_width": 0, "steps": 0, "task": None, "pending": None, "consolidated_at": 0}
+
+    @classmethod
+    def record_of_older(cls, attributes: dict[str, Any]) -> dict[str, Any] | None:
+        """
+        Take what an older file says of the place out of a model's attributes.
+
+        :param attributes: the model's ``__dict__``; changed in place
+        :return: the record; ``None`` where the model is not from an older file
+        """
+        found = {name: attributes.pop(name) for name in OLDER_NAMES if name in attributes}
+        if not found:
+            return None
+        record = cls.new_record()
+        record["visits"] = [[None, steps] for steps in found.get("segment_steps") or []]
+        names = {"steps": "sequence_steps", "task": "current_task", "pending": "task_to_consolidate"}
+        return (
+            record
+            | {new: found[old] for new, old in names.items() if old in found}
+            | {"consolidated_at": found.get("consolidated_at", 0)}
+        )
+
+    # Reading
+
+    @property
+    def steps(self) -> int:
+        """Env steps taken in the sequence, over all sub-envs."""
+        return self.record["steps"]
+
+    @property
+    def task(self) -> str | None:
+        """The task that is learned now; ``None`` where nobody said which."""
+        return self.record["task"]
+
+    @property
+    def pending(self) -> str | None:
+        """The task that has ended and is not consolidated yet."""
+        return self.record["pending"]
+
+    @property
+    def consolidated_at(self) -> int:
+        """The model's ``num_timesteps`` at the last consolidation."""
+        return self.record["consolidated_at"]
+
+    @property
+    def segment_steps(self) -> list[int]:
+        """Env steps of each segment; empty where tasks are given by hand."""
+        return [steps for _, steps in self.record["visits"]]
+
+    @property
+    def is_at_switch(self) -> bool:
+        """Whether a segment has just ended."""
+        return self.steps in accumulate(self.segment_steps)
+
+    def progress_remaining(self) -> float | None:
+        """
+        :return: 1 at the beginning of the running segment, 0 at its end; ``None`` where tasks are given by hand
+        """
+        lengths = self.segment_steps
+        if not lengths:
+            return None
+        ends = list(accumulate(lengths))
+        segment = min(bisect_right(ends, self.steps), len(ends) - 1)
+        return max((ends[segment] - self.steps) / lengths[segment], 0.0)
+
+    def warn_of_unconsolidated(self, num_timesteps: int) -> None:
+        """
+        Warn where steps were taken since the last consolidation.
+
+        :param num_timesteps: the model's
+        """
+        if num_timesteps > self.consolidated_at:
             warnings.warn(
-                f"The last {self.num_timesteps - self.consolidated_at} env steps were not consolidated: nothing of what they "
+                f"The last {num_timesteps - self.consolidated_at} env steps were not consolidated: nothing of what they "
                 "taught will be held or rehearsed. If the new env is another task, call consolidate() before set_env().",
-                stacklevel=2,
+                stacklevel=3,
             )
-        super().set_env(env, force_reset)
 
-    def _setup_learn(
-        self,
-        total_timesteps: int,
-        callback: MaybeCallback = None,
-        reset_num_timesteps: bool = True,
-        tb_log_name: str = "run",
-        progress_bar: bool = False,
-    ) -> tuple[int, BaseCallback]:
-        self.segment_steps = None
-        if reset_num_timesteps:
-            self.consolidated_at = 0
-        if self.env is not None and is_task_sequence(self.env):
-            self._check_supported()
-            self.begin_sequence(self.env.get_attr("task_sequence", 0)[0].segment_steps)
-            if not reset_num_timesteps:
-                self._restore_sequence_position()
-        return super()._setup_learn(total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar)
+    # Writing
 
-    def _restore_sequence_position(self) -> None:
-        """Let a new env of a sequence begin where this model, loaded from a file, stands."""
-        assert self.env is not None
-        self.env.env_method("set_n_envs", self.env.num_envs)
-        if self.env.get_attr("sequence_steps", 0)[0] != self.sequence_steps:
-            self.env.env_method("fast_forward", self.sequence_steps)
-            self._last_obs = None  # the env is reset, into the right task
+    def follow(self, sequence: FollowedSequence) -> None:
+        """Note which sequence is learned from now on."""
+        self.record["visits"] = [list(visit) for visit in zip(sequence.segments, sequence.segment_steps, strict=True)]
+        self.record["id_width"] = len(sequence.task_names) if sequence.task_id else 0
 
-    def _init_callback(self, callback: MaybeCallback, progress_bar: bool = False) -> BaseCallback:
-        if self.env is not None and is_task_sequence(self.env) and not _contains_skill_callback(callback):
-            given = callback if isinstance(callback, list) else [callback] if callback is not None else []
-            made = [c if isinstance(c, BaseCallback) else ConvertCallback(c) for c in given]
-            # Early in the list: a checkpoint taken in the same step must know that a task has ended. Before it only what needs
-            # the task's transitions, of which consolidation empties the replay buffer.
-            early = [c for c in made if getattr(c, "before_consolidation", False)]
-            callback = [*early, SkillNeuronCallback(), *(c for c in made if c not in early)]
-        return super()._init_callback(callback, progress_bar)
+    def leave_sequence(self) -> None:
+        """Tasks are given by hand from now on."""
+        self.record["visits"], self.record["id_width"] = [], 0
 
-    def begin_sequence(self, segment_steps: Sequence[int]) -> None:
-        """
-        Say how long the tasks of the sequence are that is learned from now on.
+    def moved_to(self, steps: int) -> None:
+        """Note the env steps taken in the sequence."""
+        self.record["steps"] = steps
 
-        :param segment_steps: env steps of each segment, over all sub-envs
-        :raises MemoryError: if buffers and memory of all tasks cannot fit into the machine's memory
-        """
-        self.segment_steps = list(segment_steps)
-        n_tasks = len(segment_steps)  # at most
-        if self.env is not None and is_task_sequence(self.env):
-            n_tasks = len(self.env.get_attr("task_sequence", 0)[0].tasks)
-        statement = check_footprint(self._footprint(n_tasks))
-        if self.verbose >= 1:
-            print(statement)
+    def task_begins(self, task: str) -> None:
+        """Note which task is learned."""
+        self.record["task"] = task
 
-    def _footprint(self, n_tasks: int) -> list[Part]:
-        """What takes memory when a number of tasks was learned."""
-        raise NotImplementedError
+    def task_ended(self, task: str) -> None:
+        """Note that a task is to be consolidated."""
+        self.record["pending"] = task
 
-    def _update_current_progress_remaining(self, num_timesteps: int, total_timesteps: int) -> None:
-        # What SB3's schedules (learning rate, clip range, epsilon) are functions of.
-        super()._update_current_progress_remaining(num_timesteps, total_timesteps)
-        if self.schedules_per_task:
-            self._current_progress_remaining = self._task_progress_remaining()
+    def consolidated(self, num_timesteps: int) -> None:
+        """Note that the task that ended was consolidated."""
+        self.record |= {"pending": None, "task": None, "consolidated_at": num_timesteps}
 
-    def _task_progress_remaining(self) -> float:
-        """
-        1 at a task's beginning, 0 at its end. By hand, each ``learn()`` after the first consolidation counts as one task.
-        """
-        if self.segment_steps is not None:
-            ends = list(accumulate(self.segment_steps))
-            segment = min(bisect_right(ends, self.sequence_steps), len(ends) - 1)
-            return max((ends[segment] - self.sequence_steps) / self.segment_steps[segment], 0.0)
-        if not self.learned_tasks:
-            return self._current_progress_remaining
-        start = self._num_timesteps_at_start
-        return max(1.0 - (self.num_timesteps - start) / (self._total_timesteps - start), 0.0)
-
-    def _check_supported(self) -> None:
-        """
-        :raises ValueError: where a setting of the model cannot be carried over a task switch
-        """
-
-
-def _contains_skill_callback(callback: MaybeCallback) -> bool:
-    if isinstance(callback, CallbackList):
-        callback = callback.callbacks
-    if isinstance(callback, list):
-        return any(_contains_skill_callback(part) for part in callback)
-    return isinstance(callback, SkillNeuronCallback)
+    def count_from_zero(self) -> None:
+        """SB3 counts the model's steps anew."""
+        self.record["consolidated_at"] = 0

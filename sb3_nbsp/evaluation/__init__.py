@@ -1,6 +1,7 @@
 """Evaluations over a task sequence: the callback that makes them, the metrics, and how both are shown."""
 
 from sb3_nbsp.evaluation.callback import SequenceEvalCallback
+from sb3_nbsp.evaluation.contexts import playing, register_context
 from sb3_nbsp.evaluation.evaluator import TaskEvaluator
 from sb3_nbsp.evaluation.metrics import (
     Metrics,
@@ -35,10 +36,12 @@ __all__ = [
     "forgetting_measure",
     "forward_transfer",
     "normalised_return",
+    "playing",
     "plot_matrix",
     "plot_score_histogram",
     "plot_score_histograms",
     "plot_sequence",
+    "register_context",
     "results_table",
     "summarize",
 ]

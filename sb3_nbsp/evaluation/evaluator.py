@@ -8,8 +8,8 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_nbsp.base.random_states import isolated_rng
-from sb3_nbsp.baselines import subnetwork
 from sb3_nbsp.common.env_util import wrap_like
+from sb3_nbsp.evaluation.contexts import playing
 from sb3_nbsp.tasks import TaskSequence
 
 # SB3 seeds sub-env i of training with seed + i: far enough for any number of them.
@@ -21,7 +21,8 @@ class TaskEvaluator:
     Runs an agent on every task of a sequence without leaving a trace in its training.
 
     Every call plays the same episodes (as far as seeds decide them), so that what changes between two calls is the agent.
-    They are played on the tasks' environments for evaluation, where tasks have such (:class:`~sb3_nbsp.tasks.Task`).
+    They are played on the tasks' environments for evaluation, where tasks have such (:class:`~sb3_nbsp.tasks.Task`), and with
+    what methods have registered for it, such as PackNet's subnetworks (:mod:`sb3_nbsp.evaluation.contexts`).
 
     :param training_env: the agent's training env; its observation wrappers are repeated
     :param sequence: the tasks
@@ -50,12 +51,13 @@ class TaskEvaluator:
         """
         :param model: the agent
         :return: by task, the share of successful episodes (``None`` where the env knows no success) and the mean return
+        :raises ValueError: if the model was trained with a method that must act here and was not imported
         """
         success: dict[str, float | None] = {}
         mean_return: dict[str, float] = {}
         was_training = model.policy.training
         for index, (name, env) in enumerate(self.envs.items()):
-            with isolated_rng(self.seed + index), subnetwork(model, name):  # PackNet's, where the model has one
+            with isolated_rng(self.seed + index), playing(model, name):
                 env.seed(self.seed + index)
                 success[name], mean_return[name] = self._play(model, env)
         model.policy.set_training_mode(was_training)

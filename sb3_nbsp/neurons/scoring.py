@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from typing import Literal
 
 import numpy as np
 import torch as th
@@ -12,23 +13,24 @@ from sb3_nbsp.neurons.rollout import ScoringSteps
 from sb3_nbsp.neurons.scores import GOAL_SCORES, SCORES, ScoringData, active_share
 from sb3_nbsp.neurons.skill_neurons import LayerSkill, SkillNeurons, select_top
 
-GOAL_METRICS = ("auto", "success", "reward", "return")
+GoalMetric = Literal["auto", "success", "reward", "return"]
+SelectAmong = Literal["all", "active"]
 BATCH_SIZE = 1024
 
 
-def choose_goal(rollout: ScoringSteps, metric: str) -> tuple[str, np.ndarray]:
+def choose_goal(steps: ScoringSteps, metric: GoalMetric) -> tuple[str, np.ndarray]:
     """
     Find a goal metric that varies.
 
-    :param rollout: the scored steps
-    :param metric: one of ``GOAL_METRICS``; ``auto``: success where the env tells it, else the episode's return
+    :param steps: the scored steps
+    :param metric: one of ``GoalMetric``; ``auto``: success where the env tells it, else the episode's return
     :return: name and q(t), [T]. Where the wanted one is constant, the reward of the step takes its place; the user is warned.
     """
     if metric == "auto":
-        metric = "return" if np.isnan(rollout.successes).any() else "success"
-    goal = rollout.goal(metric)
+        metric = "return" if np.isnan(steps.successes).any() else "success"
+    goal = steps.goal(metric)
     if np.ptp(goal) == 0:
-        instead = rollout.goal("reward")
+        instead = steps.goal("reward")
         verdict = (
             "the reward of the step is used in its place"
             if np.ptp(instead)
@@ -43,40 +45,40 @@ def choose_goal(rollout: ScoringSteps, metric: str) -> tuple[str, np.ndarray]:
     return metric, goal
 
 
-# Runs one part of the model on a batch of rollout indices inside `recorder` and returns that part's loss.
+# Runs one part of the model on a batch of step indices inside `recorder` and returns that part's loss.
 LossFunction = Callable[[ScoringSteps, np.ndarray, ActivationRecorder], th.Tensor]
 
 
 def score_networks(
     networks: list[Network],
-    rollout: ScoringSteps,
+    steps: ScoringSteps,
     losses: Mapping[str, LossFunction],
     task: str,
     score: str,
-    goal_metric: str,
+    goal_metric: GoalMetric,
     fraction: float,
-    select_among: str,
+    select_among: SelectAmong,
     seed: int | None = None,
 ) -> SkillNeurons:
     """
-    Score the neurons of some networks on a rollout and choose the skill neurons.
+    Score the neurons of some networks on steps of the policy and choose the skill neurons.
 
     :param networks: networks to score, each ranked by itself
-    :param rollout: the scored steps
+    :param steps: the scored steps
     :param losses: how to run the networks of each part (``actor``, ``critic``, ``shared``)
     :param task: the task's name
     :param score: one of ``SCORES``
-    :param goal_metric: one of ``GOAL_METRICS``
+    :param goal_metric: one of ``GoalMetric``
     :param fraction: m, the share of each network's neurons to choose
     :param select_among: ``all`` neurons, or only the ``active`` ones (not zero on every step)
     :param seed: of a score that draws random numbers
     """
-    goal_metric, goal = choose_goal(rollout, goal_metric)
+    metric, goal = choose_goal(steps, goal_metric)
     q = th.as_tensor(goal, dtype=th.float32)
     if np.ptp(goal) == 0 and score in GOAL_SCORES:
         fraction = 0.0
     generator = th.Generator().manual_seed(seed or 0)
-    activations, loss_changes = run_networks(networks, rollout, losses, with_gradients=score == "taylor")
+    activations, loss_changes = run_networks(networks, steps, losses, with_gradients=score == "taylor")
     layers: dict[str, LayerSkill] = {}
     for network in networks:
         names = [layer.name for layer in network.layers]
@@ -86,7 +88,7 @@ def score_networks(
         for name, chosen in select_top(scores, fraction, eligible).items():
             indices = chosen.nonzero()[:, 0].tolist()
             layers[name] = LayerSkill(network.name, scores[name].tolist(), active[name].tolist(), indices)
-    return SkillNeurons(task, score, goal_metric, float((q > q.mean()).float().mean()), len(q), layers)
+    return SkillNeurons(task, score, metric, float((q > q.mean()).float().mean()), len(q), layers)
 
 
 def warn_of_silent(skill: SkillNeurons) -> None:
@@ -105,13 +107,13 @@ def warn_of_silent(skill: SkillNeurons) -> None:
 
 
 def run_networks(
-    networks: list[Network], rollout: ScoringSteps, losses: Mapping[str, LossFunction], with_gradients: bool = False
+    networks: list[Network], steps: ScoringSteps, losses: Mapping[str, LossFunction], with_gradients: bool = False
 ) -> tuple[dict[str, th.Tensor], dict[str, th.Tensor]]:
     """
-    Let the networks see a rollout.
+    Let the networks see steps of the policy.
 
     :param networks: networks to run
-    :param rollout: T steps
+    :param steps: T steps
     :param losses: see :func:`score_networks`
     :param with_gradients: whether to compute \\|a dL/da\\| too
     :return: activations and, if wanted, \\|a dL/da\\| by layer name, [T, n_neurons], on the CPU
@@ -120,10 +122,10 @@ def run_networks(
     loss_changes: dict[str, list[th.Tensor]] = {}
     for part in dict.fromkeys(network.part for network in networks):
         layers = [layer for network in networks if network.part == part for layer in network.layers]
-        for rows in _batches(len(rollout.rewards)):
+        for rows in _batches(len(steps.rewards)):
             recorder = ActivationRecorder(layers, keep_graph=with_gradients)
             with th.set_grad_enabled(with_gradients):
-                loss = losses[part](rollout, rows, recorder)
+                loss = losses[part](steps, rows, recorder)
             for name, values in recorder.activations().items():
                 activations.setdefault(name, []).append(values.cpu())
             if with_gradients and recorder.outputs:

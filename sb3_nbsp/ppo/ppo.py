@@ -8,14 +8,18 @@ from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
 
-from sb3_nbsp.common.cpu_speedups import LearnsFaster
+from sb3_nbsp.base.arguments import documented
+from sb3_nbsp.common import arguments as arg
+from sb3_nbsp.common.cpu_speedups import FasterUpdates
 from sb3_nbsp.common.on_policy_algorithm import OnPolicyContinualAlgorithm
 from sb3_nbsp.ppo.policies import CnnPolicy, MlpPolicy, MultiInputPolicy
+from sb3_nbsp.ppo.scoring_losses import LOSSES
 
 SelfNBSPPPO = TypeVar("SelfNBSPPPO", bound="NBSPPPO")
 
 
-class NBSPPPO(LearnsFaster, OnPolicyContinualAlgorithm, PPO):
+@documented
+class NBSPPPO(FasterUpdates, OnPolicyContinualAlgorithm, PPO):
     """
     Proximal Policy Optimization with NBSP. PPO's arguments, then NBSP's, of which
     :class:`~sb3_nbsp.sac.sac.NBSPSAC` describes those not listed here.
@@ -25,22 +29,6 @@ class NBSPPPO(LearnsFaster, OnPolicyContinualAlgorithm, PPO):
     over the switch.
 
     Only ``rollout_buffer_class=None`` stands for the fitting mixed buffer of this package instead of SB3's.
-
-    :param memory_size: steps kept per old task, its last ones; 0 switches the memory off
-    :param rehearsal: ``clone``: hold the action distribution (KL divergence) and the values on old observations to what they
-        were at the old task's end, in gradient steps of their own after each update; ``clip``: mix the old samples into the
-        minibatches, with PPO's clipped objective against their stored log-probabilities and their stored returns as the
-        critic's target. With ``target_kl`` they count too. Why ``clone`` is the default: docs/experiments.md
-    :param replay_mode: ``interval``: a minibatch of old samples comes for every ``replay_interval`` of the rollout's;
-        ``share``: a share ``old_task_fraction`` of every minibatch (as many samples, with ``clone``) is old
-    :param replay_interval: k, in minibatches
-    :param old_task_fraction: share of a minibatch, in [0, 1]
-    :param reset_log_std: set a standard deviation that does not depend on the observation back to its initial value at a
-        switch: a small one left over from a mastered task stops exploration in the next
-    :param schedules_per_task: schedules (learning rate, clip range) follow each task's own progress instead of the whole
-        run's
-    :param fast_update: fused Adam and, for convolutions, channels in the last dimension (on the CPU): faster, and the same
-        up to rounding instead of bit for bit
     """
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {
@@ -49,6 +37,7 @@ class NBSPPPO(LearnsFaster, OnPolicyContinualAlgorithm, PPO):
         "MultiInputPolicy": MultiInputPolicy,
     }
     sb3_class = PPO
+    scoring_losses = LOSSES
 
     def __init__(
         self,
@@ -71,26 +60,26 @@ class NBSPPPO(LearnsFaster, OnPolicyContinualAlgorithm, PPO):
         rollout_buffer_class: type[RolloutBuffer] | None = None,
         rollout_buffer_kwargs: dict[str, Any] | None = None,
         target_kl: float | None = None,
-        skill_fraction: float = 0.2,
-        mask_coef: float = 0.2,
-        mask_target: str = "update",
-        mask_networks: str = "all",
-        mask_sides: str = "incoming",
-        mask_output_biases: bool = False,
-        task_gates: bool = False,
-        score: str = "published",
-        select_among: str = "all",
-        goal_metric: str = "auto",
-        scoring_steps: int = 5_000,
-        memory_size: int = 10_000,
-        rehearsal: str = "clone",
-        replay_mode: str = "interval",
-        replay_interval: int = 10,
-        old_task_fraction: float = 0.5,
-        reset_optimizer: bool = False,
-        reset_log_std: bool = True,
-        schedules_per_task: bool = True,
-        fast_update: bool = False,
+        skill_fraction: arg.SkillFraction = 0.2,
+        mask_coef: arg.MaskCoef = 0.2,
+        mask_target: arg.MaskTarget = "update",
+        mask_networks: arg.MaskNetworks = "all",
+        mask_sides: arg.MaskSides = "incoming",
+        mask_output_biases: arg.MaskOutputBiases = False,
+        task_gates: arg.TaskGates = False,
+        score: arg.Score = "published",
+        select_among: arg.SelectAmong = "all",
+        goal_metric: arg.GoalMetric = "auto",
+        scoring_steps: arg.ScoringSteps = 5_000,
+        memory_size: arg.MemorySteps = 10_000,
+        rehearsal: arg.Rehearsal = "clone",
+        replay_mode: arg.MinibatchReplayMode = "interval",
+        replay_interval: arg.ReplayInterval = 10,
+        old_task_fraction: arg.OldTaskFraction = 0.5,
+        reset_optimizer: arg.ResetOptimizer = False,
+        reset_log_std: arg.ResetLogStd = True,
+        schedules_per_task: arg.SchedulesPerTask = True,
+        fast_update: arg.FastUpdate = False,
         stats_window_size: int = 100,
         tensorboard_log: str | None = None,
         policy_kwargs: dict[str, Any] | None = None,

@@ -16,6 +16,7 @@ from sb3_nbsp.base.atomic_write import replacing
 from sb3_nbsp.base.random_states import isolated_rng
 from sb3_nbsp.common.continual_algorithm import ContinualAlgorithm
 from sb3_nbsp.common.env_util import wrap_like
+from sb3_nbsp.evaluation.contexts import playing
 from sb3_nbsp.evaluation.evaluator import TaskEvaluator
 from sb3_nbsp.neurons.rollout import run_for_scoring
 from sb3_nbsp.neurons.skill_neurons import SkillNeurons
@@ -165,7 +166,8 @@ def _seed_overlap(model: ContinualAlgorithm, env: VecEnv, tasks: list[str], seed
         scorings = []
         for i in range(N_RESCORED):
             task_env = wrap_like(env, sequence.make_task_env(task, evaluation=True))
-            scorings.append(model.score_neurons(task_env, task, seed + i))
+            with playing(model, task):
+                scorings.append(model.score_neurons(task_env, task, seed + i))
             task_env.close()
         result[task] = float(np.mean([one.overlap(other) for one, other in combinations(scorings, 2)]))
     return result
@@ -174,7 +176,7 @@ def _seed_overlap(model: ContinualAlgorithm, env: VecEnv, tasks: list[str], seed
 def _diagnostics(model: ContinualAlgorithm, env: VecEnv, task: str, seed: int) -> dict[str, dict[str, float]]:
     task_env = wrap_like(env, env.get_attr("task_sequence", 0)[0].make_task_env(task, evaluation=True))
     networks = model.neuron_masks.networks
-    with isolated_rng(seed):
+    with isolated_rng(seed), playing(model, task):
         task_env.seed(seed)
         activations = model.activations_on(run_for_scoring(model, task_env, DIAGNOSED_STEPS))
     task_env.close()

@@ -1,14 +1,14 @@
 """The masks: how much each neuron, and through it each parameter, may still change."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch as th
 from torch import nn
 
 from sb3_nbsp.neurons.networks import Network, NeuronLayer
 
-MASK_SIDES = ("incoming", "outgoing", "both")
+MaskSides = Literal["incoming", "outgoing", "both"]
 
 
 class NeuronMasks(nn.Module):
@@ -28,10 +28,10 @@ class NeuronMasks(nn.Module):
     :raises ValueError: for an unknown side
     """
 
-    def __init__(self, networks: Iterable[Network], sides: str = "incoming", output_biases: bool = False):
+    def __init__(self, networks: Iterable[Network], sides: MaskSides = "incoming", output_biases: bool = False):
         super().__init__()
-        if sides not in MASK_SIDES:
-            raise ValueError(f"mask_sides must be one of {', '.join(MASK_SIDES)}; got {sides!r}.")
+        if sides not in get_args(MaskSides):
+            raise ValueError(f"mask_sides must be one of {', '.join(get_args(MaskSides))}; got {sides!r}.")
         self.networks = list(networks)
         self.sides = sides
         self.output_biases = output_biases

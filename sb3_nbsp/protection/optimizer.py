@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch as th
 from torch.utils.hooks import RemovableHandle
 
-MASK_TARGETS = ("update", "gradient")
+MaskTarget = Literal["update", "gradient"]
 
 
 class MaskedOptimizer(th.optim.Optimizer):
@@ -30,9 +30,9 @@ class MaskedOptimizer(th.optim.Optimizer):
     :raises ValueError: for an unknown ``mask_target``
     """
 
-    def __init__(self, base: th.optim.Optimizer, mask_target: str = "update", before_clipping: bool = False):
-        if mask_target not in MASK_TARGETS:
-            raise ValueError(f"mask_target must be one of {', '.join(MASK_TARGETS)}; got {mask_target!r}.")
+    def __init__(self, base: th.optim.Optimizer, mask_target: MaskTarget = "update", before_clipping: bool = False):
+        if mask_target not in get_args(MaskTarget):
+            raise ValueError(f"mask_target must be one of {', '.join(get_args(MaskTarget))}; got {mask_target!r}.")
         self.base = base
         self.mask_target = mask_target
         self.before_clipping = before_clipping

@@ -15,10 +15,25 @@ FREE = -1
 CLOSED = 100.0
 
 
+def gate_code(task: int) -> int:
+    """What stands in the books for the gate of a task: -2 for task 0, -3 for task 1, ..."""
+    return -2 - task
+
+
+def is_free(owner: th.Tensor) -> th.Tensor:
+    """Which neurons belong to no task and are no gate, bool, in the shape of ``owner``."""
+    return owner == FREE
+
+
+def is_gate(owner: th.Tensor, task: int | None = None) -> th.Tensor:
+    """Which neurons are the gate of a task, or of any, bool, in the shape of ``owner``."""
+    return owner < FREE if task is None else owner == gate_code(task)
+
+
 class NeuronOwners(nn.Module):
     """
     Which neuron belongs to which task. Kept in the state dict: an int buffer [n_neurons] per layer, with -1 for a free neuron,
-    k >= 0 for one that task k owns, -2 - k for the gate of task k.
+    k >= 0 for one that task k owns, and :func:`gate_code` for the gate of task k.
 
     :param networks: those whose neurons can be owned, see :func:`~sb3_nbsp.neurons.networks.find_networks`
     :raises ValueError: for networks that are no plain chains of ReLU layers, or where there are none
@@ -50,7 +65,7 @@ class NeuronOwners(nn.Module):
 
     def free_share(self) -> float:
         """Share of the neurons that the next task can use, in the layer where they are fewest, in [0, 1]."""
-        return min((float((self.owner(layer) == FREE).float().mean()) for layer in self.layers), default=1.0)
+        return min((float(is_free(self.owner(layer)).float().mean()) for layer in self.layers), default=1.0)
 
     def reset(self) -> None:
         """Free all neurons."""
@@ -65,7 +80,7 @@ class NeuronOwners(nn.Module):
         :return: by layer name, [n_neurons]
         """
         owners = {layer.name: self.owner(layer) for layer in self.layers}
-        return {name: ((owner != task) & (owner != -2 - task)).float() for name, owner in owners.items()}
+        return {name: 1 - ((owner == task) | is_gate(owner, task)).float() for name, owner in owners.items()}
 
     def hold_closed(self, factors: dict[th.Tensor, th.Tensor]) -> None:
         """
@@ -77,8 +92,8 @@ class NeuronOwners(nn.Module):
             owner, (weight, bias) = self.owner(layer), layer.own
             for parameter in (weight, bias):
                 factors.setdefault(parameter, th.ones_like(parameter))
-            factors[weight][(owner < FREE)[:, None] | (weight <= -CLOSED)] = 0.0
-            factors[bias][owner != FREE] = 0.0
+            factors[weight][is_gate(owner)[:, None] | (weight <= -CLOSED)] = 0.0
+            factors[bias][~is_free(owner)] = 0.0
 
     def choose(self, skill: SkillNeurons, task: int, fraction: float) -> SkillNeurons:
         """
@@ -95,7 +110,7 @@ class NeuronOwners(nn.Module):
         if not skill.has_chosen:
             return skill
         owners = {layer.name: self.owner(layer).cpu() for layer in self.layers}
-        available = {name: (owner == FREE) | (owner == task) for name, owner in owners.items()}
+        available = {name: is_free(owner) | (owner == task) for name, owner in owners.items()}
         n_gates = 0 if self.owns(task) else 1
         if min(int(neurons.sum()) for neurons in available.values()) < 1 + n_gates:
             warnings.warn(
@@ -115,7 +130,7 @@ class NeuronOwners(nn.Module):
 
     def gate(self, layer: NeuronLayer, task: int) -> int:
         """The neuron of a layer that is a task's gate."""
-        return int((self.owner(layer) == -2 - task).nonzero()[0, 0])
+        return int(is_gate(self.owner(layer), task).nonzero()[0, 0])
 
 
 def check_chain(network: Network) -> None:

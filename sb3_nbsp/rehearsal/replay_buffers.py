@@ -1,6 +1,5 @@
 """Replay buffers that rehearse: the current task's transitions, mixed with a bounded memory of every earlier task."""
 
-from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import numpy as np
@@ -9,40 +8,35 @@ from stable_baselines3.common.buffers import BaseBuffer, DictReplayBuffer, NStep
 from stable_baselines3.common.type_aliases import DictReplayBufferSamples, ReplayBufferSamples
 from stable_baselines3.common.vec_env import VecNormalize
 
+from sb3_nbsp.base.arguments import check_arguments, documented
 from sb3_nbsp.base.arrays import Observations, take
+from sb3_nbsp.rehearsal.arguments import MemoryRetention, MemorySize, OldTaskFraction, ReplayInterval, ReplayMode
 from sb3_nbsp.rehearsal.memory import TaskMemory, Transitions
 
 Batch = TypeVar("Batch", bound=tuple[Any, ...])  # SB3's samples are named tuples
-RETENTIONS = ("uniform", "recent")
-REPLAY_MODES = ("interval", "share")
+MEMORY_ARGUMENTS = ("memory_size", "memory_retention", "replay_mode", "replay_interval", "old_task_fraction")
 
 
+@documented
 class MixedBuffer:
     """
     What a mixed buffer adds to SB3's.
 
-    :param memory_size: transitions kept per old task; 0 switches the memory off
-    :param memory_retention: which of a task's transitions are kept: a ``uniform`` sample without replacement of
-        what the buffer holds, or the most ``recent`` ones
-    :param replay_mode: ``interval``: every ``replay_interval``-th batch comes from the memory as a whole (as published);
-        ``share``: a share ``old_task_fraction`` of every batch does
-    :param replay_interval: k, in batches, which for SB3 are gradient steps
-    :param old_task_fraction: share of a batch, in [0, 1]
-    :raises ValueError: for a value out of range
+    :raises ValueError: for a value that is not allowed
     """
 
     def __init__(
         self,
         *args: Any,
-        memory_size: int = 10_000,
-        memory_retention: str = "uniform",
-        replay_mode: str = "interval",
-        replay_interval: int = 10,
-        old_task_fraction: float = 0.5,
+        memory_size: MemorySize = 10_000,
+        memory_retention: MemoryRetention = "uniform",
+        replay_mode: ReplayMode = "interval",
+        replay_interval: ReplayInterval = 10,
+        old_task_fraction: OldTaskFraction = 0.5,
         **kwargs: Any,
     ):
+        check_arguments(MixedBuffer.__init__, locals())
         super().__init__(*args, **kwargs)
-        check_memory_arguments(memory_size, memory_retention, replay_mode, replay_interval, old_task_fraction)
         self.memory_size = memory_size
         self.memory_retention = memory_retention
         self.replay_mode = replay_mode
@@ -164,31 +158,6 @@ class MixedDictReplayBuffer(MixedBuffer, DictReplayBuffer):  # type: ignore[misc
 
 class MixedNStepReplayBuffer(MixedBuffer, NStepReplayBuffer):
     """SB3's ``NStepReplayBuffer`` with a memory of earlier tasks. See :class:`MixedBuffer` for its arguments."""
-
-
-def check_memory_arguments(
-    memory_size: int, memory_retention: str, replay_mode: str, replay_interval: int, old_task_fraction: float
-) -> None:
-    """Raise a ``ValueError`` that names the first argument out of range."""
-    checks: Mapping[str, tuple[Any, bool, str]] = {
-        "memory_size": (
-            memory_size,
-            is_whole(memory_size) and memory_size >= 0,
-            "a whole number, 0 or more transitions per old task",
-        ),
-        "memory_retention": (memory_retention, memory_retention in RETENTIONS, f"one of {', '.join(RETENTIONS)}"),
-        "replay_mode": (replay_mode, replay_mode in REPLAY_MODES, f"one of {', '.join(REPLAY_MODES)}"),
-        "replay_interval": (replay_interval, is_whole(replay_interval) and replay_interval >= 1, "1 or more batches"),
-        "old_task_fraction": (old_task_fraction, 0 <= old_task_fraction <= 1, "a share in [0, 1]"),
-    }
-    for name, (value, fine, wanted) in checks.items():
-        if not fine:
-            raise ValueError(f"{name} must be {wanted}; got {value!r}.")
-
-
-def is_whole(value: Any) -> bool:
-    """Whether a value is an integer (YAML reads 1.0e+4 as a float)."""
-    return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
 def to_tensors(buffer: BaseBuffer, observations: Observations) -> Any:

@@ -2,32 +2,30 @@
 
 from typing import Any, ClassVar, TypeVar
 
-import numpy as np
 import torch as th
 from sb3_contrib import TQC
-from sb3_contrib.common.utils import quantile_huber_loss
 from sb3_contrib.tqc.policies import TQCPolicy
 from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
 
-from sb3_nbsp.common.cpu_speedups import LearnsFaster
-from sb3_nbsp.common.max_entropy import SoftContinualAlgorithm
-from sb3_nbsp.neurons.activations import ActivationRecorder
-from sb3_nbsp.neurons.rollout import ScoringSteps
+from sb3_nbsp.base.arguments import documented
+from sb3_nbsp.common import arguments as arg
+from sb3_nbsp.common import max_entropy
+from sb3_nbsp.common.cpu_speedups import FasterUpdates
+from sb3_nbsp.common.off_policy_algorithm import OffPolicyContinualAlgorithm
 from sb3_nbsp.tqc.policies import CnnPolicy, MlpPolicy, MultiInputPolicy
+from sb3_nbsp.tqc.scoring_losses import LOSSES
 
 SelfNBSPTQC = TypeVar("SelfNBSPTQC", bound="NBSPTQC")
 
 
-class NBSPTQC(LearnsFaster, SoftContinualAlgorithm, TQC):
+@documented
+class NBSPTQC(FasterUpdates, OffPolicyContinualAlgorithm, TQC):
     """
     Truncated Quantile Critics (sb3-contrib) with NBSP. TQC's arguments, then NBSP's, which
     :class:`~sb3_nbsp.sac.sac.NBSPSAC` describes.
-
-    :param fast_update: fused Adam and, for convolutions, channels in the last dimension (on the CPU): faster, and the same
-        up to rounding instead of bit for bit
     """
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {
@@ -36,6 +34,11 @@ class NBSPTQC(LearnsFaster, SoftContinualAlgorithm, TQC):
         "MultiInputPolicy": MultiInputPolicy,
     }
     sb3_class = TQC
+    optimizer_names = ("actor.optimizer", "critic.optimizer")
+    target_networks = (("critic", "critic_target"),)
+    scoring_losses = LOSSES
+
+    reset_ent_coef: bool
 
     def __init__(
         self,
@@ -61,28 +64,28 @@ class NBSPTQC(LearnsFaster, SoftContinualAlgorithm, TQC):
         use_sde: bool = False,
         sde_sample_freq: int = -1,
         use_sde_at_warmup: bool = False,
-        skill_fraction: float = 0.2,
-        mask_coef: float = 0.2,
-        mask_target: str = "update",
-        mask_networks: str = "all",
-        mask_sides: str = "incoming",
-        mask_output_biases: bool = False,
-        task_gates: bool = False,
-        score: str = "published",
-        select_among: str = "all",
-        goal_metric: str = "auto",
-        scoring_steps: int = 5_000,
-        memory_size: int = 10_000,
-        memory_retention: str = "uniform",
-        replay_mode: str = "interval",
-        replay_interval: int = 10,
-        old_task_fraction: float = 0.5,
-        reset_replay_buffer: bool = True,
-        reset_optimizer: bool = False,
-        reset_ent_coef: bool = True,
-        task_warmup: int | None = None,
-        schedules_per_task: bool = True,
-        fast_update: bool = False,
+        skill_fraction: arg.SkillFraction = 0.2,
+        mask_coef: arg.MaskCoef = 0.2,
+        mask_target: arg.MaskTarget = "update",
+        mask_networks: arg.MaskNetworks = "all",
+        mask_sides: arg.MaskSides = "incoming",
+        mask_output_biases: arg.MaskOutputBiases = False,
+        task_gates: arg.TaskGates = False,
+        score: arg.Score = "published",
+        select_among: arg.SelectAmong = "all",
+        goal_metric: arg.GoalMetric = "auto",
+        scoring_steps: arg.ScoringSteps = 5_000,
+        memory_size: arg.MemorySize = 10_000,
+        memory_retention: arg.MemoryRetention = "uniform",
+        replay_mode: arg.ReplayMode = "interval",
+        replay_interval: arg.ReplayInterval = 10,
+        old_task_fraction: arg.OldTaskFraction = 0.5,
+        reset_replay_buffer: arg.ResetReplayBuffer = True,
+        reset_optimizer: arg.ResetOptimizer = False,
+        reset_ent_coef: arg.ResetEntCoef = True,
+        task_warmup: arg.TaskWarmup = None,
+        schedules_per_task: arg.SchedulesPerTask = True,
+        fast_update: arg.FastUpdate = False,
         stats_window_size: int = 100,
         tensorboard_log: str | None = None,
         policy_kwargs: dict[str, Any] | None = None,
@@ -105,20 +108,7 @@ class NBSPTQC(LearnsFaster, SoftContinualAlgorithm, TQC):
         """See SB3."""
         return super().learn(total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar)
 
-    # The losses of TQC.train(), on the scored steps. Only the network whose neurons are scored runs inside the recorder.
-
-    def _q_value(self, observations: th.Tensor, actions: th.Tensor) -> th.Tensor:
-        """Mean over nets and quantiles, [batch]"""
-        return self.critic(observations, actions).mean(dim=(1, 2))
-
-    def _critic_loss(self, rollout: ScoringSteps, rows: np.ndarray, recorder: ActivationRecorder) -> th.Tensor:
-        """Quantile Huber loss to the truncated mixture of the target quantiles (Kuznetsov et al. 2020, eq. 9 to 12)."""
-        with th.no_grad():
-            next_observations, next_actions, next_log_prob = self._next_step(rollout, rows)
-            quantiles = self.critic_target(next_observations, next_actions).flatten(start_dim=1).sort(dim=1).values
-            n_kept = self.critic.quantiles_total - self.top_quantiles_to_drop_per_net * self.critic.n_critics
-            next_value = quantiles[:, :n_kept] - self._current_ent_coef() * next_log_prob[:, None]
-            target = self._discounted_target(rollout, rows, next_value)[:, None]  # [batch, 1, n_kept]
-        with recorder:
-            current = self.critic(self._tensor(rollout.observations, rows), self._tensor(rollout.actions, rows))
-        return quantile_huber_loss(current, target, sum_over_quantiles=False)
+    def _prepare_next_task(self, index: int) -> None:
+        super()._prepare_next_task(index)
+        if self.reset_ent_coef:
+            max_entropy.reset_ent_coef(self)

@@ -10,6 +10,7 @@ import sys
 import traceback
 from typing import Any
 
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
 try:
@@ -20,6 +21,7 @@ except ImportError as error:
     raise ImportError(f'`sb3-nbsp train` and `enjoy` need rl-zoo3 ({error}): pip install "sb3-nbsp[zoo]"') from error
 
 from sb3_nbsp.common.env_util import is_task_sequence
+from sb3_nbsp.evaluation.contexts import play_by_task
 from sb3_nbsp.evaluation.watch_table import TaskReport
 from sb3_nbsp.zoo.experiments import ALGORITHMS, PARENTS, SequenceExperimentManager, sequence_of
 from sb3_nbsp.zoo.samplers import register_sampler
@@ -64,6 +66,7 @@ def enjoy(arguments: list[str]) -> None:
     :raises SystemExit: with a message if there is no such run
     """
     register()
+    rl_zoo3.enjoy.ALGOS = {name: Watched(algorithm) for name, algorithm in rl_zoo3.ALGOS.items()}  # type: ignore[misc]
     sys.argv = ["sb3-nbsp enjoy", *arguments]
     try:
         rl_zoo3.enjoy.enjoy()
@@ -83,9 +86,30 @@ def _raised_in(error: Exception, *functions: str) -> bool:
     return any(frame.name in functions for frame in traceback.extract_tb(error.__traceback__))
 
 
+class Watched:
+    """
+    An algorithm's class as rl-zoo3's enjoy uses it. What it loads plays each task of a sequence as it should, such as a model
+    that was trained with PackNet with the task's subnetwork.
+
+    :param algorithm: the class
+    """
+
+    env: VecEnv | None = None  # the env that was made last, on which the model will be played
+
+    def __init__(self, algorithm: type[BaseAlgorithm]):
+        self.algorithm = algorithm
+
+    def load(self, *args: Any, **kwargs: Any) -> BaseAlgorithm:
+        """See SB3."""
+        model = self.algorithm.load(*args, **kwargs)
+        if self.env is not None and is_task_sequence(self.env):
+            play_by_task(model, self.env)
+        return model
+
+
 def create_test_env(env_id: str, *args: Any, env_kwargs: dict[str, Any] | None = None, **kwargs: Any) -> VecEnv:
     """rl-zoo3's, with the tasks of a sequence in turns and a table of the successes at the end."""
     if sequence_of(env_id, env_kwargs) is not None:
         env_kwargs = {**(env_kwargs or {}), "switch_on": "episode"}
-    env = rl_zoo3.create_test_env(env_id, *args, **{**kwargs, "env_kwargs": env_kwargs})
+    env = Watched.env = rl_zoo3.create_test_env(env_id, *args, **{**kwargs, "env_kwargs": env_kwargs})
     return TaskReport(env) if is_task_sequence(env) else env

@@ -1,0 +1,178 @@
+"""
+The arguments that NBSP adds to its parents', each described once: type, allowed values, meaning.
+
+The signatures of the five algorithms use these types and hold the defaults. :func:`~sb3_nbsp.base.arguments.check_arguments`
+reads what is allowed, :func:`~sb3_nbsp.base.arguments.documented` writes the docstrings.
+The memory's are in :mod:`sb3_nbsp.rehearsal.arguments`.
+"""
+
+from typing import Annotated, Literal
+
+from sb3_nbsp.base.arguments import Doc, OneOf, Share, Whole
+from sb3_nbsp.neurons import scoring
+from sb3_nbsp.neurons.scores import SCORES
+from sb3_nbsp.protection import masks, optimizer
+from sb3_nbsp.rehearsal.arguments import MemoryRetention, MemorySize, OldTaskFraction, ReplayInterval, ReplayMode
+
+# Masks
+
+SkillFraction = Annotated[
+    Share, Doc("m, share of each network's neurons that are held per task, in [0, 1]; 0 switches the masks off")
+]
+MaskCoef = Annotated[Share, Doc("alpha, in [0, 1]: a skill neuron's factor is alpha * (1 - score); 0 holds it completely")]
+MaskTarget = Annotated[
+    optimizer.MaskTarget,
+    Doc(
+        "``update``: the factor scales the change that the optimizer makes; ``gradient``: it scales the gradient (as "
+        "published; Adam undoes a constant factor, see docs/design.md)"
+    ),
+]
+MaskNetworks = Annotated[
+    Literal["all", "actor", "critic"], Doc("``all``, or the neurons of the ``actor`` or the ``critic`` only")
+]
+MaskSides = Annotated[
+    masks.MaskSides,
+    Doc(
+        "``incoming``: the weights and bias that feed a skill neuron are held (as published); ``outgoing``: the weights "
+        "that read it, also in the output layers; ``both``"
+    ),
+]
+MaskOutputBiases = Annotated[bool, Doc("hold the output layers' biases too")]
+TaskGates = Annotated[
+    bool,
+    Doc(
+        "let skill neurons answer to their own task only, so that it cannot be lost (:mod:`sb3_nbsp.protection.gates`). "
+        "Needs a task sequence with ``task_id=True`` and an MLP with ReLU. Neurons are chosen layer by layer, and held "
+        "completely on both sides: ``mask_coef``, ``mask_sides`` and ``mask_output_biases`` do not count. No memory is needed."
+    ),
+]
+
+# Scoring
+
+Score = Annotated[
+    str,
+    OneOf(SCORES),
+    Doc(
+        "``published``, ``corrected`` (balanced accuracy, for tasks where nearly all steps are good), or the controls "
+        "``random``, ``activity``, ``dormant``, ``taylor``"
+    ),
+]
+SelectAmong = Annotated[
+    scoring.SelectAmong,
+    Doc("choose skill neurons among ``all``, or only among the ``active`` ones (not zero on every scored step)"),
+]
+GoalMetric = Annotated[
+    scoring.GoalMetric,
+    Doc(
+        "q(t): ``success`` of the step, ``reward`` of the step, ``return`` of the episode, or ``auto``: success where the env "
+        "tells it, else the return"
+    ),
+]
+ScoringSteps = Annotated[
+    int,
+    Whole(1, "env steps"),
+    Doc("T, env steps for which the policy is run at the end of a task to score its neurons"),
+]
+
+# Rehearsal
+
+MemorySteps = Annotated[
+    int, Whole(0, "steps per old task"), Doc("steps kept per old task, its last ones; 0 switches the memory off")
+]
+Rehearsal = Annotated[
+    Literal["clone", "clip"],
+    Doc(
+        "``clone``: hold the action distribution (KL divergence) and the values on old observations to what they were at the "
+        "old task's end, in gradient steps of their own after each update; ``clip``: mix the old samples into the "
+        "minibatches, with PPO's clipped objective against their stored log-probabilities and their stored returns as the "
+        "critic's target. With ``target_kl`` they count too. Why ``clone`` is the default: docs/experiments.md"
+    ),
+]
+MinibatchReplayMode = Annotated[
+    Literal["interval", "share"],
+    Doc(
+        "``interval``: a minibatch of old samples comes for every ``replay_interval`` of the rollout's; ``share``: a share "
+        "``old_task_fraction`` of every minibatch (as many samples, with ``clone``) is old"
+    ),
+]
+
+# What is set back at a switch, and the learner
+
+ResetReplayBuffer = Annotated[
+    bool,
+    Doc(
+        "empty the current task's replay buffer at a switch. NBSP keeps two buffers, the current task's and the memory; the "
+        "parent goes on filling one."
+    ),
+]
+ResetOptimizer = Annotated[bool, Doc("forget the optimizers' moments at a switch")]
+ResetEntCoef = Annotated[
+    bool,
+    Doc(
+        "set a learned entropy coefficient back to its initial value at a switch: a small one left over from a mastered task "
+        "stops exploration in the next"
+    ),
+]
+ResetLogStd = Annotated[
+    bool,
+    Doc(
+        "set a standard deviation that does not depend on the observation back to its initial value at a switch: a small one "
+        "left over from a mastered task stops exploration in the next"
+    ),
+]
+TaskWarmup = Annotated[
+    Annotated[int, Whole(0, "env steps")] | None,
+    Doc(
+        "env steps after a switch with random actions and without training, where the replay buffer was emptied; default: "
+        "``learning_starts``"
+    ),
+]
+SchedulesPerTask = Annotated[
+    bool,
+    Doc("let schedules (learning rate, epsilon, clip range) follow each task's own progress instead of the whole run's"),
+]
+SACFastUpdate = Annotated[
+    Literal["auto", True, False],
+    Doc(
+        "``auto``: gradient steps are computed without autograd where that is the same (an MLP with ReLU and Adam, on the "
+        "CPU), up to rounding, else with autograd and less waste; ``True``: without autograd, or an error that says why not; "
+        "``False``: by SB3's own ``train()``, bit for bit. ``update_path`` tells what is used."
+    ),
+]
+FastUpdate = Annotated[
+    bool,
+    Doc(
+        "fused Adam and, for convolutions, channels in the last dimension (on the CPU): faster, and the same up to rounding "
+        "instead of bit for bit"
+    ),
+]
+
+__all__ = [
+    "FastUpdate",
+    "GoalMetric",
+    "MaskCoef",
+    "MaskNetworks",
+    "MaskOutputBiases",
+    "MaskSides",
+    "MaskTarget",
+    "MemoryRetention",
+    "MemorySize",
+    "MemorySteps",
+    "MinibatchReplayMode",
+    "OldTaskFraction",
+    "Rehearsal",
+    "ReplayInterval",
+    "ReplayMode",
+    "ResetEntCoef",
+    "ResetLogStd",
+    "ResetOptimizer",
+    "ResetReplayBuffer",
+    "SACFastUpdate",
+    "SchedulesPerTask",
+    "Score",
+    "ScoringSteps",
+    "SelectAmong",
+    "SkillFraction",
+    "TaskGates",
+    "TaskWarmup",
+]

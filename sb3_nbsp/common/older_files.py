@@ -1,0 +1,33 @@
+"""Reading what older versions saved: files name classes by the modules that held them then."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+
+# Where the classes stood that pickles of commit 2a43d91 and before name, and where they stand now.
+MOVED = {
+    "sb3_nbsp.common.activations": "sb3_nbsp.neurons.activations",
+    "sb3_nbsp.common.buffers": "sb3_nbsp.rehearsal.replay_buffers",
+    "sb3_nbsp.common.gates": "sb3_nbsp.protection.gates",
+    "sb3_nbsp.common.masks": "sb3_nbsp.protection.masks",
+    "sb3_nbsp.common.memory": "sb3_nbsp.rehearsal.memory",
+    "sb3_nbsp.common.neurons": "sb3_nbsp.neurons.networks",
+    "sb3_nbsp.common.optimizers": "sb3_nbsp.protection.optimizer",
+    "sb3_nbsp.common.rollouts": "sb3_nbsp.rehearsal.rollout_buffers",
+    "sb3_nbsp.common.skill_neurons": "sb3_nbsp.neurons.skill_neurons",
+}
+
+
+@contextmanager
+def moved_modules() -> Iterator[None]:
+    """
+    Inside the block old module paths lead to the modules of today, for what is unpickled there. Elsewhere they are gone.
+    """
+    missing = [old for old in MOVED if old not in sys.modules]
+    sys.modules.update({old: import_module(MOVED[old]) for old in missing})
+    try:
+        yield
+    finally:
+        for old in missing:
+            sys.modules.pop(old, None)

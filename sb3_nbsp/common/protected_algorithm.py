@@ -1,0 +1,221 @@
+"""An SB3 algorithm whose neurons can be held: NBSP's arguments, masks on its optimizers, files."""
+
+import inspect
+import pathlib
+from collections.abc import Mapping
+from typing import Any, ClassVar, TypeVar
+
+import torch as th
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.save_util import recursive_getattr, recursive_setattr
+
+from sb3_nbsp.base.arguments import check_arguments
+from sb3_nbsp.common import from_sb3, gate_requirements, save_util
+from sb3_nbsp.common.older_files import moved_modules
+from sb3_nbsp.common.position import SequencePosition
+from sb3_nbsp.common.scoring_losses import ScoringLoss
+from sb3_nbsp.neurons.networks import find_networks
+from sb3_nbsp.neurons.skill_neurons import SkillNeurons
+from sb3_nbsp.protection.gates import TaskGates
+from sb3_nbsp.protection.masks import NeuronMasks
+from sb3_nbsp.protection.optimizer import MaskedOptimizer
+from sb3_nbsp.protection.protection import Protection
+from sb3_nbsp.rehearsal.memory import TaskMemory
+
+Self = TypeVar("Self", bound="ProtectedAlgorithm")
+
+
+class ProtectedAlgorithm(BaseAlgorithm):
+    """
+    What the NBSP algorithms are apart from learning: built, saved, loaded, taken over from SB3.
+
+    An algorithm sets the class variables below and lists all arguments in its constructor, which calls :meth:`_construct`.
+    The arguments are stored under their own names, as SB3's loading demands.
+
+    - ``sb3_class``: the SB3 parent
+    - ``optimizer_names``: the optimizers that are masked, e.g. ``("actor.optimizer", "critic.optimizer")``
+    - ``target_networks``: pairs of a network and the target network that follows it
+    - ``clips_gradients``: whether ``train()`` clips gradients before the optimizers' step
+    - ``scoring_losses``: how to run each part of the model for scoring, see :mod:`sb3_nbsp.common.scoring_losses`
+    - ``buffer_name``, ``mixed_buffers``: the parent's buffer, and ours by SB3's class
+    """
+
+    sb3_class: ClassVar[type[BaseAlgorithm]]
+    optimizer_names: ClassVar[tuple[str, ...]]
+    target_networks: ClassVar[tuple[tuple[str, str], ...]] = ()
+    clips_gradients: ClassVar[bool] = False
+    scoring_losses: ClassVar[Mapping[str, ScoringLoss]]
+    buffer_name: ClassVar[str]
+    mixed_buffers: ClassVar[Mapping[Any, Any]]
+
+    # Arguments, see sb3_nbsp.common.arguments
+    skill_fraction: float
+    mask_coef: float
+    mask_target: Any
+    mask_networks: Any
+    mask_sides: Any
+    mask_output_biases: bool
+    task_gates: bool
+    score: str
+    select_among: Any
+    goal_metric: Any
+    scoring_steps: int
+    memory_size: int
+    reset_optimizer: bool
+    schedules_per_task: bool
+
+    # State that is saved with the model, in plain types
+    learned_tasks: list[str]
+    skill_neuron_records: dict[str, dict[str, Any]]
+    position_record: dict[str, Any]
+
+    protection: Protection
+
+    # Construction
+
+    def _construct(self, arguments: dict[str, Any]) -> None:
+        """
+        Do what a constructor does, for constructors that list the parent's arguments and NBSP's.
+
+        :param arguments: the constructor's ``locals()``
+        """
+        parents = {name: arguments[name] for name in inspect.signature(self.sb3_class).parameters}
+        own = {name: value for name, value in arguments.items() if name not in (*parents, "self", "__class__")}
+        self.sb3_class.__init__(self, **{**parents, "_init_setup_model": False})
+        self.__dict__.update(own)
+        self._init_state()
+        if arguments["_init_setup_model"]:
+            self._setup_model()
+
+    def _init_state(self) -> None:
+        """Start with no task learned."""
+        self.learned_tasks = []
+        self.skill_neuron_records = {}
+        self.position_record = SequencePosition.new_record()
+
+    def _setup_model(self) -> None:
+        self._check_arguments()
+        self.position_record = SequencePosition.record_of_older(self.__dict__) or self.position_record
+        super()._setup_model()  # type: ignore[safe-super]
+        if self.task_gates:
+            gate_requirements.check_policy(self.policy)
+        self.protection = Protection(
+            find_networks(self.policy),
+            self.mask_networks,
+            self.mask_sides,
+            self.mask_output_biases,
+            self.task_gates,
+            [(recursive_getattr(self, name), recursive_getattr(self, target)) for name, target in self.target_networks],
+        ).to(self.device)
+        for name in self.optimizer_names:
+            base = recursive_getattr(self, name)
+            recursive_setattr(self, name, MaskedOptimizer(base, self.mask_target, self.clips_gradients))
+
+    def _check_arguments(self) -> None:
+        described = next(cls for cls in type(self).__mro__ if "sb3_class" in vars(cls))  # a user's class may list less
+        check_arguments(vars(described)["__init__"], self.__dict__)
+
+    # What it has
+
+    @property
+    def position(self) -> SequencePosition:
+        """Where the model stands in what it learns."""
+        return SequencePosition(self.position_record)
+
+    @property
+    def neuron_masks(self) -> NeuronMasks:
+        """The factor of each neuron and task."""
+        return self.protection.masks
+
+    @property
+    def gates(self) -> TaskGates | None:
+        """The task gates, ``None`` without ``task_gates``."""
+        return self.protection.gates
+
+    @property
+    def memory(self) -> TaskMemory[Any] | None:
+        """What is kept of old tasks; ``None`` where the model's buffer cannot keep any."""
+        memory = getattr(getattr(self, self.buffer_name, None), "memory", None)
+        return memory if isinstance(memory, TaskMemory) else None
+
+    @property
+    def skill_neurons(self) -> dict[str, SkillNeurons]:
+        """The skill neurons of every task consolidated so far, by name."""
+        return {task: SkillNeurons.from_dict(record) for task, record in self.skill_neuron_records.items()}
+
+    def _optimizers(self) -> list[MaskedOptimizer]:
+        return [recursive_getattr(self, name) for name in self.optimizer_names]
+
+    def _apply_masks(self) -> None:
+        """Put the masks in force."""
+        factors = self.protection.parameter_factors()
+        for optimizer in self._optimizers():
+            optimizer.set_factors(factors)
+
+    # Files and other models
+
+    def _optional_states(self) -> dict[str, Any]:
+        """
+        Objects with a state dict that are saved once there is something in them; before, a file has the parent's form.
+
+        :return: by their name as SB3 looks them up
+        """
+        memory = {} if self.memory is None else {f"{self.buffer_name}.memory": self.memory}
+        return {**self.protection.states(), **memory}
+
+    def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
+        state_dicts, variables = super()._get_torch_save_params()
+        filled = [name for name, part in self._optional_states().items() if save_util.has_content(part.state_dict())]
+        if "neuron_masks" not in filled:  # before the first consolidation gates say nothing
+            filled = [name for name in filled if name != "gates"]
+        return [*state_dicts, *filled], variables
+
+    def _excluded_save_params(self) -> list[str]:
+        return [*super()._excluded_save_params(), "protection"]
+
+    def save(self, path: save_util.File, *args: Any, **kwargs: Any) -> None:
+        """See SB3. A file is replaced as a whole: a process that is killed while it saves leaves the old file."""
+        with save_util.whole_file(path, ".zip") as target:
+            super().save(target, *args, **kwargs)
+
+    @classmethod
+    def load(cls: type[Self], path: save_util.File, *args: Any, **kwargs: Any) -> Self:
+        """
+        Load a model that this class saved. See SB3 for the arguments.
+
+        :raises ValueError: for a file that another class saved
+        """
+        save_util.check_origin(cls, path)
+        try:
+            with moved_modules():
+                return super().load(path, *args, **kwargs)
+        except (TypeError, AttributeError) as error:  # e.g. settings of another algorithm
+            raise ValueError(f"{path} cannot be loaded as {cls.__name__} ({error}). Was it saved by another class?") from error
+
+    def set_parameters(self, load_path_or_dict: Any, exact_match: bool = True, device: th.device | str = "auto") -> None:
+        """
+        See SB3. The masks are put in force.
+
+        With ``exact_match``, parameters from before the first consolidation take masks and memory away.
+        """
+        parameters = save_util.read_parameters(load_path_or_dict, device)
+        save_util.check_gates(parameters, self.task_gates)
+        save_util.load_states(self._optional_states(), parameters, exact_match)
+        if exact_match and self.neuron_masks.has_neurons and self.neuron_masks.n_tasks == 0:
+            self.learned_tasks, self.skill_neuron_records = [], {}
+        # A task that only its mask tells of needs a name: the next one must not take its place.
+        self.learned_tasks += [f"task {i + 1}" for i in range(len(self.learned_tasks), self.neuron_masks.n_tasks)]
+        super().set_parameters(parameters, exact_match, device)
+        self._apply_masks()
+
+    @classmethod
+    def from_sb3(cls: type[Self], model: BaseAlgorithm | str | pathlib.Path, env: Any = None, **arguments: Any) -> Self:
+        """
+        Take over a model of the SB3 parent class: networks, optimizer state, counters, env.
+
+        :param model: the model, or the path of its zip file
+        :param env: env to train on; default: the model's own (a file holds none)
+        :param arguments: NBSP's arguments
+        :raises TypeError: for a model of another class, or an argument that is not NBSP's
+        """
+        return from_sb3.take_over(cls, model, env, arguments)

@@ -1,0 +1,110 @@
+"""
+The end of a task, step by step.
+
+    consolidate(env, task):
+        T steps of the policy on the task           scoring_env.steps_on_task
+        activations on these steps, and scores      neurons.scoring.score_networks
+        the skill neurons: the highest scores       neurons.skill_neurons.select_top
+        with task gates: they answer to it only     protection.gates.TaskGates.claim
+        a factor for each skill neuron              protection.protection.Protection.hold
+        spread over the parameters                  protection.masks.NeuronMasks.parameter_factors
+        obeyed from now on                          protection.optimizer.MaskedOptimizer.set_factors
+        some of its samples are remembered          rehearsal.memory.TaskMemory.store
+        what must not leak into the next is reset   the algorithms' _prepare_next_task
+        names, scores and the place are noted
+
+``model`` is a :class:`~sb3_nbsp.common.continual_algorithm.ContinualAlgorithm` throughout.
+"""
+
+from functools import partial
+from itertools import count
+from typing import Any
+
+import gymnasium as gym
+from stable_baselines3.common.vec_env import VecEnv
+
+from sb3_nbsp.base.random_states import isolated_rng
+from sb3_nbsp.common import gate_requirements
+from sb3_nbsp.common.scoring_env import steps_on_task
+from sb3_nbsp.neurons.rollout import ScoringSteps
+from sb3_nbsp.neurons.scoring import LossFunction, run_networks, score_networks, warn_of_silent
+from sb3_nbsp.neurons.skill_neurons import SkillNeurons
+
+SCORING_SEED = 20_000  # far from the seeds that users give training envs
+
+
+def consolidate(model: Any, env: gym.Env | VecEnv | None, task: str | None) -> SkillNeurons | None:
+    """See :meth:`~sb3_nbsp.common.continual_algorithm.ContinualAlgorithm.consolidate`."""
+    task = task or model.position.task or _unused_name(model)
+    index = model.learned_tasks.index(task) if task in model.learned_tasks else len(model.learned_tasks)
+    seed = SCORING_SEED + (model.seed or 0) + index
+    with isolated_rng(seed):
+        skill = _find_skill_neurons(model, env, task, index, seed) if model.skill_fraction > 0 else None
+        model.protection.hold(index, skill, float(model.mask_coef))
+        model._apply_masks()
+        model._prepare_next_task(index)
+    if index == len(model.learned_tasks):
+        model.learned_tasks.append(task)
+    if skill is not None:
+        model.skill_neuron_records[task] = skill.to_dict()
+    model.position.consolidated(model.num_timesteps)
+    _log(model, skill)
+    return skill
+
+
+def _unused_name(model: Any) -> str:
+    return next(name for i in count(1) if (name := f"task {i}") not in model.learned_tasks)
+
+
+def _find_skill_neurons(model: Any, env: gym.Env | VecEnv | None, task: str, index: int, seed: int) -> SkillNeurons:
+    steps = steps_on_task(model, env, task, int(model.scoring_steps), seed)
+    skill = score(model, steps, task, seed)
+    if model.gates is not None:
+        columns = gate_requirements.id_columns(model.env, model.observation_space)
+        own = gate_requirements.column_of(task, columns)
+        activations = run_networks(model.neuron_masks.networks, steps, losses_of(model))[0]
+        fraction = float(model.skill_fraction)
+        skill = model.protection.claim(index, skill, fraction, activations, list(columns.values()), own)
+    warn_of_silent(skill)
+    return skill
+
+
+def score(model: Any, steps: ScoringSteps, task: str, seed: int) -> SkillNeurons:
+    """
+    :param model: whose neurons
+    :param steps: T steps of its policy on the task
+    :param task: the task's name
+    :param seed: of a score that draws random numbers
+    """
+    return score_networks(
+        model.protection.networks,
+        steps,
+        losses_of(model),
+        task=task,
+        score=model.score,
+        goal_metric=model.goal_metric,
+        fraction=model.skill_fraction,
+        select_among=model.select_among,
+        seed=seed,
+    )
+
+
+def losses_of(model: Any) -> dict[str, LossFunction]:
+    """How to run each part of a model for scoring, by the part's name."""
+    return {part: partial(loss, model) for part, loss in model.scoring_losses.items()}
+
+
+def _log(model: Any, skill: SkillNeurons | None) -> None:
+    if not hasattr(model, "_logger"):  # consolidate() was called before the first learn()
+        return
+    values = {"tasks_held": model.neuron_masks.n_held, "free_share": model.neuron_masks.free_share()}
+    if model.memory is not None:
+        values["memory"] = len(model.memory)
+    if skill is not None:
+        values["good_share"] = skill.good_share
+        values["silent_share"] = skill.share("silent", "neurons")
+        values["chosen_silent_share"] = skill.share("chosen_silent", "chosen")
+        if model.verbose > 0:
+            print(skill.table())
+    for name, value in values.items():
+        model.logger.record(f"nbsp/{name}", value)

@@ -1,0 +1,25 @@
+"""The arguments of a memory, each described once: type, allowed values, meaning."""
+
+from typing import Annotated, Literal
+
+from sb3_nbsp.base.arguments import Doc, Share, Whole
+
+MemorySize = Annotated[
+    int, Whole(0, "transitions per old task"), Doc("transitions kept per old task; 0 switches the memory off")
+]
+MemoryRetention = Annotated[
+    Literal["uniform", "recent"],
+    Doc(
+        "which of a task's transitions are kept: a ``uniform`` sample without replacement of what the buffer holds, or the "
+        "most ``recent`` ones"
+    ),
+]
+ReplayMode = Annotated[
+    Literal["interval", "share"],
+    Doc(
+        "``interval``: every ``replay_interval``-th batch comes from the memory as a whole (as published); ``share``: a share "
+        "``old_task_fraction`` of every batch does"
+    ),
+]
+ReplayInterval = Annotated[int, Whole(1, "batches"), Doc("k, in batches, which for off-policy algorithms are gradient steps")]
+OldTaskFraction = Annotated[Share, Doc("share of a batch, in [0, 1]")]

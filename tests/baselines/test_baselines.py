@@ -1,0 +1,232 @@
+"""What all baselines share: when a task ends, what survives a checkpoint, and how they are attached."""
+
+from copy import deepcopy
+from typing import Any
+
+import numpy as np
+import pytest
+import torch as th
+from helpers import HORIZON, NBSP_SETTINGS, SETTINGS, same, sequence_env
+from stable_baselines3 import DQN, PPO, SAC, TD3
+from stable_baselines3.common.callbacks import CheckpointCallback
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.vec_env import VecNormalize
+
+from sb3_nbsp import NBSPSAC
+from sb3_nbsp.baselines import EWC, L2, MAS, BehaviouralCloning, LowerLearningRate, PackNet, ReDo, Resets
+from sb3_nbsp.baselines.base import TaskBoundaryCallback
+from sb3_nbsp.baselines.parameters import learned_parameters, optimizers
+from sb3_nbsp.baselines.task_samples import as_seen, visited
+from sb3_nbsp.common import SkillNeuronCallback
+
+FINE_TUNING = {**NBSP_SETTINGS, "skill_fraction": 0, "memory_size": 0}
+STEPS = 40
+ALL_ENDS = ["east", "west", "east", "west"]
+
+
+def sac(**kwargs: Any) -> SAC:
+    return SAC("MlpPolicy", sequence_env(steps=STEPS), **deepcopy({**SETTINGS, **kwargs}))
+
+
+def nbspsac(**kwargs: Any) -> NBSPSAC:
+    return NBSPSAC("MlpPolicy", sequence_env(steps=STEPS), **deepcopy({**FINE_TUNING, **kwargs}))
+
+
+class Probe(TaskBoundaryCallback):
+    """Notes what the model has at the end of each task."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[dict[str, Any]] = []
+
+    def on_task_end(self, task: str) -> None:
+        np.random.rand(7), th.rand(7)  # training must not notice
+        steps = visited(self.model, task, self.state["steps"], 1000)
+        buffer = getattr(self.model, "replay_buffer", None)
+        newest = None if buffer is None else buffer.observations[: buffer.pos, 0].copy()
+        updates, n_steps = self.model._n_updates, self.model.num_timesteps
+        self.seen.append({"task": task, "steps": steps, "buffer": newest, "updates": updates, "n_steps": n_steps})
+
+
+def rows(array: np.ndarray) -> set[bytes]:
+    return {row.tobytes() for row in array}
+
+
+@pytest.mark.parametrize("train_freq", [1, 7], ids=["rollouts-end-at-the-switch", "rollouts-go-over-the-switch"])
+@pytest.mark.parametrize("make", [sac, nbspsac], ids=["sac", "nbspsac"])
+def test_a_task_ends_when_its_transitions_and_no_others_are_stored(make, train_freq):
+    model, probe = make(train_freq=train_freq), Probe()
+    model.learn(4 * STEPS, callback=[probe, SkillNeuronCallback()] if make is nbspsac else [probe])
+    assert [seen["task"] for seen in probe.seen] == ALL_ENDS
+    for i, seen in enumerate(probe.seen):
+        assert len(seen["steps"]) == len(rows(seen["steps"].observations)) == STEPS
+        of_task = seen["buffer"] if make is nbspsac else seen["buffer"][i * STEPS : (i + 1) * STEPS]
+        assert rows(seen["steps"].observations) == rows(of_task)
+    if train_freq == 1:  # right after the last gradient step of the task
+        assert [seen["n_steps"] for seen in probe.seen] == [STEPS, 2 * STEPS, 3 * STEPS, 4 * STEPS]
+        assert probe.seen[0]["updates"] == STEPS - SETTINGS["learning_starts"]
+
+
+def test_an_on_policy_algorithm_runs_its_policy_on_the_finished_task():
+    model, probe = PPO("MlpPolicy", sequence_env(steps=STEPS), n_steps=20, batch_size=10, seed=1), Probe()
+    model.learn(2 * STEPS, callback=probe)
+    assert [seen["task"] for seen in probe.seen] == ALL_ENDS[:2]
+    for seen, task_id in zip(probe.seen, ([1, 0], [0, 1]), strict=True):
+        assert len(seen["steps"]) == 1000
+        assert bool((seen["steps"].observations[:, -2:] == task_id).all())  # the observations tell the task
+
+
+def test_training_is_the_same_with_a_callback_that_only_looks():
+    states = [sac().learn(3 * STEPS, callback=callback).policy.state_dict() for callback in (None, Probe())]
+    assert same(*states)
+
+
+def test_samples_are_seen_as_training_sees_them():
+    env = VecNormalize(sequence_env(steps=STEPS))
+    model = SAC("MlpPolicy", env, **deepcopy(SETTINGS))
+    model.learn(30)
+    steps = visited(model, "east", 30, 1000)
+    assert rows(steps.observations) == rows(model.replay_buffer.observations[:30, 0])  # raw
+    expected = model.replay_buffer._normalize_obs(steps.observations, env)
+    assert th.equal(as_seen(model, steps.observations), th.as_tensor(expected).float())
+
+
+# Checkpoints
+
+BASELINES: dict[str, Any] = {
+    "l2": lambda: L2(),
+    "ewc": lambda: EWC(n_samples=20),
+    "mas": lambda: MAS(n_samples=20),
+    "packnet": lambda: PackNet(),
+    "cloning": lambda: BehaviouralCloning(memory_size=20, batch_size=8),
+    "resets": lambda: Resets(at_task_end=True),
+    "learning-rate": lambda: LowerLearningRate(),
+}
+
+
+@pytest.mark.parametrize("at", [STEPS, STEPS + 30], ids=["before-the-pending-end", "in-the-second-task"])
+@pytest.mark.parametrize("name", BASELINES)
+def test_a_run_that_was_killed_goes_on_where_its_checkpoint_stood(name, at, tmp_path):
+    first = BASELINES[name]()
+    model = nbspsac()
+    checkpoint = CheckpointCallback(at, str(tmp_path), save_replay_buffer=True)
+    model.learn(at, callback=[first, SkillNeuronCallback(), checkpoint])
+
+    loaded = NBSPSAC.load(tmp_path / f"rl_model_{at}_steps", env=sequence_env(steps=STEPS))
+    loaded.load_replay_buffer(tmp_path / f"rl_model_replay_buffer_{at}_steps")
+    saved = loaded.baseline_states[type(first).__name__]
+    assert saved["task_to_end"] == ("east" if at == STEPS else None)
+    if at > STEPS:  # nothing has happened since
+        assert same(saved, first.state)
+    second = BASELINES[name]()
+    loaded.learn(4 * STEPS - at, callback=[second, SkillNeuronCallback()], reset_num_timesteps=False)
+    assert second.state["ended"] == ALL_ENDS
+
+
+def test_an_interrupted_training_leaves_no_second_penalty_behind():
+    model = sac(policy_kwargs={"net_arch": [8], "optimizer_class": th.optim.SGD}, learning_rate=0.0)
+    model.learn(STEPS, callback=L2(coef=3.0))
+
+    class Stop(L2):
+        def _on_step(self) -> bool:
+            raise KeyboardInterrupt
+
+    Stop.__name__ = "L2"
+    with pytest.raises(KeyboardInterrupt):
+        model.learn(10, callback=Stop(coef=3.0), reset_num_timesteps=False)
+    callback = L2(coef=3.0)
+    model._setup_learn(10, callback, reset_num_timesteps=False)[1].on_training_start({}, {})
+    weight = model.actor.mu.weight
+    weight.data += 0.5
+    model.actor.optimizer.zero_grad()
+    (0 * weight.sum()).backward()
+    assert th.allclose(weight.grad, th.full_like(weight, 2 * 3.0 * 0.5))
+
+
+# Attaching
+
+
+def test_the_zoo_makes_them_from_yaml():
+    utils = pytest.importorskip("rl_zoo3.utils")
+    listed = [{"sb3_nbsp.baselines.EWC": {"coef": 5.0, "networks": "all"}}, "sb3_nbsp.common.callbacks.SkillNeuronCallback"]
+    ewc, skill = utils.get_callback_list({"callback": listed})
+    assert type(ewc) is EWC and (ewc.coef, ewc.networks) == (5.0, "all")
+    assert type(skill) is SkillNeuronCallback
+    for name in ("L2", "MAS", "PackNet", "ReDo", "Resets", "BehaviouralCloning", "LowerLearningRate"):
+        assert len(utils.get_callback_list({"callback": f"sb3_nbsp.baselines.{name}"})) == 1
+
+
+def test_a_buffer_that_would_be_emptied_before_the_task_ends_is_refused():
+    with pytest.raises(ValueError, match="L2 must come before SkillNeuronCallback"):
+        nbspsac().learn(10, callback=[SkillNeuronCallback(), L2()])
+    with pytest.raises(ValueError, match="twice"):
+        sac().learn(10, callback=[L2(), L2()])
+    nbspsac().learn(10, callback=[SkillNeuronCallback(), ReDo()])  # needs nothing of it
+
+
+def test_tasks_are_ended_by_hand_where_there_is_no_sequence():
+    model = SAC("MlpPolicy", "Pendulum-v1", **deepcopy(SETTINGS))
+    callback = EWC(n_samples=20)
+    with pytest.raises(ValueError, match="there was none yet"):
+        callback.end_task("A")
+    model.learn(40, callback=callback)
+    callback.end_task("A")
+    anchors = {name: p.detach().clone() for name, p in learned_parameters(model, "actor").items()}
+    model.learn(40, callback=callback, reset_num_timesteps=False)
+    assert not any(p._post_accumulate_grad_hooks for p in model.actor.parameters())  # in force in trainings with it only
+    assert callback.state["ended"] == ["A"] and same(callback.state["anchors"], anchors)
+    assert callback.penalty() > 0
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: L2(coef="1e5"),
+        lambda: L2(coef=-1.0),
+        lambda: EWC(networks="policy"),
+        lambda: MAS(n_samples=0),
+        lambda: PackNet(n_tasks=0),
+        lambda: PackNet(retrain_steps=-1),
+        lambda: ReDo(tau=-1.0),
+        lambda: Resets(period=0),
+        lambda: BehaviouralCloning(memory_size=0),
+        lambda: LowerLearningRate(factor=2.0),
+    ],
+)
+def test_arguments_out_of_range_are_refused(make):
+    with pytest.raises(ValueError, match="got"):
+        make()
+
+
+@pytest.mark.parametrize("cls", [EWC, L2, MAS, BehaviouralCloning, LowerLearningRate, PackNet, ReDo, Resets])
+def test_every_method_is_one_class_in_one_file(cls):
+    assert cls.__bases__ == (TaskBoundaryCallback,)
+    assert cls.__module__.startswith("sb3_nbsp.baselines.")
+
+
+def test_what_happens_at_a_tasks_end_must_be_said():
+    class Silent(TaskBoundaryCallback):
+        pass
+
+    with pytest.raises(TypeError, match="on_task_end"):
+        Silent()  # type: ignore[abstract]
+
+
+# Parts of models
+
+
+def discrete_env() -> Any:
+    return make_vec_env("sb3_nbsp/PointGoalDiscrete-v0", 1, env_kwargs={"steps_per_task": STEPS, "horizon": HORIZON})
+
+
+@pytest.mark.parametrize("cls", [SAC, TD3, PPO, DQN])
+def test_every_parameter_that_learns_is_found(cls):
+    env = discrete_env() if cls is DQN else sequence_env(steps=STEPS)
+    model = cls("MlpPolicy", env)
+    trained = {p for o in optimizers(model) for group in o.param_groups for p in group["params"]} - {
+        getattr(model, "log_ent_coef", None)
+    }
+    parts = {part: set(learned_parameters(model, part).values()) for part in ("actor", "critic", "all")}
+    assert parts["all"] == trained
+    assert parts["actor"] | parts["critic"] == trained
+    assert (parts["actor"] & parts["critic"] == set()) == (cls is not DQN)
