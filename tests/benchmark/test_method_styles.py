@@ -8,7 +8,7 @@ from sb3_nbsp.benchmark import demo
 from sb3_nbsp.benchmark.suite import Suite, shipped_suites
 from sb3_nbsp.evaluation.method_styles import COLOURS, STYLES, TASK_COLOURS, styles_of
 
-SUITES = [*shipped_suites(), *map(str, sorted((Path(__file__).parents[1] / "docs" / "results").glob("*/suite.yml")))]
+SUITES = [*shipped_suites(), *map(str, sorted((Path(__file__).parents[2] / "docs" / "results").glob("*/suite.yml")))]
 
 
 @pytest.mark.parametrize("suite", SUITES, ids=lambda path: path[-30:])

@@ -8,7 +8,7 @@ import pytest
 from sb3_nbsp.benchmark.file_names import RUNS
 from sb3_nbsp.benchmark.runs_file import read_runs_file, write_runs_file
 
-RESULTS = Path(__file__).parents[1] / "docs" / "results"
+RESULTS = Path(__file__).parents[2] / "docs" / "results"
 FILES = [path for path in sorted(RESULTS.rglob("*")) if path.is_file()]
 PUBLISHED = sorted(RESULTS.rglob(RUNS))
 MEGABYTE = 1_000_000
