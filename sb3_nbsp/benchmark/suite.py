@@ -24,7 +24,7 @@ A suite: named methods on named task sequences with several seeds, read from a Y
 Settings may stand under ``common``, a sequence or a method; the latter count more: ``algo``, ``params`` (hyperparameters),
 ``env_kwargs``, ``eval_freq``, ``eval_episodes``, ``save_freq`` (checkpoints, with the replay buffer), ``callbacks`` (as in
 rl-zoo3's files) and ``arguments`` (anything else that ``sb3-nbsp train`` takes, as a list). An axis that is a mapping names
-its methods: ``axis: {memory_size: {0: mask only, 1000: NBSP}}``.
+its methods: ``axis: {memory_size: {0: masks only, 1000: NBSP}}``.
 """
 
 import json
