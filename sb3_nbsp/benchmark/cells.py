@@ -7,15 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from sb3_nbsp.benchmark.file_names import DONE, FAILED, MANIFEST, RESULTS, RUN
+from sb3_nbsp.benchmark.run_record import Record
 from sb3_nbsp.evaluation import SequenceResults
-
-# What stands in a cell's folder.
-MANIFEST = "manifest.json"  # what is trained, with what; written before a training starts
-RESULTS = "results.json"  # copied here from the run's own folder when it is finished
-DONE = "done.json"  # the last file to be written
-FAILED = "failed.json"
-LOG = "log.txt"
-RUN = "run"  # rl-zoo3's log folder
 
 State = Literal["waiting", "interrupted", "failed", "done"]
 
@@ -34,6 +28,7 @@ class Cell:
     :param sequence: name of the sequence, as tables show it; default: the env's id
     :param family: name that methods along an axis share; default: the method's name
     :param axis: the argument that tells this method from its family, and its value, e.g. ``("memory_size", 100)``
+    :param published: what a file beside the cells' folders holds of it; it counts until the cell has a folder
     """
 
     method: str
@@ -45,6 +40,7 @@ class Cell:
     sequence: str = ""
     family: str = ""
     axis: tuple[str, Any] | None = None
+    published: Record | None = None
 
     @property
     def name(self) -> str:
@@ -73,7 +69,9 @@ class Cell:
             return "done"
         if (self.folder / FAILED).is_file():
             return "failed"
-        return "interrupted" if (self.folder / MANIFEST).is_file() else "waiting"
+        if (self.folder / MANIFEST).is_file():
+            return "interrupted"
+        return "waiting" if self.published is None else self.published.state
 
     @property
     def is_done(self) -> bool:
@@ -90,6 +88,8 @@ class Cell:
     def results(self) -> SequenceResults | None:
         """What the newest training has written so far."""
         run = self.folder if (self.folder / RESULTS).is_file() else self._newest_run()
+        if run is None and self.published is not None and not (self.folder / MANIFEST).is_file():
+            return self.published.results()
         return None if run is None else _read(run)
 
     def newest_results(self) -> Path | None:

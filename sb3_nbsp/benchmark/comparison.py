@@ -8,7 +8,6 @@ from typing import Any
 from sb3_nbsp.benchmark.find_runs import Run
 from sb3_nbsp.evaluation import SequenceResults
 from sb3_nbsp.evaluation.last_evaluations import average_last
-from sb3_nbsp.evaluation.skill_file import read_skill_neurons
 from sb3_nbsp.evaluation.statistics import Estimate, estimate, improvement, iqm, mean
 from sb3_nbsp.neurons.skill_neurons import SkillNeurons
 
@@ -91,7 +90,7 @@ def group(runs: Iterable[Run], last: int) -> list[Comparison]:
 
 def _method(runs: Sequence[Run], last: int) -> Method:
     first, curves = runs[0], [run.results for run in runs]
-    judged, skills = [average_last(run, last) for run in curves], [read_skill_neurons(run.path) for run in runs]
+    judged, skills = [average_last(run, last) for run in curves], [run.record.skill_neurons() for run in runs]
     return Method(first.method, first.family, first.axis, curves, judged, skills)
 
 

@@ -30,8 +30,9 @@ STEPS_PER_TASK = {"ppo": 20_000}  # on-policy learning takes more steps, and les
 # What the plain algorithm can do is shown twice: SB3 keeps every transition in one buffer, which is replay of everything;
 # where that data is gone, as with tasks longer than the buffer, it forgets.
 NOTE = (
-    "{0}, reset at each switch: the replay buffer is emptied, exploration begins anew and the warm-up is repeated, as in "
-    "NBSP{0}, but no neuron is held and nothing rehearsed. {0}, as it is in SB3: one buffer, nothing set back.\n"
+    "{0}, buffer emptied: at each task switch the replay buffer is emptied, exploration begins anew and the warm-up is "
+    "repeated, as in NBSP{0}, but no neuron is held and nothing rehearsed. {0}, buffer kept: as it is in SB3, one buffer, "
+    "nothing set back.\n"
 )
 
 
@@ -45,8 +46,8 @@ def methods(algo: str) -> dict[str, tuple[str, tuple[str, ...]]]:
         masks = ("-params", "memory_size:0")
         return {"PPO": ("ppo", ()), "NBSPPPO, masks only": ("nbspppo", masks), "NBSPPPO": ("nbspppo", ())}
     return {
-        f"{name}, reset at each switch": (f"nbsp{algo}", ("-params", "skill_fraction:0", "memory_size:0")),
-        f"{name}, as it is in SB3": (algo, ()),
+        f"{name}, buffer emptied": (f"nbsp{algo}", ("-params", "skill_fraction:0", "memory_size:0")),
+        f"{name}, buffer kept": (algo, ()),
         f"NBSP{name}": (f"nbsp{algo}", ()),
     }
 

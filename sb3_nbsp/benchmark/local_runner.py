@@ -3,7 +3,8 @@
 import time
 from collections.abc import Callable, Sequence
 
-from sb3_nbsp.benchmark.cells import FAILED, LOG, Cell
+from sb3_nbsp.benchmark.cells import Cell
+from sb3_nbsp.benchmark.file_names import FAILED, LOG
 from sb3_nbsp.benchmark.manifest import check_manifest, read_json
 from sb3_nbsp.benchmark.training import Training
 
@@ -72,5 +73,6 @@ def describe_failure(cell: Cell) -> str:
     :param cell: a cell that failed
     :return: its name, the reason and the end of its log
     """
-    record = read_json(cell.folder / FAILED) or {}
+    published = {} if cell.published is None else cell.published.failure
+    record = read_json(cell.folder / FAILED) or published
     return "\n".join([f"--- {cell.name}: {record.get('reason')} ({cell.folder / LOG})", *record.get("log", [])])

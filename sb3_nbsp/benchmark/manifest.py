@@ -12,7 +12,9 @@ from typing import Any
 
 import sb3_nbsp
 from sb3_nbsp.base.atomic_write import replacing
-from sb3_nbsp.benchmark.cells import DONE, FAILED, MANIFEST, Cell
+from sb3_nbsp.benchmark.cells import Cell
+from sb3_nbsp.benchmark.file_names import DONE, FAILED, MANIFEST
+from sb3_nbsp.benchmark.resolved_arguments import recorded_arguments, resolved_arguments, without
 from sb3_nbsp.evaluation.json_csv import json_safe
 from sb3_nbsp.evaluation.versions import library_versions
 
@@ -40,6 +42,7 @@ def write_manifest(cell: Cell, checkpoint: Path | None) -> None:
         "family": cell.family or cell.method,
         "axis": None if cell.axis is None else dict([cell.axis]),
         **_settings(cell),
+        "resolved": _resolved(cell),
         "command": shlex.join(["sb3-nbsp", "train", *inside.train_arguments(start)]),
         "continued_from": None if start is None else str(start),
         "starts": [*((earlier or {}).get("starts", [])), now()],
@@ -54,26 +57,40 @@ def check_manifest(cell: Cell, retry: bool = False) -> None:
     """
     :param cell: a training whose folder may have been used before
     :param retry: whether what has failed will be trained anew, with whatever settings
-    :raises ForeignCellError: if it was used for a training with other settings
+    :raises ForeignCellError: if it was used for a training with other settings, or before a default changed
     """
     changes = changed_settings(cell)
     if changes and not (retry and cell.state == "failed"):
+        in_file = None if (cell.folder / MANIFEST).is_file() else cell.published
+        where, again = (cell.folder, ", or delete this one to train it again") if in_file is None else (in_file.origin, "")
         raise ForeignCellError(
-            f"Expected the same training as before in {cell.folder}, got other settings ({changes}). "
-            "Use another folder (-f), or delete this one to train it again."
+            f"Expected the same training as before in {where}, got other settings ({changes}). "
+            f"Use another folder (-f){again}. Where a default has changed since, the recorded value among the suite's params "
+            "makes it the same training."
         )
 
 
 def changed_settings(cell: Cell) -> str:
     """
+    Arguments of NBSP are compared by their values, whether they were given or are defaults, all else as written. An argument
+    that one side does not know is no difference.
+
     :param cell: a training whose folder may have been used before
     :return: in words, how it differs from the one before; empty where it does not
     """
-    earlier = read_json(cell.folder / MANIFEST)
-    if earlier is None:
+    earlier = read_json(cell.folder / MANIFEST) or ({} if cell.published is None else cell.published.manifest)
+    if not earlier:
         return ""
-    settings = _settings(cell).items()
-    return "; ".join(f"{name}: {earlier.get(name)!r} there, {now!r} now" for name, now in settings if earlier.get(name) != now)
+    there, now = recorded_arguments(earlier), _resolved(cell)
+    both = [name for name in now if name in there]
+    arguments = earlier.get("arguments", [])
+    if without(both, arguments) == without(both, cell.arguments):
+        arguments = list(cell.arguments)
+    changes = {name: (earlier.get(name), value) for name, value in _settings(cell).items()}
+    changes["arguments"] = arguments, list(cell.arguments)
+    changes |= {name: (there[name], now[name]) for name in both}
+    differ = {name: values for name, values in changes.items() if values[0] != values[1]}
+    return "; ".join(f"{name}: {before!r} there, {after!r} now" for name, (before, after) in differ.items())
 
 
 def write_done(cell: Cell, wall_time_s: float) -> None:
@@ -159,3 +176,7 @@ def _processor() -> str:
 def _settings(cell: Cell) -> dict[str, Any]:
     """What decides over a training's numbers."""
     return {"algo": cell.algo, "env": cell.env, "seed": cell.seed, "arguments": list(cell.arguments)}
+
+
+def _resolved(cell: Cell) -> dict[str, Any]:
+    return resolved_arguments(cell.algo, cell.env, cell.arguments)

@@ -9,12 +9,14 @@ from pathlib import Path
 from sb3_nbsp.base.atomic_write import replacing
 from sb3_nbsp.benchmark.archive import write_archive
 from sb3_nbsp.benchmark.comparison import Comparison, group
+from sb3_nbsp.benchmark.file_names import RUNS
 from sb3_nbsp.benchmark.find_runs import Found, collect
 from sb3_nbsp.benchmark.provenance import provenance_section
 from sb3_nbsp.benchmark.report_figures import KINDS, draw
 from sb3_nbsp.benchmark.report_tables import pooled_section, sequence_section, write_csvs
 from sb3_nbsp.benchmark.suite import slug
 
+RUNS_HELP = f"folder of a benchmark, or of any runs of sb3-nbsp train, or a file of published runs ({RUNS})"
 READING = """\
 Mean over seeds [95 % percentile bootstrap interval, too narrow with few seeds]. Interquartile mean: mean of the middle half of
 the runs. P(better than X): probability that a run of the method beats a run of X, where a tie counts one half. Where sequences
@@ -30,20 +32,23 @@ def main(arguments: list[str]) -> None:
     :raises SystemExit: with status 2 if there is nothing to report on
     """
     parser = argparse.ArgumentParser("sb3-nbsp report", description="Tables with intervals, and figures, of finished runs.")
-    parser.add_argument("runs", type=Path, metavar="RUNS", help="folder of a benchmark, or of any runs of sb3-nbsp train")
+    parser.add_argument("runs", type=Path, metavar="RUNS", help=RUNS_HELP)
     parser.add_argument("-o", "--out", type=Path, help="where the report goes (default: RUNS/report, or ARCHIVE/report)")
-    archive_help = "copy here what a report needs of the runs, small enough to be committed, and report on the copy"
+    archive_help = "write here into one file what a report needs of the runs, small enough to be committed, and report on it"
     parser.add_argument("--archive", type=Path, metavar="ARCHIVE", help=archive_help)
     parser.add_argument("--baselines", nargs="+", metavar="NAME", help="what others are compared with (default: the suite's)")
     last_help = "judge by the mean of the last K evaluations of each segment (default: the suite's, or 1)"
+    figures_help = "draw these only, by SEQUENCE'S FOLDER/NAME; * stands for anything, e.g. '*/intervals' (default: all)"
+    parser.add_argument("--figures", nargs="*", metavar="FIGURE", help=figures_help)
     parser.add_argument("--last", type=int, metavar="K", help=last_help)
     args = parser.parse_args(arguments)
     runs = args.runs
     try:
         if args.archive is not None:
             size, runs = write_archive(runs, args.archive), args.archive
-            print(f"Archived: {runs} ({size / 1e6:.1f} MB of JSON). `sb3-nbsp report {runs}` makes this report again.\n")
-        report = write_report(runs, args.out or runs / "report", args.baselines, args.last)
+            print(f"Archived: {runs / RUNS} ({size / 1e6:.2f} MB). `sb3-nbsp report {runs}` makes this report again.\n")
+        beside = runs.parent if runs.is_file() else runs
+        report = write_report(runs, args.out or beside / "report", args.baselines, args.last, args.figures)
     except (ValueError, FileNotFoundError) as error:
         parser.exit(2, f"sb3-nbsp report: {error}\n")
     print(_for_terminal(report.read_text()))
@@ -55,24 +60,31 @@ def _for_terminal(text: str) -> str:
     return re.sub(r"<details.*?</details>\n+|!\[.*?\]\(.*?\)\n+", "", text, flags=re.DOTALL)
 
 
-def write_report(runs: Path, out: Path, baselines: Sequence[str] | None = None, last: int | None = None) -> Path:
+def write_report(
+    runs: Path,
+    out: Path,
+    baselines: Sequence[str] | None = None,
+    last: int | None = None,
+    figures: Sequence[str] | None = None,
+) -> Path:
     """
     Write ``report.md``, ``runs.csv``, ``summary.csv``, ``improvement.csv`` and ``figures/`` with a folder for each sequence.
 
-    :param runs: folder of a benchmark or of its archive, or with runs of ``sb3-nbsp train`` below it
+    :param runs: folder of a benchmark or of its archive, or with runs of ``sb3-nbsp train`` below it, or an archive's file
     :param out: where to; may be ``runs`` itself
     :param baselines: methods that others are compared with; default: what the suites say
     :param last: number of evaluations that are averaged; default: what the suites say, or 1
+    :param figures: patterns of the figures to draw, e.g. ``four-tasks/intervals`` or ``*/scores-*``; default: all
     :return: path of ``report.md``
     :raises FileNotFoundError: if there are no runs
-    :raises ValueError: if a baseline is unknown
+    :raises ValueError: if a baseline is unknown, or a file damaged
     """
     found = collect(runs)
     last = last or max((suite["last_evaluations"] for suite in found.suites), default=1)
     comparisons = group(found.runs, last)
     chosen = _baselines(baselines, found)
     for comparison in comparisons:
-        draw(comparison, chosen, out / _folder(comparison), _averaged(last))
+        draw(comparison, chosen, out / _folder(comparison), _averaged(last), figures)
     write_csvs(comparisons, chosen, out)
     with replacing(out / "report.md") as temporary:
         temporary.write_text(_text(found, comparisons, chosen, out, last))
@@ -84,10 +96,12 @@ def _baselines(asked: Sequence[str] | None, found: Found) -> list[str]:
     if asked is None:
         named = dict.fromkeys(name for suite in found.suites for name in suite["baselines"])
         return [name for name in named if name in methods]
+    aliases = {old: name for suite in found.suites for old, name in suite["aliases"].items()}
+    asked = [aliases.get(name, name) for name in asked]
     if unknown := [name for name in asked if name not in methods]:
         known = ", ".join(repr(name) for name in methods)
         raise ValueError(f"Expected baselines among the methods with finished runs ({known}), got {unknown}.")
-    return list(asked)
+    return asked
 
 
 def _folder(comparison: Comparison) -> str:

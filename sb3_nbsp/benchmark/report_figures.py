@@ -1,7 +1,9 @@
 """The figures of a report."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,9 @@ AXIS_METRICS = ("asr", "fm")
 KINDS = ("intervals", "axis", "performance", "curves", "matrices", "scores")
 
 
-def draw(comparison: Comparison, baselines: Sequence[str], folder: Path, note: str = "") -> None:
+def draw(
+    comparison: Comparison, baselines: Sequence[str], folder: Path, note: str = "", only: Sequence[str] | None = None
+) -> None:
     """
     Draw ``intervals.png``, ``axis-<argument>.png`` where there is one, ``performance.png`` (the baselines and the best of the
     others), ``curves-1.png`` (not of returns) and ``matrices-1.png``, ... (all methods), and ``scores-01-<method>.png``, ...
@@ -29,24 +33,34 @@ def draw(comparison: Comparison, baselines: Sequence[str], folder: Path, note: s
 
     :param comparison: all methods on one sequence
     :param baselines: methods that stand in every figure
-    :param folder: where to; figures of an earlier report are deleted
+    :param folder: where to, named after the sequence; figures of an earlier report are deleted
     :param note: below figures of metrics
+    :param only: patterns of what to draw, as FOLDER/NAME, e.g. ``*/intervals``; default: everything
     """
     for old in [path for kind in KINDS for path in folder.glob(f"{kind}*.png")]:
         old.unlink()
-    _draw_intervals(comparison, baselines, folder / "intervals.png", note)
+    for name, figure in _figures(comparison, baselines, note).items():
+        if only is None or any(fnmatchcase(f"{folder.name}/{name}", pattern) for pattern in only):
+            figure(folder / f"{name}.png")
+
+
+def _figures(comparison: Comparison, baselines: Sequence[str], note: str) -> dict[str, Callable[[Path], None]]:
+    """What draws each figure, by the figure's name."""
+    figures: dict[str, Callable[[Path], None]] = {"intervals": partial(_draw_intervals, comparison, baselines, note)}
     for argument in dict.fromkeys(method.axis[0] for method in comparison.methods if method.axis):
-        _draw_axis(comparison, argument, baselines, folder / f"axis-{argument}.png", note)
+        figures[f"axis-{argument}"] = partial(_draw_axis, comparison, argument, baselines, note)
     together = most_telling(comparison.methods, baselines)
-    plot_sequence([(method.name, method.curves) for method in together], folder / "performance.png")
+    figures["performance"] = partial(plot_sequence, [(method.name, method.curves) for method in together])
     for index, methods in enumerate(_portions(comparison.methods)):
         if len(comparison.methods) > len(together) and comparison.first.measure != RETURN:  # which has no common scale
-            plot_curves([(method.name, method.curves) for method in methods], folder / f"curves-{index + 1}.png")
-        plot_matrices([(method.name, method.judged) for method in methods], folder / f"matrices-{index + 1}.png")
+            figures[f"curves-{index + 1}"] = partial(plot_curves, [(method.name, method.curves) for method in methods])
+        figures[f"matrices-{index + 1}"] = partial(plot_matrices, [(method.name, method.judged) for method in methods])
     for index, method in enumerate(comparison.methods):
         runs = [skills for skills in method.skill_neurons if any(skill.layers for skill in skills.values())]
         if runs:
-            plot_score_histograms(runs, folder / f"scores-{index + 1:02}-{slug(method.name)}.png", method.name)
+            drawn = partial(plot_score_histograms, runs, title=method.name)
+            figures[f"scores-{index + 1:02}-{slug(method.name)}"] = drawn
+    return figures
 
 
 def most_telling(methods: Sequence[Method], baselines: Sequence[str]) -> list[Method]:
@@ -68,7 +82,7 @@ def _best_first(methods: Sequence[Method]) -> list[Method]:
     return sorted(methods, key=key)
 
 
-def _draw_intervals(comparison: Comparison, baselines: Sequence[str], path: Path, note: str) -> None:
+def _draw_intervals(comparison: Comparison, baselines: Sequence[str], note: str, path: Path) -> None:
     labels, methods = comparison.labels(), _best_first(comparison.methods)
     panels = {
         f"{labels[metric]} ({'lower' if metric in LOWER_IS_BETTER else 'higher'} is better)": {
@@ -77,12 +91,12 @@ def _draw_intervals(comparison: Comparison, baselines: Sequence[str], path: Path
         for metric in METRICS
     }
     present = [name for name in baselines if comparison.method(name) is not None]
-    marked = "orange: what others are compared with" if present else ""
+    marked = "bold, dotted line at the mean: what others are compared with" if present else ""
     notes = filter(None, (f"sorted by {labels['asr']}", marked, note))
     plot_intervals(panels, path, present, "; ".join(notes), _are_shares(comparison))
 
 
-def _draw_axis(comparison: Comparison, argument: str, baselines: Sequence[str], path: Path, note: str) -> None:
+def _draw_axis(comparison: Comparison, argument: str, baselines: Sequence[str], note: str, path: Path) -> None:
     labels = comparison.labels()
     curves: dict[str, dict[Any, Method]] = {}
     for method in comparison.methods:
@@ -98,7 +112,7 @@ def _draw_axis(comparison: Comparison, argument: str, baselines: Sequence[str], 
         )
         for metric in AXIS_METRICS
     ]
-    words = {"memory_size": "old samples kept per task (memory_size)"}
+    words = {"memory_size": "transitions kept of each earlier task (memory_size)"}
     plot_axis(panels, words.get(argument, argument), path, note, _are_shares(comparison))
 
 

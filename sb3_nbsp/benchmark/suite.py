@@ -19,29 +19,32 @@ A suite: named methods on named task sequences with several seeds, read from a Y
         sequences: [there and back]     # default: all
     baselines: [fine-tuning]    # what a report compares with
     last_evaluations: 1         # of which a report takes the mean
+    aliases: {SAC: fine-tuning} # earlier names of methods: runs of that name count as the method's
 
 Settings may stand under ``common``, a sequence or a method; the latter count more: ``algo``, ``params`` (hyperparameters),
 ``env_kwargs``, ``eval_freq``, ``eval_episodes``, ``save_freq`` (checkpoints, with the replay buffer), ``callbacks`` (as in
 rl-zoo3's files) and ``arguments`` (anything else that ``sb3-nbsp train`` takes, as a list). An axis that is a mapping names
-its methods: ``axis: {memory_size: {0: mask only, 1000: NBSP}}``.
+its methods: ``axis: {memory_size: {0: masks only, 1000: NBSP}}``.
 """
 
 import json
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
 from sb3_nbsp.benchmark.cells import Cell
+from sb3_nbsp.benchmark.file_names import RUNS, SUITE
 from sb3_nbsp.benchmark.manifest import write_json
+from sb3_nbsp.benchmark.run_record import Record
+from sb3_nbsp.benchmark.runs_file import read_runs_file
 from sb3_nbsp.benchmark.suite_file import Settings, SuiteError, check_suite, merge, read_yaml
 
 FORMAT = "sb3_nbsp.suite/1"
-SUITE = "suite.json"
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,7 @@ class Suite:
     :param seeds: one training each
     :param baselines: names of the methods that others are compared with
     :param last_evaluations: number of evaluations that a report takes the mean of
+    :param aliases: names of methods, or of their families, by the names that they had before
     """
 
     name: str
@@ -82,6 +86,7 @@ class Suite:
     seeds: tuple[int, ...]
     baselines: tuple[str, ...] = ()
     last_evaluations: int = 1
+    aliases: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> "Suite":
@@ -100,37 +105,52 @@ class Suite:
         if unknown := sorted(set(baselines) - {method.name for method in methods}):
             known = _listed(method.name for method in methods)
             raise SuiteError(f"Expected baselines among the methods {known}, got {unknown}.")
+        aliases = content.get("aliases", {})
+        _check_aliases(aliases, methods)
         seeds, last = tuple(content["seeds"]), content.get("last_evaluations", 1)
-        return cls(Path(path).stem, tuple(methods), sequences, seeds, baselines, last)
+        return cls(Path(path).stem, tuple(methods), sequences, seeds, baselines, last, aliases)
 
     def cells(self, folder: Path, only: Sequence[str] = (), seeds: Sequence[int] = ()) -> list[Cell]:
         """
         All trainings, seed by seed, so that a benchmark that was stopped has as many of every method.
 
-        :param folder: parent of all cells' folders
-        :param only: methods, by their own or their family's name; ``*`` stands for anything; default: all
+        :param folder: parent of all cells' folders; a file of published runs in it tells of cells that have no folder
+        :param only: methods, by their own or their family's name, or an earlier one; ``*`` stands for anything; default: all
         :param seeds: instead of the suite's
         :raises SuiteError: if no method has such a name
+        :raises ValueError: if the file of published runs is damaged
         """
-        chosen = [method for method in self.methods if not only or any(_is_meant(method, name) for name in only)]
-        if unknown := [name for name in only if not any(_is_meant(method, name) for method in self.methods)]:
+        chosen = [method for method in self.methods if not only or any(self._is_meant(method, name) for name in only)]
+        if unknown := [name for name in only if not any(self._is_meant(method, name) for method in self.methods)]:
             raise SuiteError(f"Expected methods among {_listed(method.name for method in self.methods)}, got {unknown}.")
+        records = read_runs_file(folder / RUNS)[1] if (folder / RUNS).is_file() else []
+        published = {record.folder: record for record in records}
         return [
-            self._cell(folder, method, sequence, seed)
+            self._cell(folder, method, sequence, seed, published)
             for seed in seeds or self.seeds
             for sequence in self.sequences
             for method in chosen
             if sequence in method.sequences
         ]
 
-    def _cell(self, folder: Path, method: Method, sequence: str, seed: int) -> Cell:
+    def _cell(self, folder: Path, method: Method, sequence: str, seed: int, published: Mapping[str, Record]) -> Cell:
         settings = merge(self.sequences[sequence], method.settings)
         for name in ("algo", "env"):
             if name not in settings:
                 raise SuiteError(f"Expected {name!r} for {method.name!r} on {sequence!r}, got none. Add it to the suite.")
-        own = folder / slug(sequence) / slug(method.name) / f"seed{seed}"
-        arguments = train_arguments(settings)
-        return Cell(method.name, settings["algo"], settings["env"], seed, own, arguments, sequence, method.family, method.axis)
+        names = [method.name, *self._earlier_names(method)]
+        places = [f"{slug(sequence)}/{slug(name)}/seed{seed}" for name in names]
+        own = next((place for place in places if (folder / place).is_dir()), places[0])
+        trained = settings["algo"], settings["env"], seed, folder / own, train_arguments(settings)
+        record = next((published[place] for place in places if place in published), None)
+        return Cell(method.name, *trained, sequence, method.family, method.axis, record)
+
+    def _earlier_names(self, method: Method) -> list[str]:
+        return [old for old, name in self.aliases.items() if name == method.name]
+
+    def _is_meant(self, method: Method, name: str) -> bool:
+        named = (method.name, *self._earlier_names(method))
+        return self.aliases.get(name, name) in (method.name, method.family) or any(fnmatchcase(one, name) for one in named)
 
     def write(self, folder: Path) -> None:
         """
@@ -146,6 +166,7 @@ class Suite:
             "sequences": list(self.sequences),
             "baselines": list(self.baselines),
             "last_evaluations": self.last_evaluations,
+            "aliases": dict(self.aliases),
             "cells": cells,
         }
         write_json(folder / SUITE, content)
@@ -217,8 +238,13 @@ def _along(family: str, argument: str, value: Any) -> str:
     return f"{family}, {argument.replace('_', ' ')} {shown}"
 
 
-def _is_meant(method: Method, name: str) -> bool:
-    return name in (method.name, method.family) or fnmatchcase(method.name, name)
+def _check_aliases(aliases: Mapping[str, str], methods: Sequence[Method]) -> None:
+    """An earlier name leads to a method or a family, and is the name of none now."""
+    now = {name for method in methods for name in (method.name, method.family)}
+    if unknown := sorted(set(aliases.values()) - now):
+        raise SuiteError(f"Expected aliases of methods among {_listed(sorted(now))}, got {unknown}.")
+    if taken := sorted(set(aliases) & now):
+        raise SuiteError(f"Expected as aliases names that no method has, got {taken}. Leave them out.")
 
 
 def _check_distinct(what: str, names: Iterable[str]) -> None:

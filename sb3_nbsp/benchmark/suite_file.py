@@ -8,7 +8,15 @@ from typing import Any
 
 Settings = Mapping[str, Any]
 
-TOP = {"seeds": list, "common": dict, "sequences": dict, "methods": dict, "baselines": list, "last_evaluations": int}
+TOP = {
+    "seeds": list,
+    "common": dict,
+    "sequences": dict,
+    "methods": dict,
+    "baselines": list,
+    "last_evaluations": int,
+    "aliases": dict,
+}
 REQUIRED = ("seeds", "sequences", "methods")
 SETTINGS = {
     "algo": str,
@@ -68,6 +76,9 @@ def check_suite(content: Any) -> None:
     wrong = [seed for seed in content["seeds"] if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0]
     if wrong or len(set(content["seeds"])) < len(content["seeds"]):
         raise SuiteError(f"Expected seeds: distinct whole numbers, 0 or more; got {content['seeds']}.")
+    for old, name in content.get("aliases", {}).items():
+        if not isinstance(old, str) or not isinstance(name, str):
+            raise SuiteError(f"Expected aliases as OLD NAME: NAME, got {old!r}: {name!r}. Put them in quotation marks.")
     if content.get("last_evaluations", 1) < 1:
         raise SuiteError(f"Expected last_evaluations of 1 or more, got {content['last_evaluations']}.")
 

@@ -13,7 +13,8 @@ except ImportError:  # Windows has no such locks: there, nothing keeps two comma
     fcntl = None  # type: ignore[assignment]
 
 from sb3_nbsp.base.atomic_write import replacing
-from sb3_nbsp.benchmark.cells import FAILED, LOG, MANIFEST, RUN, Cell
+from sb3_nbsp.benchmark.cells import Cell
+from sb3_nbsp.benchmark.file_names import FAILED, LOG, MANIFEST, RUN
 from sb3_nbsp.benchmark.manifest import changed_settings, check_manifest, read_json, write_done, write_failed, write_manifest
 from sb3_nbsp.evaluation.skill_file import SKILL_NEURONS
 

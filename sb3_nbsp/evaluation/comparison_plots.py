@@ -7,11 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sb3_nbsp.evaluation.method_styles import Style, styles_of
 from sb3_nbsp.evaluation.plots import (
-    COLOURS,
-    GREY,
-    LINE_STYLES,
-    MARKERS,
     SHADE,
     WIDTH,
     new_figure,
@@ -65,18 +62,19 @@ def plot_intervals(
 
     :param panels: by title, a bar for each method; the same methods everywhere
     :param path: image file, replaced as a whole
-    :param highlighted: methods in another colour, with a line at their mean: baselines
+    :param highlighted: methods in bold, with a line at their mean: baselines
     :param note: below the figure
     :param shares: show 0 to 1 in full
     """
     methods = list(next(iter(panels.values())))
+    styles = styles_of(methods)
     figure = new_figure(WIDTH + 1.5, 1.1 + 0.27 * len(methods))
     axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     for panel, (title, bars) in zip(axes, panels.items(), strict=True):
         for row, name in enumerate(methods):
             if row % 2:  # a shade leads the eye from the name to the last panel
                 panel.axhspan(row - 0.5, row + 0.5, color="#F6F6F6", zorder=0)
-            _draw_bar(panel, row, bars[name], COLOURS[1] if name in highlighted else COLOURS[0], name in highlighted)
+            _draw_bar(panel, row, bars[name], styles[name].colour, name in highlighted)
         panel.set_title(title, fontsize=9, fontweight="bold")
         panel.set_ylim(len(methods) - 0.5, -0.5)  # the first method on top
         if shares:
@@ -86,6 +84,8 @@ def plot_intervals(
         panel.tick_params(axis="y", length=0)
         panel.grid(axis="x", color=SHADE, linewidth=0.8)
     axes[0].set_yticks(range(len(methods)), methods, fontsize=8)
+    for label in axes[0].get_yticklabels():
+        label.set_fontweight("bold" if label.get_text() in highlighted else "normal")
     write_below(figure, f"point and line: mean and its 95 % interval; dots: single runs{_more(note)}")
     save_figure(figure, path)
 
@@ -97,7 +97,7 @@ def _draw_bar(panel: "Axes", row: int, bar: Bar, colour: str, with_line: bool) -
         panel.plot([bar.estimate.low, bar.estimate.high], [row, row], color=colour, linewidth=2.2, zorder=3)
     panel.plot([bar.estimate.value], [row], "o", color=colour, markersize=5, zorder=4)
     if with_line:
-        panel.axvline(bar.estimate.value, color=colour, linewidth=0.8, linestyle=":", zorder=1)
+        panel.axvline(bar.estimate.value, color=colour, linewidth=1.0, linestyle=":", zorder=1)
 
 
 def plot_axis(
@@ -114,14 +114,16 @@ def plot_axis(
     """
     given = {value for panel in panels for curve in panel.curves.values() for value in curve}
     values = sorted(given, key=lambda value: (isinstance(value, str), value))
+    styles = styles_of(name for panel in panels for name in (*panel.curves, *panel.lines))
     figure = new_figure(WIDTH, 3.9)
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
     for axis, panel in zip(axes, panels, strict=True):
         for index, (name, line) in enumerate(panel.lines.items()):
-            _draw_line(axis, name, line, LINE_STYLES[1 + index % (len(LINE_STYLES) - 1)])
+            _draw_line(axis, name, line, styles[name], ("--", "-.", ":")[index % 3])
         for index, (family, curve) in enumerate(panel.curves.items()):
             shift = 0.12 * (index - (len(panel.curves) - 1) / 2)  # intervals stand side by side
-            _draw_curve(axis, family, {values.index(value) + shift: estimate for value, estimate in curve.items()}, index)
+            points = {values.index(value) + shift: estimate for value, estimate in curve.items()}
+            _draw_curve(axis, family, points, styles[family])
         axis.set_xticks(range(len(values)), [f"{value:,}" if isinstance(value, int) else str(value) for value in values])
         axis.set_xlim(-0.4, len(values) - 0.6)
         if shares:
@@ -136,19 +138,19 @@ def plot_axis(
     save_figure(figure, path)
 
 
-def _draw_curve(axis: "Axes", label: str, curve: Mapping[float, Estimate], index: int) -> None:
+def _draw_curve(axis: "Axes", label: str, curve: Mapping[float, Estimate], style: Style) -> None:
     points = sorted(curve.items())
     middle = np.array([estimate.value for _, estimate in points])
     reach = np.array([[estimate.value - estimate.low, estimate.high - estimate.value] for _, estimate in points]).T
-    style: dict[str, Any] = {"color": COLOURS[index % len(COLOURS)], "marker": MARKERS[index % len(MARKERS)], "markersize": 5}
+    drawn: dict[str, Any] = {"color": style.colour, "marker": style.marker, "markersize": 5, "linestyle": style.line}
     x = [position for position, _ in points]
-    axis.errorbar(x, middle, yerr=np.maximum(reach, 0), label=label, capsize=3, linewidth=1.6, **style)
+    axis.errorbar(x, middle, yerr=np.maximum(reach, 0), label=label, capsize=3, linewidth=1.6, **drawn)
 
 
-def _draw_line(axis: "Axes", label: str, line: Estimate, style: str) -> None:
-    axis.axhline(line.value, color=GREY, linestyle=style, linewidth=1.4, label=label, zorder=1)
+def _draw_line(axis: "Axes", label: str, line: Estimate, style: Style, dashes: str) -> None:
+    axis.axhline(line.value, color=style.colour, linestyle=dashes, linewidth=1.4, label=label, zorder=1)
     if np.isfinite(line.low):
-        axis.axhspan(line.low, line.high, color=GREY, alpha=0.10, linewidth=0, zorder=0)
+        axis.axhspan(line.low, line.high, color=style.colour, alpha=0.10, linewidth=0, zorder=0)
 
 
 def _containing_shares(low: float, high: float) -> tuple[float, float]:

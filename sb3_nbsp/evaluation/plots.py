@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sb3_nbsp.base.atomic_write import replacing
+from sb3_nbsp.evaluation.method_styles import COLOURS, Style, styles_of
 from sb3_nbsp.evaluation.metrics import FloatArray
 from sb3_nbsp.evaluation.performance_kind import NORMALISED, SUCCESS
 from sb3_nbsp.evaluation.results import SequenceResults
@@ -18,10 +19,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito's palette, told apart with every common colour blindness; its yellow is too faint for lines.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-LINE_STYLES = ("-", "--", "-.", ":")
 SHADE = "#ECECEC"
 GREY = "#555555"  # of notes
 WIDTH = 8.0  # inches: 1200 pixels at this resolution, legible at the width of a README
@@ -47,10 +44,12 @@ def plot_sequence(results: LabelledRuns, path: str | os.PathLike[str]) -> None:
     height = 1.1 + 1.5 * len(first.task_names) + (0.03 * max(map(len, labels)) if tilted else 0)
     figure = new_figure(WIDTH, height)
     axes = figure.subplots(len(first.task_names), 1, sharex=True, sharey=first.measure == SUCCESS, squeeze=False)[:, 0]
+    styles = styles_of(label for label, _ in results)
     for task, (panel, name) in enumerate(zip(axes, first.task_names, strict=True)):
         _mark_segments(panel, first, name)
         for index, (label, runs) in enumerate(results):
-            _draw_method(panel, runs, task, index, label, line_width(index, len(results)), 0.18 if len(results) < 4 else 0.08)
+            width, alpha = line_width(index, len(results)), 0.18 if len(results) < 4 else 0.08
+            _draw_method(panel, runs, task, label, styles[label], width, alpha)
         panel.set_title(f"{first.measure.title} on {name}", loc="left", fontsize=9, fontweight="bold", pad=4)
         if first.measure == SUCCESS:
             panel.set_ylim(-0.05, 1.05)
@@ -125,15 +124,13 @@ def _mark_references(panel: "Axes") -> None:
 
 
 def _draw_method(
-    panel: "Axes", runs: Sequence[SequenceResults], task: int, index: int, label: str, width: float, alpha: float = 0.18
+    panel: "Axes", runs: Sequence[SequenceResults], task: int, label: str, style: Style, width: float, alpha: float
 ) -> None:
-    colour, marker = COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]
-    style = LINE_STYLES[index // len(COLOURS) % len(LINE_STYLES)]
     steps, curves = common_curves(runs, task)
-    line: dict[str, Any] = {"color": colour, "linewidth": width, "marker": marker, "markersize": 1.6 + width}
-    panel.plot(steps, curves.mean(axis=0), style, label=label, **line)
+    line: dict[str, Any] = {"color": style.colour, "linewidth": width, "marker": style.marker, "markersize": 1.6 + width}
+    panel.plot(steps, curves.mean(axis=0), style.line, label=label, **line)
     if len(runs) > 1:
-        panel.fill_between(steps, curves.min(axis=0), curves.max(axis=0), color=colour, alpha=alpha, linewidth=0)
+        panel.fill_between(steps, curves.min(axis=0), curves.max(axis=0), color=style.colour, alpha=alpha, linewidth=0)
 
 
 def line_width(index: int, n_methods: int) -> float:

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sb3_nbsp.evaluation.method_styles import COLOURS
 from sb3_nbsp.evaluation.metrics import FloatArray
-from sb3_nbsp.evaluation.plots import COLOURS, GREY, WIDTH, new_figure, plain, save_figure, write_below
+from sb3_nbsp.evaluation.plots import GREY, WIDTH, new_figure, plain, save_figure, write_below
 from sb3_nbsp.neurons.skill_neurons import LayerSkill, SkillNeurons
 
 if TYPE_CHECKING:

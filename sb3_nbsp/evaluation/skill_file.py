@@ -38,11 +38,28 @@ def read_skill_neurons(folder: str | os.PathLike[str]) -> dict[str, SkillNeurons
         return {}
     try:
         content = json.loads(path.read_text())
+    except ValueError as error:
+        raise _something_else(path, error) from error
+    return parse_skill_neurons(content, path)
+
+
+def parse_skill_neurons(content: Any, where: str | os.PathLike[str]) -> dict[str, SkillNeurons]:
+    """
+    :param content: what stands in ``skill_neurons.json``
+    :param where: its path, for the error's message
+    :return: the skill neurons of each task
+    :raises ValueError: if it is something else
+    """
+    try:
         if content["format"] != FORMAT:
             raise ValueError(f"its format is not {FORMAT!r}")
         return {task: SkillNeurons.from_dict(record) for task, record in content["tasks"].items()}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"Expected skill neurons in {path}, got something else ({error!r}). Delete the file.") from error
+        raise _something_else(where, error) from error
+
+
+def _something_else(where: str | os.PathLike[str], error: Exception) -> ValueError:
+    return ValueError(f"Expected skill neurons in {where}, got something else ({error!r}). Delete the file.")
 
 
 def _rounded(record: Mapping[str, Any]) -> dict[str, Any]:

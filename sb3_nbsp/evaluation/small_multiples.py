@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sb3_nbsp.evaluation.method_styles import COLOURS, TASK_COLOURS
 from sb3_nbsp.evaluation.metrics import FloatArray
 from sb3_nbsp.evaluation.performance_kind import RETURN, SUCCESS
 from sb3_nbsp.evaluation.plots import (
-    COLOURS,
     WIDTH,
     balanced,
     colour_limits,
@@ -107,11 +107,11 @@ def _grid(results: LabelledRuns, height: float, margin: float) -> "tuple[Figure,
 def _draw_curves(panel: "Axes", runs: Sequence[SequenceResults], first: SequenceResults) -> None:
     ends = list(accumulate(first.segment_steps))
     for task, name in enumerate(first.task_names):
-        colour = COLOURS[task % len(COLOURS)]
+        colour = TASK_COLOURS[task % len(TASK_COLOURS)]
         steps, curves = common_curves(runs, task)
         panel.plot(steps, curves.mean(axis=0), color=colour, linewidth=1.3, label=name)
     for index, end, length in zip(first.segment_indices, ends, first.segment_steps, strict=True):
-        colour = COLOURS[index % len(COLOURS)]
+        colour = TASK_COLOURS[index % len(TASK_COLOURS)]
         panel.axvspan(end - length, end, 0.95, 1.0, color=colour, linewidth=0)
         panel.axvline(end, color="#BBBBBB", linewidth=0.6, zorder=0)
     panel.set_xlim(0, ends[-1])

@@ -57,10 +57,13 @@ class Probe:
     n_eval_episodes: int
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write as JSON, atomically. Pairs become ``"a / b"``."""
-        plain = {name: _joined(value) if isinstance(value, dict) else value for name, value in asdict(self).items()}
+        """Write :meth:`to_dict` as JSON, atomically."""
         with replacing(Path(path)) as temporary:
-            temporary.write_text(json.dumps(plain, indent=1))
+            temporary.write_text(json.dumps(self.to_dict(), indent=1))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain types only, ready for JSON. Pairs become ``"a / b"``."""
+        return {name: _joined(value) if isinstance(value, dict) else value for name, value in asdict(self).items()}
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Probe":
@@ -70,11 +73,15 @@ class Probe:
         :raises ValueError: if it is another file
         """
         try:
-            plain = json.loads(Path(path).read_text())
-            pairs = {name: {_pair(key): value for key, value in plain[name].items()} for name in _BY_PAIR}
-            return cls(**{**plain, **pairs})
+            return cls.from_dict(json.loads(Path(path).read_text()))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ValueError(f"Expected a file that `sb3-nbsp probe` wrote, got {path} ({error!r}).") from error
+
+    @classmethod
+    def from_dict(cls, plain: dict[str, Any]) -> "Probe":
+        """The reverse of :meth:`to_dict`."""
+        pairs = {name: {_pair(key): value for key, value in plain[name].items()} for name in _BY_PAIR}
+        return cls(**{**plain, **pairs})
 
 
 def probe_model(

@@ -11,9 +11,8 @@ from pathlib import Path
 
 from sb3_nbsp.benchmark.cells import Cell
 from sb3_nbsp.benchmark.local_runner import CellError
-from sb3_nbsp.benchmark.manifest import ForeignCellError, check_manifest
+from sb3_nbsp.benchmark.manifest import check_manifest
 from sb3_nbsp.benchmark.suite import Suite, shipped_suites
-from sb3_nbsp.benchmark.suite_file import SuiteError
 
 STATES = {
     "waiting": "to be trained",
@@ -25,8 +24,8 @@ TEXT = "Train all methods of a suite on all its task sequences with several seed
 EPILOG = """\
 A suite that was stopped, or killed, goes on with the same command. Every cell has a folder of its own, SEQUENCE/METHOD/seedN:
 manifest.json (what is trained, with what), log.txt, run/ (as sb3-nbsp train writes it), and at its end results.json and
-done.json. `sb3-nbsp report FOLDER` makes tables and figures of these JSON files; with --archive it copies them where they can
-be committed.
+done.json. `sb3-nbsp report FOLDER` makes tables and figures of these JSON files; with --archive it writes them into one file
+that can be committed. Cells in such a file in FOLDER (runs.jsonl.xz) count as done.
 How a suite is written: sb3_nbsp/benchmark/suite.py.
 """
 
@@ -46,7 +45,7 @@ def main(arguments: list[str]) -> None:
         cells = suite.cells(folder, args.only, args.seeds)
         for cell in cells:
             check_manifest(cell, args.retry)
-    except (SuiteError, ForeignCellError) as error:
+    except ValueError as error:  # of the suite, of a cell's folder, or of published runs
         parser.exit(2, f"sb3-nbsp benchmark: {error}\n")
     print(_overview(suite, cells, folder))
     if args.dry_run:

@@ -14,6 +14,7 @@ except ImportError as error:
 
 from sb3_nbsp.evaluation import plot_score_histograms
 from sb3_nbsp.probe.probe_report import plot_probe, probe_table
+from sb3_nbsp.probe.probes_file import SEVERAL, load_probes, save_probes
 from sb3_nbsp.probe.study import Probe, probe_model
 from sb3_nbsp.zoo.experiments import ALGORITHMS
 
@@ -32,7 +33,7 @@ def main(arguments: list[str]) -> None:
         nargs="+",
         metavar="RUN",
         help="folder of a run of `sb3-nbsp train` (it holds results.json), a model in it, or an earlier probe's probe*.json; "
-        "of several, on the same sequence, a table of the means is made",
+        "of several, on the same sequence, a table of the means is made, and probes.json with all in one file",
     )
     parser.add_argument("--episodes", type=int, default=20, help="evaluation episodes per task and lesion (default: 20)")
     parser.add_argument("--seed", type=int, default=0, help="seed of evaluation and random draws")
@@ -47,14 +48,16 @@ def main(arguments: list[str]) -> None:
     except ValueError as error:
         parser.error(str(error))
     output = args.output or _folder(args.runs[0])
-    probes = []
+    probes: list[Probe] = []
     for i, run in enumerate(args.runs):
         number = i if len(args.runs) > 1 else ""
-        probes.append(_probe(run, settings[run], args, output, number) if run in settings else Probe.load(run))
+        probes += [_probe(run, settings[run], args, output, number)] if run in settings else load_probes(run)
         print(f"{i + 1} of {len(args.runs)}: {run}", flush=True)
     table = probe_table(*probes)
     output.mkdir(parents=True, exist_ok=True)
     (output / "probe.md").write_text(table)
+    if len(probes) > 1:
+        save_probes(probes, output / SEVERAL)
     print(table)
     plot_probe(*probes, path=output / "probe.png")
     print(f"Written to {output}: probe.md, probe.png; of every run that was probed now its probe*.json and scores*.png")

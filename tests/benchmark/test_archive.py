@@ -1,6 +1,10 @@
 """The form in which a benchmark is published: the same report, and cells that are taken as done."""
 
 import json
+import lzma
+import sys
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,12 +13,18 @@ from helpers.reported_runs import run_of, write_benchmark
 from sb3_nbsp.benchmark import report
 from sb3_nbsp.benchmark.archive import write_archive
 from sb3_nbsp.benchmark.cells import Cell
-from sb3_nbsp.benchmark.manifest import write_done
+from sb3_nbsp.benchmark.local_runner import CellError, run_cells
+from sb3_nbsp.benchmark.manifest import ForeignCellError, changed_settings, check_manifest, write_done, write_manifest
 from sb3_nbsp.benchmark.report import write_report
+from sb3_nbsp.benchmark.run_record import Record
+from sb3_nbsp.benchmark.runs_file import read_runs_file
+from sb3_nbsp.benchmark.stored_runs import read_stored
 from sb3_nbsp.benchmark.suite import Suite
 from sb3_nbsp.evaluation import SequenceResults
+from sb3_nbsp.evaluation.skill_file import read_skill_neurons
 from sb3_nbsp.zoo import benchmark_command
 
+FILE = "runs.jsonl.xz"
 TABLES = ("report.md", "runs.csv", "summary.csv", "improvement.csv")
 
 
@@ -38,40 +48,64 @@ def tables(folder: Path) -> dict[str, bytes]:
     return {name: (folder / name).read_bytes() for name in TABLES}
 
 
-def figures(folder: Path) -> set[Path]:
-    return {path.relative_to(folder) for path in folder.rglob("*.png")}
+def figures(folder: Path) -> dict[Path, bytes]:
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.png")}
 
 
-def test_an_archive_gives_the_same_report(runs: Path, tmp_path: Path) -> None:
+def files_of(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def record_of(archive: Path, cell: Cell) -> Record:
+    (record,) = [record for record in read_runs_file(archive / FILE)[1] if Path(record.folder).parts == cell.folder.parts[-3:]]
+    return record
+
+
+def test_an_archive_gives_the_same_report_to_the_byte(runs: Path, tmp_path: Path) -> None:
     write_archive(runs, tmp_path / "archive")
+    assert files_of(tmp_path / "archive") == {FILE}
     one, other = (write_report(folder, tmp_path / folder.name / "report").parent for folder in (runs, tmp_path / "archive"))
     assert tables(one) == tables(other)
     assert figures(one) == figures(other) and len(figures(one)) > 5
+
+
+@pytest.mark.usefixtures("tables_only")
+def test_the_file_itself_can_be_reported_on(runs: Path, tmp_path: Path) -> None:
+    write_archive(runs, tmp_path / "archive")
+    report.main([str(tmp_path / "archive" / FILE)])
+    assert tables(tmp_path / "archive" / "report") == tables(write_report(runs, tmp_path / "report").parent)
+
+
+def test_the_same_runs_give_the_same_bytes(runs: Path, tmp_path: Path) -> None:
+    sizes = [write_archive(runs, tmp_path / name) for name in "ab"]
+    first, second = ((tmp_path / name / FILE).read_bytes() for name in "ab")
+    assert first == second and sizes == [len(first)] * 2
+    write_archive(tmp_path / "a", tmp_path / "c")  # nor does it matter where they are read from
+    assert (tmp_path / "c" / FILE).read_bytes() == first
 
 
 @pytest.mark.parametrize("place", [".", "report"])
 def test_a_report_within_the_archive_does_not_disturb_the_next(runs: Path, tmp_path: Path, place: str) -> None:
     archive = tmp_path / "archive"
     write_archive(runs, archive)
-    before = {path for path in archive.rglob("*.json")}
+    before = (archive / FILE).read_bytes()
     first = tables(write_report(archive, archive / place).parent)
     drawn = figures(archive)
     assert tables(write_report(archive, archive / place).parent) == first
-    assert figures(archive) == drawn and {path for path in archive.rglob("*.json")} == before
+    assert figures(archive) == drawn and (archive / FILE).read_bytes() == before
     write_archive(runs, archive)  # nor does the next archive disturb the report
     assert tables(archive / place) == first and figures(archive) == drawn
 
 
 def test_an_archive_holds_what_a_report_needs(runs: Path, tmp_path: Path) -> None:
-    size = write_archive(runs, tmp_path / "archive")
-    kept = [path for path in (tmp_path / "archive").rglob("*") if path.is_file()]
-    assert size == sum(path.stat().st_size for path in kept)
-    assert all(path.suffix == ".json" and path.read_text().count("\n") == 1 for path in kept)
+    write_archive(runs, tmp_path / "archive")
     cell = cell_of(runs, "memory, memory size 100", 0)
-    copy = tmp_path / "archive" / cell.folder.relative_to(runs)
-    assert {path.name for path in copy.iterdir()} == {"manifest.json", "results.json", "done.json", "skill_neurons.json"}
-    assert SequenceResults.read(copy) == SequenceResults.read(cell.folder)  # to the last digit
-    assert (copy / "results.json").stat().st_size < 0.8 * (cell.folder / "results.json").stat().st_size
+    record = record_of(tmp_path / "archive", cell)
+    assert set(record.files) == {"manifest.json", "results.json", "done.json", "skill_neurons.json"}
+    assert record.results() == SequenceResults.read(cell.folder)  # to the last digit
+    assert record.skill_neurons() == read_skill_neurons(cell.folder)
+    failed = record_of(tmp_path / "archive", cell_of(runs, "memory, memory size 0", 2))
+    assert failed.failure["reason"] == "exit status 1" and "log" not in failed.failure  # it tells of one machine
 
 
 def test_a_suite_takes_the_cells_as_done(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -89,16 +123,105 @@ def test_what_has_changed_is_archived_again(runs: Path, tmp_path: Path) -> None:
     archive = tmp_path / "archive"
     write_archive(runs, archive)
     failed, interrupted = cell_of(runs, "memory, memory size 0", 2), cell_of(runs, "memory, memory size 100", 2)
-    copies = [archive / cell.folder.relative_to(runs) for cell in (failed, interrupted)]
-    assert (copies[0] / "failed.json").is_file() and len(list(copies[1].rglob("run/*/*/results.json"))) == 1
+    assert record_of(archive, failed).state == "failed"
+    assert set(record_of(archive, interrupted).files) == {"manifest.json", "run/algo/env_1/results.json"}
     (failed.folder / "failed.json").unlink()
     for cell in (failed, interrupted):
         run_of(0.3, 2).write(cell.folder)
         write_done(cell, 1.0)
     write_archive(runs, archive)
-    for copy in copies:
-        assert sorted(path.name for path in copy.rglob("*.json")) == ["done.json", "manifest.json", "results.json"]
+    for cell in (failed, interrupted):
+        assert set(record_of(archive, cell).files) == {"manifest.json", "results.json", "done.json"}
     assert tables(write_report(archive, tmp_path / "1").parent) == tables(write_report(runs, tmp_path / "2").parent)
+
+
+@pytest.mark.usefixtures("tables_only")
+def test_newer_runs_are_merged_and_the_others_stay(runs: Path, tmp_path: Path) -> None:
+    archive, newer = tmp_path / "archive", tmp_path / "newer"
+    write_archive(runs, archive)
+    cell = replace(cell_of(runs, "plain", 0), folder=newer / "s" / "plain" / "seed0")
+    write_manifest(cell, None)
+    run_of(0.9).write(cell.folder)
+    write_done(cell, 1.0)
+    write_archive(newer, archive)
+    before, after = ({record.folder: record for record in read_stored(folder)[1]} for folder in (runs, archive))
+    assert before.keys() == after.keys()
+    changed = [folder for folder in before if before[folder].results() != after[folder].results()]
+    assert changed == ["s/plain/seed0"] and after[changed[0]].results() == run_of(0.9)
+
+
+def spread_out(runs: Path, folder: Path) -> None:
+    """The form of archives until commit 2a43d91: a folder for each cell, without logs."""
+    for path in runs.rglob("*.json"):
+        (folder / path.relative_to(runs)).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path.relative_to(runs)).write_text(json.dumps(json.loads(path.read_text())))
+
+
+def test_an_archive_in_the_earlier_form_is_read_and_becomes_a_file(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spread_out(runs, tmp_path / "earlier")
+    write_report(tmp_path / "earlier", tmp_path / "earlier" / "report", figures=())
+    assert tables(tmp_path / "earlier" / "report") == tables(write_report(runs, tmp_path / "report", figures=()).parent)
+    benchmark_command.main([str(tmp_path / "suite.yml"), "-f", str(tmp_path / "earlier"), "--dry-run"])
+    assert "9 done: will not be repeated" in capsys.readouterr().out
+    write_archive(runs, tmp_path / "earlier")
+    assert files_of(tmp_path / "earlier") == {FILE, *(f"report/{name}" for name in TABLES)}
+    assert not (tmp_path / "earlier" / "s").exists()
+
+
+def test_a_suite_takes_cells_of_the_file_as_done_and_trains_the_others(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = tmp_path / "archive"
+    write_archive(runs, archive)
+    script = "import sys; sys.exit('no training here')"
+    monkeypatch.setattr(Cell, "command", lambda self, _=None: [sys.executable, "-S", "-c", script])
+    cells = Suite.read(tmp_path / "suite.yml").cells(archive)
+    with pytest.raises(CellError, match=r"2 of 12 trainings failed.*") as failure:  # the earlier one has failed before
+        run_cells([cell for cell in cells if cell.state != "interrupted"] + [cells[0]], n_jobs=1)
+    assert "exit status 1" in str(failure.value) and "no training here" in str(failure.value)
+    trained = {path.parent.relative_to(archive).as_posix() for path in archive.rglob("manifest.json")}
+    assert trained == {"s/plain/seed2"}
+    states = Counter(cell.state for cell in Suite.read(tmp_path / "suite.yml").cells(archive))
+    assert states == {"done": 9, "failed": 2, "interrupted": 1}
+
+
+def test_published_cells_with_other_settings_are_refused(runs: Path, tmp_path: Path) -> None:
+    write_archive(runs, tmp_path / "archive")
+    (cell, *_) = Suite.read(tmp_path / "suite.yml").cells(tmp_path / "archive", ["plain"])
+    assert cell.is_done and not cell.folder.exists() and changed_settings(cell) == ""
+    with pytest.raises(
+        ForeignCellError, match=r"in .*runs.jsonl.xz: s/plain/seed0, got other settings \(seed: 0 there, 5 now\)"
+    ):
+        check_manifest(replace(cell, seed=5))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data: data[:-20],
+        lambda data: data[:200] + bytes(20) + data[220:],
+        lambda data: b"version https://git-lfs.github.com/spec/v1",
+        lambda data: b"",
+        lambda data: lzma.compress(b"".join(lzma.decompress(data).splitlines(keepends=True)[:-1])),
+        lambda data: lzma.compress(lzma.decompress(data).replace(b"runs/1", b"runs/2", 1)),
+        lambda data: lzma.compress(b"[]\n"),
+    ],
+    ids=["cut off", "overwritten", "another file", "empty", "a line is missing", "a later format", "no object"],
+)
+def test_a_damaged_file_is_named(runs: Path, tmp_path: Path, damage, capsys: pytest.CaptureFixture[str]) -> None:
+    write_archive(runs, tmp_path / "archive")
+    path = tmp_path / "archive" / FILE
+    path.write_bytes(damage(path.read_bytes()))
+    for call in (
+        lambda: report.main([str(path)]),
+        lambda: benchmark_command.main([str(tmp_path / "suite.yml"), "-f", str(path.parent)]),
+    ):
+        with pytest.raises(SystemExit, match="2"):
+            call()
+        assert f"Expected in {path} what `sb3-nbsp report RUNS --archive FOLDER` writes" in (told := capsys.readouterr().err)
+        assert "git checkout" in told
 
 
 @pytest.mark.usefixtures("tables_only")
@@ -108,7 +231,7 @@ def test_runs_outside_a_benchmark(tmp_path: Path) -> None:
         run_of(seed=seed, settings={"algo": "nbspsac", "env": "E"}).write(folder)
         (folder / "best_model.zip").touch()
     write_archive(tmp_path / "logs", tmp_path / "archive")
-    assert {path.name for path in (tmp_path / "archive").rglob("*") if path.is_file()} == {"results.json"}
+    assert files_of(tmp_path / "archive") == {FILE}
     one, other = (write_report(tmp_path / name, tmp_path / f"of-{name}").parent for name in ("logs", "archive"))
     assert tables(one) == tables(other)
 
@@ -117,7 +240,7 @@ def test_runs_outside_a_benchmark(tmp_path: Path) -> None:
 def test_the_command_reports_on_the_archive(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     report.main([str(runs), "--archive", str(tmp_path / "archive")])
     assert (tmp_path / "archive" / "report" / "report.md").is_file() and not (runs / "report").exists()
-    assert json.loads((tmp_path / "archive" / "suite.json").read_text())["baselines"] == ["plain"]
+    assert read_runs_file(tmp_path / "archive" / FILE)[0]["."]["baselines"] == ["plain"]
     assert "Archived: " in capsys.readouterr().out
 
 
@@ -135,3 +258,38 @@ def test_trainings_are_not_overwritten(runs: Path, tmp_path: Path) -> None:
         write_archive(runs, others)
     with pytest.raises(FileNotFoundError, match="Expected runs in"):
         write_archive(tmp_path / "second" / "nothing", tmp_path / "archive")
+
+
+@pytest.mark.usefixtures("tables_only")
+def test_runs_of_renamed_methods_count_as_the_methods(runs: Path, tmp_path: Path) -> None:
+    """In folders, in a file, and in a file that newer runs are merged into."""
+    write_archive(runs, tmp_path / "archive")
+    before = write_report(runs, tmp_path / "before").read_text()
+    suite = tmp_path / "suite.yml"
+    suite.write_text(suite.read_text().replace("  plain:", "  fine-tuning:").replace("[plain]", "[fine-tuning]"))
+    suite.write_text(suite.read_text() + "aliases: {plain: fine-tuning}\n")
+    for folder in (runs, tmp_path / "archive"):
+        Suite.read(suite).write(folder)
+        states = Counter(cell.state for cell in Suite.read(suite).cells(folder))
+        assert states["done"] == 9
+        text = write_report(folder, tmp_path / "after", ["plain"]).read_text()
+        assert "plain" not in text.replace("s/plain/seed", "") and text.count("fine-tuning") == before.count("plain")
+    write_archive(runs, tmp_path / "archive")
+    suites, records = read_runs_file(tmp_path / "archive" / FILE)
+    assert suites["."]["aliases"] == {"plain": "fine-tuning"} and len(records) == 11
+    assert "plain" not in {record.manifest["method"] for record in records}
+
+
+def test_folders_of_the_package_s_suites_from_before_there_were_aliases(tmp_path: Path) -> None:
+    folder = tmp_path / "four-tasks" / "replay-only" / "seed0"
+    (cell,) = Suite.read("quick.yml").cells(tmp_path, ["replay only"], [0])[3:4]
+    write_manifest(replace(cell, method="replay only", family="replay only", folder=folder), None)
+    run_of().write(folder)
+    write_done(replace(cell, folder=folder), 1.0)
+    names = {"methods": ["mask only", "replay only"], "sequences": ["four tasks"], "baselines": ["replay only"]}
+    missing = [{"sequence": "four tasks", "method": "mask only", "seed": 0}]
+    (tmp_path / "suite.json").write_text(json.dumps({"name": "quick", **names, "last_evaluations": 1, "cells": missing}))
+    suites, (record,) = read_stored(tmp_path)
+    assert (record.manifest["method"], record.manifest["family"]) == ("rehearsal", "rehearsal")
+    assert suites["."]["methods"] == ["masks only", "rehearsal"] and suites["."]["cells"][0]["method"] == "masks only"
+    assert [cell.method for cell in Suite.read("quick.yml").cells(tmp_path) if cell.is_done] == ["rehearsal"]

@@ -128,7 +128,7 @@ def test_shipped_suites_can_be_trained(name: str, tmp_path: Path) -> None:
         assert set(arguments) <= {*known, "callback", "steps_per_task", "cycles", "action_repeat", "horizon", "task_id"}
     memory = {method.axis[1] for method in suite.methods if method.axis and method.family == "NBSP"}
     assert memory == {0, 100, 1000, 10000}
-    assert "replay only" in suite.baselines
+    assert "rehearsal" in suite.baselines
 
 
 def test_metaworld_is_four_visits() -> None:
@@ -175,3 +175,32 @@ def test_without_submitit_the_extra_is_named(tmp_path: Path, monkeypatch: pytest
     suite_of(tmp_path)
     with pytest.raises(ImportError, match=r'pip install "sb3-nbsp\[slurm\]"'):
         benchmark_command.main([str(tmp_path / "suite.yml"), "-f", str(tmp_path / "out"), "--slurm"])
+
+
+ALIASES = SUITE + "aliases: {SAC: plain, 'NBSP, no memory': mask only, BSP: NBSP}\n"
+
+
+def test_earlier_names_of_methods_are_understood(tmp_path: Path) -> None:
+    suite = suite_of(tmp_path, ALIASES)
+    for old, names in (
+        ("SAC", {"plain"}),
+        ("NBSP, no*", {"mask only"}),
+        ("BSP", {"mask only", "NBSP", "NBSP, memory size 1,000"}),
+    ):
+        assert {cell.method for cell in suite.cells(tmp_path, [old])} == names
+    (tmp_path / "a" / "nbsp-no-memory" / "seed3").mkdir(parents=True)  # trained under the earlier name
+    (cell,) = suite.cells(tmp_path, ["mask only"], [3])
+    assert cell.folder == tmp_path / "a" / "nbsp-no-memory" / "seed3" and cell.method == "mask only"
+
+
+@pytest.mark.parametrize(
+    ("aliases", "message"),
+    [
+        ("{old: nothing}", "Expected aliases of methods among 'NBSP', .*, got .'nothing'."),
+        ("{plain: NBSP}", "Expected as aliases names that no method has, got .'plain'."),
+        ("{old: 1}", "Expected aliases as OLD NAME: NAME, got 'old': 1"),
+    ],
+)
+def test_aliases_that_lead_nowhere_are_refused(tmp_path: Path, aliases: str, message: str) -> None:
+    with pytest.raises(SuiteError, match=message):
+        suite_of(tmp_path, SUITE + f"aliases: {aliases}\n")

@@ -186,7 +186,7 @@ def test_plain_runs_are_told_apart_by_their_settings(tmp_path: Path) -> None:
     write(4, seed=0, mask_coef=0.0)
     write(10, seed=1, mask_coef=0.0, finished=False)
     found = collect(tmp_path)
-    assert [(run.method, run.seed, run.path.name) for run in found.runs] == [
+    assert [(run.method, run.seed, Path(run.record.folder).name) for run in found.runs] == [
         ("nbspsac (mask_coef 0.2)", 0, "E_1"),
         ("nbspsac (mask_coef 0.2)", 1, "E_3"),
         ("nbspsac (mask_coef 0.0)", 0, "E_4"),

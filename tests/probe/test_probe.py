@@ -16,6 +16,7 @@ from sb3_nbsp.neurons.networks import find_networks
 from sb3_nbsp.probe import Probe, dormant_share, effective_rank, probe_model, silenced
 from sb3_nbsp.probe.plasticity import weight_norm
 from sb3_nbsp.probe.probe_report import plot_probe, probe_table
+from sb3_nbsp.probe.probes_file import load_probes, save_probes
 from sb3_nbsp.probe.silencing import acting_networks, lowest, random_like
 
 pytestmark = pytest.mark.filterwarnings(r"ignore:The goal metric q\(t\)")
@@ -165,9 +166,13 @@ def test_table_picture_and_file(probe, tmp_path):
     saved = json.loads((tmp_path / "probe.json").read_text())
     assert saved["performance"]["east / skill neurons"] == probe.performance["east", "skill neurons"]
     assert Probe.load(tmp_path / "probe.json") == probe
+    save_probes([probe, probe], tmp_path / "probes.json")
+    assert load_probes(tmp_path / "probes.json") == [probe, probe] and load_probes(tmp_path / "probe.json") == [probe]
     (tmp_path / "other.json").write_text('{"performance": []}')
     with pytest.raises(ValueError, match="Expected a file that `sb3-nbsp probe` wrote"):
         Probe.load(tmp_path / "other.json")
+    with pytest.raises(ValueError, match="Expected a file that `sb3-nbsp probe` wrote"):
+        load_probes(tmp_path / "other.json")
 
 
 @pytest.mark.known_answer

@@ -4,7 +4,7 @@ What do agents that rehearse few transitions make of an old task? Prints values.
     python docs/results/small-memory/values.py FOLDER > docs/results/small-memory/values.txt
 
 FOLDER/METHOD/seedN/ holds, anywhere below, a run's rl_model_12000_steps.zip (after the first task), rl_model_24000_steps.zip
-(after the second); those of "replay-only" also rl_model_36000_steps.zip, whose memory holds 10,000 transitions of both tasks.
+(after the second); those of "rehearsal" also rl_model_36000_steps.zip, whose memory holds 10,000 transitions of both tasks.
 """
 
 import sys
@@ -15,10 +15,10 @@ import torch as th
 from sb3_nbsp import NBSPSAC
 
 METHODS = {
-    "fine-tuning-buffer-cleared": ("fine-tuning, buffer cleared", 0),
-    "replay-only-memory-size-100": ("replay only", 100),
-    "replay-only": ("replay only", 10_000),
-    "nbsp-memory-size-100": ("NBSP", 100),
+    "fine-tuning-buffer-emptied": ("fine-tuning, buffer emptied", 0),
+    "rehearsal-100-transitions": ("rehearsal", 100),
+    "rehearsal": ("rehearsal", 10_000),
+    "nbsp-100-transitions": ("NBSP", 100),
     "nbsp": ("NBSP", 10_000),
 }
 HEADER = """\
@@ -55,9 +55,9 @@ def main(folder: Path) -> None:
     print(HEADER)
     for seed in range(5):
         runs = {method: folder / method / f"seed{seed}" for method in METHODS}
-        before = agent(runs["replay-only"], 12_000)
-        button = remembered(agent(runs["replay-only"], 24_000), 0)
-        window = remembered(agent(runs["replay-only"], 36_000), 1)
+        before = agent(runs["rehearsal"], 12_000)
+        button = remembered(agent(runs["rehearsal"], 24_000), 0)
+        window = remembered(agent(runs["rehearsal"], 36_000), 1)
         for method, (name, size) in METHODS.items():
             after = agent(runs[method], 24_000)
             if after is None:

@@ -1,0 +1,50 @@
+"""Methods that were renamed: runs of an earlier name count as the method's."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import PurePosixPath
+from typing import Any
+
+from sb3_nbsp.benchmark.file_names import MANIFEST
+from sb3_nbsp.benchmark.run_record import Record
+from sb3_nbsp.benchmark.suite import Suite, shipped_suites
+
+
+def aliases_of(suite: Mapping[str, Any]) -> dict[str, str]:
+    """
+    :param suite: content of a ``suite.json``
+    :return: names of methods by the names that they had before; where the file is older than aliases, those of the package's
+        suite of the same name
+    """
+    if "aliases" in suite:
+        return dict(suite["aliases"])
+    name = f"{suite.get('name')}.yml"
+    return dict(Suite.read(name).aliases) if name in shipped_suites() else {}
+
+
+def suite_with_names_of_now(suite: Mapping[str, Any]) -> dict[str, Any]:
+    """
+    :param suite: content of a ``suite.json``
+    :return: the same with the methods' names of now
+    """
+    now = aliases_of(suite)
+    return {
+        **suite,
+        "methods": [now.get(name, name) for name in suite["methods"]],
+        "baselines": [now.get(name, name) for name in suite["baselines"]],
+        "cells": [{**cell, "method": now.get(cell["method"], cell["method"])} for cell in suite["cells"]],
+        "aliases": now,
+    }
+
+
+def record_with_names_of_now(record: Record, suites: Mapping[str, Mapping[str, Any]]) -> Record:
+    """
+    :param record: a run
+    :param suites: content of each ``suite.json`` by its folder; the innermost one around the run tells its aliases
+    :return: the same with the names of now in its manifest
+    """
+    around = next((str(folder) for folder in PurePosixPath(record.folder).parents if str(folder) in suites), None)
+    now = {} if around is None else suites[around].get("aliases", {})
+    manifest = record.manifest
+    names = {key: now[manifest[key]] for key in ("method", "family") if manifest.get(key) in now}
+    return replace(record, files={**record.files, MANIFEST: {**manifest, **names}}) if names else record

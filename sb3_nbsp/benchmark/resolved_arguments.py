@@ -1,0 +1,117 @@
+"""The value of every NBSP argument that a training has: from its command, else from the settings' file, else the default."""
+
+import ast
+import inspect
+from collections.abc import Container, Sequence
+from functools import cache
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Any
+
+import sb3_nbsp
+from sb3_nbsp.benchmark.earlier_values import DEFAULTS, OF_ENVS
+from sb3_nbsp.benchmark.suite_file import read_yaml
+from sb3_nbsp.evaluation.json_csv import json_safe
+
+PARAMS = ("-params", "--hyperparams")
+SETTINGS_FILE = ("-conf", "--conf-file")
+
+
+def resolved_arguments(algo: str, env: str, arguments: Sequence[str]) -> dict[str, Any]:
+    """
+    :param algo: key of an algorithm, e.g. ``nbspsac``
+    :param env: id of a task sequence
+    :param arguments: further arguments of ``sb3-nbsp train``
+    :return: values of the constructor's arguments that SB3's algorithm does not have; none for SB3's own algorithms
+    """
+    return _resolve(nbsp_defaults(algo), env, _of_env(algo, env), arguments)
+
+
+def recorded_arguments(manifest: dict[str, Any]) -> dict[str, Any]:
+    """
+    :param manifest: of a cell
+    :return: the same as recorded when the cell was trained; older cells get what held at commit 2a43d91
+    """
+    if "resolved" in manifest:
+        recorded: dict[str, Any] = manifest["resolved"]
+        return recorded
+    algo, env, arguments = manifest.get("algo", ""), manifest.get("env", ""), manifest.get("arguments", ())
+    return _resolve(DEFAULTS.get(algo, {}), env, OF_ENVS.get(algo, {}).get(env, {}), arguments)
+
+
+@cache
+def nbsp_defaults(algo: str) -> dict[str, Any]:
+    """
+    :param algo: key of an algorithm
+    :return: the defaults of the constructor's arguments that SB3's algorithm does not have
+    """
+    ours: Any = next((getattr(sb3_nbsp, name) for name in sb3_nbsp.__all__ if name.lower() == algo), None)
+    if not hasattr(ours, "sb3_class"):
+        return {}
+    parent = inspect.signature(ours.sb3_class).parameters
+    return {name: argument.default for name, argument in inspect.signature(ours).parameters.items() if name not in parent}
+
+
+def _of_env(algo: str, env: str) -> dict[str, Any]:
+    if not nbsp_defaults(algo):
+        return {}
+    with as_file(files("sb3_nbsp.hyperparams") / f"{algo}.yml") as file:
+        return _settings_for(env, str(file))
+
+
+@cache
+def _settings_for(env: str, file: str) -> dict[str, Any]:
+    """As rl-zoo3 looks them up, but for ordinary Atari games, whose entry names no argument of NBSP."""
+    content = read_yaml(file)
+    settings: dict[str, Any] = content.get(env, content.get("default", {}))
+    return settings
+
+
+def _resolve(defaults: dict[str, Any], env: str, of_env: dict[str, Any], arguments: Sequence[str]) -> dict[str, Any]:
+    files_given = [name for name in _values_of(SETTINGS_FILE, arguments) if Path(name).suffix in (".yml", ".yaml")]
+    if files_given and Path(files_given[-1]).is_file():  # in place of ours
+        of_env = _settings_for(env, files_given[-1])
+    given = {name: _value(text) for name, _, text in (pair.partition(":") for pair in _values_of(PARAMS, arguments))}
+    values = {name: given.get(name, of_env.get(name, default)) for name, default in defaults.items()}
+    resolved: dict[str, Any] = json_safe(values)
+    return resolved
+
+
+def without(names: Container[str], arguments: Sequence[str]) -> list[str]:
+    """
+    :param names: hyperparameters
+    :param arguments: further arguments of ``sb3-nbsp train``
+    :return: the arguments that say something else
+    """
+    kept: list[str] = []
+    option = ""
+    for word in arguments:
+        option = word if word.startswith("-") else option
+        if word in PARAMS or (option in PARAMS and word.partition(":")[0] in names):
+            continue
+        if option in PARAMS and word != option:
+            kept.append(option)  # before each of its pairs
+        kept.append(word)
+    return kept
+
+
+def _values_of(options: Sequence[str], arguments: Sequence[str]) -> list[str]:
+    """What follows an option; given twice, the last one counts."""
+    values: list[str] = []
+    reading = False
+    for word in arguments:
+        if word in options:
+            values, reading = [], True
+        elif word.startswith("-"):
+            reading = False
+        elif reading:
+            values.append(word)
+    return values
+
+
+def _value(text: str) -> Any:
+    """rl-zoo3 evaluates the text; here a constant is, and anything else stands for itself."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text

@@ -1,0 +1,36 @@
+"""What is published under docs/results: few files, little data, and every cell with the values of NBSP's arguments."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from sb3_nbsp.benchmark.file_names import RUNS
+from sb3_nbsp.benchmark.runs_file import read_runs_file, write_runs_file
+
+RESULTS = Path(__file__).parents[2] / "docs" / "results"
+FILES = [path for path in sorted(RESULTS.rglob("*")) if path.is_file()]
+PUBLISHED = sorted(RESULTS.rglob(RUNS))
+MEGABYTE = 1_000_000
+
+
+def test_there_are_few_files() -> None:
+    by_folder = Counter(path.relative_to(RESULTS).parts[0] for path in FILES)
+    assert {folder: number for folder, number in by_folder.items() if number > 12} == {}
+    assert len(FILES) <= 250
+
+
+def test_they_are_small() -> None:
+    data = [path for path in FILES if path.suffix in (".xz", ".json", ".jsonl", ".csv", ".txt")]
+    assert sum(path.stat().st_size for path in data) <= 2 * MEGABYTE
+    assert sum(path.stat().st_size for path in FILES) <= 12 * MEGABYTE
+
+
+@pytest.mark.parametrize("path", PUBLISHED, ids=lambda path: path.parent.name)
+def test_every_run_is_whole(path: Path, tmp_path: Path) -> None:
+    suites, records = read_runs_file(path)
+    assert records and all(record.state == "done" for record in records if record.manifest)
+    assert all(record.manifest.get("resolved") for record in records if record.manifest.get("algo") == "nbspsac")
+    assert all((results := record.results()) is not None and results.finished for record in records)
+    write_runs_file(tmp_path / RUNS, suites, records)
+    assert (tmp_path / RUNS).read_bytes() == path.read_bytes()
