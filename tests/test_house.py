@@ -27,7 +27,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "suites": set(),
     "benchmark": {"base", "neurons", "evaluation", "suites"},
     "zoo": {"base", "neurons", "common", *ALGORITHMS, "tasks", "evaluation", "baselines", "probe", "benchmark"},
-    "cli": {"zoo", "benchmark", "tasks"},
+    "cli": {"zoo"},
 }
 MODULES = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in PACKAGE.rglob("*.py")}
 MODULES = {name.removesuffix(".__init__"): path for name, path in MODULES.items() if "hyperparams" not in name}

@@ -1,63 +1,21 @@
-"""``sb3-nbsp report``: tables with intervals, and figures, of a benchmark or of any other runs."""
+"""Reports: tables with intervals, and figures, of a benchmark or of any other runs."""
 
-import argparse
-import re
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from sb3_nbsp.base.atomic_write import replacing
-from sb3_nbsp.benchmark.archive import write_archive
 from sb3_nbsp.benchmark.comparison import Comparison, group
-from sb3_nbsp.benchmark.file_names import RUNS
 from sb3_nbsp.benchmark.find_runs import Found, collect
 from sb3_nbsp.benchmark.provenance import provenance_section
 from sb3_nbsp.benchmark.report_figures import KINDS, draw
 from sb3_nbsp.benchmark.report_tables import pooled_section, sequence_section, write_csvs
 from sb3_nbsp.benchmark.suite import slug
 
-RUNS_HELP = f"folder of a benchmark, or of any runs of sb3-nbsp train, or a file of published runs ({RUNS})"
 READING = """\
 Mean over seeds [95 % percentile bootstrap interval, too narrow with few seeds]. Interquartile mean: mean of the middle half of
 the runs. P(better than X): probability that a run of the method beats a run of X, where a tie counts one half. Where sequences
 are taken together, intervals are stratified by sequence. FM: the lower the better.
 """
-
-
-def main(arguments: list[str]) -> None:
-    """
-    Write a report.
-
-    :param arguments: command line arguments
-    :raises SystemExit: with status 2 if there is nothing to report on
-    """
-    parser = argparse.ArgumentParser("sb3-nbsp report", description="Tables with intervals, and figures, of finished runs.")
-    parser.add_argument("runs", type=Path, metavar="RUNS", help=RUNS_HELP)
-    parser.add_argument("-o", "--out", type=Path, help="where the report goes (default: RUNS/report, or ARCHIVE/report)")
-    archive_help = "write here into one file what a report needs of the runs, small enough to be committed, and report on it"
-    parser.add_argument("--archive", type=Path, metavar="ARCHIVE", help=archive_help)
-    parser.add_argument("--baselines", nargs="+", metavar="NAME", help="what others are compared with (default: the suite's)")
-    last_help = "judge by the mean of the last K evaluations of each segment (default: the suite's, or 1)"
-    figures_help = "draw these only, by SEQUENCE'S FOLDER/NAME; * stands for anything, e.g. '*/intervals' (default: all)"
-    parser.add_argument("--figures", nargs="*", metavar="FIGURE", help=figures_help)
-    parser.add_argument("--last", type=int, metavar="K", help=last_help)
-    args = parser.parse_args(arguments)
-    runs = args.runs
-    try:
-        if args.archive is not None:
-            size, runs = write_archive(runs, args.archive), args.archive
-            print(f"Archived: {runs / RUNS} ({size / 1e6:.2f} MB). `sb3-nbsp report {runs}` makes this report again.\n")
-        beside = runs.parent if runs.is_file() else runs
-        report = write_report(runs, args.out or beside / "report", args.baselines, args.last, args.figures)
-    except (ValueError, FileNotFoundError) as error:
-        parser.exit(2, f"sb3-nbsp report: {error}\n")
-    print(_for_terminal(report.read_text()))
-    print(f"Written: {report}")
-
-
-def _for_terminal(text: str) -> str:
-    """Without pictures, and without what is folded up."""
-    return re.sub(r"<details.*?</details>\n+|!\[.*?\]\(.*?\)\n+", "", text, flags=re.DOTALL)
 
 
 def write_report(
@@ -131,7 +89,3 @@ def _text(found: Found, comparisons: Sequence[Comparison], baselines: Sequence[s
 def _pictures(out: Path, folder: str) -> dict[str, list[str]]:
     """Paths of the figures, relative to the report, by their kind."""
     return {kind: [f"{folder}/{path.name}" for path in sorted((out / folder).glob(f"{kind}*.png"))] for kind in KINDS}
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

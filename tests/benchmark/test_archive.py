@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from helpers.reported_runs import run_of, write_benchmark
 
-from sb3_nbsp.benchmark import report
 from sb3_nbsp.benchmark.archive import write_archive
 from sb3_nbsp.benchmark.cells import Cell
 from sb3_nbsp.benchmark.local_runner import CellError, run_cells
@@ -22,7 +21,7 @@ from sb3_nbsp.benchmark.stored_runs import read_stored
 from sb3_nbsp.benchmark.suite import Suite
 from sb3_nbsp.evaluation import SequenceResults
 from sb3_nbsp.evaluation.skill_file import read_skill_neurons
-from sb3_nbsp.zoo import benchmark_command
+from sb3_nbsp.zoo import benchmark_command, report_command
 
 FILE = "runs.jsonl.xz"
 TABLES = ("report.md", "runs.csv", "summary.csv", "improvement.csv")
@@ -72,7 +71,7 @@ def test_an_archive_gives_the_same_report_to_the_byte(runs: Path, tmp_path: Path
 @pytest.mark.usefixtures("tables_only")
 def test_the_file_itself_can_be_reported_on(runs: Path, tmp_path: Path) -> None:
     write_archive(runs, tmp_path / "archive")
-    report.main([str(tmp_path / "archive" / FILE)])
+    report_command.main([str(tmp_path / "archive" / FILE)])
     assert tables(tmp_path / "archive" / "report") == tables(write_report(runs, tmp_path / "report").parent)
 
 
@@ -215,7 +214,7 @@ def test_a_damaged_file_is_named(runs: Path, tmp_path: Path, damage, capsys: pyt
     path = tmp_path / "archive" / FILE
     path.write_bytes(damage(path.read_bytes()))
     for call in (
-        lambda: report.main([str(path)]),
+        lambda: report_command.main([str(path)]),
         lambda: benchmark_command.main([str(tmp_path / "suite.yml"), "-f", str(path.parent)]),
     ):
         with pytest.raises(SystemExit, match="2"):
@@ -238,7 +237,7 @@ def test_runs_outside_a_benchmark(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("tables_only")
 def test_the_command_reports_on_the_archive(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    report.main([str(runs), "--archive", str(tmp_path / "archive")])
+    report_command.main([str(runs), "--archive", str(tmp_path / "archive")])
     assert (tmp_path / "archive" / "report" / "report.md").is_file() and not (runs / "report").exists()
     assert read_runs_file(tmp_path / "archive" / FILE)[0]["."]["baselines"] == ["plain"]
     assert "Archived: " in capsys.readouterr().out
@@ -247,7 +246,7 @@ def test_the_command_reports_on_the_archive(runs: Path, tmp_path: Path, capsys: 
 @pytest.mark.parametrize("place", [".", "archive", ".."])
 def test_an_archive_among_the_runs_is_refused(runs: Path, place: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
-        report.main([str(runs), "--archive", str(runs / place)])
+        report_command.main([str(runs), "--archive", str(runs / place)])
     assert "Expected an archive beside the runs" in capsys.readouterr().err
 
 

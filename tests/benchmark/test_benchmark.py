@@ -14,7 +14,6 @@ import pytest
 from helpers.reported_runs import run_of
 from rich.console import Console
 
-from sb3_nbsp.benchmark import demo
 from sb3_nbsp.benchmark.cells import Cell
 from sb3_nbsp.benchmark.local_runner import CellError, run_cells
 from sb3_nbsp.benchmark.manifest import ForeignCellError, read_json, source_commit
@@ -22,6 +21,7 @@ from sb3_nbsp.benchmark.progress import train_with_progress
 from sb3_nbsp.benchmark.training import Training, lock_holder
 from sb3_nbsp.evaluation import Evaluation, SequenceResults
 from sb3_nbsp.evaluation.skill_file import read_skill_neurons
+from sb3_nbsp.zoo import demo_command as demo
 
 STAND_IN = r"""
 import pathlib, shutil, sys, time, zipfile

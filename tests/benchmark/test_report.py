@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from helpers.reported_runs import run_of, write_benchmark
 
-from sb3_nbsp.benchmark import report
 from sb3_nbsp.benchmark.comparison import group
 from sb3_nbsp.benchmark.find_runs import NotCounted, collect
 from sb3_nbsp.benchmark.provenance import provenance_section
@@ -17,6 +16,7 @@ from sb3_nbsp.benchmark.report import write_report
 from sb3_nbsp.benchmark.report_figures import most_telling
 from sb3_nbsp.evaluation.last_evaluations import average_last
 from sb3_nbsp.evaluation.statistics import Estimate, estimate, improvement, iqm, mean
+from sb3_nbsp.zoo import report_command
 
 # Two strata of ten runs for each of two methods, and what rliable 1.2.0 (arch 7.2.0) says of them: aggregate_mean,
 # aggregate_iqm and probability_of_improvement with get_interval_estimates (percentile, 20,000 and 5,000 samples).
@@ -169,7 +169,7 @@ def test_curves_that_are_drawn_together(folder: Path) -> None:
 
 @pytest.mark.usefixtures("tables_only")
 def test_what_is_folded_up_is_not_printed(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    report.main([str(folder), "-o", str(tmp_path / "report")])
+    report_command.main([str(folder), "-o", str(tmp_path / "report")])
     printed = capsys.readouterr().out
     assert "ASR" in printed and "Not counted" in printed
     assert "details" not in printed and ".png" not in printed and "Interquartile means" not in printed
@@ -205,7 +205,7 @@ def test_runs_of_other_lengths_are_another_sequence(tmp_path: Path) -> None:
 
 def test_nothing_to_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
-        report.main([str(tmp_path)])
+        report_command.main([str(tmp_path)])
     assert "Expected runs in" in capsys.readouterr().err
 
 
