@@ -53,8 +53,8 @@ def test_from_sb3_and_wrong_files(case, tmp_path):
     plain = case.made_parent().learn(48)
     new = case.cls.from_sb3(plain, memory_size=7)
     assert same(dict(plain.policy.state_dict()), dict(new.policy.state_dict())) and same(optimizers(plain), optimizers(new))
-    assert same(case.buffer(new).actions, case.buffer(plain).actions)
-    assert case.on_policy or new.replay_buffer.size() == 48
+    if not case.on_policy:  # a rollout is used up when it was learned from
+        assert new.replay_buffer.size() == 48 and same(new.replay_buffer.actions, plain.replay_buffer.actions)
     new.learn(32, reset_num_timesteps=False)
     assert new.learned_tasks == ["east"] and len(new.memory) == 7
     plain.save(tmp_path / "plain")

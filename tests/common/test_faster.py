@@ -40,7 +40,13 @@ def in_double(samples):
 def trained(case, fast_update: bool, n_updates: int = 100, images: bool = False, **kwargs):
     """A model after updates on batches and noise that are always the same."""
     env = "Pendulum-v1" if case is TQC_CASE else "CartPole-v1"
-    settings = {"policy_kwargs": {"net_arch": [32, 32]}, "seed": 0, "device": "cpu", "fast_update": fast_update, **kwargs}
+    settings = {
+        "policy_kwargs": {"net_arch": [32, 32], **case.policy_kwargs},
+        "seed": 0,
+        "device": "cpu",
+        "fast_update": fast_update,
+        **kwargs,
+    }
     if images:
         model = case.cls("CnnPolicy", "sb3_nbsp/PointGoalImage-v0", learning_starts=1000, buffer_size=200, **settings)
         model.learn(100)

@@ -80,9 +80,6 @@ class Case:
         """Noise of any space."""
         return AnyActionEnv(spaces.Discrete(3) if self.discrete else spaces.Box(-2.0, 2.0, (2,)), space)
 
-    def buffer(self, model: BaseAlgorithm) -> Any:
-        return getattr(model, "rollout_buffer" if self.on_policy else "replay_buffer")
-
 
 GREEDY_OFF = {**OFF, "reset_replay_buffer": False}
 MAX_ENTROPY_OFF = {**GREEDY_OFF, "reset_ent_coef": False}
