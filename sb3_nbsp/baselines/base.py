@@ -121,7 +121,7 @@ class TaskBoundaryCallback(BaseCallback):
         if not hasattr(self, "state"):
             raise ValueError("end_task() ends the task of a learn() that this callback was given to; there was none yet.")
         seed = BOUNDARY_SEED + (self.model.seed or 0) + len(self.state["ended"])
-        with isolated_rng(seed):
+        with isolated_rng(seed, self.model.action_space):
             self.on_task_end(task)
         self.model.policy.set_training_mode(False)  # a rollout may be going on
         self.state["ended"].append(task)

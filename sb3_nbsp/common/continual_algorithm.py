@@ -146,7 +146,7 @@ class ContinualAlgorithm(ProtectedAlgorithm):
         :param task: its name
         :param seed: of the env and of everything that is drawn
         """
-        with isolated_rng(seed):
+        with isolated_rng(seed, self.action_space):
             return task_end.score(self, steps_on_task(self, env, task, int(self.scoring_steps), seed), task, seed)
 
     def activations_on(self, steps: ScoringSteps) -> dict[str, th.Tensor]:

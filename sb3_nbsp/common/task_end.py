@@ -38,7 +38,7 @@ def consolidate(model: Any, env: gym.Env | VecEnv | None, task: str | None) -> S
     task = task or model.position.task or _unused_name(model)
     index = model.learned_tasks.index(task) if task in model.learned_tasks else len(model.learned_tasks)
     seed = SCORING_SEED + (model.seed or 0) + index
-    with isolated_rng(seed):
+    with isolated_rng(seed, model.action_space):
         skill = _find_skill_neurons(model, env, task, index, seed) if model.skill_fraction > 0 else None
         model.protection.hold(index, skill, float(model.mask_coef))
         model._apply_masks()

@@ -57,7 +57,7 @@ class TaskEvaluator:
         mean_return: dict[str, float] = {}
         was_training = model.policy.training
         for index, (name, env) in enumerate(self.envs.items()):
-            with isolated_rng(self.seed + index), playing(model, name):
+            with isolated_rng(self.seed + index, model.action_space), playing(model, name):
                 env.seed(self.seed + index)
                 success[name], mean_return[name] = self._play(model, env)
         model.policy.set_training_mode(was_training)

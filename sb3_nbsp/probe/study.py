@@ -176,7 +176,7 @@ def _seed_overlap(model: ContinualAlgorithm, env: VecEnv, tasks: list[str], seed
 def _diagnostics(model: ContinualAlgorithm, env: VecEnv, task: str, seed: int) -> dict[str, dict[str, float]]:
     task_env = wrap_like(env, env.get_attr("task_sequence", 0)[0].make_task_env(task, evaluation=True))
     networks = model.neuron_masks.networks
-    with isolated_rng(seed), playing(model, task):
+    with isolated_rng(seed, model.action_space), playing(model, task):
         task_env.seed(seed)
         activations = model.activations_on(run_for_scoring(model, task_env, DIAGNOSED_STEPS))
     task_env.close()

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch as th
 from helpers import IMAGE, NBSP_SETTINGS, VECTORS, copied, same, sequence_env, task_env
-from helpers.cases import DQN_CASE, QRDQN_CASE, TABLE, Case, every_case
+from helpers.cases import TABLE, Case, every_case
 from helpers.outcomes import assert_identical, everything, random_states
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.monitor import Monitor
@@ -123,12 +123,7 @@ def test_making_the_scored_tasks_env_draws_nothing_from_training(case):
 # Scoring
 
 
-DRAWS = pytest.mark.xfail(strict=True, reason="epsilon-greedy scoring draws from the action space that training uses")
-
-
-@pytest.mark.parametrize(
-    "case", [pytest.param(case, id=case.id, marks=[DRAWS] if case in (DQN_CASE, QRDQN_CASE) else []) for case in TABLE]
-)
+@every_case
 @pytest.mark.parametrize("score", SCORES)
 def test_consolidation_draws_nothing_from_training(case, score):
     model = case.made(score=score).learn(48)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from helpers.reported_runs import run_of, write_benchmark
 
+from sb3_nbsp.benchmark import report
 from sb3_nbsp.benchmark.archive import write_archive
 from sb3_nbsp.benchmark.cells import Cell
 from sb3_nbsp.benchmark.local_runner import CellError, run_cells

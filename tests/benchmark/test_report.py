@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from helpers.reported_runs import run_of, write_benchmark
 
+from sb3_nbsp.benchmark import report
 from sb3_nbsp.benchmark.comparison import group
 from sb3_nbsp.benchmark.find_runs import NotCounted, collect
 from sb3_nbsp.benchmark.provenance import provenance_section
