@@ -21,6 +21,8 @@ from typing import Annotated, Any, Literal, Protocol, TypeVar, Union, get_args, 
 
 import numpy as np
 
+from sb3_nbsp.base.names import did_you_mean
+
 Class = TypeVar("Class", bound=type)
 
 
@@ -117,7 +119,8 @@ def check_arguments(function: Callable[..., Any], values: Mapping[str, Any]) -> 
     """
     for name, hint in described(function).items():
         if name in values and not _allows(hint, values[name]):
-            raise ValueError(f"{name} must be {_words(hint)}; got {values[name]!r}.")
+            hint_of_names = did_you_mean(values[name], _names(hint)) if isinstance(values[name], str) else ""
+            raise ValueError(f"{name} must be {_words(hint)}; got {values[name]!r}. {hint_of_names}".rstrip())
 
 
 def described(function: Callable[..., Any]) -> dict[str, Any]:
@@ -156,6 +159,15 @@ def _allows(hint: Any, value: Any) -> bool:
     if hint is NoneType:
         return value is None
     return isinstance(value, bool | np.bool_) if hint is bool else True
+
+
+def _names(hint: Any) -> list[str]:
+    """The names that a type allows."""
+    if get_origin(hint) is Literal:
+        return [part for part in get_args(hint) if isinstance(part, str)]
+    listed = [part.names for part in getattr(hint, "__metadata__", ()) if isinstance(part, OneOf)]
+    inner = getattr(hint, "__origin__", None) if get_origin(hint) is Annotated else None
+    return [*(name for names in listed for name in names), *([] if inner is None else _names(inner))]
 
 
 def _words(hint: Any) -> str:

@@ -7,7 +7,7 @@ import torch as th
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 from sb3_nbsp.baselines.network_outputs import critic_outputs, has_critic
-from sb3_nbsp.baselines.parameters import learned_parameters
+from sb3_nbsp.baselines.parameters import Networks, learned_parameters
 from sb3_nbsp.baselines.task_samples import Visited, as_seen
 
 BATCH_SIZE = 8  # every sample's own gradients are held at once
@@ -19,7 +19,7 @@ CriticSensitivities = Callable[[th.Tensor, list[th.nn.Parameter]], list[th.Tenso
 
 
 def mean_importances(
-    model: BaseAlgorithm, samples: Visited, networks: str, of_actor: ActorSensitivities, of_critic: CriticSensitivities
+    model: BaseAlgorithm, samples: Visited, networks: Networks, of_actor: ActorSensitivities, of_critic: CriticSensitivities
 ) -> dict[str, th.Tensor]:
     """
     Omega_j = 1/M sum_i of how much the outputs of the networks in sample i depend on parameter j.
@@ -47,7 +47,7 @@ def mean_importances(
     return {name: total / len(samples) for name, total in sums.items()}
 
 
-def _looked_at(model: BaseAlgorithm, networks: str) -> list[str]:
+def _looked_at(model: BaseAlgorithm, networks: Networks) -> list[Networks]:
     if not has_critic(model):  # the one network of a value-based algorithm is looked at once, as what acts
         return ["actor"]
     return ["actor", "critic"] if networks == "all" else [networks]

@@ -7,7 +7,7 @@ import torch as th
 from torch.utils.hooks import RemovableHandle
 
 from sb3_nbsp.baselines.base import TaskBoundaryCallback
-from sb3_nbsp.baselines.parameters import check_coef, check_networks, learned_parameters
+from sb3_nbsp.baselines.parameters import Networks, check_coef, check_networks, learned_parameters
 from sb3_nbsp.baselines.quadratic_penalty import add_task, no_penalty, penalty_hooks, penalty_value
 
 
@@ -23,7 +23,7 @@ class L2(TaskBoundaryCallback):
     :param verbose: 1 prints each task end
     """
 
-    def __init__(self, coef: float = 1e5, networks: str = "actor", verbose: int = 0):
+    def __init__(self, coef: float = 1e5, networks: Networks = "actor", verbose: int = 0):
         super().__init__(verbose)
         self.coef = check_coef(coef)
         self.networks = check_networks(networks)

@@ -11,7 +11,7 @@ from torch.utils.hooks import RemovableHandle
 from sb3_nbsp.baselines.base import TaskBoundaryCallback
 from sb3_nbsp.baselines.importance import mean_importances
 from sb3_nbsp.baselines.network_outputs import action_distribution, deterministic_actions, sample_gradients
-from sb3_nbsp.baselines.parameters import check_coef, check_count, check_networks, learned_parameters
+from sb3_nbsp.baselines.parameters import Networks, check_coef, check_count, check_networks, learned_parameters
 from sb3_nbsp.baselines.quadratic_penalty import add_task, no_penalty, penalty_hooks, penalty_value
 from sb3_nbsp.baselines.task_samples import visited
 from sb3_nbsp.rehearsal.cloning import distribution_parameters
@@ -40,7 +40,7 @@ class MAS(TaskBoundaryCallback):
     :param verbose: 1 prints each task end
     """
 
-    def __init__(self, coef: float = 1e4, networks: str = "actor", n_samples: int = 2560, verbose: int = 0):
+    def __init__(self, coef: float = 1e4, networks: Networks = "actor", n_samples: int = 2560, verbose: int = 0):
         super().__init__(verbose)
         self.coef = check_coef(coef)
         self.networks = check_networks(networks)

@@ -12,7 +12,7 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from torch.utils.hooks import RemovableHandle
 
 from sb3_nbsp.baselines.base import TaskBoundaryCallback
-from sb3_nbsp.baselines.parameters import check_networks, learned_parameters, optimizers
+from sb3_nbsp.baselines.parameters import Networks, check_networks, learned_parameters, optimizers
 from sb3_nbsp.common.env_util import is_task_sequence
 from sb3_nbsp.evaluation.contexts import register_context
 
@@ -55,7 +55,7 @@ class PackNet(TaskBoundaryCallback):
         self,
         n_tasks: int | None = None,
         retrain_steps: int | None = None,
-        networks: str = "actor",
+        networks: Networks = "actor",
         clip_norm: float | None = 2e-5,
         verbose: int = 0,
     ):

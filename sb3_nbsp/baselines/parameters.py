@@ -3,14 +3,14 @@
 from collections.abc import Iterator
 from copy import deepcopy
 from numbers import Real
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch as th
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.save_util import recursive_getattr
 
-NETWORKS = ("actor", "critic", "all")
+Networks = Literal["actor", "critic", "all"]
 # Beginnings of the parameters' names inside a policy. Target networks match none of them.
 ACTOR_PARTS = ("actor.", "mlp_extractor.policy_net.", "action_net.", "pi_features_extractor.", "log_std")
 CRITIC_PARTS = ("critic.", "mlp_extractor.value_net.", "value_net.", "vf_features_extractor.")
@@ -18,14 +18,14 @@ CRITIC_PARTS = ("critic.", "mlp_extractor.value_net.", "value_net.", "vf_feature
 COMMON_PARTS = ("q_net.", "quantile_net.", "features_extractor.")
 
 
-def check_networks(networks: str) -> str:
+def check_networks(networks: Networks) -> Networks:
     """
     :param networks: what a user asked for
     :return: the same
     :raises ValueError: for anything but ``actor``, ``critic`` and ``all``
     """
-    if networks not in NETWORKS:
-        raise ValueError(f"networks must be one of {', '.join(NETWORKS)}; got {networks!r}.")
+    if networks not in get_args(Networks):
+        raise ValueError(f"networks must be one of {', '.join(get_args(Networks))}; got {networks!r}.")
     return networks
 
 
@@ -52,7 +52,7 @@ def check_count(name: str, value: int) -> int:
     return value
 
 
-def learned_parameters(model: BaseAlgorithm, networks: str = "all") -> dict[str, th.nn.Parameter]:
+def learned_parameters(model: BaseAlgorithm, networks: Networks = "all") -> dict[str, th.nn.Parameter]:
     """
     Find the parameters that learn; those of target networks do not.
 

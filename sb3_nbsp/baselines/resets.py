@@ -6,7 +6,7 @@ import numpy as np
 import torch as th
 
 from sb3_nbsp.baselines.base import TaskBoundaryCallback
-from sb3_nbsp.baselines.parameters import check_networks, fresh_parameters, learned_parameters, reset_moments
+from sb3_nbsp.baselines.parameters import Networks, check_networks, fresh_parameters, learned_parameters, reset_moments
 from sb3_nbsp.neurons.networks import find_networks
 
 WITH_TARGETS = ("actor", "critic", "q_net", "quantile_net")
@@ -33,7 +33,7 @@ class Resets(TaskBoundaryCallback):
         period: int | None = 200_000,
         at_task_end: bool = False,
         n_layers: int | None = None,
-        networks: str = "all",
+        networks: Networks = "all",
         verbose: int = 0,
     ):
         super().__init__(verbose)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 try:
     import submitit
@@ -39,7 +39,7 @@ def submit(
     folder: Path,
     retry: bool = False,
     keep_weights: bool = True,
-    cluster: str = "slurm",
+    cluster: Literal["slurm", "local"] = "slurm",
     partition: str | None = None,
     minutes: int = 24 * 60,
     memory_gb: float = 4,

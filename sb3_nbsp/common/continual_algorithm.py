@@ -1,5 +1,6 @@
 """What every NBSP algorithm adds to its SB3 parent: skill neurons are found and held at the end of a task."""
 
+from abc import abstractmethod
 from typing import Any
 
 import gymnasium as gym
@@ -183,10 +184,10 @@ class ContinualAlgorithm(ProtectedAlgorithm):
         if self.gates is not None:
             gate_requirements.check_env(self.gates, self.env, self.observation_space, self.learned_tasks)
 
+    @abstractmethod
     def _drop_unfinished_task(self) -> None:
         """Forget which of the buffer's samples belong to a task that was not brought to its end."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _footprint(self, n_tasks: int) -> list[Part]:
         """What takes memory when a number of tasks was learned."""
-        raise NotImplementedError

@@ -3,7 +3,7 @@
 from collections.abc import Generator
 from copy import copy
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch as th
@@ -88,7 +88,7 @@ class MixedRollouts:
 
     memory_size: int = 0
     mixes: bool = True  # whether get() mixes old samples in
-    replay_mode: str = "interval"
+    replay_mode: Literal["interval", "share"] = "interval"
     replay_interval: int = 10
     old_task_fraction: float = 0.5
     vec_normalize: VecNormalize | None = None  # normalises what the env gives; memory and recent samples are not normalised

@@ -33,8 +33,6 @@ class FastSAC(SAC):
     _fast: FastUpdate | None = None
 
     def _setup_model(self) -> None:
-        if not isinstance(self.fast_update, bool) and self.fast_update != "auto":
-            raise ValueError(f'fast_update must be "auto", True or False; got {self.fast_update!r}.')
         super()._setup_model()
         if self.fast_update is not False:
             put_channels_last(self.policy, self.device)

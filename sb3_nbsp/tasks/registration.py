@@ -11,12 +11,13 @@ from typing import Any
 
 import gymnasium as gym
 
+from sb3_nbsp.base.names import unknown_name_message
 from sb3_nbsp.tasks.atari import atari_sequence
 from sb3_nbsp.tasks.metaworld import metaworld_sequence
 from sb3_nbsp.tasks.point_goal import point_goal_sequence
 from sb3_nbsp.tasks.point_goal_image import point_image_sequence
-from sb3_nbsp.tasks.sequence import TaskSequence, gymnasium_sequence, unknown_name_message
-from sb3_nbsp.tasks.sequence_env import TaskSequenceEnv
+from sb3_nbsp.tasks.sequence import TaskSequence, gymnasium_sequence
+from sb3_nbsp.tasks.sequence_env import SwitchOn, TaskSequenceEnv
 
 
 def _paper_pair(first: str, second: str) -> tuple[str, str, dict[str, Any]]:
@@ -88,7 +89,7 @@ def named_sequences() -> dict[str, str]:
 
 
 def make_point_goal_env(
-    n_envs: int = 1, switch_on: str = "steps", render_mode: str | None = None, **sequence_kwargs: Any
+    n_envs: int = 1, switch_on: SwitchOn = "steps", render_mode: str | None = None, **sequence_kwargs: Any
 ) -> gym.Env:
     """
     Entry point: a sequence of goals for a point mass.
@@ -103,7 +104,7 @@ def make_point_goal_env(
 
 
 def make_point_image_env(
-    n_envs: int = 1, switch_on: str = "steps", render_mode: str | None = None, **sequence_kwargs: Any
+    n_envs: int = 1, switch_on: SwitchOn = "steps", render_mode: str | None = None, **sequence_kwargs: Any
 ) -> gym.Env:
     """
     Entry point: a sequence of goals for a point mass that is seen in pictures.
@@ -118,7 +119,7 @@ def make_point_image_env(
 
 
 def make_metaworld_env(
-    n_envs: int = 1, switch_on: str = "steps", render_mode: str | None = None, **sequence_kwargs: Any
+    n_envs: int = 1, switch_on: SwitchOn = "steps", render_mode: str | None = None, **sequence_kwargs: Any
 ) -> gym.Env:
     """
     Entry point: a sequence of Meta-World tasks.
@@ -133,7 +134,7 @@ def make_metaworld_env(
 
 
 def make_atari_env(
-    n_envs: int = 1, switch_on: str = "steps", render_mode: str | None = None, **sequence_kwargs: Any
+    n_envs: int = 1, switch_on: SwitchOn = "steps", render_mode: str | None = None, **sequence_kwargs: Any
 ) -> gym.Env:
     """
     Entry point: a sequence of Atari games.
@@ -148,7 +149,7 @@ def make_atari_env(
 
 
 def make_gymnasium_env(
-    n_envs: int = 1, switch_on: str = "steps", render_mode: str | None = None, **sequence_kwargs: Any
+    n_envs: int = 1, switch_on: SwitchOn = "steps", render_mode: str | None = None, **sequence_kwargs: Any
 ) -> gym.Env:
     """
     Entry point: a sequence of registered Gymnasium environments.
@@ -163,7 +164,7 @@ def make_gymnasium_env(
 
 
 def _make(
-    sequence: Callable[..., TaskSequence], n_envs: int, switch_on: str, render_mode: str | None, kwargs: dict[str, Any]
+    sequence: Callable[..., TaskSequence], n_envs: int, switch_on: SwitchOn, render_mode: str | None, kwargs: dict[str, Any]
 ) -> TaskSequenceEnv:
     """Make the environment; where an argument is unknown or missing, say which there are."""
     known = inspect.signature(sequence).parameters
@@ -177,7 +178,7 @@ def _make(
 
 
 def _make_drawn(
-    sequence: Callable[..., TaskSequence], n_envs: int, switch_on: str, render_mode: str | None, kwargs: dict[str, Any]
+    sequence: Callable[..., TaskSequence], n_envs: int, switch_on: SwitchOn, render_mode: str | None, kwargs: dict[str, Any]
 ) -> gym.Env:
     """The same for tasks that only draw arrays: Gymnasium's window shows them."""
     if render_mode == "human":

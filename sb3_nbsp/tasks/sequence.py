@@ -1,6 +1,5 @@
 """What is learned and in which order: tasks, their budgets, and how often the list is gone through."""
 
-import difflib
 import math
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
@@ -11,6 +10,7 @@ from typing import Any
 
 import gymnasium as gym
 
+from sb3_nbsp.base.names import unknown_name_message
 from sb3_nbsp.tasks.task_env import TaskEnv
 
 
@@ -42,21 +42,6 @@ def check_reference_scores(task: str, scores: Sequence[float]) -> None:
             f"reference_scores of task {task!r} must be two different finite numbers, the returns of a random player and of a "
             f"human; got {scores!r}. Use None where they are not known."
         )
-
-
-def unknown_name_message(kind: str, name: str, known: Iterable[str]) -> str:
-    """
-    Say that a name is unknown, and which names come close.
-
-    :param kind: what was named, e.g. ``"task"``
-    :param name: the name that was given
-    :param known: the names that exist
-    :return: the message
-    """
-    known = list(known)
-    close = difflib.get_close_matches(name, known)
-    hint = f"Did you mean {', '.join(map(repr, close))}?" if close else f"Known: {', '.join(known)}."
-    return f"Unknown {kind} {name!r}. {hint}"
 
 
 @dataclass(frozen=True)

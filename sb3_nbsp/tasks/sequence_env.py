@@ -1,12 +1,14 @@
 """The environment that goes through a whole task sequence."""
 
-from typing import Any, SupportsFloat
+from typing import Any, Literal, SupportsFloat, get_args
 
 import gymnasium as gym
 import numpy as np
 
 from sb3_nbsp.tasks.sequence import TaskSequence
 from sb3_nbsp.tasks.task_env import TaskEnv
+
+SwitchOn = Literal["steps", "episode"]
 
 
 class TaskSequenceEnv(gym.Env):
@@ -33,9 +35,9 @@ class TaskSequenceEnv(gym.Env):
     """
 
     def __init__(
-        self, sequence: TaskSequence, n_envs: int = 1, switch_on: str = "steps", render_mode: str | None = None
+        self, sequence: TaskSequence, n_envs: int = 1, switch_on: SwitchOn = "steps", render_mode: str | None = None
     ) -> None:
-        if switch_on not in ("steps", "episode"):
+        if switch_on not in get_args(SwitchOn):
             raise ValueError(f"switch_on must be 'steps' or 'episode', got {switch_on!r}.")
         self.task_sequence = sequence
         self.switch_on = switch_on

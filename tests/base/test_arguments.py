@@ -81,6 +81,14 @@ def test_what_is_not(name, value, wanted):
     assert str(error.value) == f"{name} must be {wanted}; got {value!r}."
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "close"), [("colour", "redd", "red"), ("how", "autom", "auto"), ("name", "publishd", "published")]
+)
+def test_a_name_that_comes_close_is_told(name, value, close):
+    with pytest.raises(ValueError, match=f"got '{value}'. Did you mean '{close}'\\?$"):
+        Thing(1, **{name: value})
+
+
 def test_a_collection_of_names_may_grow(monkeypatch):
     monkeypatch.setitem(NAMES, "own", 2)
     Thing(1, name="own")

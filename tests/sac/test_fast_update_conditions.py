@@ -195,7 +195,7 @@ def test_the_path_is_told_once(capsys):
 
 
 def test_unknown_value():
-    with pytest.raises(ValueError, match=r'fast_update must be "auto", True or False; got \'fast\''):
+    with pytest.raises(ValueError, match="fast_update must be one of auto, True, False; got 'fast'"):
         made(fast_update="fast")
 
 
