@@ -57,9 +57,10 @@ print("observation:", env.observation_space.shape, "action:", env.action_space.s
 # %% [markdown]
 # ## The agents
 #
-# The settings are those of `hyperparams/nbspsac.yml`. `NBSPSAC` stands where you would write `SAC`. The third agent is the
-# control: it is set back at the switch as NBSPSAC is (replay buffer emptied, exploration begins anew), but it holds no neurons
-# and rehearses nothing. The callback evaluates each agent on *both* tasks while it learns.
+# The settings are those of `hyperparams/nbspsac.yml`. `NBSPSAC` stands where you would write `SAC`. It has two baselines.
+# *SAC, buffer emptied* is set back at the task switch as NBSPSAC is (replay buffer emptied, exploration begins anew), but it
+# holds no neurons and rehearses nothing. *SAC, buffer kept* is SAC as it is in SB3. The callback evaluates each agent on
+# *both* tasks while it learns. What words mean: [glossary](../docs/guide/glossary.md).
 #
 # One seed is an illustration. This is seed 1; with seed 0 no agent learns to go west on its first visit, in 2,000 steps
 # ([the demo](../docs/results/demo/table.md) has three seeds and two visits).
@@ -76,8 +77,8 @@ SETTINGS = {
 }
 NBSP = {"scoring_steps": min(1000, STEPS_PER_TASK)}
 AGENTS = {
-    "SAC, reset at the switch": (NBSPSAC, {"skill_fraction": 0, "memory_size": 0}),
-    "SAC, as it is in SB3": (SAC, {}),
+    "SAC, buffer emptied": (NBSPSAC, {"skill_fraction": 0, "memory_size": 0}),
+    "SAC, buffer kept": (SAC, {}),
     "NBSPSAC": (NBSPSAC, NBSP),
 }
 
@@ -103,8 +104,8 @@ show(FOLDER / "sequence.png")
 # %% [markdown]
 # The same in numbers: success on east right after east was learned, and after west was learned too.
 #
-# SAC that was reset has lost east completely. SAC as it is in SB3 keeps it, because its one buffer still holds all of east,
-# but has not learned west. NBSPSAC can do both. (Where lines lie on one another you see the last one only.)
+# With its buffer emptied SAC has lost east completely. With its buffer kept, which still holds all of east, it keeps east, but
+# has not learned west. NBSPSAC can do both. (Where lines lie on one another you see the last one only.)
 
 # %%
 print(f"{'success rate':<28}{'east, before':>14}{'east, after':>14}{'west, after':>14}")
@@ -123,9 +124,10 @@ show(FOLDER / "matrix.png")
 # ## What NBSPSAC did at the switch
 #
 # It ran the policy on the task that had ended, scored every neuron, and holds a fifth of each network's neurons from then on.
-# It also kept some of the task's transitions to rehearse. "Silent" neurons put out 0 on every scored step. Of the
-# neurons chosen for east nearly all are silent: holding them costs little and saves little. In our experiments masks alone
-# forgot, and the rehearsal kept the old task ([docs/experiments.md](../docs/experiments.md)). Notebook 2 looks closer.
+# It also kept some of the task's transitions to rehearse. *Silent* neurons put out 0 on every scored step (the field calls
+# such neurons dormant). Of the neurons chosen for east most are silent: holding them costs little and saves little. In our
+# experiments masks alone forgot, and the rehearsal kept the old task ([docs/experiments.md](../docs/experiments.md)).
+# Notebook 2 looks closer.
 
 # %%
 for skill in models["NBSPSAC"].skill_neurons.values():

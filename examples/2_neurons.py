@@ -2,7 +2,7 @@
 # # The neurons: look at them, score them, silence them
 #
 # NBSP says that some neurons carry a task's skill. Here you see what the neurons of a trained agent do, how they are scored,
-# and what the agent can still do without them.
+# and what the agent can still do without them. What words mean: [glossary](../docs/guide/glossary.md).
 #
 # **Run time: about 1 minute (measured: 47 s on a busy 2-core Intel Xeon, one thread; 30 s of it computing).**
 #
@@ -121,8 +121,9 @@ show(figure, "activations.png")
 # ## The scores
 #
 # A neuron's score is how well "above its own mean" agrees with "this step is good", 0.5 (not at all) to 1. The *published*
-# score counts agreeing steps; the *corrected* one counts good and bad steps alike. A silent neuron is never above its mean:
-# the published score gives it the share of good (or bad) steps, whichever is larger, the corrected one 0.5.
+# score counts agreeing steps; the *corrected* one counts good and bad steps alike. A *silent* neuron (0 on every step; the
+# field calls such neurons dormant) is never above its mean: the published score gives it the share of good (or bad) steps,
+# whichever is larger, the corrected one 0.5.
 
 # %%
 goal = th.tensor(reached)
@@ -164,7 +165,7 @@ for title, neurons in chosen.items():
 # to silence a silent neuron changes nothing. Random ones: mean over three draws.
 #
 # What came out here (seed 0): without the best fifth the agent no longer gets east, without a random fifth it does, without
-# a random fifth of the active ones it mostly does. Do not count on it: in notebook 1 (seed 1) 24 of the 26 neurons chosen for
+# a random fifth of the active ones it mostly does. Do not count on it: in notebook 1 (seed 1) 19 of the 26 neurons chosen for
 # east are silent, and to silence those changes nothing at all. The line above says how many are silent in your run.
 
 

@@ -109,7 +109,8 @@ print("switches at env steps:", sequence.switch_steps)
 # ## Learn it
 #
 # With the settings of the embedded sequence (`hyperparams/nbspsac.yml`), not tuned for the pendulum; only gamma is SB3's
-# default. The control is set back at the switch as NBSPSAC is, but holds no neurons and rehearses nothing.
+# default. *SAC, buffer emptied* is set back at the task switch as NBSPSAC is, but holds no neurons and rehearses nothing.
+# What words mean: [glossary](../docs/guide/glossary.md).
 
 # %%
 SETTINGS = {
@@ -121,7 +122,7 @@ SETTINGS = {
     "seed": 0,
 }
 METHODS = {
-    "SAC, reset at the switch": {"skill_fraction": 0, "memory_size": 0},
+    "SAC, buffer emptied": {"skill_fraction": 0, "memory_size": 0},
     "NBSPSAC": {"scoring_steps": min(1000, STEPS_PER_TASK)},
 }
 results = {}

@@ -3,7 +3,7 @@
 #
 # A robot arm learns to press the button of a coffee machine, then to close a window. `sb3-nbsp train` does the training,
 # `sb3-nbsp report` the tables and figures; the notebook only calls them. SAC, its buffer emptied at the switch, stands beside
-# `NBSPSAC` with task gates.
+# `NBSPSAC` with task gates. What words mean: [glossary](../docs/guide/glossary.md).
 #
 # **Run time: about 6 minutes on two cores (measured: 12 min 20 s beside three other processes on a 2-core Intel Xeon, 10 min
 # 45 s of it computing, in two processes).** An action is repeated for four simulator steps, so that 12,000 decisions per task

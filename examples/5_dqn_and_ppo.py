@@ -2,7 +2,7 @@
 # # DQN and PPO on discrete actions
 #
 # The point of notebook 1 with five actions (stay, or go to one of the four sides). NBSPDQN goes where you wrote DQN, NBSPPPO
-# where you wrote PPO. Each runs beside its control.
+# where you wrote PPO. Each runs beside the plain algorithm. What words mean: [glossary](../docs/guide/glossary.md).
 #
 # **Run time: about 2 minutes (measured: 136 s on a busy 2-core Intel Xeon, one thread; 63 s of it computing).**
 #
@@ -59,7 +59,8 @@ def table(results: dict) -> None:
 # ## DQN
 #
 # Settings as in `hyperparams/nbspdqn.yml`. Epsilon follows each task's own progress: the agent explores again after a switch.
-# The control is set back at the switch as NBSPDQN is (buffer emptied, exploration again), but holds and rehearses nothing.
+# *DQN, buffer emptied* is set back at the task switch as NBSPDQN is (buffer emptied, exploration again), but holds no neurons
+# and rehearses nothing.
 
 # %%
 DQN_SETTINGS = {
@@ -76,7 +77,7 @@ DQN_SETTINGS = {
     "seed": SEED,
 }
 METHODS = {
-    "DQN, reset at the switch": {"skill_fraction": 0, "memory_size": 0},
+    "DQN, buffer emptied": {"skill_fraction": 0, "memory_size": 0},
     "NBSPDQN": {"scoring_steps": min(1000, STEPS_PER_TASK)},
 }
 dqn = {}
@@ -93,14 +94,14 @@ show(FOLDER / "dqn.png")
 table(dqn)
 
 # %% [markdown]
-# DQN that was reset has lost east by the end; NBSPDQN can do both. (The untrained network happens to go west: hence the
-# success at step 0.)
+# With its buffer emptied DQN has lost east; NBSPDQN keeps it. With this seed both have only begun to go west when the budget
+# ends; five seeds are linked below. (The untrained network happens to go west: hence the success at step 0.)
 
 # %% [markdown]
 # ## PPO
 #
-# Settings as in `hyperparams/nbspppo.yml`: eight envs in parallel, a small entropy bonus. PPO keeps no old data: the control
-# is SB3's PPO as it is. NBSPPPO keeps the last rollouts of a task and rehearses them by cloning: after each update the policy
+# Settings as in `hyperparams/nbspppo.yml`: eight envs in parallel, a small entropy bonus. PPO keeps no old data: it runs
+# as it is in SB3. NBSPPPO keeps the last rollouts of a task and rehearses them by cloning: after each update the policy
 # is drawn to what it did on the old task. Env steps are counted over all envs, so each env must know how many they are
 # (`n_envs`).
 

@@ -2,7 +2,8 @@
 # # Masks and memory as building blocks
 #
 # The parts of NBSP work with any SB3 algorithm. Here we put them into plain TD3, for which this library has no class: score
-# the neurons, hold the best with masks, keep a memory of the old task, and see which part does what.
+# the neurons, hold the best with masks, keep a memory of the old task, and see which part does what. What words mean:
+# [glossary](../docs/guide/glossary.md).
 #
 # **Run time: under 1 minute (measured: 30 s on a busy 2-core Intel Xeon, one thread).**
 #

@@ -1,1 +1,1 @@
-"""Trainings side by side, and the demonstration."""
+"""Trainings side by side: suites, their cells, published runs, reports."""

@@ -65,7 +65,7 @@ class FlatParameters:
 
 class FlatAdam:
     """
-    ``torch.optim.Adam`` over a flat buffer, masked as :class:`~sb3_nbsp.common.MaskedOptimizer` masks.
+    ``torch.optim.Adam`` over a flat buffer, masked as :class:`~sb3_nbsp.protection.MaskedOptimizer` masks.
 
     The optimizer's state is taken over and then *is* this object's state, seen through views; ``lr``, ``betas`` and ``eps``
     are read from its parameter group at each step.
