@@ -51,8 +51,11 @@ class SkillNeuronCallback(BaseCallback):
         # Called before the step's transition is stored. Where a rollout goes on over a switch, this is the moment at
         # which the old task's transitions are all stored and none of the new task's is.
         self._end_task()
+        if self.model.position.task is None:  # it was consolidated by hand in the middle of its segment
+            self._begin_task()
         info = self.locals["infos"][0]  # all sub-envs stand at the same step
         self.model.position.moved_to(info["sequence_steps"])
+        self.model.position.learned()
         if info["task_done"]:
             self.model.position.task_ended(info["task_name"])
         return True
@@ -62,6 +65,10 @@ class SkillNeuronCallback(BaseCallback):
 
     def _on_training_end(self) -> None:
         self._consolidate_if_pending()
+        position = self.model.position
+        if self.model.goes_beyond and position.is_finished and not position.is_fresh:
+            position.task_ended(self.sequence.segments[-1])
+            self._consolidate_if_pending()
 
     def _end_task(self) -> None:
         if self.model.position.pending is not None:

@@ -1,5 +1,6 @@
 """What every NBSP algorithm adds to its SB3 parent: skill neurons are found and held at the end of a task."""
 
+import warnings
 from abc import abstractmethod
 from typing import Any
 
@@ -13,6 +14,7 @@ from sb3_nbsp.base.random_states import isolated_rng
 from sb3_nbsp.common import gate_requirements, task_end
 from sb3_nbsp.common.callbacks import with_skill_callback
 from sb3_nbsp.common.env_util import is_task_sequence, task_sequence_of
+from sb3_nbsp.common.next_step import NextStep, next_step
 from sb3_nbsp.common.position import FollowedSequence
 from sb3_nbsp.common.protected_algorithm import ProtectedAlgorithm
 from sb3_nbsp.common.ram_estimate import Part, check_footprint
@@ -25,12 +27,34 @@ from sb3_nbsp.neurons.skill_neurons import SkillNeurons
 class ContinualAlgorithm(ProtectedAlgorithm):
     """Base of the NBSP algorithms, to be mixed in before the SB3 parent: how a model goes from task to task."""
 
+    goes_beyond: bool = False  # whether this learn() takes more steps than its sequence has
+
+    @property
+    def _protects(self) -> bool:
+        """Whether anything of a task is to be kept."""
+        return self.skill_fraction > 0 or self.memory_size > 0
+
+    # The place in a sequence
+
     def set_env(self, env: GymEnv, force_reset: bool = True) -> None:
-        """See SB3. Warns where a task was learned by hand and has not been consolidated."""
-        protects = self.skill_fraction > 0 or self.memory_size > 0
-        if protects and self.env is not None and not is_task_sequence(self.env):
-            self.position.warn_of_unconsolidated(self.num_timesteps)
+        """See SB3. Warns where a task is not at its end, or was learned by hand and has not been consolidated."""
+        by_hand = self.env is not None and not is_task_sequence(self.env)
+        n_steps = self.position.steps_by_hand(self.num_timesteps) if by_hand else 0
         super().set_env(env, force_reset)
+        if not self._protects:
+            return
+        reason = self._next_step().reason if not by_hand else ""
+        if n_steps > 0:
+            reason = (
+                f"The last {n_steps} env steps were not consolidated: nothing of what they taught will be held or rehearsed. "
+                "If the new env is another task, call consolidate() before set_env()."
+            )
+        if reason:
+            warnings.warn(reason, stacklevel=2)
+
+    def _next_step(self) -> NextStep:
+        by_hand = self.position.steps_by_hand(self.num_timesteps)
+        return next_step(self.position, task_sequence_of(self.env), by_hand)
 
     def _setup_learn(
         self,
@@ -42,16 +66,59 @@ class ContinualAlgorithm(ProtectedAlgorithm):
     ) -> tuple[int, BaseCallback]:
         if self.gates is not None:  # not only at the end of the first task
             gate_requirements.check_env(self.gates, self.env, self.observation_space, self.learned_tasks)
-        self.position.leave_sequence()
-        if reset_num_timesteps:
-            self.position.count_from_zero()
         sequence = task_sequence_of(self.env)
         if sequence is not None:
             self._check_supported()
-            self._follow(sequence)
-            if not reset_num_timesteps:
-                self._restore_sequence_position()
+        self._take_place(sequence, total_timesteps, resumes=not reset_num_timesteps)
+        if reset_num_timesteps:
+            self.position.count_from_zero(self.num_timesteps)
         return super()._setup_learn(total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar)
+
+    def _take_place(self, sequence: FollowedSequence | None, n_steps: int, resumes: bool) -> None:
+        """
+        Go on in a sequence, or begin it, before the env is reset.
+
+        :param sequence: what the env goes through
+        :param n_steps: env steps that will be taken
+        :param resumes: whether SB3 goes on counting
+        :raises ValueError: where a task is unfinished that the env cannot finish
+        """
+        step = self._next_step()
+        if step.kind == "refuse":
+            if self._protects:
+                raise ValueError(step.reason)
+            self.abandon_task()
+            step = NextStep("begin")
+        self.goes_beyond = False
+        if sequence is None:
+            if step.kind == "begin":
+                self.position.leave_sequence()
+            return
+        self._follow(sequence)
+        self.position.moved_to(step.steps)
+        self._place_env(step.steps)
+        self.goes_beyond = step.steps + n_steps > self.position.total_steps
+        if self.goes_beyond and self._protects:
+            warnings.warn(
+                f"The sequence has {self.position.total_steps} env steps, {step.steps} are taken, and {n_steps} are to "
+                f"come: what goes beyond its end is learned on its last task, {sequence.segments[-1]}, which is consolidated "
+                "again after it.",
+                stacklevel=4,
+            )
+        if resumes:
+            self._resume()
+
+    def _place_env(self, steps: int) -> None:
+        """Let the env of a sequence stand where the model does, wherever someone else has stepped it to."""
+        assert self.env is not None
+        self.env.env_method("set_n_envs", self.env.num_envs)
+        follows = self.env.get_attr("switch_on", 0)[0] == "steps"
+        if follows and any(place != steps for place in self.env.get_attr("sequence_steps")):
+            self.env.env_method("fast_forward", steps)
+            self._last_obs = None  # the env is reset, into the right task
+
+    def _resume(self) -> None:
+        """Get ready to go on in the middle of a sequence, maybe after a load; extended by subclasses."""
 
     def _follow(self, sequence: FollowedSequence) -> None:
         """
@@ -63,13 +130,11 @@ class ContinualAlgorithm(ProtectedAlgorithm):
         if self.verbose >= 1:
             print(statement)
 
-    def _restore_sequence_position(self) -> None:
-        """Let a new env of a sequence begin where this model, loaded from a file, stands."""
-        assert self.env is not None
-        self.env.env_method("set_n_envs", self.env.num_envs)
-        if self.env.get_attr("sequence_steps", 0)[0] != self.position.steps:
-            self.env.env_method("fast_forward", self.position.steps)
-            self._last_obs = None  # the env is reset, into the right task
+    def restart_sequence(self) -> None:
+        """Begin the sequence anew at the next ``learn()``. What was learned stays; an unfinished task is abandoned."""
+        if self.position.is_inside or self.position.pending is not None:
+            self.abandon_task()
+        self.position.leave_sequence()
 
     def _init_callback(self, callback: MaybeCallback, progress_bar: bool = False) -> BaseCallback:
         if self.env is not None and is_task_sequence(self.env):
@@ -79,6 +144,7 @@ class ContinualAlgorithm(ProtectedAlgorithm):
     def _update_current_progress_remaining(self, num_timesteps: int, total_timesteps: int) -> None:
         # What SB3's schedules (learning rate, clip range, epsilon) are functions of.
         super()._update_current_progress_remaining(num_timesteps, total_timesteps)
+        self.position.learned()
         if self.schedules_per_task:
             self._current_progress_remaining = self._task_progress_remaining()
 
@@ -121,6 +187,17 @@ class ContinualAlgorithm(ProtectedAlgorithm):
 
     # The end of a task
 
+    def abandon_task(self) -> None:
+        """
+        Leave the current task, or one that has ended and is not consolidated: do what a switch does, without scoring, holding
+        or remembering.
+        """
+        if self.memory is not None:
+            self._drop_unfinished_task()
+        with isolated_rng():
+            self._prepare_next_task()
+        self.position.consolidated(self.num_timesteps)
+
     def consolidate(self, env: gym.Env | VecEnv | None = None, task: str | None = None) -> SkillNeurons | None:
         """
         End a task: score the neurons on it, hold its skill neurons from now on, and get ready for the next task.
@@ -157,12 +234,16 @@ class ContinualAlgorithm(ProtectedAlgorithm):
         """
         return run_networks(self.neuron_masks.networks, steps, task_end.losses_of(self))[0]
 
-    def _prepare_next_task(self, index: int) -> None:
+    @abstractmethod
+    def _remember_task(self, index: int) -> None:
         """
-        Undo what must not leak from one task into the next. Extended by subclasses.
+        Keep some of the samples of the task that ended.
 
-        :param index: index of the task that ended
+        :param index: its index
         """
+
+    def _prepare_next_task(self) -> None:
+        """Undo what must not leak from one task into the next. Extended by subclasses."""
         if self.memory is not None:
             self.memory.current_task = None
         if self.reset_optimizer or self.task_gates:  # moments of weights that were drawn anew belong to others

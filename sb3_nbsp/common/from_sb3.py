@@ -46,6 +46,7 @@ def take_over(cls: Any, model: BaseAlgorithm | str | pathlib.Path, env: Any, arg
         new.env = None  # no task is left, of which set_env() would remind
         new.set_env(env)
     if new.env is not None and is_task_sequence(new.env):
+        new.position.follow(new.env.get_attr("task_sequence", 0)[0])  # it goes on at the env's place
         new.position.moved_to(new.env.get_attr("sequence_steps", 0)[0])
     return new
 

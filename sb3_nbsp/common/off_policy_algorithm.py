@@ -135,12 +135,14 @@ class OffPolicyContinualAlgorithm(ContinualAlgorithm, OffPolicyAlgorithm):
     def _drop_unfinished_task(self) -> None:
         self.replay_buffer.n_rows_of_task = 0  # type: ignore[union-attr]
 
-    def _prepare_next_task(self, index: int) -> None:
-        super()._prepare_next_task(index)
+    def _remember_task(self, index: int) -> None:
+        if self.memory is not None and self.memory_size > 0:
+            self.replay_buffer.remember(index)  # type: ignore[union-attr]
+
+    def _prepare_next_task(self) -> None:
+        super()._prepare_next_task()
         buffer = self.replay_buffer
         assert buffer is not None
-        if self.memory is not None and self.memory_size > 0:
-            buffer.remember(index)  # type: ignore[attr-defined]
         if self.reset_replay_buffer:
             buffer.reset()
             self._start_warmup()
@@ -167,8 +169,8 @@ class OffPolicyContinualAlgorithm(ContinualAlgorithm, OffPolicyAlgorithm):
             self._warmup_until = max(self._warmup_until - self.num_timesteps, 0)
         return super()._setup_learn(total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar)
 
-    def _restore_sequence_position(self) -> None:
-        super()._restore_sequence_position()
+    def _resume(self) -> None:
+        super()._resume()
         if self.replay_buffer is not None and self.replay_buffer.size() == 0 and self.num_timesteps > 0:
             # The file of a model holds no replay buffer. Right after a switch it is empty anyway.
             if not self.position.is_at_switch or self.position.pending is not None:

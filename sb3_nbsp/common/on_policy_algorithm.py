@@ -161,10 +161,8 @@ class OnPolicyContinualAlgorithm(ContinualAlgorithm, OnPolicyAlgorithm):
 
     # The end of a task
 
-    def _prepare_next_task(self, index: int) -> None:
-        super()._prepare_next_task(index)
-        if self.memory is not None and self.memory_size > 0:
-            self._remember(index)
+    def _prepare_next_task(self) -> None:
+        super()._prepare_next_task()
         # What a mastered task left is too little exploration for the next.
         self.reset_log_std_next = self.reset_log_std and not self.use_sde and hasattr(self.policy, "log_std")
 
@@ -183,6 +181,10 @@ class OnPolicyContinualAlgorithm(ContinualAlgorithm, OnPolicyAlgorithm):
             last_values = self.policy.predict_values(obs_as_tensor(self._last_obs, self.device))
             dones = self._last_episode_starts
         self.rollout_buffer.end_task(last_values, dones)  # type: ignore[attr-defined]
+
+    def _remember_task(self, index: int) -> None:
+        if self.memory is not None and self.memory_size > 0:
+            self._remember(index)
 
     @th.no_grad()
     def _remember(self, index: int) -> None:

@@ -1,6 +1,5 @@
 """Where a model stands in what it learns: which task sequence, how far, what is still to be consolidated."""
 
-import warnings
 from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
@@ -8,6 +7,7 @@ from typing import Any, Protocol
 
 # What models of commit 2a43d91 and before have in their files instead of a record.
 OLDER_NAMES = ("sequence_steps", "segment_steps", "task_to_consolidate", "consolidated_at", "current_task")
+Visit = tuple[str | None, int]  # a task and the env steps of one visit to it; older files do not know the task
 
 
 class FollowedSequence(Protocol):
@@ -25,6 +25,11 @@ class FollowedSequence(Protocol):
     def segment_steps(self) -> Sequence[int]: ...
 
 
+def visits_of(sequence: FollowedSequence) -> list[Visit]:
+    """Task and env steps of each segment."""
+    return list(zip(sequence.segments, sequence.segment_steps, strict=True))
+
+
 class SequencePosition:
     """
     A view of the record that is saved with a model: a dictionary of plain values, which ends up as JSON in the file.
@@ -35,7 +40,9 @@ class SequencePosition:
     - ``steps``: env steps taken in the sequence, over all sub-envs
     - ``task``: the task that is learned now, if it was said
     - ``pending``: a task that has ended and is not consolidated yet
-    - ``consolidated_at``: the model's ``num_timesteps`` at the last consolidation
+    - ``fresh``: whether nothing was learned since the last consolidation
+    - ``consolidated_at``: the model's ``num_timesteps`` at the last consolidation, and ``carried``: env steps since then that
+      SB3 counted before it began at 0 again
 
     :param record: see :meth:`new_record`; changed in place
     """
@@ -46,7 +53,10 @@ class SequencePosition:
     @staticmethod
     def new_record() -> dict[str, Any]:
         """The record of a model that has learned nothing."""
-        return {"visits": [], "id_width": 0, "steps": 0, "task": None, "pending": None, "consolidated_at": 0}
+        return {
+            "visits": [], "id_width": 0, "steps": 0, "task": None, "pending": None, "fresh": True, "consolidated_at": 0,
+            "carried": 0,
+        }  # fmt: skip
 
     @classmethod
     def record_of_older(cls, attributes: dict[str, Any]) -> dict[str, Any] | None:
@@ -59,14 +69,14 @@ class SequencePosition:
         found = {name: attributes.pop(name) for name in OLDER_NAMES if name in attributes}
         if not found:
             return None
-        record = cls.new_record()
+        names = {
+            "steps": "sequence_steps", "task": "current_task", "pending": "task_to_consolidate",
+            "consolidated_at": "consolidated_at",
+        }  # fmt: skip
+        record = cls.new_record() | {new: found[old] for new, old in names.items() if old in found}
         record["visits"] = [[None, steps] for steps in found.get("segment_steps") or []]
-        names = {"steps": "sequence_steps", "task": "current_task", "pending": "task_to_consolidate"}
-        return (
-            record
-            | {new: found[old] for new, old in names.items() if old in found}
-            | {"consolidated_at": found.get("consolidated_at", 0)}
-        )
+        record["fresh"] = record["task"] is None and record["pending"] is None
+        return record
 
     # Reading
 
@@ -86,58 +96,93 @@ class SequencePosition:
         return self.record["pending"]
 
     @property
-    def consolidated_at(self) -> int:
-        """The model's ``num_timesteps`` at the last consolidation."""
-        return self.record["consolidated_at"]
+    def is_fresh(self) -> bool:
+        """Whether nothing was learned since the last consolidation."""
+        return self.record["fresh"]
+
+    @property
+    def id_width(self) -> int:
+        """Length of the one-hot task id in the observations, 0 without one."""
+        return self.record["id_width"]
+
+    @property
+    def visits(self) -> list[Visit]:
+        """Task and env steps of each segment; empty where tasks are given by hand."""
+        return [(task, steps) for task, steps in self.record["visits"]]
 
     @property
     def segment_steps(self) -> list[int]:
         """Env steps of each segment; empty where tasks are given by hand."""
-        return [steps for _, steps in self.record["visits"]]
+        return [steps for _, steps in self.visits]
+
+    @property
+    def total_steps(self) -> int:
+        """Env steps of the whole sequence."""
+        return sum(self.segment_steps)
+
+    @property
+    def n_completed(self) -> int:
+        """Number of segments that have ended."""
+        return bisect_right(list(accumulate(self.segment_steps)), self.steps)
+
+    @property
+    def steps_in_segment(self) -> int:
+        """Env steps taken in the running segment."""
+        return self.steps - sum(self.segment_steps[: self.n_completed])
 
     @property
     def is_at_switch(self) -> bool:
         """Whether a segment has just ended."""
         return self.steps in accumulate(self.segment_steps)
 
+    @property
+    def is_finished(self) -> bool:
+        """Whether the sequence has come to its end."""
+        return bool(self.visits) and self.n_completed == len(self.visits)
+
+    @property
+    def is_inside(self) -> bool:
+        """Whether a segment has begun, has not ended, and was learned on since the last consolidation."""
+        return not self.is_finished and self.steps_in_segment > 0 and not self.is_fresh
+
+    def steps_by_hand(self, num_timesteps: int) -> int:
+        """
+        :param num_timesteps: the model's
+        :return: env steps since the last consolidation, however often SB3 began to count anew
+        """
+        return self.record.get("carried", 0) + num_timesteps - self.record["consolidated_at"]
+
+    def steps_left(self) -> int | None:
+        """Env steps until the running segment ends; ``None`` at the sequence's end, or where tasks are given by hand."""
+        return None if self.n_completed >= len(self.visits) else self.segment_steps[self.n_completed] - self.steps_in_segment
+
     def progress_remaining(self) -> float | None:
         """
         :return: 1 at the beginning of the running segment, 0 at its end; ``None`` where tasks are given by hand
         """
-        lengths = self.segment_steps
-        if not lengths:
+        if not self.visits:
             return None
-        ends = list(accumulate(lengths))
-        segment = min(bisect_right(ends, self.steps), len(ends) - 1)
-        return max((ends[segment] - self.steps) / lengths[segment], 0.0)
-
-    def warn_of_unconsolidated(self, num_timesteps: int) -> None:
-        """
-        Warn where steps were taken since the last consolidation.
-
-        :param num_timesteps: the model's
-        """
-        if num_timesteps > self.consolidated_at:
-            warnings.warn(
-                f"The last {num_timesteps - self.consolidated_at} env steps were not consolidated: nothing of what they "
-                "taught will be held or rehearsed. If the new env is another task, call consolidate() before set_env().",
-                stacklevel=3,
-            )
+        left = self.steps_left()
+        return 0.0 if left is None else left / self.segment_steps[self.n_completed]
 
     # Writing
 
     def follow(self, sequence: FollowedSequence) -> None:
         """Note which sequence is learned from now on."""
-        self.record["visits"] = [list(visit) for visit in zip(sequence.segments, sequence.segment_steps, strict=True)]
-        self.record["id_width"] = len(sequence.task_names) if sequence.task_id else 0
+        self.record["visits"] = [list(visit) for visit in visits_of(sequence)]
+        self.record["id_width"] = id_width_of(sequence)
 
     def leave_sequence(self) -> None:
         """Tasks are given by hand from now on."""
-        self.record["visits"], self.record["id_width"] = [], 0
+        self.record |= {"visits": [], "id_width": 0, "steps": 0}
 
     def moved_to(self, steps: int) -> None:
         """Note the env steps taken in the sequence."""
         self.record["steps"] = steps
+
+    def learned(self) -> None:
+        """Note that the task is learned on."""
+        self.record["fresh"] = False
 
     def task_begins(self, task: str) -> None:
         """Note which task is learned."""
@@ -148,9 +193,20 @@ class SequencePosition:
         self.record["pending"] = task
 
     def consolidated(self, num_timesteps: int) -> None:
-        """Note that the task that ended was consolidated."""
-        self.record |= {"pending": None, "task": None, "consolidated_at": num_timesteps}
+        """Note that the task that ended was consolidated, or is no longer to be."""
+        self.record |= {"pending": None, "task": None, "fresh": True, "consolidated_at": num_timesteps, "carried": 0}
 
-    def count_from_zero(self) -> None:
-        """SB3 counts the model's steps anew."""
-        self.record["consolidated_at"] = 0
+    def count_from_zero(self, num_timesteps: int) -> None:
+        """
+        SB3 counts the model's steps anew.
+
+        :param num_timesteps: what it had counted
+        """
+        self.record |= {"carried": self.steps_by_hand(num_timesteps), "consolidated_at": 0}
+
+
+def id_width_of(sequence: FollowedSequence) -> int:
+    """Length of the one-hot task id in a sequence's observations, 0 without one."""
+    if not sequence.task_id:
+        return 0
+    return int(getattr(sequence, "id_width", len(sequence.task_names)))

@@ -35,14 +35,15 @@ SCORING_SEED = 20_000  # far from the seeds that users give training envs
 
 def consolidate(model: Any, env: gym.Env | VecEnv | None, task: str | None) -> SkillNeurons | None:
     """See :meth:`~sb3_nbsp.common.continual_algorithm.ContinualAlgorithm.consolidate`."""
-    task = task or model.position.task or _unused_name(model)
+    task = task or model.position.pending or model.position.task or _unused_name(model)
     index = model.learned_tasks.index(task) if task in model.learned_tasks else len(model.learned_tasks)
     seed = SCORING_SEED + (model.seed or 0) + index
     with isolated_rng(seed, model.action_space):
         skill = _find_skill_neurons(model, env, task, index, seed) if model.skill_fraction > 0 else None
         model.protection.hold(index, skill, float(model.mask_coef))
         model._apply_masks()
-        model._prepare_next_task(index)
+        model._remember_task(index)
+        model._prepare_next_task()
     if index == len(model.learned_tasks):
         model.learned_tasks.append(task)
     if skill is not None:

@@ -108,7 +108,7 @@ class NBSPTQC(FasterUpdates, OffPolicyContinualAlgorithm, TQC):
         """See SB3."""
         return super().learn(total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar)
 
-    def _prepare_next_task(self, index: int) -> None:
-        super()._prepare_next_task(index)
+    def _prepare_next_task(self) -> None:
+        super()._prepare_next_task()
         if self.reset_ent_coef:
             max_entropy.reset_ent_coef(self)

@@ -178,7 +178,7 @@ class SequenceExperimentManager(ExperimentManager):
 
     def _take_to_position(self, model: BaseAlgorithm) -> None:
         assert self.sequence is not None and model.env is not None
-        position = getattr(model, "sequence_steps", model.num_timesteps)
+        position = model.position.steps if isinstance(model, ContinualAlgorithm) else model.num_timesteps
         if not self.steps_given:
             self.n_timesteps = max(self.sequence.total_steps - position, 0)
         print(f"Continuing the task sequence at step {position} for {self.n_timesteps} steps")

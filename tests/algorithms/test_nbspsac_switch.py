@@ -123,8 +123,9 @@ def test_every_switch_is_consolidated_once(callback, calls):
 
 
 def test_learning_beyond_the_end(calls):
-    model = made(sequence_env(cycles=1), Counting, train_freq=5).learn(200)
-    assert calls == [("east", 60), ("west", 120)] and model.learned_tasks == ["east", "west"]
+    with pytest.warns(UserWarning, match="The sequence has 120 env steps, 0 are taken, and 200 are to come"):
+        model = made(sequence_env(cycles=1), Counting, train_freq=5).learn(200)
+    assert calls == [("east", 60), ("west", 120), ("west", 200)] and model.learned_tasks == ["east", "west"]
 
 
 def test_a_list_that_the_user_passes_is_left_alone():

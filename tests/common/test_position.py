@@ -37,27 +37,42 @@ def test_the_record_is_plain_and_the_view_has_no_state_of_its_own():
     record = json.loads(json.dumps(position.record))
     assert record == position.record == {
         "visits": [["A", 100], ["B", 50], ["A", 100]], "id_width": 2, "steps": 120, "task": "B", "pending": "A",
-        "consolidated_at": 0,
+        "consolidated_at": 0, "carried": 0, "fresh": True,
     }  # fmt: skip
     other = SequencePosition(record)
     assert (other.steps, other.task, other.pending, other.segment_steps) == (120, "B", "A", [100, 50, 100])
     other.consolidated(130)
-    assert (other.task, other.pending, other.consolidated_at, other.steps) == (None, None, 130, 120)
+    assert (other.task, other.pending, other.steps_by_hand(130), other.steps) == (None, None, 0, 120)
     assert position.pending == "A"
 
 
 def test_by_hand_there_is_no_progress():
     position = at(120)
     position.leave_sequence()
-    assert position.progress_remaining() is None and not position.is_at_switch and position.steps == 120
+    assert position.progress_remaining() is None and not position.is_at_switch and position.steps == 0
 
 
-@pytest.mark.parametrize("steps", [0, 100])
-def test_steps_that_were_not_consolidated_are_told(steps, recwarn):
-    position = at(0)
-    position.consolidated(50)
-    position.warn_of_unconsolidated(50 + steps)
-    assert [str(warning.message)[:19] for warning in recwarn] == (["The last 100 env st"] if steps else [])
+def test_steps_by_hand_are_counted_however_often_sb3_begins_anew():
+    position = SequencePosition(SequencePosition.new_record())
+    position.count_from_zero(0)
+    assert position.steps_by_hand(70) == 70
+    position.count_from_zero(70)
+    assert (position.steps_by_hand(0), position.steps_by_hand(30)) == (70, 100)
+    position.consolidated(30)
+    assert (position.steps_by_hand(30), position.steps_by_hand(50)) == (0, 20)
+
+
+@pytest.mark.known_answer
+@pytest.mark.parametrize(
+    ("steps", "completed", "in_segment", "left", "finished"),
+    [(0, 0, 0, 100, False), (99, 0, 99, 1, False), (100, 1, 0, 50, False), (249, 2, 99, 1, False), (250, 3, 0, None, True)],
+)
+def test_where_it_is_in_the_sequence(steps, completed, in_segment, left, finished):
+    position = at(steps)
+    assert (position.n_completed, position.steps_in_segment, position.steps_left()) == (completed, in_segment, left)
+    assert position.is_finished == finished and not position.is_inside  # nothing was learned yet
+    position.learned()
+    assert position.is_inside == (in_segment > 0 and not finished)
 
 
 def test_an_older_files_attributes_become_a_record():
@@ -67,6 +82,7 @@ def test_an_older_files_attributes_become_a_record():
     assert attributes == {"gamma": 0.9}
     assert record == {
         "visits": [[None, 60], [None, 60]], "id_width": 0, "steps": 70, "task": "west", "pending": None, "consolidated_at": 60,
+        "carried": 0, "fresh": False,
     }  # fmt: skip
     assert SequencePosition.record_of_older(attributes) is None
     by_hand = SequencePosition.record_of_older({"sequence_steps": 0, "segment_steps": None})
