@@ -196,7 +196,7 @@ class ContinualAlgorithm(ProtectedAlgorithm):
             self._drop_unfinished_task()
         with isolated_rng():
             self._prepare_next_task()
-        self.position.consolidated(self.num_timesteps)
+        self.position.consolidated(self.num_timesteps, self._n_updates)
 
     def consolidate(self, env: gym.Env | VecEnv | None = None, task: str | None = None) -> SkillNeurons | None:
         """

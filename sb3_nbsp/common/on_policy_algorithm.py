@@ -10,12 +10,14 @@ import numpy as np
 import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.buffers import DictRolloutBuffer, RolloutBuffer
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.utils import obs_as_tensor
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_nbsp.base.arrays import to_tensors
 from sb3_nbsp.common.continual_algorithm import ContinualAlgorithm
+from sb3_nbsp.common.position import FollowedSequence
 from sb3_nbsp.common.ram_estimate import Part, rollout_buffer_bytes, scoring_bytes
 from sb3_nbsp.neurons.scoring import BATCH_SIZE
 from sb3_nbsp.neurons.skill_neurons import SkillNeurons
@@ -29,9 +31,9 @@ class OnPolicyContinualAlgorithm(ContinualAlgorithm, OnPolicyAlgorithm):
     """
     Base of the on-policy NBSP algorithms, to be mixed in before the SB3 parent.
 
-    A rollout goes on over a task switch, as SB3 wants it: its two parts are learned from together, and since a task's last
-    step ends its episode, no advantage reaches from one into the other. The masks are in force by then; into a task's
-    memory go its own steps only.
+    Where anything is to be kept of a task (``skill_fraction`` or ``memory_size`` above 0), its last rollout ends with it, is
+    learned from, and then the task is consolidated. Else rollouts go on over a switch, as SB3's do; since a task's last step
+    ends its episode, no advantage reaches from one task into the other.
     """
 
     rehearsal: str
@@ -109,13 +111,38 @@ class OnPolicyContinualAlgorithm(ContinualAlgorithm, OnPolicyAlgorithm):
 
     # Learning
 
-    def collect_rollouts(self, *args: Any, **kwargs: Any) -> bool:
-        """See SB3."""
+    def collect_rollouts(
+        self, env: VecEnv, callback: BaseCallback, rollout_buffer: RolloutBuffer, n_rollout_steps: int
+    ) -> bool:
+        """See SB3. A task of which anything is to be kept ends its rollout, which is learned from before scoring."""
         self._apply_memory_settings()
-        if self.reset_log_std_next:  # not within a rollout: what it holds would look far from the policy
+        self._reset_log_std_if_due()
+        left = self.position.steps_left() if self._protects else None
+        rows = n_rollout_steps if left is None else min(n_rollout_steps, -(-left // env.num_envs))
+        rollout_buffer.buffer_size = rows  # SB3 makes the arrays anew for each rollout
+        return super().collect_rollouts(env, callback, rollout_buffer, rows)
+
+    def begin_task(self, task: str) -> None:
+        """See :meth:`ContinualAlgorithm.begin_task`."""
+        super().begin_task(task)
+        self._reset_log_std_if_due()
+
+    def _reset_log_std_if_due(self) -> None:
+        """Not within a rollout: what it holds would look far from the policy."""
+        if self.reset_log_std_next and self.rollout_buffer.pos in (0, self.rollout_buffer.buffer_size):
             self.policy.log_std.data.fill_(self.policy.log_std_init)
             self.reset_log_std_next = False
-        return super().collect_rollouts(*args, **kwargs)
+
+    def _follow(self, sequence: FollowedSequence) -> None:
+        """See :meth:`ContinualAlgorithm._follow`. Warns of tasks that are shorter than a rollout."""
+        super()._follow(sequence)
+        shortest, rollout = min(sequence.segment_steps), self.n_steps * self.n_envs
+        if self._protects and shortest < rollout:
+            warnings.warn(
+                f"A task has {shortest} env steps and a rollout {rollout}: the rollout ends with the task, and the policy is "
+                "updated once on it. Lower n_steps, or give the tasks more steps.",
+                stacklevel=2,
+            )
 
     def train(self) -> None:
         """See SB3. With ``rehearsal="clone"`` steps of cloning follow."""

@@ -43,6 +43,7 @@ class SequencePosition:
     - ``fresh``: whether nothing was learned since the last consolidation
     - ``consolidated_at``: the model's ``num_timesteps`` at the last consolidation, and ``carried``: env steps since then that
       SB3 counted before it began at 0 again
+    - ``updates``: the model's updates at the last consolidation
 
     :param record: see :meth:`new_record`; changed in place
     """
@@ -55,7 +56,7 @@ class SequencePosition:
         """The record of a model that has learned nothing."""
         return {
             "visits": [], "id_width": 0, "steps": 0, "task": None, "pending": None, "fresh": True, "consolidated_at": 0,
-            "carried": 0,
+            "carried": 0, "updates": 0,
         }  # fmt: skip
 
     @classmethod
@@ -75,6 +76,7 @@ class SequencePosition:
         }  # fmt: skip
         record = cls.new_record() | {new: found[old] for new, old in names.items() if old in found}
         record["visits"] = [[None, steps] for steps in found.get("segment_steps") or []]
+        record["updates"] = -1  # not known
         record["fresh"] = record["task"] is None and record["pending"] is None
         return record
 
@@ -152,6 +154,13 @@ class SequencePosition:
         """
         return self.record.get("carried", 0) + num_timesteps - self.record["consolidated_at"]
 
+    def is_untrained(self, n_updates: int) -> bool:
+        """
+        :param n_updates: the model's
+        :return: whether a task has ended without a single update since the last consolidation
+        """
+        return self.pending is not None and n_updates <= self.record.get("updates", -1)
+
     def steps_left(self) -> int | None:
         """Env steps until the running segment ends; ``None`` at the sequence's end, or where tasks are given by hand."""
         return None if self.n_completed >= len(self.visits) else self.segment_steps[self.n_completed] - self.steps_in_segment
@@ -192,9 +201,15 @@ class SequencePosition:
         """Note that a task is to be consolidated."""
         self.record["pending"] = task
 
-    def consolidated(self, num_timesteps: int) -> None:
-        """Note that the task that ended was consolidated, or is no longer to be."""
+    def consolidated(self, num_timesteps: int, n_updates: int = 0) -> None:
+        """
+        Note that the task that ended was consolidated, or is no longer to be.
+
+        :param num_timesteps: the model's
+        :param n_updates: the model's updates so far
+        """
         self.record |= {"pending": None, "task": None, "fresh": True, "consolidated_at": num_timesteps, "carried": 0}
+        self.record["updates"] = n_updates
 
     def count_from_zero(self, num_timesteps: int) -> None:
         """

@@ -16,6 +16,7 @@ The end of a task, step by step.
 ``model`` is a :class:`~sb3_nbsp.common.continual_algorithm.ContinualAlgorithm` throughout.
 """
 
+import warnings
 from functools import partial
 from itertools import count
 from typing import Any
@@ -39,7 +40,8 @@ def consolidate(model: Any, env: gym.Env | VecEnv | None, task: str | None) -> S
     index = model.learned_tasks.index(task) if task in model.learned_tasks else len(model.learned_tasks)
     seed = SCORING_SEED + (model.seed or 0) + index
     with isolated_rng(seed, model.action_space):
-        skill = _find_skill_neurons(model, env, task, index, seed) if model.skill_fraction > 0 else None
+        trained = not model.position.is_untrained(model._n_updates)
+        skill = _find_skill_neurons(model, env, task, index, seed) if model.skill_fraction > 0 and trained else None
         model.protection.hold(index, skill, float(model.mask_coef))
         model._apply_masks()
         model._remember_task(index)
@@ -48,7 +50,13 @@ def consolidate(model: Any, env: gym.Env | VecEnv | None, task: str | None) -> S
         model.learned_tasks.append(task)
     if skill is not None:
         model.skill_neuron_records[task] = skill.to_dict()
-    model.position.consolidated(model.num_timesteps)
+    if not trained:
+        warnings.warn(
+            f"{task} ended without a single update of the networks: none of its neurons is held. Lower learning_starts (and "
+            "task_warmup), or give the tasks more steps.",
+            stacklevel=3,
+        )
+    model.position.consolidated(model.num_timesteps, model._n_updates)
     _log(model, skill)
     return skill
 

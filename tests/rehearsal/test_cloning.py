@@ -166,9 +166,9 @@ def memory_loss(model) -> tuple[float, float]:
 class Watched(NBSPPPO):
     """Keeps the policy as it is at each task's end."""
 
-    def _prepare_next_task(self, index):
+    def _remember_task(self, index):
         self.__dict__.setdefault("ends", {})[index] = copy.deepcopy(self.policy)
-        super()._prepare_next_task(index)
+        super()._remember_task(index)
 
 
 @pytest.mark.parametrize("n_steps", [16, 20])  # the switch falls into a rollout, and at one's end

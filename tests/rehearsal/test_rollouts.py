@@ -262,7 +262,7 @@ def advantages_by_hand(model, rows: list, first: int) -> np.ndarray:
 @pytest.mark.parametrize("steps, n_steps", [(64, 16), (60, 32), (20, 64)])
 @pytest.mark.parametrize("memory_size", [22, 1000])
 def test_memory_of_a_sequence(n_envs, steps, n_steps, memory_size):
-    """Episodes end by termination, time limit and task; switches fall into rollouts, at their ends, several into one."""
+    """Episodes end by termination, time limit and task; rollouts end with tasks, some have one step."""
     env = toy_env(n_envs, steps=steps * n_envs, n_tasks=3)
     settings = {**CONSTANT, "n_steps": n_steps, "memory_size": memory_size, "skill_fraction": 0.0}
     model, log = NBSPPPO("MlpPolicy", env, **settings), Log()
@@ -271,7 +271,7 @@ def test_memory_of_a_sequence(n_envs, steps, n_steps, memory_size):
     for task, name in enumerate("abc"):
         own = [i for i, rows in enumerate(log.steps[: 3 * steps]) if rows[0][0] == name]
         assert own == list(range(task * steps, (task + 1) * steps))
-        by_env = [advantages_by_hand(model, [log.steps[i][e] for i in own], own[0]) for e in range(n_envs)]
+        by_env = [advantages_by_hand(model, [log.steps[i][e] for i in own], 0) for e in range(n_envs)]
         samples, size = model.rollout_buffer.memory._tasks[task], min(memory_size, steps * n_envs)
         observations = np.array([log.steps[i][e][1] for i in own for e in range(n_envs)])[-size:]
         assert np.array_equal(samples.observations, observations)
@@ -311,6 +311,7 @@ def test_tasks_do_not_mix_where_they_are_met_again(anew):
     model = NBSPPPO("MlpPolicy", sequence_env(cycles=2), **SETTINGS, memory_size=50).learn(100 if anew else 120)
     first = model.rollout_buffer.memory._tasks[0]
     if anew:
+        model.restart_sequence()
         model.set_env(sequence_env(cycles=2, steps=40))
     model.learn(80 if anew else 120, reset_num_timesteps=anew)
     memory = model.rollout_buffer.memory
@@ -341,7 +342,7 @@ def test_a_rollout_that_a_callback_stopped_counts_for_the_task(on_training_env):
 def test_fixed_statistics_are_undone_and_done_again():
     env = VecNormalize(sequence_env(2), training=False)
     env.obs_rms.mean, env.obs_rms.var = env.obs_rms.mean + 0.3, env.obs_rms.var * 4.0
-    buffer = NBSPPPO("MlpPolicy", env, **SETTINGS, memory_size=50).learn(96).rollout_buffer
+    buffer = NBSPPPO("MlpPolicy", env, **SETTINGS, memory_size=50).learn(64).rollout_buffer
     np.testing.assert_allclose(buffer.memory._tasks[0].observations[:, 4:], np.tile([1.0, 0.0], (50, 1)), atol=1e-6)
     np.testing.assert_allclose(buffer.sample_memory(5).observations[:, 4:], [[0.35, -0.15]] * 5, atol=1e-6)
     env.obs_rms.mean = env.obs_rms.mean * 0

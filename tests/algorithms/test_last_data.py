@@ -1,0 +1,69 @@
+"""A task's last data are learned from before it is consolidated, and no task is held by an untrained policy."""
+
+import pytest
+from helpers import sequence_env
+from helpers.cases import PPO_CASE, every_case, off_policy_cases
+
+from sb3_nbsp import NBSPPPO
+
+pytestmark = pytest.mark.filterwarnings(r"ignore:The goal metric q\(t\)", "ignore:You have specified a mini-batch size")
+
+
+class Ends:
+    """Notes at each consolidation how often the networks were updated, and how many rows the last rollout had."""
+
+    def __init__(self, model):
+        self.seen, remember = [], model._remember_task
+        model.train_, self.trained_on = model.train, []
+
+        def noting(index):
+            self.seen.append((model.learned_tasks[index:] or index, model._n_updates, model.num_timesteps))
+            remember(index)
+
+        def training(*args, **kwargs):
+            self.trained_on.append(model.num_timesteps)
+            model.train_(*args, **kwargs)
+
+        model._remember_task, model.train = noting, training
+
+
+@pytest.mark.parametrize("n_envs", [1, 4])
+@pytest.mark.parametrize(("n_steps", "steps"), [(2048, 200), (16, 60), (16, 64), (7, 60)])
+def test_a_rollout_ends_with_its_task(n_envs, n_steps, steps):
+    """By default a rollout is longer than a visit to the embedded tasks."""
+    env = sequence_env(n_envs, steps=steps, cycles=1, task_id=True)
+    model = NBSPPPO("MlpPolicy", env, **{**PPO_CASE.settings(), "n_steps": n_steps}, scoring_steps=20)
+    ends = Ends(model)
+    model.learn(2 * steps)
+    assert [steps for *_, steps in ends.seen] == [steps, 2 * steps] == sorted({steps, 2 * steps} & set(ends.trained_on))
+    first, second = (updates for _, updates, _ in ends.seen)
+    assert 0 < first < second and model.learned_tasks == ["east", "west"]
+
+
+def test_a_task_shorter_than_a_rollout_is_told():
+    model = PPO_CASE.made(sequence_env(steps=60), n_steps=64)
+    with pytest.warns(UserWarning, match="A task has 60 env steps and a rollout 64: the rollout ends with the task"):
+        model.learn(10)
+
+
+def test_with_nothing_to_keep_rollouts_are_sb3s():
+    model = PPO_CASE.made(sequence_env(steps=60), n_steps=64, skill_fraction=0.0, memory_size=0)
+    model.learn(100)
+    assert model.num_timesteps == 128 and model.rollout_buffer.buffer_size == 64
+
+
+@off_policy_cases
+def test_what_was_not_learned_is_not_held(case):
+    model = case.made(learning_starts=100)
+    with (
+        pytest.warns(UserWarning, match="100 are a warm-up without training"),
+        pytest.warns(UserWarning, match="east ended without a single update of the networks: none of its neurons is held"),
+    ):
+        model.learn(80)
+    assert model.learned_tasks == ["east"] and model.neuron_masks.n_held == 0 and not model.skill_neurons
+
+
+@every_case
+def test_what_was_learned_is(case):
+    model = case.made().learn(80)
+    assert model.learned_tasks == ["east"] and model.neuron_masks.n_held == 1 and set(model.skill_neurons) == {"east"}
