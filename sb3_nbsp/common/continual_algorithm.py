@@ -2,7 +2,7 @@
 
 import warnings
 from abc import abstractmethod
-from typing import Any
+from typing import Any, TypeVar
 
 import gymnasium as gym
 import torch as th
@@ -23,10 +23,13 @@ from sb3_nbsp.neurons.rollout import ScoringSteps
 from sb3_nbsp.neurons.scoring import run_networks
 from sb3_nbsp.neurons.skill_neurons import SkillNeurons
 
+Self = TypeVar("Self", bound="ContinualAlgorithm")
+
 
 class ContinualAlgorithm(ProtectedAlgorithm):
     """Base of the NBSP algorithms, to be mixed in before the SB3 parent: how a model goes from task to task."""
 
+    is_learning: bool = False  # whether learn() is running
     goes_beyond: bool = False  # whether this learn() takes more steps than its sequence has
 
     @property
@@ -35,6 +38,14 @@ class ContinualAlgorithm(ProtectedAlgorithm):
         return self.skill_fraction > 0 or self.memory_size > 0
 
     # The place in a sequence
+
+    def learn(self: Self, *args: Any, **kwargs: Any) -> Self:
+        """See SB3."""
+        self.is_learning = True
+        try:
+            return super().learn(*args, **kwargs)  # type: ignore[safe-super]
+        finally:
+            self.is_learning = False
 
     def set_env(self, env: GymEnv, force_reset: bool = True) -> None:
         """See SB3. Warns where a task is not at its end, or was learned by hand and has not been consolidated."""
@@ -213,6 +224,8 @@ class ContinualAlgorithm(ProtectedAlgorithm):
             sub-envs, or for ``goal_metric="success"`` on an env that does not tell success
         """
         self._check_supported()
+        if self.is_learning and self.position.pending is None and self._step_in_flight():
+            self._leave_out_step_in_flight()
         return task_end.consolidate(self, env, task)
 
     def score_neurons(self, env: gym.Env | VecEnv | None, task: str, seed: int = 0) -> SkillNeurons:
@@ -268,6 +281,14 @@ class ContinualAlgorithm(ProtectedAlgorithm):
     @abstractmethod
     def _drop_unfinished_task(self) -> None:
         """Forget which of the buffer's samples belong to a task that was not brought to its end."""
+
+    @abstractmethod
+    def _step_in_flight(self) -> bool:
+        """Whether, within ``learn()``, the last step of the env is not stored yet: SB3 calls ``on_step`` before it stores."""
+
+    @abstractmethod
+    def _leave_out_step_in_flight(self) -> None:
+        """Have the step in flight, the last of the task that ends here by hand, not count for the next task."""
 
     @abstractmethod
     def _footprint(self, n_tasks: int) -> list[Part]:

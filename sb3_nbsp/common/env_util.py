@@ -109,6 +109,34 @@ def frozen_statistics(env: VecEnv) -> Iterator[None]:
         normalize.training, normalize.norm_reward = before
 
 
+@contextmanager
+def silent_monitors(env: VecEnv) -> Iterator[None]:
+    """
+    Inside the block SB3's monitors around the sub-envs write no rows and let episodes be cut short. After it they wait for a
+    reset, as after an episode's end. Monitors in other processes (``SubprocVecEnv``) are out of reach.
+    """
+    monitors = [m for sub_env in getattr(env.unwrapped, "envs", []) for m in _gym_wrappers(sub_env) if isinstance(m, Monitor)]
+    before = [(m.results_writer, m.allow_early_resets, m.total_steps, len(m.episode_returns)) for m in monitors]
+    for monitor in monitors:
+        monitor.results_writer, monitor.allow_early_resets = None, True
+    try:
+        yield
+    finally:
+        for monitor, (writer, early, steps, n_episodes) in zip(monitors, before, strict=True):
+            monitor.results_writer, monitor.allow_early_resets, monitor.total_steps = writer, early, steps
+            for rows in (monitor.episode_returns, monitor.episode_lengths, monitor.episode_times):
+                del rows[n_episodes:]
+            monitor.rewards, monitor.needs_reset = [], True
+
+
+def _gym_wrappers(env: gym.Env) -> list[gym.Env]:
+    """An env and what it wraps, outermost first."""
+    wrappers = [env]
+    while isinstance(wrappers[-1], gym.Wrapper):
+        wrappers.append(wrappers[-1].env)
+    return wrappers
+
+
 def _vec_wrappers(env: VecEnv) -> list[VecEnvWrapper]:
     """The wrappers around a vectorised env, outermost first."""
     wrappers = []

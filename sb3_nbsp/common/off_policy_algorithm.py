@@ -46,6 +46,7 @@ class OffPolicyContinualAlgorithm(ContinualAlgorithm, OffPolicyAlgorithm):
     task_warmup: int | None
 
     _warmup_until: int  # saved with the model
+    _stored_at: int = 0  # num_timesteps of the newest row in the buffer
 
     def _init_state(self) -> None:
         super()._init_state()
@@ -167,7 +168,9 @@ class OffPolicyContinualAlgorithm(ContinualAlgorithm, OffPolicyAlgorithm):
     ) -> tuple[int, BaseCallback]:
         if reset_num_timesteps:  # the warm-up's end is counted from the same zero
             self._warmup_until = max(self._warmup_until - self.num_timesteps, 0)
-        return super()._setup_learn(total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar)
+        result = super()._setup_learn(total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar)
+        self._stored_at = self.num_timesteps
+        return result
 
     def _resume(self) -> None:
         super()._resume()
@@ -185,6 +188,17 @@ class OffPolicyContinualAlgorithm(ContinualAlgorithm, OffPolicyAlgorithm):
         self, learning_starts: int, action_noise: ActionNoise | None = None, n_envs: int = 1
     ) -> tuple[np.ndarray, np.ndarray]:
         return super()._sample_action(max(learning_starts, self._warmup_until), action_noise, n_envs)
+
+    def _store_transition(self, *args: Any, **kwargs: Any) -> None:
+        super()._store_transition(*args, **kwargs)
+        self._stored_at = self.num_timesteps
+
+    def _step_in_flight(self) -> bool:
+        return self.num_timesteps != self._stored_at
+
+    def _leave_out_step_in_flight(self) -> None:
+        if self.memory is not None:
+            self.replay_buffer.leaves_out_next = True  # type: ignore[union-attr]
 
     def train(self, gradient_steps: int, batch_size: int = 64) -> None:
         """See SB3. Does nothing during a task's warm-up."""

@@ -54,6 +54,8 @@ class OnPolicyContinualAlgorithm(ContinualAlgorithm, OnPolicyAlgorithm):
 
     batch_size: int  # of the SB3 parents
 
+    _rollout_from: int = 0  # num_timesteps at the rollout's beginning
+
     def _init_state(self) -> None:
         super()._init_state()
         self.reset_log_std_next = False
@@ -117,6 +119,7 @@ class OnPolicyContinualAlgorithm(ContinualAlgorithm, OnPolicyAlgorithm):
         """See SB3. A task of which anything is to be kept ends its rollout, which is learned from before scoring."""
         self._apply_memory_settings()
         self._reset_log_std_if_due()
+        self._rollout_from = self.num_timesteps
         left = self.position.steps_left() if self._protects else None
         rows = n_rollout_steps if left is None else min(n_rollout_steps, -(-left // env.num_envs))
         rollout_buffer.buffer_size = rows  # SB3 makes the arrays anew for each rollout
@@ -126,6 +129,14 @@ class OnPolicyContinualAlgorithm(ContinualAlgorithm, OnPolicyAlgorithm):
         """See :meth:`ContinualAlgorithm.begin_task`."""
         super().begin_task(task)
         self._reset_log_std_if_due()
+
+    def _step_in_flight(self) -> bool:
+        rows = (self.num_timesteps - self._rollout_from) // self.n_envs
+        return not self.rollout_buffer.full and rows > self.rollout_buffer.pos
+
+    def _leave_out_step_in_flight(self) -> None:
+        if self.memory is not None:  # _end_rollout() has ended the task before it
+            self.rollout_buffer.first_row_of_task += 1  # type: ignore[attr-defined]
 
     def _reset_log_std_if_due(self) -> None:
         """Not within a rollout: what it holds would look far from the policy."""

@@ -171,7 +171,7 @@ class ProtectedAlgorithm(BaseAlgorithm):
         return [*state_dicts, *filled], variables
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "protection"]
+        return [*super()._excluded_save_params(), "protection", "is_learning", "goes_beyond"]
 
     def save(self, path: save_util.File, *args: Any, **kwargs: Any) -> None:
         """See SB3. A file is replaced as a whole: a process that is killed while it saves leaves the old file."""

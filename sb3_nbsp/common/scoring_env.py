@@ -9,7 +9,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.utils import check_for_correct_spaces
 from stable_baselines3.common.vec_env import VecEnv
 
-from sb3_nbsp.common.env_util import frozen_statistics, shares_env, task_sequence_of, wrap_like
+from sb3_nbsp.common.env_util import frozen_statistics, shares_env, silent_monitors, task_sequence_of, wrap_like
 from sb3_nbsp.neurons.rollout import ScoringSteps, run_for_scoring
 
 
@@ -53,12 +53,18 @@ def scoring_env(model: BaseAlgorithm, env: gym.Env | VecEnv | None, task: str) -
     if (env.observation_space, env.action_space) != (model.observation_space, model.action_space):
         _check_spaces(model, env)
     if model.env is not None and shares_env(model.env, env):
+        if getattr(model, "is_learning", False):
+            raise ValueError(
+                "Within learn(), neurons cannot be scored on the training env: its episode is going on, and what is learned "
+                "from it would be mixed up. Pass an env of its own, consolidate(env, task=...), or call it after learn()."
+            )
         model._last_obs = None  # the running episode is lost: learn() resets the env before it goes on
     if not isinstance(env, VecEnv):
         env = wrap_like(model.env, env) if model.env is not None else model._wrap_env(env, verbose=0)
     if env.num_envs != 1:
         raise ValueError(f"The env to score on must have one sub-env; got {env.num_envs}. Pass a single gymnasium.Env.")
-    yield env
+    with silent_monitors(env):
+        yield env
 
 
 def _check_spaces(model: BaseAlgorithm, env: Any) -> None:

@@ -25,6 +25,8 @@ class MixedBuffer:
     :raises ValueError: for a value that is not allowed
     """
 
+    leaves_out_next = False  # whether the next row, which ends a task that is consolidated already, is not stored
+
     def __init__(
         self,
         *args: Any,
@@ -48,6 +50,9 @@ class MixedBuffer:
 
     def add(self: Any, *args: Any, **kwargs: Any) -> None:
         """See SB3."""
+        if self.leaves_out_next:
+            self.leaves_out_next = False
+            return
         super().add(*args, **kwargs)  # type: ignore[misc]
         self.n_rows_of_task += 1
 
