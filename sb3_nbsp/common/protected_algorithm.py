@@ -174,9 +174,11 @@ class ProtectedAlgorithm(BaseAlgorithm):
         return [*super()._excluded_save_params(), "protection"]
 
     def save(self, path: save_util.File, *args: Any, **kwargs: Any) -> None:
-        """See SB3. A file is replaced as a whole: a process that is killed while it saves leaves the old file."""
-        with save_util.whole_file(path, ".zip") as target:
-            super().save(target, *args, **kwargs)
+        """
+        See SB3. One deflated zip archive, replaced as a whole: a process that is killed while it saves leaves the old file.
+        """
+        with save_util.whole_file(path, ".zip") as target, save_util.deflated(target) as stored:
+            super().save(stored, *args, **kwargs)
 
     @classmethod
     def load(cls: type[Self], path: save_util.File, *args: Any, **kwargs: Any) -> Self:

@@ -38,7 +38,8 @@ def check_success_is_told(sequence: Any, max_steps: int) -> None:
 def _first_told(env: gym.Env, max_steps: int) -> tuple[bool, bool, list[str]]:
     """Whether success was told, whether the episode ended, and the info's keys."""
     env.reset()
-    told, ended, steps, info = False, False, 0, {}
+    told, ended, steps = False, False, 0
+    info: dict[str, Any] = {}
     while not told and not ended and steps < max_steps:
         _, _, terminated, truncated, info = env.step(env.action_space.sample())
         told, ended, steps = not np.isnan(success_of(info)), terminated or truncated, steps + 1
