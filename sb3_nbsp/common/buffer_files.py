@@ -1,7 +1,7 @@
 """Replay buffers in files of their own: which task their transitions belong to, and that the memory is the model's."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -9,7 +9,9 @@ import numpy as np
 from stable_baselines3.common.buffers import ReplayBuffer
 
 from sb3_nbsp.rehearsal.memory import TaskMemory, Transitions
-from sb3_nbsp.rehearsal.replay_buffers import MixedBuffer
+from sb3_nbsp.rehearsal.replay_buffers import MEMORY_ARGUMENTS, MixedBuffer
+
+ADDED = (*MEMORY_ARGUMENTS, "memory", "n_batches", "n_rows_of_task", "n_task_ends")  # what a MixedBuffer has beside SB3's
 
 
 @contextmanager
@@ -27,6 +29,20 @@ def without_memory(buffer: ReplayBuffer | None) -> Iterator[None]:
         yield
     finally:
         buffer.memory = memory
+
+
+def without_additions(buffer: Any, mixed_buffers: Mapping[Any, Any]) -> Any:
+    """
+    :param buffer: a replay buffer
+    :param mixed_buffers: our class by SB3's
+    :return: SB3's buffer with the same transitions (the arrays are shared), where it is one of ours, else the buffer
+    """
+    for plain_class, mixed_class in mixed_buffers.items():
+        if type(buffer) is mixed_class:
+            plain = plain_class.__new__(plain_class)
+            plain.__dict__.update({name: value for name, value in vars(buffer).items() if name not in ADDED})
+            return plain
+    return buffer
 
 
 def is_of_current_task(buffer: ReplayBuffer, model: Any) -> bool:

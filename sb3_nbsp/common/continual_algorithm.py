@@ -15,7 +15,7 @@ from sb3_nbsp.common.callbacks import with_skill_callback
 from sb3_nbsp.common.env_util import is_task_sequence, task_sequence_of
 from sb3_nbsp.common.position import FollowedSequence
 from sb3_nbsp.common.protected_algorithm import ProtectedAlgorithm
-from sb3_nbsp.common.ram_estimate import Part, check_footprint
+from sb3_nbsp.common.ram_estimate import Part, check_footprint, disk_statement, network_bytes
 from sb3_nbsp.common.scoring_env import steps_on_task
 from sb3_nbsp.neurons.rollout import ScoringSteps
 from sb3_nbsp.neurons.scoring import run_networks
@@ -59,9 +59,10 @@ class ContinualAlgorithm(ProtectedAlgorithm):
         :raises MemoryError: if buffers and memory of all its tasks cannot fit into the machine's memory
         """
         self.position.follow(sequence)
-        statement = check_footprint(self._footprint(len(sequence.task_names)))
+        parts = self._footprint(len(sequence.task_names))
+        statements = check_footprint(parts), disk_statement(parts, network_bytes(self.policy), self.tensorboard_log)
         if self.verbose >= 1:
-            print(statement)
+            print(*statements, sep="\n")
 
     def _restore_sequence_position(self) -> None:
         """Let a new env of a sequence begin where this model, loaded from a file, stands."""

@@ -244,6 +244,12 @@ class OffPolicyContinualAlgorithm(ContinualAlgorithm, OffPolicyAlgorithm):
             new._take_over_buffer(model.replay_buffer, of_task=True)
         return new
 
+    def to_sb3(self) -> Any:
+        """See :meth:`ProtectedAlgorithm.to_sb3`. The replay buffer goes with it; its arrays are shared."""
+        new = super().to_sb3()
+        new.replay_buffer = buffer_files.without_additions(self.replay_buffer, self.mixed_buffers)
+        return new
+
     def _take_over_buffer(self, buffer: ReplayBuffer | None, of_task: bool) -> None:
         """
         Use another buffer's transitions, with this model's own memory and settings of it.
