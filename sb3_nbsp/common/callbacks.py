@@ -1,13 +1,12 @@
 """The callback that ends tasks."""
 
-from contextlib import closing
 from typing import Any
 
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList, ConvertCallback
 from stable_baselines3.common.type_aliases import MaybeCallback
 
-from sb3_nbsp.base.random_states import isolated_rng
 from sb3_nbsp.common.env_util import check_wrappers
+from sb3_nbsp.common.success_check import check_success_is_told
 
 
 class SkillNeuronCallback(BaseCallback):
@@ -43,7 +42,7 @@ class SkillNeuronCallback(BaseCallback):
         self.sequence = env.get_attr("task_sequence", 0)[0]
         self.model.position.moved_to(env.get_attr("sequence_steps", 0)[0])
         if self.model.goal_metric == "success":
-            self._check_success_is_told()
+            check_success_is_told(self.sequence, int(self.model.scoring_steps))
         self._consolidate_if_pending()
         self._begin_task()
 
@@ -87,18 +86,6 @@ class SkillNeuronCallback(BaseCallback):
         if self.verbose:
             print(f"Task {task} ended after {self.num_timesteps} env steps")
         self.model.consolidate(task=task)  # on an env of the task that it makes from the sequence
-
-    def _check_success_is_told(self) -> None:
-        """At the first switch it would be too late: hours of training would be lost."""
-        for task in self.sequence.task_names:
-            with isolated_rng(), closing(self.sequence.make_task_env(task, evaluation=True)) as env:
-                env.reset()
-                info = env.step(env.action_space.sample())[4]
-            if "success" not in info and "is_success" not in info:
-                raise ValueError(
-                    f'goal_metric="success" needs `success` or `is_success` in the info of task {task}; it has only '
-                    f'{sorted(info)}. Use goal_metric="return" or "reward", or add the key in a wrapper.'
-                )
 
 
 def with_skill_callback(callback: MaybeCallback) -> MaybeCallback:

@@ -17,7 +17,7 @@ from sb3_nbsp.common.env_util import is_task_sequence, task_sequence_of
 from sb3_nbsp.common.next_step import NextStep, next_step
 from sb3_nbsp.common.position import FollowedSequence
 from sb3_nbsp.common.protected_algorithm import ProtectedAlgorithm
-from sb3_nbsp.common.ram_estimate import Part, check_footprint
+from sb3_nbsp.common.ram_estimate import Part, check_footprint, disk_statement, network_bytes
 from sb3_nbsp.common.scoring_env import steps_on_task
 from sb3_nbsp.neurons.rollout import ScoringSteps
 from sb3_nbsp.neurons.scoring import run_networks
@@ -137,9 +137,10 @@ class ContinualAlgorithm(ProtectedAlgorithm):
         :raises MemoryError: if buffers and memory of all its tasks cannot fit into the machine's memory
         """
         self.position.follow(sequence)
-        statement = check_footprint(self._footprint(len(sequence.task_names)))
+        parts = self._footprint(len(sequence.task_names))
+        statements = check_footprint(parts), disk_statement(parts, network_bytes(self.policy), self.tensorboard_log)
         if self.verbose >= 1:
-            print(statement)
+            print(*statements, sep="\n")
 
     def restart_sequence(self) -> None:
         """Begin the sequence anew at the next ``learn()``. What was learned stays; an unfinished task is abandoned."""

@@ -1,4 +1,4 @@
-"""Taking over a model of the SB3 parent: networks, optimizer state, counters, env."""
+"""Taking over a model of the SB3 parent, and giving one back: networks, optimizer state, counters, env."""
 
 import inspect
 import pathlib
@@ -9,6 +9,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.save_util import recursive_getattr, recursive_setattr
 
+from sb3_nbsp.base.random_states import isolated_rng
 from sb3_nbsp.common.env_util import is_task_sequence
 
 
@@ -39,9 +40,7 @@ def take_over(cls: Any, model: BaseAlgorithm | str | pathlib.Path, env: Any, arg
         raise TypeError(f"{cls.__name__}.from_sb3 takes a {cls.sb3_class.__name__} model; got {type(model).__name__}.")
     new = _with_settings_of(model, cls, arguments)
     new.set_parameters(deepcopy(model.get_parameters()))
-    for name in model._get_torch_save_params()[1]:
-        if recursive_getattr(model, name) is not None:
-            recursive_setattr(new, f"{name}.data", recursive_getattr(model, name).data.clone())
+    _copy_variables(model, new)
     if env is not None:
         new.env = None  # no task is left, of which set_env() would remind
         new.set_env(env)
@@ -51,11 +50,45 @@ def take_over(cls: Any, model: BaseAlgorithm | str | pathlib.Path, env: Any, arg
     return new
 
 
-def _with_settings_of(model: BaseAlgorithm, cls: Any, arguments: dict[str, Any]) -> Any:
-    """A new model with another's settings and counters, made as SB3 makes one when it loads."""
+def give_back(model: Any) -> Any:
+    """
+    The inverse of :func:`take_over`: what learning added to the networks stays, masks, memory and arguments of ours go.
+
+    :param model: an NBSP model
+    :return: a new model of its SB3 parent
+    """
+    settings = _settings_of(model)
+    settings["policy_class"] = _parents_policy(model)
+    name = f"{model.buffer_name}_class"
+    if settings[name] in model.mixed_buffers.values():
+        settings[name] = None  # SB3 chooses its own, as ours was chosen
+    with isolated_rng():
+        new = model.sb3_class(settings["policy_class"], model.env, device=model.device, _init_setup_model=False)
+        new.__dict__.update({name: value for name, value in settings.items() if name in vars(new)}, seed=None)
+        new._setup_model()  # with a seed it would seed the env anew
+    new.seed = model.seed
+    names = new._get_torch_save_params()[0]
+    new.set_parameters({name: deepcopy(state) for name, state in model.get_parameters().items() if name in names})
+    _copy_variables(model, new)
+    return new
+
+
+def _copy_variables(model: BaseAlgorithm, new: BaseAlgorithm) -> None:
+    for name in model._get_torch_save_params()[1]:
+        if recursive_getattr(model, name) is not None:
+            recursive_setattr(new, f"{name}.data", recursive_getattr(model, name).data.clone())
+
+
+def _settings_of(model: BaseAlgorithm) -> dict[str, Any]:
+    """A model's attributes without networks, envs and buffers."""
     states, variables = model._get_torch_save_params()
     left_out = {name.split(".")[0] for name in [*model._excluded_save_params(), *states, *variables]}
-    settings = deepcopy({name: value for name, value in model.__dict__.items() if name not in left_out})
+    return deepcopy({name: value for name, value in model.__dict__.items() if name not in left_out})
+
+
+def _with_settings_of(model: BaseAlgorithm, cls: Any, arguments: dict[str, Any]) -> Any:
+    """A new model with another's settings and counters, made as SB3 makes one when it loads."""
+    settings = _settings_of(model)
     settings["policy_class"] = _own_policy(cls, model.policy_class)
     buffer_class = settings[f"{cls.buffer_name}_class"]
     settings[f"{cls.buffer_name}_class"] = cls.mixed_buffers.get(buffer_class, buffer_class)
@@ -71,3 +104,11 @@ def _own_policy(cls: Any, policy_class: type[BasePolicy]) -> type[BasePolicy]:
         if policy_class is standard:
             return cls.policy_aliases[alias]
     return policy_class
+
+
+def _parents_policy(model: Any) -> type[BasePolicy]:
+    """SB3's policy in place of ours; a user's own stays."""
+    for alias, own in model.policy_aliases.items():
+        if model.policy_class is own:
+            return model.sb3_class.policy_aliases[alias]
+    return model.policy_class

@@ -15,6 +15,7 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.type_aliases import MaybeCallback
 from stable_baselines3.her.her_replay_buffer import HerReplayBuffer
 
+from sb3_nbsp.common import buffer_files
 from sb3_nbsp.common.continual_algorithm import ContinualAlgorithm
 from sb3_nbsp.common.older_files import moved_modules
 from sb3_nbsp.common.position import FollowedSequence
@@ -46,11 +47,13 @@ class OffPolicyContinualAlgorithm(ContinualAlgorithm, OffPolicyAlgorithm):
     task_warmup: int | None
 
     _warmup_until: int  # saved with the model
+    n_task_ends: int | None  # so is this: tasks that ended so far, each visit counted, those that were dropped too
     _stored_at: int = 0  # num_timesteps of the newest row in the buffer
 
     def _init_state(self) -> None:
         super()._init_state()
         self._warmup_until = 0
+        self.n_task_ends = None
 
     def _memory_arguments(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in MEMORY_ARGUMENTS}
@@ -58,6 +61,8 @@ class OffPolicyContinualAlgorithm(ContinualAlgorithm, OffPolicyAlgorithm):
     def _setup_model(self) -> None:
         # Where SB3 would choose one of its buffers, ours takes its place. It is made before SB3 looks, because SB3
         # takes n_steps > 1 for a mistake beside any class that is not its own.
+        if self.n_task_ends is None:  # a new model, or the file of one that did not count
+            self.n_task_ends = len(self.learned_tasks)
         given = self.replay_buffer_class
         ours = given is None or issubclass(given, MixedBuffer)
         if ours:
@@ -67,6 +72,8 @@ class OffPolicyContinualAlgorithm(ContinualAlgorithm, OffPolicyAlgorithm):
         super()._setup_model()
         if ours:
             self.replay_buffer_class = type(self.replay_buffer)  # type: ignore[assignment]
+        if isinstance(self.replay_buffer, MixedBuffer):
+            self.replay_buffer.n_task_ends = self.n_task_ends
 
     def _make_buffer(self, given: type[Any] | None) -> ReplayBuffer:
         kwargs = dict(self.replay_buffer_kwargs)
@@ -134,22 +141,38 @@ class OffPolicyContinualAlgorithm(ContinualAlgorithm, OffPolicyAlgorithm):
             )
 
     def _drop_unfinished_task(self) -> None:
-        self.replay_buffer.n_rows_of_task = 0  # type: ignore[union-attr]
+        self._count_task_end()
+
+    def _count_task_end(self) -> None:
+        """What the buffer holds is not the current task's from now on."""
+        self.n_task_ends = (self.n_task_ends or 0) + 1
+        if isinstance(self.replay_buffer, MixedBuffer):
+            self.replay_buffer.end_task(self.n_task_ends)
 
     def _remember_task(self, index: int) -> None:
         if self.memory is not None and self.memory_size > 0:
-            self.replay_buffer.remember(index)  # type: ignore[union-attr]
+            self._remember(index)
 
     def _prepare_next_task(self) -> None:
         super()._prepare_next_task()
         buffer = self.replay_buffer
         assert buffer is not None
+        self._count_task_end()
         if self.reset_replay_buffer:
             buffer.reset()
             self._start_warmup()
         elif buffer.size() > 0:
             # Where the env was exchanged in mid-episode, n-step returns must not reach into the next task.
             buffer.timeouts[buffer.pos - 1] = np.maximum(buffer.timeouts[buffer.pos - 1], 1 - buffer.dones[buffer.pos - 1])
+
+    def _remember(self, index: int) -> None:
+        if self.replay_buffer.remember(index) == 0:  # type: ignore[union-attr]
+            warnings.warn(
+                "No transition of the task that ends is at hand, so none of them can be rehearsed. A model's file holds no "
+                "replay buffer: call load_replay_buffer() before consolidate() (with save_replay_buffer() where the model is "
+                "saved), or learn() on the task first. memory_size=0 switches the memory off.",
+                stacklevel=2,
+            )
 
     def _start_warmup(self) -> None:
         """Act at random and do not train until the (emptied) buffer holds something to learn from."""
@@ -209,39 +232,60 @@ class OffPolicyContinualAlgorithm(ContinualAlgorithm, OffPolicyAlgorithm):
     # Saving and loading
 
     def save_replay_buffer(self, path: File) -> None:
-        """See SB3. A file is replaced as a whole."""
-        with whole_file(path, ".pkl") as target:
+        """See SB3. A file is replaced as a whole. The memory of old tasks is not in it: it is saved with the model."""
+        with whole_file(path, ".pkl") as target, buffer_files.without_memory(self.replay_buffer):
             super().save_replay_buffer(target)
 
     def load_replay_buffer(self, path: File, truncate_last_traj: bool = True) -> None:
-        """See SB3. From a buffer saved by the SB3 parent the transitions are taken; the memory stays."""
-        memory = self.memory
+        """
+        See SB3. The memory stays the model's, whatever the file holds. Transitions of another task than the current one do not
+        count for it; with ``reset_replay_buffer`` they are left out altogether. Both is said in a warning.
+
+        From a buffer that the SB3 parent saved the transitions are taken.
+        """
+        before = self.replay_buffer
         with moved_modules():
             super().load_replay_buffer(path, truncate_last_traj)
-        self._take_over_buffer(self.replay_buffer, memory)
+        loaded, self.replay_buffer = self.replay_buffer, before
+        assert loaded is not None
+        of_task = buffer_files.is_of_current_task(loaded, self)
+        if of_task or not buffer_files.is_left_out(loaded, self, str(path)):
+            self._take_over_buffer(loaded, of_task)
 
     @classmethod
     def from_sb3(cls: type[Self], model: BaseAlgorithm | str | pathlib.Path, env: Any = None, **arguments: Any) -> Self:
         """See :meth:`ProtectedAlgorithm.from_sb3`. The replay buffer is taken over too; its arrays are shared."""
         new = super().from_sb3(model, env, **arguments)
         if isinstance(model, OffPolicyAlgorithm):
-            new._take_over_buffer(model.replay_buffer, None)
+            new._take_over_buffer(model.replay_buffer, of_task=True)
         return new
 
-    def _take_over_buffer(self, buffer: ReplayBuffer | None, memory: TaskMemory[Transitions] | None) -> None:
-        """Use another buffer's transitions, with this model's own settings of the memory."""
+    def to_sb3(self) -> Any:
+        """See :meth:`ProtectedAlgorithm.to_sb3`. The replay buffer goes with it; its arrays are shared."""
+        new = super().to_sb3()
+        new.replay_buffer = buffer_files.without_additions(self.replay_buffer, self.mixed_buffers)
+        return new
+
+    def _take_over_buffer(self, buffer: ReplayBuffer | None, of_task: bool) -> None:
+        """
+        Use another buffer's transitions, with this model's own memory and settings of it.
+
+        :param buffer: SB3's, ours or a user's
+        :param of_task: whether its transitions count for the current task
+        """
         if buffer is not None and buffer.n_envs != self.n_envs:
             raise ValueError(
                 f"The replay buffer was filled by {buffer.n_envs} sub-envs, the model has {self.n_envs}. Use as many as "
                 "before, or go on without the buffer."
             )
+        memory = TaskMemory(Transitions) if self.memory is None else self.memory
         mixed_class: Any = None if buffer is None else self.mixed_buffers.get(type(buffer))
         if mixed_class is not None:
             assert buffer is not None
             mixed = mixed_class.__new__(mixed_class)
-            memory = memory or TaskMemory(Transitions)
-            mixed.__dict__.update(buffer.__dict__, memory=memory, n_batches=0, n_rows_of_task=buffer.size())
+            mixed.__dict__.update(buffer.__dict__, n_batches=0, n_rows_of_task=buffer.size())
             buffer = mixed
+        if isinstance(buffer, MixedBuffer):
+            counted = {} if of_task else {"n_rows_of_task": 0}
+            buffer.__dict__.update(self._memory_arguments(), memory=memory, n_task_ends=self.n_task_ends, **counted)
         self.replay_buffer = buffer
-        if self.memory is not None:
-            buffer.__dict__.update(self._memory_arguments())

@@ -174,9 +174,11 @@ class ProtectedAlgorithm(BaseAlgorithm):
         return [*super()._excluded_save_params(), "protection", "is_learning", "goes_beyond"]
 
     def save(self, path: save_util.File, *args: Any, **kwargs: Any) -> None:
-        """See SB3. A file is replaced as a whole: a process that is killed while it saves leaves the old file."""
-        with save_util.whole_file(path, ".zip") as target:
-            super().save(target, *args, **kwargs)
+        """
+        See SB3. One deflated zip archive, replaced as a whole: a process that is killed while it saves leaves the old file.
+        """
+        with save_util.whole_file(path, ".zip") as target, save_util.deflated(target) as stored:
+            super().save(stored, *args, **kwargs)
 
     @classmethod
     def load(cls: type[Self], path: save_util.File, *args: Any, **kwargs: Any) -> Self:
@@ -219,3 +221,13 @@ class ProtectedAlgorithm(BaseAlgorithm):
         :raises TypeError: for a model of another class, or an argument that is not NBSP's
         """
         return from_sb3.take_over(cls, model, env, arguments)
+
+    def to_sb3(self) -> Any:
+        """
+        Give the parent's model: the same networks, optimizer state, settings and counters, on the same env. Its ``predict``
+        gives the same actions, with gates too, and what its ``save()`` writes is loaded without sb3_nbsp. Nothing protects
+        what was learned where it goes on learning. The inverse of :meth:`from_sb3`.
+
+        :return: a new model of the SB3 parent class
+        """
+        return from_sb3.give_back(self)

@@ -1,11 +1,14 @@
 """
-How much memory the buffers of a run take when they are full: computed, stated and checked before the run starts.
+How much memory the buffers of a run take when they are full, and how much disk its files: computed, stated and checked before
+the run starts.
 
 Arrays of zeros take memory only when they are written to. So a replay buffer that cannot fit is no error when it is made,
 and the run is killed hours later, when it has filled the machine.
 """
 
 import os
+import shutil
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from gymnasium import spaces
 from stable_baselines3.common.preprocessing import get_action_dim, get_obs_shape
+from torch import nn
 
 FLOAT = 4  # bytes of float32
 # Limits of a container, which may have less memory than the machine: cgroups version 2, version 1.
@@ -132,6 +136,40 @@ def check_footprint(parts: Sequence[Part], memory: int | None = None) -> str:
     return f"Memory when full: {sizes}" + ("" if memory is None else f", of {gigabytes(memory)}")
 
 
+def disk_statement(parts: Sequence[Part], networks: int, folder: str | os.PathLike[str] | None = None) -> str:
+    """
+    Say what a checkpoint takes on disk; warn where a folder has less.
+
+    :param parts: what the run takes in memory
+    :param networks: bytes of networks and optimizers in a model's file
+    :param folder: where files go, as far as is known
+    :return: a sentence. Sizes are those before a model's file is deflated: images often take a few percent of theirs.
+    """
+    model = networks + sum(part.n_bytes for part in parts if part.argument == "memory_size")
+    buffer = sum(part.n_bytes for part in parts if part.argument == "buffer_size")
+    sentence = f"Disk: each saved model up to {gigabytes(model)}, deflated"
+    if buffer > 0:
+        sentence += f"; each saved replay buffer {gigabytes(buffer)}"
+    free = None if folder is None else _free_disk(folder)
+    if free is None:
+        return sentence
+    if model > free:
+        warnings.warn(
+            f"A saved model may take {gigabytes(model)} when all tasks were learned, and {folder} has {gigabytes(free)} left. "
+            "Lower memory_size, or save elsewhere.",
+            stacklevel=2,
+        )
+    return f"{sentence}; {gigabytes(free)} are free in {folder}"
+
+
+def network_bytes(policy: nn.Module) -> int:
+    """
+    :param policy: a model's
+    :return: what its networks take in a model's file, with Adam's two moments, in bytes
+    """
+    return 3 * sum(tensor.numel() * tensor.element_size() for tensor in policy.state_dict().values())
+
+
 def machine_memory() -> int | None:
     """
     :return: bytes of memory of this machine, or of the container where it is given less; ``None`` where neither psutil nor
@@ -147,6 +185,15 @@ def gigabytes(n_bytes: int) -> str:
     :return: the size for people, e.g. ``"5.6 GB"``
     """
     return f"{n_bytes / 1e9:.1f} GB" if n_bytes >= 5e7 else f"{n_bytes / 1e6:.1f} MB"
+
+
+def _free_disk(folder: str | os.PathLike[str]) -> int | None:
+    """Bytes that are free where a folder is, or will be made."""
+    path = Path(folder).absolute()
+    try:
+        return shutil.disk_usage(next(part for part in (path, *path.parents) if part.exists())).free
+    except (OSError, StopIteration):
+        return None
 
 
 def _physical_memory() -> int | None:

@@ -8,6 +8,7 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_nbsp.base.random_states import isolated_rng
+from sb3_nbsp.base.success import success_of
 from sb3_nbsp.common.env_util import wrap_like
 from sb3_nbsp.evaluation.contexts import playing
 from sb3_nbsp.tasks import TaskSequence
@@ -69,8 +70,8 @@ class TaskEvaluator:
         def note_success(locals_: dict[str, Any], _globals: dict[str, Any]) -> None:
             info = locals_["info"]
             # Monitor's entry marks the true end of an episode, where "done" may be the loss of a life.
-            if "episode" in info and "is_success" in info:
-                successes.append(float(info["is_success"]))
+            if "episode" in info and not np.isnan(told := success_of({"is_success": info.get("is_success")})):
+                successes.append(told)
 
         returns, _ = evaluate_policy(
             model,

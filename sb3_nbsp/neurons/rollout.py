@@ -8,6 +8,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_nbsp.base.arrays import Observations
+from sb3_nbsp.base.success import spread_over_episodes, success_of
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,8 @@ class ScoringSteps:
     :param next_observations: [T, ...]
     :param dones: [T], terminated (time limits do not count)
     :param episode_starts: [T], whether a step is the first of its episode
-    :param successes: [T], success of the step, NaN where the env does not tell
+    :param successes: [T], success of the step; where the env tells it at some steps of an episode only (e.g. the last), its
+        other steps have it too; NaN where the env does not tell
     :param ended: whether an episode ended with the last step
     """
 
@@ -44,8 +46,10 @@ class ScoringSteps:
         if metric == "success":
             if np.isnan(self.successes).any():
                 raise ValueError(
-                    'goal_metric="success" needs `success` or `is_success` in the env\'s info at every step; this env tells '
-                    'neither. Use goal_metric="return" or "reward", or add the key in a wrapper.'
+                    'goal_metric="success" needs `success` or `is_success` in the env\'s info, at every step or at every '
+                    f"episode's end; it is not known of {np.isnan(self.successes).sum()} of {len(self.successes)} steps. "
+                    'Use goal_metric="return" or "reward", more scoring_steps where episodes are longer, or add the key in a '
+                    "wrapper."
                 )
             return self.successes
         if metric == "reward":
@@ -81,7 +85,7 @@ def run_for_scoring(model: BaseAlgorithm, env: VecEnv, n_steps: int) -> ScoringS
             "next_observations": next_observation,
             "dones": float(done[0] and not info.get("TimeLimit.truncated", False)),
             "episode_starts": start,
-            "successes": float(info.get("success", info.get("is_success", np.nan))),
+            "successes": success_of(info),
         }
         for name, value in values.items():
             steps[name].append(_copy(value))
@@ -91,6 +95,7 @@ def run_for_scoring(model: BaseAlgorithm, env: VecEnv, n_steps: int) -> ScoringS
         arrays["actions"] = model.policy.scale_action(arrays["actions"])
     if arrays["actions"].ndim > 2:
         arrays["actions"] = arrays["actions"].reshape(n_steps, -1)
+    arrays["successes"] = spread_over_episodes(arrays["successes"], arrays["episode_starts"], start)
     return ScoringSteps(**arrays, ended=start)
 
 

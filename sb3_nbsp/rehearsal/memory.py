@@ -1,6 +1,6 @@
 """The memory: a bounded set of samples of every earlier task."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Generic, TypeVar
 
@@ -89,6 +89,11 @@ class TaskMemory(Generic[Kind]):
     def old_tasks(self) -> list[int]:
         """Indices of the remembered tasks without the current one, which brings its own samples."""
         return [task for task, samples in self._tasks.items() if task != self.current_task and len(samples)]
+
+    @property
+    def tasks(self) -> Mapping[int, Kind]:
+        """The samples of every remembered task, by its index."""
+        return self._tasks
 
     @property
     def nbytes(self) -> int:

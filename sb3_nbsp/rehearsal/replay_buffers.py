@@ -47,6 +47,7 @@ class MixedBuffer:
         self.memory = TaskMemory(Transitions)
         self.n_batches = 0
         self.n_rows_of_task = 0
+        self.n_task_ends = 0
 
     def add(self: Any, *args: Any, **kwargs: Any) -> None:
         """See SB3."""
@@ -60,6 +61,15 @@ class MixedBuffer:
         """Empty the current task's buffer. The memory stays."""
         super().reset()  # type: ignore[misc]
         self.n_rows_of_task = 0
+
+    def end_task(self, n_task_ends: int) -> None:
+        """
+        What was added so far belongs to a task that is over.
+
+        :param n_task_ends: how many tasks have ended by now, remembered or not. It tells how old a saved buffer is.
+        """
+        self.n_rows_of_task = 0
+        self.n_task_ends = n_task_ends
 
     def remember(self: Any, task: int) -> int:
         """

@@ -6,6 +6,8 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
+from sb3_nbsp.base.success import KEYS, success_of
+
 
 class TaskEnv(gym.Wrapper):
     """
@@ -17,7 +19,9 @@ class TaskEnv(gym.Wrapper):
     ``info`` always holds ``task_id`` (int), ``task_name`` and ``task_done`` (here always ``False``). If the environment
     reports ``success`` or ``is_success``, ``info`` holds both: ``success`` (float) tells of this step, ``is_success``
     (bool) is true from the first success of the episode to its end. SB3 reads ``is_success`` at the episode's end, so
-    an episode counts as solved if any of its steps was a success.
+    an episode counts as solved if any of its steps was a success. It may be told in any form that is one number, and at some
+    steps only (``None`` tells nothing): at a step that tells nothing ``success`` is missing, and ``is_success`` too until
+    the episode's first step that does.
 
     :param env: the task's own environment, with its time limit
     :param task_name: the task's name
@@ -33,7 +37,7 @@ class TaskEnv(gym.Wrapper):
         self._one_hot = np.zeros(one_hot_size, dtype=np.float32)
         if one_hot_size > 0:
             self._one_hot[task_index] = 1.0
-        self._succeeded = False
+        self._succeeded: bool | None = None  # of the episode; None: not told so far
         space = env.observation_space
         self._is_float = isinstance(space, spaces.Box) and np.issubdtype(space.dtype, np.floating)
         if one_hot_size > 0 and not (self._is_float and len(space.shape or ()) == 1):
@@ -55,7 +59,7 @@ class TaskEnv(gym.Wrapper):
         :return: observation and info
         """
         obs, info = self.env.reset(seed=seed, options=options)
-        self._succeeded = False
+        self._succeeded = None
         return self._canonical(obs), self._with_task(info)
 
     def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
@@ -67,12 +71,18 @@ class TaskEnv(gym.Wrapper):
         """
         obs, reward, terminated, truncated, info = self.env.step(action)
         info = self._with_task(info)
-        success = info.get("success", info.get("is_success"))
-        if success is not None:
-            info["success"] = float(success)
-            self._succeeded = self._succeeded or info["success"] > 0.0
-            info["is_success"] = self._succeeded
+        self._tell_success(info)
         return self._canonical(obs), reward, terminated, truncated, info
+
+    def _tell_success(self, info: dict[str, Any]) -> None:
+        success = success_of(info)
+        for key in KEYS:
+            info.pop(key, None)
+        if not np.isnan(success):
+            info["success"] = success
+            self._succeeded = bool(self._succeeded) or success > 0.0
+        if self._succeeded is not None:
+            info["is_success"] = self._succeeded
 
     def _canonical(self, obs: Any) -> Any:
         if not self._is_float:

@@ -89,7 +89,7 @@ def test_memory_of_a_task_survives_a_checkpoint_at_its_second_end(tmp_path):
     assert len(loaded.replay_buffer.memory._tasks[0]) > 0
 
 
-def test_replay_buffer_file_holds_the_memory(tmp_path):
+def test_with_a_replay_buffer_file_the_memory_stays_the_models(tmp_path):
     model = made(sequence_env(cycles=2)).learn(100)
     model.save_replay_buffer(tmp_path / "buffer")
     loaded = saved_and_loaded(model, sequence_env(cycles=2), replay_interval=3)
@@ -102,7 +102,8 @@ def test_the_parents_replay_buffer_file_leaves_the_memory(tmp_path):
     sac = SAC("MlpPolicy", sequence_env(), **SETTINGS).learn(30)
     sac.save_replay_buffer(tmp_path / "buffer")
     model = made().learn(STEPS)
-    model.load_replay_buffer(tmp_path / "buffer.pkl")
+    with pytest.warns(UserWarning, match="does not say when it was saved.*none of them will enter the memory"):
+        model.load_replay_buffer(tmp_path / "buffer.pkl")
     assert type(model.replay_buffer) is MixedReplayBuffer and model.replay_buffer.size() == 30
     assert len(model.replay_buffer.memory._tasks.get(0, [])) == 50
 

@@ -1,0 +1,91 @@
+"""Replay buffers in files of their own: which task their transitions belong to, and that the memory is the model's."""
+
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from stable_baselines3.common.buffers import ReplayBuffer
+
+from sb3_nbsp.rehearsal.memory import TaskMemory, Transitions
+from sb3_nbsp.rehearsal.replay_buffers import MEMORY_ARGUMENTS, MixedBuffer
+
+ADDED = (*MEMORY_ARGUMENTS, "memory", "n_batches", "n_rows_of_task", "n_task_ends")  # what a MixedBuffer has beside SB3's
+
+
+@contextmanager
+def without_memory(buffer: ReplayBuffer | None) -> Iterator[None]:
+    """
+    Inside the block a buffer holds no memory, for what is pickled there: it is in the model's file.
+
+    :param buffer: any replay buffer
+    """
+    if not isinstance(buffer, MixedBuffer):
+        yield
+        return
+    memory, buffer.memory = buffer.memory, TaskMemory(Transitions)
+    try:
+        yield
+    finally:
+        buffer.memory = memory
+
+
+def without_additions(buffer: Any, mixed_buffers: Mapping[Any, Any]) -> Any:
+    """
+    :param buffer: a replay buffer
+    :param mixed_buffers: our class by SB3's
+    :return: SB3's buffer with the same transitions (the arrays are shared), where it is one of ours, else the buffer
+    """
+    for plain_class, mixed_class in mixed_buffers.items():
+        if type(buffer) is mixed_class:
+            plain = plain_class.__new__(plain_class)
+            plain.__dict__.update({name: value for name, value in vars(buffer).items() if name not in ADDED})
+            return plain
+    return buffer
+
+
+def is_of_current_task(buffer: ReplayBuffer, model: Any) -> bool:
+    """
+    :param buffer: as it was read from a file
+    :param model: an off-policy NBSP model
+    :return: whether its newest transitions belong to the task that the model learns now. A buffer that does not count the
+        tasks that have ended is told by the memory in it (ours of commit 2a43d91 and before); from one of the SB3 parent it
+        is assumed only while no task has ended.
+    """
+    if model.memory is None:  # a user's own buffer, which tells no tasks apart
+        return True
+    counted = vars(buffer).get("n_task_ends")
+    if counted is not None or not isinstance(buffer, MixedBuffer):
+        return (counted or 0) == model.n_task_ends
+    return _equal(buffer.memory, model.memory)
+
+
+def is_left_out(buffer: ReplayBuffer, model: Any, path: str) -> bool:
+    """
+    Warn that the transitions of a file are not the current task's.
+
+    :param buffer: as it was read from a file
+    :param model: an off-policy NBSP model
+    :param path: the file, for the warning
+    :return: whether they shall not be used at all
+    """
+    left_out = bool(model.reset_replay_buffer) and isinstance(buffer, MixedBuffer)
+    if isinstance(buffer, MixedBuffer):
+        reason = f"{path} was saved while another task was learned than the one that the model learns now."
+    else:
+        reason = f"{path} does not say when it was saved, and the model has consolidated a task since it began."
+    what = (
+        "Its transitions are left out, as after every task switch (reset_replay_buffer=True)."
+        if left_out
+        else "Its transitions are learned from, but none of them will enter the memory of the current task."
+    )
+    warnings.warn(f"{reason} {what} The memory of old tasks stays the model's.", stacklevel=3)
+    return left_out
+
+
+def _equal(first: TaskMemory[Any], second: TaskMemory[Any]) -> bool:
+    """Whether two memories hold the same samples (told by their actions)."""
+    if set(first.tasks) != set(second.tasks):
+        return False
+    return all(np.array_equal(samples.actions, second.tasks[task].actions) for task, samples in first.tasks.items())
