@@ -8,6 +8,7 @@ from stable_baselines3.common.torch_layers import FlattenExtractor
 from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
 
 from sb3_nbsp.common.env_util import task_sequence_of
+from sb3_nbsp.common.position import id_width_of
 from sb3_nbsp.protection.gates import TaskGates
 
 
@@ -69,8 +70,19 @@ def id_columns(env: VecEnv, observation_space: spaces.Space) -> dict[str, int]:
     """
     sequence = task_sequence_of(env)
     assert sequence is not None and observation_space.shape is not None
-    first = observation_space.shape[0] - len(sequence.task_names)
+    first = observation_space.shape[0] - id_width_of(sequence)
     return {name: first + i for i, name in enumerate(sequence.task_names)}
+
+
+def every_id_column(env: VecEnv, observation_space: spaces.Space) -> list[int]:
+    """
+    :param env: the env of a task sequence with ids
+    :param observation_space: as the agent sees it
+    :return: indices of the whole id in the observation, also of ids that are reserved for later tasks
+    """
+    sequence = task_sequence_of(env)
+    assert sequence is not None and observation_space.shape is not None
+    return list(range(observation_space.shape[0] - id_width_of(sequence), observation_space.shape[0]))
 
 
 def column_of(task: str, columns: dict[str, int]) -> int:

@@ -13,7 +13,8 @@ Visit = tuple[str | None, int]  # a task and the env steps of one visit to it; o
 class FollowedSequence(Protocol):
     """What is asked of a task sequence; :class:`~sb3_nbsp.tasks.TaskSequence` has it."""
 
-    task_id: bool
+    @property
+    def id_width(self) -> int: ...
 
     @property
     def task_names(self) -> Sequence[str]: ...
@@ -222,6 +223,4 @@ class SequencePosition:
 
 def id_width_of(sequence: FollowedSequence) -> int:
     """Length of the one-hot task id in a sequence's observations, 0 without one."""
-    if not sequence.task_id:
-        return 0
-    return int(getattr(sequence, "id_width", len(sequence.task_names)))
+    return int(sequence.id_width)

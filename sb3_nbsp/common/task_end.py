@@ -73,7 +73,8 @@ def _find_skill_neurons(model: Any, env: gym.Env | VecEnv | None, task: str, ind
         own = gate_requirements.column_of(task, columns)
         activations = run_networks(model.neuron_masks.networks, steps, losses_of(model))[0]
         fraction = float(model.skill_fraction)
-        skill = model.protection.claim(index, skill, fraction, activations, list(columns.values()), own)
+        every = gate_requirements.every_id_column(model.env, model.observation_space)
+        skill = model.protection.claim(index, skill, fraction, activations, every, own)
     warn_of_silent(skill)
     return skill
 

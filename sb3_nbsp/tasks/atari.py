@@ -5,6 +5,7 @@ An agent trains as SB3's Atari agents do: rewards are clipped to -1, 0 and 1, an
 ``rollout/ep_rew_mean`` during training tells clipped rewards *per life*. It is judged on whole games and raw scores.
 """
 
+import re
 from collections.abc import Iterable
 from functools import partial
 from typing import Any
@@ -16,7 +17,7 @@ from gymnasium import spaces
 from stable_baselines3.common.atari_wrappers import AtariWrapper, EpisodicLifeEnv
 
 from sb3_nbsp.tasks.atari_scores import SCORES
-from sb3_nbsp.tasks.sequence import Task, TaskSequence, check_positive_int, unknown_name_message
+from sb3_nbsp.tasks.sequence import Task, TaskSequence, check_positive_int, names_of, ordered, unknown_name_message
 
 EPISODE_FRAMES = 108_000  # 30 minutes: where published scores end a game, and ale-py's own limit
 FRAMES_PER_SECOND = 60
@@ -26,30 +27,32 @@ NOOP, FIRE, UP = 0, 1, 2  # of the 18 actions
 
 
 def atari_sequence(
-    tasks: Iterable[str] = ("Pong", "Breakout"),
+    tasks: str | Iterable[str] = ("Pong", "Breakout"),
     steps_per_task: int | tuple[int, ...] = 1_000_000,
     cycles: int = 1,
     frame_stack: int = 4,
     repeat_action_probability: float = 0.0,
     max_evaluation_frames: int = EPISODE_FRAMES,
+    order: Iterable[str] | None = None,
 ) -> TaskSequence:
     """
     Atari games, one after another, each with all 18 actions. See :func:`make_atari_game` for what an episode is.
 
     A game's reference scores are those of :mod:`sb3_nbsp.tasks.atari_scores`, where it has any.
 
-    :param tasks: games, spelled as in Gymnasium's ids: ``"Pong"``, ``"SpaceInvaders"``
+    :param tasks: games, spelled as in Gymnasium's ids: ``"Pong"``, ``"SpaceInvaders"``, or the ids, ``"ALE/Pong-v5"``
     :param steps_per_task: environment steps (of 4 frames each) for one visit, over all sub-environments
     :param cycles: how often the list is gone through
     :param frame_stack: newest frames in an observation
     :param repeat_action_probability: chance that a frame repeats the previous action ("sticky actions"; 0.25 is usual)
     :param max_evaluation_frames: longest game in evaluation; with fewer than the default, scores do not compare with published
         ones. Some games wait for the player: an agent that never serves in Tennis takes them all, half a minute of computing
+    :param order: names of the tasks in the order in which they are visited in a cycle; default: each once
     :return: the sequence
     :raises ImportError: if ale-py or OpenCV is not installed
     :raises ValueError: if a game is unknown or a number out of range
     """
-    names = list(tasks)
+    names = [_game_of(name) for name in names_of(tasks)]
     known = _known_games()
     for name in names:
         if name not in known:
@@ -61,7 +64,7 @@ def atari_sequence(
     make = partial(make_atari_game, frame_stack=frame_stack, repeat_action_probability=repeat_action_probability)
     judge = partial(make, evaluation=True, max_frames=max_evaluation_frames)
     made = (Task(name, partial(make, name), partial(judge, name), SCORES.get(name)) for name in names)
-    return TaskSequence(tuple(made), steps_per_task, cycles)
+    return TaskSequence(tuple(made), steps_per_task, cycles, order=ordered(order))
 
 
 def make_atari_game(
@@ -218,3 +221,8 @@ def _known_games() -> list[str]:
     _import_emulator()
     suffix = ID.format("")
     return [env_id.removesuffix(suffix) for env_id in gym.registry if env_id.endswith(suffix)]
+
+
+def _game_of(name: str) -> str:
+    """A game's name out of whatever it is called in Gymnasium: "Pong", "ALE/Pong-v5", "PongNoFrameskip-v4"."""
+    return re.sub(r"(NoFrameskip|Deterministic)?(-v\d+)?$", "", name.removeprefix("ALE/"))

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from gymnasium import spaces
 
 from sb3_nbsp.base.names import unknown_name_message
-from sb3_nbsp.tasks.sequence import Task, TaskSequence, check_positive_int
+from sb3_nbsp.tasks.sequence import Task, TaskSequence, check_positive_int, names_of, ordered
 
 REWARD_FUNCTION_VERSION = "v2"  # Meta-World's default; results of "v1" (continual world's) do not compare
 SIMULATOR_STEPS = 500  # the simulator raises beyond
@@ -116,13 +116,14 @@ class MetaWorldEnv(gym.Env):
 
 
 def metaworld_sequence(
-    tasks: Iterable[str] = ("window-open", "window-close"),
+    tasks: str | Iterable[str] = ("window-open", "window-close"),
     steps_per_task: int | tuple[int, ...] = 500_000,
     cycles: int = 1,
     action_repeat: int = 1,
     horizon: int | None = None,
     random_goals: bool = True,
-    task_id: bool = False,
+    task_id: bool | int = False,
+    order: Iterable[str] | None = None,
 ) -> TaskSequence:
     """
     Meta-World tasks, one after another. See :class:`MetaWorldEnv` for what an episode is.
@@ -133,7 +134,8 @@ def metaworld_sequence(
     :param action_repeat: simulator steps per environment step
     :param horizon: environment steps per episode, ``500 // action_repeat`` by default
     :param random_goals: draw one of 50 goals in each episode, instead of always the same goal
-    :param task_id: append the one-hot task id to the observation
+    :param task_id: append the one-hot task id to the observation; a number is its length, with room for later tasks
+    :param order: names of the tasks in the order in which they are visited in a cycle; default: each once
     :return: the sequence
     :raises ImportError: if Meta-World is not installed
     :raises ValueError: if a task is unknown, or ``horizon * action_repeat`` exceeds 500
@@ -141,8 +143,10 @@ def metaworld_sequence(
     module = _import_metaworld()
     horizon = _checked_horizon(horizon, action_repeat)
     make = partial(MetaWorldEnv, action_repeat=action_repeat, horizon=horizon, random_goals=random_goals)
-    names = [_short_name(name, module) for name in tasks]
-    return TaskSequence(tuple(Task(name, partial(make, name)) for name in names), steps_per_task, cycles, task_id)
+    names = [_short_name(name, module) for name in names_of(tasks)]
+    return TaskSequence(
+        tuple(Task(name, partial(make, name)) for name in names), steps_per_task, cycles, task_id, ordered(order)
+    )
 
 
 def _import_metaworld() -> ModuleType:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from gymnasium import spaces
 
 from sb3_nbsp.base.names import unknown_name_message
-from sb3_nbsp.tasks.sequence import Task, TaskSequence, check_positive_int
+from sb3_nbsp.tasks.sequence import Task, TaskSequence, check_positive_int, names_of, ordered
 
 GOALS = {"east": (1.0, 0.0), "west": (-1.0, 0.0), "north": (0.0, 1.0), "south": (0.0, -1.0)}
 MOVES = np.array([(0.0, 0.0), *GOALS.values()])  # what the actions stand for where they are discrete
@@ -102,12 +102,13 @@ class PointGoalEnv(gym.Env):
 
 
 def point_goal_sequence(
-    tasks: Iterable[str] = ("east", "west"),
+    tasks: str | Iterable[str] = ("east", "west"),
     steps_per_task: int | tuple[int, ...] = 2000,
     cycles: int = 2,
     horizon: int = 25,
-    task_id: bool = True,
+    task_id: bool | int = True,
     discrete: bool = False,
+    order: Iterable[str] | None = None,
 ) -> TaskSequence:
     """
     Goals in opposite directions, one after another. Without the task id no policy can serve two of them.
@@ -116,14 +117,15 @@ def point_goal_sequence(
     :param steps_per_task: environment steps for one visit, over all sub-environments
     :param cycles: how often the list is gone through
     :param horizon: steps per episode
-    :param task_id: append the one-hot task id to the observation
+    :param task_id: append the one-hot task id to the observation; a number is its length, with room for later tasks
     :param discrete: five actions instead of continuous ones, see :class:`PointGoalEnv`
+    :param order: names of the tasks in the order in which they are visited in a cycle; default: each once
     :return: the sequence
     :raises ValueError: if a goal is unknown
     """
-    names = tuple(tasks)
+    names = names_of(tasks)
     for name in names:
         if name not in GOALS:
             raise ValueError(unknown_name_message("goal", name, GOALS))
     made = tuple(Task(name, partial(PointGoalEnv, name, horizon=horizon, discrete=discrete)) for name in names)
-    return TaskSequence(made, steps_per_task, cycles, task_id)
+    return TaskSequence(made, steps_per_task, cycles, task_id, ordered(order))

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from gymnasium import spaces
 
 from sb3_nbsp.tasks.point_goal import ARENA, GOALS, PointGoalEnv
-from sb3_nbsp.tasks.sequence import Task, TaskSequence, unknown_name_message
+from sb3_nbsp.tasks.sequence import Task, TaskSequence, names_of, ordered, unknown_name_message
 
 SIDE = 36  # pixels; the smallest picture that SB3's NatureCNN takes
 ARENA_SIDE = 30  # pixels: one per step at full velocity. The margin keeps the blob nearly whole at the walls
@@ -86,12 +86,13 @@ def pixel_of(position: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.floating
 
 
 def point_image_sequence(
-    tasks: Iterable[str] = ("east", "west"),
+    tasks: str | Iterable[str] = ("east", "west"),
     steps_per_task: int | tuple[int, ...] = 3000,
     cycles: int = 2,
     horizon: int = 25,
     task_id: bool = True,
     discrete: bool = True,
+    order: Iterable[str] | None = None,
 ) -> TaskSequence:
     """
     Goals in opposite directions, one after another, in pictures. Without the task id no policy can serve two of them.
@@ -102,10 +103,11 @@ def point_image_sequence(
     :param horizon: steps per episode
     :param task_id: show the task's place among the tasks as a bar in the picture, see :class:`PointGoalImageEnv`
     :param discrete: five actions instead of continuous ones
+    :param order: names of the tasks in the order in which they are visited in a cycle; default: each once
     :return: the sequence; its own ``task_id`` is ``False``, because nothing is to be appended to a picture
     :raises ValueError: if a goal is unknown
     """
-    names = tuple(tasks)
+    names = names_of(tasks)
     for name in names:
         if name not in GOALS:
             raise ValueError(unknown_name_message("goal", name, GOALS))
@@ -113,4 +115,4 @@ def point_image_sequence(
         Task(name, partial(PointGoalImageEnv, name, horizon=horizon, discrete=discrete, cue=index if task_id else None))
         for index, name in enumerate(names)
     )
-    return TaskSequence(made, steps_per_task, cycles)
+    return TaskSequence(made, steps_per_task, cycles, order=ordered(order))

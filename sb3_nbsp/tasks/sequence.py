@@ -2,13 +2,14 @@
 
 import math
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 
 from sb3_nbsp.base.names import unknown_name_message
 from sb3_nbsp.tasks.task_env import TaskEnv
@@ -78,9 +79,12 @@ class TaskSequence:
 
     :param tasks: the tasks, with distinct names
     :param steps_per_task: environment steps for one visit to a task, counted over all sub-environments;
-        one number for all tasks or one per task
+        one number for all tasks or one per task, wherever it is visited
     :param cycles: how often the whole list is gone through (A, B, A, B is 2)
-    :param task_id: append the task's one-hot id to the observation, which must be a 1-D float ``Box``
+    :param task_id: append the task's one-hot id to the observation, which must be a 1-D float ``Box``. A number instead of
+        ``True`` is the id's length, with room for tasks that are added later.
+    :param order: names of the tasks in the order in which they are visited in a cycle, e.g. ``("A", "B", "A", "C")``;
+        default: each once
     :raises TypeError: if a value has the wrong type
     :raises ValueError: if there is no task, a name stands twice, or a number does not fit
     """
@@ -88,16 +92,38 @@ class TaskSequence:
     tasks: tuple[Task, ...]
     steps_per_task: int | tuple[int, ...]
     cycles: int = 1
-    task_id: bool = False
+    task_id: bool | int = False
+    order: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "tasks", tuple(self.tasks))
+        if self.order is not None:
+            object.__setattr__(self, "order", names_of(self.order))
         if not isinstance(self.steps_per_task, int):
             # Configuration files know lists only.
             object.__setattr__(self, "steps_per_task", _as_tuple(self.steps_per_task))
         self._check_tasks()
         self._check_steps()
+        self._check_order()
+        self._check_id()
         check_positive_int(self.cycles, "cycles")
+
+    def _check_order(self) -> None:
+        for name in self.order or ():
+            if name not in self.task_names:
+                raise ValueError(f"order visits tasks of the sequence. {unknown_name_message('task', name, self.task_names)}")
+        if left_out := [name for name in self.task_names if self.order is not None and name not in self.order]:
+            raise ValueError(f"order must visit every task at least once; {', '.join(left_out)} is in none of its places.")
+
+    def _check_id(self) -> None:
+        if isinstance(self.task_id, bool | np.bool_):
+            return
+        if not isinstance(self.task_id, int | np.integer):
+            raise TypeError(f"task_id must be True, False or the id's length, got {self.task_id!r}.")
+        if self.task_id < len(self.tasks):
+            raise ValueError(
+                f"task_id={self.task_id} leaves no room for {len(self.tasks)} tasks. Use at least as many, or True."
+            )
 
     def _check_tasks(self) -> None:
         if not self.tasks:
@@ -129,15 +155,22 @@ class TaskSequence:
         return tuple(task.name for task in self.tasks)
 
     @property
+    def id_width(self) -> int:
+        """Length of the one-hot id in the observations, 0 without one."""
+        own = isinstance(self.task_id, bool | np.bool_)
+        return (len(self.tasks) if self.task_id else 0) if own else int(self.task_id)
+
+    @property
     def segments(self) -> tuple[str, ...]:
-        """Task names in learning order, ``len(tasks) * cycles`` of them."""
-        return self.task_names * self.cycles
+        """Task names in learning order: every visit of every cycle."""
+        return (self.order or self.task_names) * self.cycles
 
     @property
     def segment_steps(self) -> tuple[int, ...]:
         """Environment steps of each segment, over all sub-environments."""
         steps = self.steps_per_task
-        return (steps if isinstance(steps, tuple) else (steps,) * len(self.tasks)) * self.cycles
+        by_task = dict(zip(self.task_names, steps if isinstance(steps, tuple) else (steps,) * len(self.tasks), strict=True))
+        return tuple(by_task[name] for name in self.segments)
 
     @property
     def switch_steps(self) -> tuple[int, ...]:
@@ -179,30 +212,59 @@ class TaskSequence:
         if name not in self.task_names:
             raise ValueError(unknown_name_message("task", name, self.task_names))
         index = self.task_names.index(name)
-        one_hot_size = len(self.tasks) if self.task_id else 0
         task = self.tasks[index]
         make = task.make_evaluation if evaluation and task.make_evaluation is not None else task.make
-        return TaskEnv(make(render_mode), name, index, one_hot_size)
+        return TaskEnv(make(render_mode), name, index, self.id_width)
 
 
 def gymnasium_sequence(
-    tasks: Iterable[str], steps_per_task: int | tuple[int, ...] = 50_000, cycles: int = 1, task_id: bool = False
+    tasks: str | Iterable[str] | Mapping[str, Mapping[str, Any]],
+    steps_per_task: int | tuple[int, ...] = 50_000,
+    cycles: int = 1,
+    task_id: bool | int = False,
+    order: Iterable[str] | None = None,
 ) -> TaskSequence:
     """
     A sequence over registered Gymnasium environments. Their spaces must agree.
 
-    :param tasks: environment ids; they are the task names too
+    :param tasks: environment ids, which are the task names too; or, by the task's name, the ``id`` and arguments of
+        ``gymnasium.make``: ``{"light": {"id": "Pendulum-v1", "g": 5.0}, "heavy": {"id": "Pendulum-v1", "g": 12.0}}``
     :param steps_per_task: environment steps for one visit, over all sub-environments
     :param cycles: how often the list is gone through
-    :param task_id: append the one-hot task id to the observation
+    :param task_id: append the one-hot task id to the observation, see :class:`TaskSequence`
+    :param order: see :class:`TaskSequence`
     :return: the sequence
+    :raises ValueError: if a task has arguments and no ``id``
     """
-    made = tuple(Task(env_id, partial(_make_gymnasium_env, env_id)) for env_id in tasks)
-    return TaskSequence(made, steps_per_task, cycles, task_id)
+    given = dict(tasks) if isinstance(tasks, Mapping) else {name: {"id": name} for name in names_of(tasks)}
+    for name, arguments in given.items():
+        if not isinstance(arguments, Mapping) or "id" not in arguments:
+            raise ValueError(
+                f"Task {name!r} must have an id, and may have arguments of gymnasium.make, e.g. "
+                f"{{'id': 'Pendulum-v1', 'g': 5.0}}; got {arguments!r}."
+            )
+    made = tuple(Task(name, partial(_make_gymnasium_env, dict(arguments))) for name, arguments in given.items())
+    return TaskSequence(made, steps_per_task, cycles, task_id, ordered(order))
 
 
-def _make_gymnasium_env(env_id: str, render_mode: str | None) -> gym.Env:
-    return gym.make(env_id, render_mode=render_mode)
+def _make_gymnasium_env(arguments: dict[str, Any], render_mode: str | None) -> gym.Env:
+    return gym.make(**arguments, render_mode=render_mode)
+
+
+def names_of(tasks: str | Iterable[str]) -> tuple[str, ...]:
+    """
+    :param tasks: names, or a single one
+    :return: the names
+    """
+    return (tasks,) if isinstance(tasks, str) else tuple(tasks)
+
+
+def ordered(order: str | Iterable[str] | None) -> tuple[str, ...] | None:
+    """
+    :param order: names of tasks, or none
+    :return: the same as a tuple
+    """
+    return None if order is None else names_of(order)
 
 
 def _as_tuple(value: Any) -> tuple[int, ...]:

@@ -109,10 +109,15 @@ class TaskSequenceEnv(gym.Env):
         if seed is not None:
             self._seed, self._seeded_tasks = seed, set()
         self._enter_segment()
-        task = self._segment % len(self._task_envs)
+        task = self._task_index()
         self._current = self._task_envs[task]
         obs, info = self._current.reset(seed=self._next_task_seed(task), options=options)
         return obs, self._with_position(info)
+
+    def _task_index(self) -> int:
+        if self.switch_on == "episode":
+            return self._segment
+        return self.task_sequence.task_names.index(self.task_sequence.segments[self._segment])
 
     def _enter_segment(self) -> None:
         if self.switch_on == "episode":

@@ -18,8 +18,8 @@ PAGE = Path(__file__).parents[2] / "docs" / "guide" / "tasks.md"
 def sequence(*visits: tuple[str, int], ids: bool = False, width: int | None = None) -> SimpleNamespace:
     names = tuple(dict.fromkeys(task for task, _ in visits))
     segments, steps = tuple(task for task, _ in visits), tuple(n for _, n in visits)
-    width = {} if width is None else {"id_width": width}
-    return SimpleNamespace(task_names=names, segments=segments, segment_steps=steps, task_id=ids, **width)
+    width = (len(names) if ids else 0) if width is None else width
+    return SimpleNamespace(task_names=names, segments=segments, segment_steps=steps, id_width=width)
 
 
 ABA = sequence(("A", 100), ("B", 50), ("A", 100))

@@ -7,7 +7,7 @@ import pytest
 
 from sb3_nbsp.common.position import SequencePosition
 
-ABA = SimpleNamespace(task_names=("A", "B"), segments=("A", "B", "A"), segment_steps=(100, 50, 100), task_id=True)
+ABA = SimpleNamespace(task_names=("A", "B"), segments=("A", "B", "A"), segment_steps=(100, 50, 100), id_width=2)
 
 
 def at(steps: int) -> SequencePosition:
