@@ -49,7 +49,7 @@ def deflated(target: File) -> Iterator[pathlib.Path]:
         stored = pathlib.Path(name, "model.zip")
         yield stored
         # Level 1: images and zeros are all that gets smaller, and they do at every level.
-        with zipfile.ZipFile(stored) as old, zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as new:  # type: ignore[call-overload]
+        with zipfile.ZipFile(stored) as old, zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as new:
             for entry in old.infolist():
                 with old.open(entry) as source, new.open(entry.filename, "w", force_zip64=True) as copy:
                     shutil.copyfileobj(source, copy, CHUNK)
