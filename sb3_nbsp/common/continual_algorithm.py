@@ -14,6 +14,7 @@ from sb3_nbsp.base.random_states import isolated_rng
 from sb3_nbsp.common import gate_requirements, task_end
 from sb3_nbsp.common.callbacks import with_skill_callback
 from sb3_nbsp.common.env_util import is_task_sequence, task_sequence_of
+from sb3_nbsp.common.evaluation_notice import warn_of_first_task_only
 from sb3_nbsp.common.next_step import NextStep, next_step
 from sb3_nbsp.common.position import FollowedSequence
 from sb3_nbsp.common.protected_algorithm import ProtectedAlgorithm
@@ -151,7 +152,9 @@ class ContinualAlgorithm(ProtectedAlgorithm):
     def _init_callback(self, callback: MaybeCallback, progress_bar: bool = False) -> BaseCallback:
         if self.env is not None and is_task_sequence(self.env):
             callback = with_skill_callback(callback)
-        return super()._init_callback(callback, progress_bar)
+        made = super()._init_callback(callback, progress_bar)
+        warn_of_first_task_only(made)
+        return made
 
     def _update_current_progress_remaining(self, num_timesteps: int, total_timesteps: int) -> None:
         # What SB3's schedules (learning rate, clip range, epsilon) are functions of.

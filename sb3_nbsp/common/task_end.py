@@ -22,6 +22,7 @@ from itertools import count
 from typing import Any
 
 import gymnasium as gym
+from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_nbsp.base.random_states import isolated_rng
@@ -116,5 +117,11 @@ def _log(model: Any, skill: SkillNeurons | None) -> None:
         values["chosen_silent_share"] = skill.share("chosen_silent", "chosen")
         if model.verbose > 0:
             print(skill.table())
+    # A logger beside the model's, on the same files: what SB3 has recorded so far waits for its own dump. Ours cannot wait: by
+    # hand, and at the end of training, there is none before the next learn() opens new files.
+    logger = Logger(model.logger.dir, model.logger.output_formats)
+    logger.set_level(model.logger.level)
     for name, value in values.items():
-        model.logger.record(f"nbsp/{name}", value)
+        logger.record(f"nbsp/{name}", value)
+    logger.record("time/total_timesteps", model.num_timesteps, exclude="tensorboard")
+    logger.dump(model.num_timesteps)

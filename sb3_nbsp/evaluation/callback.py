@@ -2,14 +2,16 @@
 
 import os
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 
 from sb3_nbsp.evaluation import plots
-from sb3_nbsp.evaluation.evaluator import SEED_OFFSET, TaskEvaluator
+from sb3_nbsp.evaluation.evaluator import SEED_OFFSET, TaskEvaluator, same_agent
 from sb3_nbsp.evaluation.metrics import summarize
 from sb3_nbsp.evaluation.performance_kind import NORMALISED, RETURN, SUCCESS
 from sb3_nbsp.evaluation.results import Evaluation, Kind, SequenceResults
@@ -25,6 +27,9 @@ class SequenceEvalCallback(BaseCallback):
     """
     Evaluate an agent on *every* task of the sequence it is learning: at the start, every ``eval_freq`` steps, at every
     task switch and at the end of training.
+
+    One callback follows one agent, over several calls of ``learn()`` and over being saved and loaded at their end. With
+    another agent, or at a sequence's beginning, it starts anew.
 
     Works with any SB3 algorithm on an env with a ``task_sequence``. Training is the same with and without it: random
     states are restored, and the evaluation envs are seeded with numbers of their own, equal at every evaluation.
@@ -80,6 +85,7 @@ class SequenceEvalCallback(BaseCallback):
         self.resume_from = resume_from
         self.seed = seed
         self._sequence: TaskSequence | None = None
+        self._evaluated: BaseAlgorithm | None = None  # whose results these are
         self._evaluator: TaskEvaluator | None = None
         self._position = 0
         self._segment = 0
@@ -94,15 +100,37 @@ class SequenceEvalCallback(BaseCallback):
                 "stable_baselines3.common.callbacks.EvalCallback."
             )
         sequence: TaskSequence = self.training_env.get_attr("task_sequence", 0)[0]
+        if self._evaluated is not None and not self._goes_on(self._evaluated):
+            self._forget()
         if self._sequence is None:
             self.results = self._first_results(sequence)
         if self.results.sequence != (sequence.task_names, sequence.segments, sequence.segment_steps):
             source = self.resume_from if self._sequence is None else "this callback's earlier training"
-            raise ValueError(
-                f"Expected the sequence of {source}, {self.results.sequence}, got segments {sequence.segments} of "
-                f"{sequence.segment_steps} steps. Use a new SequenceEvalCallback without resume_from."
+            warnings.warn(
+                f"The results of {source} are of another sequence, {self.results.segments} of {self.results.segment_steps} "
+                f"steps; now it is {sequence.segments} of {sequence.segment_steps}. Results begin anew here.",
+                stacklevel=2,
             )
-        self._sequence = sequence
+            self.resume_from = None
+            self.results = self._first_results(sequence)
+        self._sequence, self._evaluated = sequence, self.model
+
+    def _goes_on(self, earlier: BaseAlgorithm) -> bool:
+        """Whether this training goes on where the callback's last one was: the same agent, or one loaded from its file."""
+        at_the_beginning = self.training_env.get_attr("sequence_steps", 0)[0] == 0
+        return not at_the_beginning and (self.model is earlier or same_agent(self.model, earlier))
+
+    def _forget(self) -> None:
+        """Start anew, for another agent."""
+        if self.log_path is not None and self.results.evaluations:
+            warnings.warn(
+                f"This SequenceEvalCallback was used by another agent before, whose results in {self.log_path} will be "
+                "replaced. To keep both, give each agent a SequenceEvalCallback with a log_path of its own.",
+                stacklevel=2,
+            )
+        self.resume_from = None
+        self._sequence = None
+        self._written_records = {}
 
     def _first_results(self, sequence: TaskSequence) -> SequenceResults:
         if self.resume_from is None:

@@ -87,3 +87,20 @@ class TaskEvaluator:
         """Close the evaluation envs."""
         for env in self.envs.values():
             env.close()
+
+
+def same_agent(first: BaseAlgorithm, second: BaseAlgorithm) -> bool:
+    """
+    :param first: an agent
+    :param second: another object
+    :return: whether both are of one class and have the same policy, as after saving and loading
+    """
+    if type(first) is not type(second):
+        return False
+    states = first.policy.state_dict(), second.policy.state_dict()
+    if states[0].keys() != states[1].keys():
+        return False
+    return all(
+        value.shape == states[1][name].shape and bool((value.cpu() == states[1][name].cpu()).all())
+        for name, value in states[0].items()
+    )

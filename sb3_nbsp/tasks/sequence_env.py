@@ -1,10 +1,12 @@
 """The environment that goes through a whole task sequence."""
 
+import warnings
 from typing import Any, Literal, SupportsFloat, get_args
 
 import gymnasium as gym
 import numpy as np
 
+from sb3_nbsp.tasks.evaluation_notice import is_evaluating, notice
 from sb3_nbsp.tasks.sequence import TaskSequence
 from sb3_nbsp.tasks.task_env import TaskEnv
 
@@ -46,6 +48,7 @@ class TaskSequenceEnv(gym.Env):
         self.set_n_envs(n_envs)
         self._segment = 0 if switch_on == "steps" else -1
         self._segment_over = False
+        self._noticed = switch_on == "episode"
         self._seed: int | None = None
         self._seeded_tasks: set[int] = set()
         self._current: TaskEnv | None = None
@@ -109,6 +112,8 @@ class TaskSequenceEnv(gym.Env):
         if seed is not None:
             self._seed, self._seeded_tasks = seed, set()
         self._enter_segment()
+        if not self._noticed and is_evaluating():
+            warnings.warn(str(self.evaluation_notice()), stacklevel=2)
         task = self._task_index()
         self._current = self._task_envs[task]
         obs, info = self._current.reset(seed=self._next_task_seed(task), options=options)
@@ -118,6 +123,17 @@ class TaskSequenceEnv(gym.Env):
         if self.switch_on == "episode":
             return self._segment
         return self.task_sequence.task_names.index(self.task_sequence.segments[self._segment])
+
+    def evaluation_notice(self) -> str | None:
+        """
+        What SB3's ``evaluate_policy`` sees of this env. ``reset()`` warns with it where that is what steps the env.
+
+        :return: a text the first time; ``None`` afterwards, and with ``switch_on="episode"``, where every task is seen
+        """
+        if self._noticed:
+            return None
+        self._noticed = True
+        return notice(self.task_sequence, max(self._segment, 0))
 
     def _enter_segment(self) -> None:
         if self.switch_on == "episode":

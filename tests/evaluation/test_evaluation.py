@@ -219,10 +219,14 @@ def test_resuming_drops_what_lies_ahead(tmp_path):
     assert SequenceResults.read(tmp_path).finished and not np.isnan(after.results.matrix()).any()
 
 
-def test_resuming_another_sequence_is_refused(tmp_path):
+def test_results_of_another_sequence_are_not_gone_on_with(tmp_path):
     small_sac(sequence_env()).learn(10, callback=SequenceEvalCallback(0, 1, tmp_path))
-    with pytest.raises(ValueError, match=r"Expected the sequence of .*, got segments .* of \(30, 30, 30, 30\) steps"):
-        small_sac(sequence_env(steps_per_task=30)).learn(10, callback=SequenceEvalCallback(0, 1, resume_from=tmp_path))
+    before = SequenceResults.read(tmp_path).evaluations
+    callback = SequenceEvalCallback(0, 1, resume_from=tmp_path)
+    with pytest.warns(UserWarning, match=r"are of another sequence, .* of \(30, 30, 30, 30\)\. Results begin anew here"):
+        small_sac(sequence_env(steps_per_task=30)).learn(10, callback=callback)
+    assert callback.results.segment_steps == (30,) * 4 and len(callback.results.evaluations) == len(before) == 1
+    assert SequenceResults.read(tmp_path).segment_steps == (60,) * 4  # the file stays
 
 
 def test_results_say_how_they_came_about(tmp_path):
