@@ -51,8 +51,13 @@ class ActivationRecorder:
 
     def _record(
         self, layer: NeuronLayer, module: nn.Module | FunctionalActivation, inputs: tuple[th.Tensor, ...], output: th.Tensor
-    ) -> None:
-        self.outputs[layer.name].append(output if self.keep_graph else per_neuron(output.detach(), layer.axis))
+    ) -> th.Tensor | None:
+        # What comes next may change the output in place (x += ...): it gets a copy, or the record is one.
+        if self.keep_graph:
+            self.outputs[layer.name].append(output)
+            return output.clone()
+        self.outputs[layer.name].append(per_neuron(output.detach().clone(), layer.axis))
+        return None
 
     def activations(self) -> dict[str, th.Tensor]:
         """

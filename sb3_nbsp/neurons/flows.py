@@ -35,7 +35,7 @@ class Flow:
     :param layers: the weighted layers before it, by index
     :param as_put_out: whether it holds the outputs of layers, or their activations, and nothing was done to them since
     :param mixed: whether neurons came in that cannot be told apart any more
-    :param raw: parameters that came in by a multiplication of tensors, without a layer
+    :param raw: parameters that came in, but not as those of a layer
     :param parameter: the parameter of which it is a function, element by element
     :param index: for each entry, which of the parameter's entries it is
     """
@@ -111,6 +111,9 @@ def results_of(
     if not base.layers and len(parameters) == 1:
         (flow,) = parameters.values()
         return [(out, _of_parameter(function, name, args, kwargs, out, flow, elementwise)) for out in outputs]
+    if not base.layers and parameters:
+        raw = base.raw.union(flow.parameter for flow in parameters.values() if flow.parameter is not None)
+        return [(out, Flow(raw=raw)) for out in outputs]
     if elementwise or name in SAME:
         labels = [label for flow in inputs for label in flow.labels]
         return [(out, replace(base, labels=together(labels, out.shape))) for out in outputs]
@@ -134,7 +137,8 @@ def _of_parameter(function: Any, name: str, args: Any, kwargs: Any, out: th.Tens
         index = function(flow.index, *args[1:], **kwargs)
         if isinstance(index, th.Tensor):
             return replace(flow, index=index)
-    return Flow()
+    assert flow.parameter is not None
+    return Flow(raw=frozenset([flow.parameter]))
 
 
 def _changed(name: str, args: Any, kwargs: Any, out: th.Tensor, labels: Labels) -> Labels | None:

@@ -24,6 +24,7 @@ ARITHMETIC = set(
     "add sub mul div true_divide neg negative radd rsub rmul rdiv rtruediv iadd isub imul multiply divide".split()
 )
 MULTIPLIES = {"mm", "matmul", "rmatmul"}
+PRODUCTS = {*MULTIPLIES, *WEIGHTED, "addmm", "bmm", "baddbmm", "einsum", "bilinear"}  # of what may be computed from parameters
 
 
 @dataclass(eq=False)
@@ -134,11 +135,12 @@ class ForwardGraph(TorchFunctionMode):
             return
         parameters = parameters_in(args, kwargs)
         inputs = [self._flow(tensor) for tensor in tensors_in((args, kwargs))]
+        learned = parameters or (name in PRODUCTS and any(not f.layers and (f.raw or f.parameter is not None) for f in inputs))
         if parameters and (name in ALIGNED or (elementwise and name != "prelu")):
             for flow in inputs:
                 if flow.labels:
                     self._scaled(parameters, flow, name)
-        elif parameters and not elementwise and name not in MOVES and any(flow.layers for flow in inputs):
+        elif learned and not elementwise and name not in MOVES and any(flow.layers for flow in inputs):
             self._opaque(inputs, result)
             return
         for out, flow in results_of(func, name, args, kwargs, result, self._flow, elementwise):
