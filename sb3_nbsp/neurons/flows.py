@@ -1,7 +1,7 @@
 """What becomes of neurons in one torch call."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch as th
@@ -26,6 +26,9 @@ POOLS = set("pad interpolate max_pool avg_pool adaptive_max_pool adaptive_avg_po
 ELEMENTWISE = {"prelu", "hardswish", "log_sigmoid", "logsigmoid", "rrelu"}
 
 
+Site = tuple[int, nn.Module | None]
+
+
 @dataclass(frozen=True)
 class Flow:
     """
@@ -34,6 +37,7 @@ class Flow:
     :param labels: see :mod:`sb3_nbsp.neurons.labels`
     :param layers: the weighted layers before it, by index
     :param as_put_out: whether it holds the outputs of layers, or their activations, and nothing was done to them since
+    :param sites: by layer, the torch call since the layer's own that put out its activation, and the module that ran it
     :param mixed: whether neurons came in that cannot be told apart any more
     :param raw: parameters that came in, but not as those of a layer
     :param parameter: the parameter of which it is a function, element by element
@@ -43,6 +47,7 @@ class Flow:
     labels: Labels = ()
     layers: frozenset[int] = frozenset()
     as_put_out: bool = True
+    sites: Mapping[int, Site] = field(default_factory=dict)
     mixed: bool = False
     raw: frozenset[th.Tensor] = frozenset()
     parameter: th.Tensor | None = None
@@ -80,7 +85,12 @@ def is_elementwise(name: str, operations: Operations) -> bool:
 
 def joined(flows: list[Flow]) -> Flow:
     """What came together, without labels."""
+    sites: dict[int, Site] = {}
+    for flow in flows:
+        if flow.labels:
+            sites |= {index: site for index, site in flow.sites.items() if site[0] >= sites.get(index, (0, None))[0]}
     return Flow(
+        sites=sites,
         layers=frozenset().union(*(flow.layers for flow in flows)),
         as_put_out=all(flow.as_put_out for flow in flows),
         mixed=any(flow.mixed for flow in flows),

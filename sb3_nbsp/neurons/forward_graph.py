@@ -15,7 +15,17 @@ import torch as th
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from sb3_nbsp.neurons.flows import ALIGNED, MOVES, Flow, Operations, is_elementwise, of_parameter, parameters_in, results_of
+from sb3_nbsp.neurons.flows import (
+    ALIGNED,
+    MOVES,
+    Flow,
+    Operations,
+    Site,
+    is_elementwise,
+    of_parameter,
+    parameters_in,
+    results_of,
+)
 from sb3_nbsp.neurons.functional_activation import WEIGHTED, FunctionalActivation, argument, name_of, tensors_in
 from sb3_nbsp.neurons.labels import reader_of, rows
 from sb3_nbsp.neurons.layers import NeuronLayer
@@ -48,8 +58,8 @@ class Unit:
     n_calls: int = 0
     labels: th.Tensor = field(default_factory=lambda: th.empty(0))
     step: int = 0  # torch calls since its own that took in what came from it
-    site: int = 0  # the one that put out a(N, t)
-    activation: nn.Module | None = None
+    site: Site = (0, None)  # the one that put out a(N, t), and the activation module that ran it
+    is_heard: bool = False  # whether a weight read its neurons one by one
 
 
 class ForwardGraph(TorchFunctionMode):
@@ -101,13 +111,14 @@ class ForwardGraph(TorchFunctionMode):
         return found
 
     def _activation(self, unit: Unit) -> nn.Module | FunctionalActivation:
-        module = unit.activation or (unit.module if unit.site == 0 else None)
+        step, module = unit.site
+        module = unit.module if step == 0 else module
         ran = self._calls[module, unit.labels.shape] if module is not None else 0
         others = sum(n for (other, _), n in self._calls.items() if other is module) - ran
         # A module that also runs elsewhere does not tell whose activation it puts out.
         if module is not None and ran > 0 and others == 0 and ran == unit.n_calls:
             return module
-        return FunctionalActivation(unit.layer.own[0], unit.site)
+        return FunctionalActivation(unit.layer.own[0], step)
 
     # One torch call
 
@@ -144,9 +155,7 @@ class ForwardGraph(TorchFunctionMode):
             self._opaque(inputs, result)
             return
         for out, flow in results_of(func, name, args, kwargs, result, self._flow, elementwise):
-            if elementwise and not (len(flow.labels) == 1 and self._activated(name, flow.labels[0])):
-                flow = replace(flow, as_put_out=False)
-            self._flows[id(out)] = out, flow
+            self._flows[id(out)] = out, self._after_function(name, flow, inputs) if elementwise else flow
 
     def _flow(self, tensor: th.Tensor) -> Flow:
         known = self._flows.get(id(tensor))
@@ -170,7 +179,7 @@ class ForwardGraph(TorchFunctionMode):
         shape[axis] = -1
         labels = th.arange(unit.first, unit.first + unit.layer.n_neurons, device=output.device)
         unit.labels = labels.reshape(shape).broadcast_to(output.shape)
-        self._flows[id(output)] = output, Flow((unit.labels,), flow.layers | {unit.index})
+        self._flows[id(output)] = output, Flow((unit.labels,), flow.layers | {unit.index}, sites={unit.index: (0, None)})
 
     def _new_unit(self, weight: th.Tensor, bias: th.Tensor | None, output: th.Tensor, axis: int) -> Unit:
         module = self._running[-1] if self._running and any(p is weight for p in self._running[-1].parameters(False)) else None
@@ -201,6 +210,8 @@ class ForwardGraph(TorchFunctionMode):
                 spread = row if n_inputs is None else row.repeat_interleave(parameter.shape[0] // n_inputs)
                 for unit in self._in(spread):
                     reader = reader_of(parameter, dim, spread, unit.first, unit.layer.n_neurons)
+                    if not unit.is_heard:
+                        unit.is_heard, unit.site = True, flow.sites.get(unit.index, unit.site)
                     unit.layer.is_plain &= flow.as_put_out and len(flow.labels) == 1
                     if not any(_same(reader, other) for other in unit.layer.readers):
                         unit.layer.readers.append(reader)
@@ -250,19 +261,28 @@ class ForwardGraph(TorchFunctionMode):
         for out in tensors_in(result):
             self._flows[id(out)] = out, Flow(layers=layers)
 
-    def _activated(self, name: str, labels: th.Tensor) -> bool:
-        """Note whether an elementwise function made a layer's activation of its outputs, and which module ran it."""
-        first = int(labels.flatten()[0])
+    def _after_function(self, name: str, flow: Flow, inputs: list[Flow]) -> Flow:
+        """
+        Note whether an elementwise function made a layer's activation of its outputs, and which module ran it. Arithmetic does
+        where it joins two functions of the same outputs (x * sigmoid(x)); by a constant it does not.
+        """
+        unit = self._alone(flow)
+        if unit is not None:
+            step, before = flow.sites[unit.index]
+            joins = step > 0 and sum(bool(one.labels) for one in inputs) > 1
+            module = next((m for m in self._running[-1:] if _is_activation(m)), None) if step == 0 or before else None
+            if (name not in ARITHMETIC or joins) and before in (None, module):
+                unit.site = unit.site if unit.is_heard else (unit.step, module)
+                return replace(flow, sites={unit.index: (unit.step, module)})
+        return replace(flow, as_put_out=False)
+
+    def _alone(self, flow: Flow) -> Unit | None:
+        """The unit whose outputs a tensor holds entry by entry, if it is one alone."""
+        if len(flow.labels) != 1 or not flow.labels[0].numel():
+            return None
+        first = int(flow.labels[0].flatten()[0])
         unit = next((u for u in self.units if u.first == first), None)
-        if unit is None or unit.is_read or not _equal(labels, unit.labels) or (name in ARITHMETIC and unit.site == 0):
-            return False
-        module = self._running[-1] if self._running else None
-        if unit.activation is None and unit.site == 0 and module is not None and _is_activation(module):
-            unit.activation = module
-        if unit.activation is not None and unit.activation is not module:
-            return False
-        unit.site = unit.step
-        return True
+        return unit if unit is not None and _equal(flow.labels[0], unit.labels) and unit.index in flow.sites else None
 
 
 def _is_activation(module: nn.Module) -> bool:
