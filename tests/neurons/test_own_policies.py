@@ -26,9 +26,9 @@ own = pytest.mark.parametrize("name", OWN)
 quiet = pytest.mark.filterwarnings(r"ignore:The goal metric q\(t\)", "ignore:You have specified a mini-batch size")
 
 
-def made(name, **kwargs):
+def made(name, env=None, **kwargs):
     case, policy, policy_kwargs = OWN[name]
-    return case.made(policy=policy, policy_kwargs=policy_kwargs, **kwargs)
+    return case.made(env, policy=policy, policy_kwargs=policy_kwargs, **kwargs)
 
 
 def layers_of(model):
@@ -119,6 +119,21 @@ def test_entries_of_skill_neurons_stay_and_others_do_not(name):
     assert all(th.equal(after[n], before[n]) for n in positions)
     free = {n: ~positions[n] for n in positions}
     assert any(not th.equal(p[free[n]], everything[n][free[n]]) for n, p in model.policy.named_parameters() if n in free)
+
+
+@own
+@quiet
+@pytest.mark.parametrize("n_envs", [1, 4])
+def test_held_entries_stay_over_a_file_and_with_several_envs(name, n_envs, tmp_path):
+    case = OWN[name][0]
+    model = made(name, env=case.sequence_env(n_envs), skill_fraction=0.5, score="activity", **FROZEN).learn(72)
+    model.save(tmp_path / "model")
+    held, before = held_positions(model), values_at(model, held_positions(model))
+    loaded = case.cls.load(tmp_path / "model", env=case.sequence_env(n_envs))
+    assert held_positions(loaded).keys() == held.keys()
+    loaded.learn(40, reset_num_timesteps=False)
+    after = values_at(loaded, held)
+    assert all(th.equal(after[n], before[n]) for n in held)
 
 
 @own
