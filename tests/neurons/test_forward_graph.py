@@ -1,12 +1,14 @@
 """Modules as people write them, each with its map written out; the pass that reads them leaves no trace."""
 
 import random
+import warnings
 from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch as th
-from helpers import VECTOR, ToyEnv
+from gymnasium import spaces
+from helpers import VECTOR, AnyActionEnv, ToyEnv
 from stable_baselines3 import PPO, SAC
 from torch import nn
 from torch.nn import functional as F
@@ -211,6 +213,26 @@ def test_what_is_no_plain_chain_gets_no_gates(name):
 def test_a_plain_chain_may_have_gates():
     parts = {"a": nn.Linear(3, 3), "b": nn.Linear(3, 3), "c": nn.Linear(3, 1), "r1": nn.ReLU(), "r2": nn.ReLU()}
     check_chain(chain_of(lambda self, x: self.c(self.r2(self.b(self.r1(self.a(x))))), **parts))
+
+
+SPACES = {
+    "discrete": spaces.Discrete(4),
+    "multi-discrete": spaces.MultiDiscrete([2, 3]),
+    "multi-binary": spaces.MultiBinary(3),
+    "unbounded": spaces.Box(-np.inf, np.inf, (2, 2)),
+    "dict": spaces.Dict({"one": spaces.Discrete(2), "two": spaces.MultiDiscrete([2, 2]), "three": VECTOR}),
+}
+
+
+@pytest.mark.parametrize("actions", [*list(SPACES)[:3], "box"])
+@pytest.mark.parametrize("name", SPACES)
+def test_every_space(name, actions):
+    env = AnyActionEnv(SPACES.get(actions, spaces.Box(-1.0, 1.0, (2,))), SPACES[name])
+    policy = PPO("MultiInputPolicy" if name == "dict" else "MlpPolicy", env, policy_kwargs={"net_arch": [4]}).policy
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = {network.name: [layer.name for layer in network.layers] for network in find_networks(policy)}
+    assert found == {"policy": ["mlp_extractor.policy_net.0"], "value": ["mlp_extractor.value_net.0"]}
 
 
 def test_the_pass_leaves_no_trace():
