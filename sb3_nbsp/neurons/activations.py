@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from types import TracebackType
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import torch as th
 from torch import nn
 
-from sb3_nbsp.neurons.functional_activation import FunctionalActivation
+from sb3_nbsp.neurons.functional_activation import FunctionalActivation, uncompiled
 from sb3_nbsp.neurons.layers import NeuronLayer
 
 
@@ -38,8 +39,11 @@ class ActivationRecorder:
         self.keep_graph = keep_graph
         self.outputs: dict[str, list[th.Tensor]] = defaultdict(list)
         self._handles: list[Any] = []
+        self._uncompiled: AbstractContextManager[Any] = nullcontext()
 
     def __enter__(self) -> "ActivationRecorder":
+        self._uncompiled = uncompiled()
+        self._uncompiled.__enter__()
         for layer in self.layers:
             self._handles.append(layer.activation.register_forward_hook(partial(self._record, layer)))
         return self
@@ -48,6 +52,7 @@ class ActivationRecorder:
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
+        self._uncompiled.__exit__(kind, error, trace)
 
     def _record(
         self, layer: NeuronLayer, module: nn.Module | FunctionalActivation, inputs: tuple[th.Tensor, ...], output: th.Tensor

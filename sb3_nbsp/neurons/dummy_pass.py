@@ -14,7 +14,7 @@ from stable_baselines3.common.utils import obs_as_tensor
 from torch import nn
 
 from sb3_nbsp.base.random_states import isolated_rng
-from sb3_nbsp.neurons.functional_activation import unwatched
+from sb3_nbsp.neurons.functional_activation import uncompiled, unwatched
 
 BATCH = 2
 
@@ -48,23 +48,26 @@ def undisturbed(policy: nn.Module) -> Iterator[None]:
     """
     modules = list(policy.modules())
     modes = [module.training for module in modules]
-    hooks = [module._forward_hooks for module in modules]
+    hooked = [module for module in modules if not isinstance(module, th.jit.ScriptModule)]
+    hooks = [module._forward_hooks for module in hooked]
     distributions = [module.action_dist for module in modules if hasattr(module, "action_dist")]
     attributes = [dict(vars(distribution)) for distribution in distributions]
     with ExitStack() as stack:
         stack.enter_context(isolated_rng(0))
         stack.enter_context(th.no_grad())
         stack.enter_context(unwatched())
-        if hasattr(th.compiler, "set_stance"):  # torch.compile sees no single calls
-            stack.enter_context(th.compiler.set_stance("force_eager"))
+        stack.enter_context(uncompiled())
         try:
             for module in modules:
                 module.training = False
+            for module in hooked:
                 module._forward_hooks = OrderedDict()
             yield
         finally:
-            for module, mode, hook in zip(modules, modes, hooks, strict=True):
-                module.training, module._forward_hooks = mode, hook
+            for module, mode in zip(modules, modes, strict=True):
+                module.training = mode
+            for module, hook in zip(hooked, hooks, strict=True):
+                module._forward_hooks = hook
             for distribution, values in zip(distributions, attributes, strict=True):
                 vars(distribution).clear()
                 vars(distribution).update(values)

@@ -162,6 +162,9 @@ def _changed(name: str, args: Any, kwargs: Any, out: th.Tensor, labels: Labels) 
         found = [reduced(label, dim, bool(argument(args, kwargs, 2, "keepdim"))) for label in labels]
         whole = all(bool((one >= 0).any()) for one in found)
         return together(found, out.shape) if whole else None
+    if name == "glu":
+        halves = [half for label in labels for half in label.chunk(2, argument(args, kwargs, 1, "dim") or -1)]
+        return together(halves, out.shape)
     if name.rstrip("123d") in POOLS or name.removesuffix("_with_indices").rstrip("123d") in POOLS:
         channels = [rows(label, 1, at_most=1) if label.dim() > 2 else None for label in labels]
         if any(one is None or len(one) != 1 for one in channels):

@@ -80,7 +80,7 @@ class ForwardGraph(TorchFunctionMode):
         self._n_labels = 0
         self._running: list[nn.Module] = []
         self._calls: Counter[tuple[nn.Module, th.Size]] = Counter()
-        self._modules = list(module.modules())
+        self._modules = [part for part in module.modules() if not isinstance(part, th.jit.ScriptModule)]  # these take no hooks
         self._hooks: list[Any] = []
 
     def __enter__(self) -> "ForwardGraph":

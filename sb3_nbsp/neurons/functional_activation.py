@@ -1,7 +1,7 @@
 """Activation functions that a ``forward`` calls without a module: they take forward hooks like modules."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch as th
@@ -99,6 +99,11 @@ class _WatchMode(TorchFunctionMode):
 
 _MODE = _WatchMode()
 _WATCHES: list[_Watch] = []
+
+
+def uncompiled() -> AbstractContextManager[Any]:
+    """Inside the block what ``torch.compile`` made runs as it was written: else neither calls nor new hooks are seen."""
+    return th.compiler.set_stance("force_eager") if hasattr(th.compiler, "set_stance") else nullcontext()
 
 
 @contextmanager

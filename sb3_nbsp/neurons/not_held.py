@@ -20,13 +20,17 @@ def warn_of_what_is_not_held(policy: nn.Module, networks: list[Network], graph: 
     :param networks: its networks
     :param graph: the forward pass that they were read from
     """
-    held = {id(parameter) for parameter in _held(networks)} - {id(parameter) for parameter in graph.unclear}
+    held = {id(parameter) for parameter in _held(networks)}
     # The standard deviation of PPO's actions is one parameter for all observations: it is no neuron's.
     exempt = {id(getattr(policy, "log_std", None))} if hasattr(policy, "action_net") else set()
     free = {id(p) for p in graph.names if p.requires_grad} - held - exempt
-    if free:
+    unclear = [graph.names[p] for p in graph.names if p in graph.unclear and id(p) not in free]
+    parts = _described(policy, free)
+    if unclear:
+        parts.append(f"the columns of {', '.join(unclear)}, which read neurons that cannot be told apart")
+    if parts:
         warnings.warn(
-            f"Parts of this policy are neither scored nor protected: {', '.join(_described(policy, free))}. Their parameters "
+            f"Parts of this policy are neither scored nor protected: {', '.join(parts)}. Their parameters "
             "change freely while later tasks are learned. Held are Linear, Conv1d and Conv2d layers that other such layers "
             "read through elementwise functions, normalisation, concatenation and addition.",
             stacklevel=3,

@@ -126,8 +126,10 @@ def run_networks(
             recorder = ActivationRecorder(layers, keep_graph=with_gradients)
             with th.set_grad_enabled(with_gradients):
                 loss = losses[part](steps, rows, recorder)
-            for name, values in recorder.activations().items():
-                activations.setdefault(name, []).append(_per_step(values, len(rows)).mean(dim=0).cpu())
+            found = recorder.activations()
+            for layer in layers:  # what a forward of one's own passes over was silent
+                values = found.get(layer.name, th.zeros(len(rows), layer.n_neurons))
+                activations.setdefault(layer.name, []).append(_per_step(values, len(rows)).mean(dim=0).cpu())
             if with_gradients and recorder.outputs:
                 axes = {layer.name: layer.axis for layer in layers}
                 outputs = [(name, output) for name, firings in recorder.outputs.items() for output in firings]
@@ -136,8 +138,9 @@ def run_networks(
                 for (name, output), gradient in zip(outputs, gradients, strict=True):
                     change = th.zeros_like(output) if gradient is None else output * gradient
                     changes[name].append(per_neuron(change.detach(), axes[name]))
-                for name, parts in changes.items():
-                    loss_changes.setdefault(name, []).append(_per_step(th.cat(parts), len(rows)).sum(dim=0).abs().cpu())
+                for layer in layers:
+                    change = th.cat(changes.get(layer.name) or [th.zeros(len(rows), layer.n_neurons)])
+                    loss_changes.setdefault(layer.name, []).append(_per_step(change, len(rows)).sum(dim=0).abs().cpu())
     return {n: th.cat(v) for n, v in activations.items()}, {n: th.cat(v) for n, v in loss_changes.items()}
 
 
