@@ -128,6 +128,6 @@ def recycle(model: Any, layer: NeuronLayer, neurons: th.Tensor, fresh: dict[th.T
         parameter.data[neurons] = fresh[parameter][neurons]
         reset_moments(model, parameter, 0, neurons)
     for reader in layer.readers:
-        columns = reader.start + neurons[:, None] * reader.span + th.arange(reader.span, device=neurons.device)
-        reader.parameter.data.index_fill_(reader.dim, columns.flatten(), 0.0)
-        reset_moments(model, reader.parameter, reader.dim, columns.flatten())
+        columns = reader.indices(neurons)
+        reader.parameter.data.index_fill_(reader.dim, columns, 0.0)
+        reset_moments(model, reader.parameter, reader.dim, columns)

@@ -2,22 +2,25 @@
 
 from collections import defaultdict
 from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from types import TracebackType
+from typing import Any
 
 import torch as th
 from torch import nn
-from torch.utils.hooks import RemovableHandle
 
-from sb3_nbsp.neurons.networks import NeuronLayer
+from sb3_nbsp.neurons.functional_activation import FunctionalActivation, uncompiled
+from sb3_nbsp.neurons.layers import NeuronLayer
 
 
 class ActivationRecorder:
     """
     Record the activations of hidden layers while the block runs.
 
-    The hooks sit on the leaf activation modules, because SB3 bypasses the ``forward`` of its containers. Every
-    firing is recorded: call the network yourself inside the block rather than counting on who calls it when.
+    The hooks sit on the leaf activation modules, because SB3 bypasses the ``forward`` of its containers, and on functions
+    where ``forward`` calls one without a module. Every firing is recorded: call the network yourself inside the block rather
+    than counting on who calls it when.
 
     ::
 
@@ -35,35 +38,52 @@ class ActivationRecorder:
         self.layers = list(layers)
         self.keep_graph = keep_graph
         self.outputs: dict[str, list[th.Tensor]] = defaultdict(list)
-        self._handles: list[RemovableHandle] = []
+        self._handles: list[Any] = []
+        self._uncompiled: AbstractContextManager[Any] = nullcontext()
 
     def __enter__(self) -> "ActivationRecorder":
+        self._uncompiled = uncompiled()
+        self._uncompiled.__enter__()
         for layer in self.layers:
-            self._handles.append(layer.activation.register_forward_hook(partial(self._record, layer.name)))
+            self._handles.append(layer.activation.register_forward_hook(partial(self._record, layer)))
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
+        self._uncompiled.__exit__(kind, error, trace)
 
-    def _record(self, name: str, module: nn.Module, inputs: tuple[th.Tensor, ...], output: th.Tensor) -> None:
-        self.outputs[name].append(output if self.keep_graph else per_neuron(output.detach()))
+    def _record(
+        self, layer: NeuronLayer, module: nn.Module | FunctionalActivation, inputs: tuple[th.Tensor, ...], output: th.Tensor
+    ) -> th.Tensor | None:
+        # What comes next may change the output in place (x += ...): it gets a copy, or the record is one.
+        if self.keep_graph:
+            self.outputs[layer.name].append(output)
+            return output.clone()
+        self.outputs[layer.name].append(per_neuron(output.detach().clone(), layer.axis))
+        return None
 
     def activations(self) -> dict[str, th.Tensor]:
         """
         :return: activations by layer name, [n_recorded, n_neurons]; a channel's activation is the mean over its pixels
         """
-        return {name: th.cat([per_neuron(output.detach()) for output in outputs]) for name, outputs in self.outputs.items()}
+        axes = {layer.name: layer.axis if self.keep_graph else 1 for layer in self.layers}
+        return {
+            name: th.cat([per_neuron(output.detach(), axes[name]) for output in outputs])
+            for name, outputs in self.outputs.items()
+        }
 
     def clear(self) -> None:
         """Forget what was recorded so far."""
         self.outputs.clear()
 
 
-def per_neuron(output: th.Tensor) -> th.Tensor:
+def per_neuron(output: th.Tensor, axis: int = 1) -> th.Tensor:
     """
-    :param output: output of an activation module, [batch, neurons] or [batch, channels, height, width]
-    :return: [batch, neurons], images averaged over their pixels
+    :param output: output of an activation, [batch, neurons], [batch, channels, ...] or [batch, ..., features]
+    :param axis: dimension of the neurons
+    :return: [batch, neurons], averaged over pixels (steps of a sequence)
     """
-    return output.mean(dim=(2, 3)) if output.dim() == 4 else output
+    others = [dim for dim in range(1, output.dim()) if dim != axis % output.dim()]
+    return output.mean(dim=others) if others else output

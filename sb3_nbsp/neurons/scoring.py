@@ -126,14 +126,27 @@ def run_networks(
             recorder = ActivationRecorder(layers, keep_graph=with_gradients)
             with th.set_grad_enabled(with_gradients):
                 loss = losses[part](steps, rows, recorder)
-            for name, values in recorder.activations().items():
-                activations.setdefault(name, []).append(values.cpu())
+            found = recorder.activations()
+            for layer in layers:  # what a forward of one's own passes over was silent
+                values = found.get(layer.name, th.zeros(len(rows), layer.n_neurons))
+                activations.setdefault(layer.name, []).append(_per_step(values, len(rows)).mean(dim=0).cpu())
             if with_gradients and recorder.outputs:
-                outputs = {name: values[0] for name, values in recorder.outputs.items()}
-                gradients = th.autograd.grad(loss * len(rows), list(outputs.values()))  # undo the mean over the batch
-                for (name, output), gradient in zip(outputs.items(), gradients, strict=True):
-                    loss_changes.setdefault(name, []).append(per_neuron(output * gradient).detach().abs().cpu())
+                axes = {layer.name: layer.axis for layer in layers}
+                outputs = [(name, output) for name, firings in recorder.outputs.items() for output in firings]
+                gradients = th.autograd.grad(loss * len(rows), [o for _, o in outputs], allow_unused=True)  # undo the mean
+                changes: dict[str, list[th.Tensor]] = {name: [] for name in recorder.outputs}
+                for (name, output), gradient in zip(outputs, gradients, strict=True):
+                    change = th.zeros_like(output) if gradient is None else output * gradient
+                    changes[name].append(per_neuron(change.detach(), axes[name]))
+                for layer in layers:
+                    change = th.cat(changes.get(layer.name) or [th.zeros(len(rows), layer.n_neurons)])
+                    loss_changes.setdefault(layer.name, []).append(_per_step(change, len(rows)).sum(dim=0).abs().cpu())
     return {n: th.cat(v) for n, v in activations.items()}, {n: th.cat(v) for n, v in loss_changes.items()}
+
+
+def _per_step(values: th.Tensor, n_steps: int) -> th.Tensor:
+    """A layer that runs several times in one pass, [n_times * n_steps, n_neurons] -> [n_times, n_steps, n_neurons]."""
+    return values.reshape(-1, n_steps, values.shape[1])
 
 
 def _batches(n: int) -> Iterator[np.ndarray]:

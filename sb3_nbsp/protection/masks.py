@@ -110,9 +110,7 @@ class NeuronMasks(nn.Module):
                         _lower(result, parameter, _along(factors, 0, parameter))
                 if self.sides in ("outgoing", "both"):
                     for reader in layer.readers:
-                        columns = th.ones(reader.parameter.shape[reader.dim], device=factors.device)
-                        spread = factors.repeat_interleave(reader.span)
-                        columns[reader.start : reader.start + len(spread)] = spread
+                        columns = reader.spread(factors, rest=1.0)
                         _lower(result, reader.parameter, _along(columns, reader.dim, reader.parameter))
             if self.output_biases:
                 # Without layers of its own (the default CnnPolicy of PPO) a network reads the shared features extractor.

@@ -145,8 +145,11 @@ def check_chain(network: Network) -> None:
         )
     for layer, above in zip(network.layers, [*network.layers[1:], None], strict=True):
         plain = [parameter.dim() for parameter in layer.own] == [2, 1] and isinstance(layer.activation, nn.ReLU)
-        simple = all((reader.dim, reader.start, reader.span) == (1, 0, 1) for reader in layer.readers)
-        if not plain or not simple or (above and all(reader.parameter is not above.own[0] for reader in layer.readers)):
+        simple = layer.is_plain and all((reader.dim, reader.start, reader.span) == (1, 0, 1) for reader in layer.readers)
+        read_by = {id(reader.parameter) for reader in layer.readers}
+        hidden = {id(other.own[0]) for other in network.layers}
+        in_order = read_by == {id(above.own[0])} if above else not read_by & hidden
+        if not plain or not simple or not in_order:
             raise ValueError(
                 f"task_gates=True needs networks of linear layers with biases and ReLU, got another one at {layer.name} "
                 f"({type(layer.activation).__name__}). Use an MlpPolicy with policy_kwargs=dict(activation_fn=torch.nn.ReLU), "

@@ -16,7 +16,7 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, create_
 from torch import nn
 
 from sb3_nbsp.neurons import Network, NeuronLayer, find_networks
-from sb3_nbsp.neurons.networks import _walk
+from sb3_nbsp.neurons.networks import networks_of
 
 CNN = {"features_extractor_kwargs": {"features_dim": 5}, "net_arch": [4]}
 IMAGE_AND_VECTORS = spaces.Dict(
@@ -229,8 +229,7 @@ def test_ppo_cnn_with_separate_extractors():
 
 
 def walked(chain: nn.Module) -> Network:
-    network = Network("net", "actor")
-    _walk(chain, "net", network, [])
+    (network,) = networks_of(chain, "net", lambda: chain(th.zeros(2, 3)))
     return network
 
 
@@ -264,7 +263,7 @@ def test_any_activation(activation):
     assert shape(policy)["actor"] == ("actor", [("actor.latent_pi.0", 4), ("actor.latent_pi.2", 3)])
 
 
-class UnknownExtractor(BaseFeaturesExtractor):
+class LinearExtractor(BaseFeaturesExtractor):
     def __init__(self, observation_space, n_features=4):
         super().__init__(observation_space, n_features)
         self.net = nn.Linear(get_flattened_obs_dim(observation_space), n_features)
@@ -281,10 +280,13 @@ class WeightlessExtractor(BaseFeaturesExtractor):
         return 2 * observations
 
 
-def test_unknown_extractor_warns():
-    policy = policy_of(SAC, features_extractor_class=UnknownExtractor)
-    with pytest.warns(UserWarning, match="UnknownExtractor is not known.*neither scored nor protected"):
-        assert shape(policy)["actor"][1] == [("actor.latent_pi.0", 4), ("actor.latent_pi.2", 3)]
+def test_an_own_extractor_is_read_like_any_other():
+    policy = policy_of(SAC, features_extractor_class=LinearExtractor)
+    layers = [("actor.features_extractor.net", 4), ("actor.latent_pi.0", 4), ("actor.latent_pi.2", 3)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert shape(policy)["actor"][1] == layers
+    assert reads(layers_of(policy)["actor.features_extractor.net"]) == {(id(policy.actor.latent_pi[0].weight), 1, 0, 1)}
 
 
 def test_extractor_without_weights_does_not_warn():

@@ -1,0 +1,300 @@
+"""
+Which weight feeds which, read from one forward pass.
+
+While it runs, each torch call is seen (a ``TorchFunctionMode``, which also sees functions that ``forward`` calls without a
+module, and what runs without gradients). The outputs of each ``linear``, ``conv1d`` and ``conv2d`` are labelled as neurons;
+labels are carried through what comes after, until another weight reads them.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch as th
+from torch import nn
+from torch.overrides import TorchFunctionMode
+
+from sb3_nbsp.neurons.flows import (
+    ALIGNED,
+    MOVES,
+    Flow,
+    Operations,
+    Site,
+    is_elementwise,
+    of_parameter,
+    parameters_in,
+    results_of,
+)
+from sb3_nbsp.neurons.functional_activation import WEIGHTED, FunctionalActivation, argument, name_of, tensors_in
+from sb3_nbsp.neurons.labels import reader_of, rows
+from sb3_nbsp.neurons.layers import NeuronLayer
+
+ARITHMETIC = set(
+    "add sub mul div true_divide neg negative radd rsub rmul rdiv rtruediv iadd isub imul multiply divide".split()
+)
+MULTIPLIES = {"mm", "matmul", "rmatmul"}
+PRODUCTS = {*MULTIPLIES, *WEIGHTED, "addmm", "bmm", "baddbmm", "einsum", "bilinear"}  # of what may be computed from parameters
+
+
+@dataclass(eq=False)
+class Unit:
+    """
+    A weighted layer, hidden or not.
+
+    :param layer: as it will be
+    :param index: its place in the order of the pass
+    :param first: label of its first neuron
+    :param module: whose weight it is, if a module runs it
+    :param is_read: whether anything with weights comes after it
+    :param n_calls: how often it ran
+    """
+
+    layer: NeuronLayer
+    index: int
+    first: int
+    module: nn.Module | None
+    is_read: bool = False
+    n_calls: int = 0
+    labels: th.Tensor = field(default_factory=lambda: th.empty(0))
+    step: int = 0  # torch calls since its own that took in what came from it
+    site: Site = (0, None)  # the one that put out a(N, t), and the activation module that ran it
+    is_heard: bool = False  # whether a weight read its neurons one by one
+
+
+class ForwardGraph(TorchFunctionMode):
+    """
+    See the module. Used as a context, in which the forward passes run.
+
+    :param module: whose passes
+    :param names: of its parameters, by parameter
+    """
+
+    def __init__(self, module: nn.Module, names: Mapping[th.Tensor, str]):
+        super().__init__()
+        self.names = names
+        self.units: list[Unit] = []
+        self.unclear: set[th.Tensor] = set()  # weights that read neurons in a way that is not understood
+        self._of_weight: dict[th.Tensor, Unit] = {}
+        self._flows: dict[int, tuple[th.Tensor, Flow]] = {}  # tensors are kept, so that ids stay theirs
+        self._n_labels = 0
+        self._running: list[nn.Module] = []
+        self._calls: Counter[tuple[nn.Module, th.Size]] = Counter()
+        self._modules = [part for part in module.modules() if not isinstance(part, th.jit.ScriptModule)]  # these take no hooks
+        self._hooks: list[Any] = []
+
+    def __enter__(self) -> "ForwardGraph":
+        for module in self._modules:
+            self._hooks.append(module.register_forward_pre_hook(lambda module, inputs: self._running.append(module)))
+            self._hooks.append(module.register_forward_hook(self._ran))
+        return super().__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)
+        for hook in self._hooks:
+            hook.remove()
+
+    def _ran(self, module: nn.Module, inputs: Any, output: Any) -> None:
+        self._running.pop()
+        if isinstance(output, th.Tensor):
+            self._calls[module, output.shape] += 1
+
+    def layers_before(self, tensors: Iterable[th.Tensor]) -> set[int]:
+        """Indices of the units that some tensors come from."""
+        return {index for tensor in tensors for index in self._flow(tensor).layers}
+
+    def hidden(self) -> list[Unit]:
+        """The units that something reads, with their activations."""
+        found = [unit for unit in self.units if unit.is_read]
+        for unit in found:
+            unit.layer.activation = self._activation(unit)
+        return found
+
+    def _activation(self, unit: Unit) -> nn.Module | FunctionalActivation:
+        step, module = unit.site
+        module = unit.module if step == 0 else module
+        ran = self._calls[module, unit.labels.shape] if module is not None else 0
+        others = sum(n for (other, _), n in self._calls.items() if other is module) - ran
+        # A module that also runs elsewhere does not tell whose activation it puts out.
+        if module is not None and ran > 0 and others == 0 and ran == unit.n_calls:
+            return module
+        return FunctionalActivation(unit.layer.own[0], step)
+
+    # One torch call
+
+    def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        name = name_of(func)
+        flows = [self._flow(tensor) for tensor in tensors_in((args, kwargs))]
+        if not any(flow.layers or flow.parameter is not None for flow in flows):
+            return func(*args, **kwargs)
+        with Operations() as operations:
+            result = func(*args, **kwargs)
+        outputs = list(tensors_in(result))
+        if outputs:
+            for index in {index for flow in flows for index in flow.layers}:
+                self.units[index].step += 1
+            self._note(func, name, args, kwargs, result, is_elementwise(name, operations))
+        return result
+
+    def _note(self, func: Any, name: str, args: Any, kwargs: Any, result: Any, elementwise: bool) -> None:
+        weight = argument(args, kwargs, 1, "weight")
+        if name in WEIGHTED and isinstance(weight, th.Tensor) and weight in self.names:
+            self._weighted(name, args, kwargs, weight, result)
+            return
+        if name in MULTIPLIES and self._multiplied(args, kwargs, result):
+            return
+        parameters = parameters_in(args, kwargs)
+        inputs = [self._flow(tensor) for tensor in tensors_in((args, kwargs))]
+        learned = parameters or (name in PRODUCTS and any(not f.layers and (f.raw or f.parameter is not None) for f in inputs))
+        if parameters and (name in ALIGNED or (elementwise and name != "prelu")):
+            for flow in inputs:
+                if flow.labels:
+                    self._scaled(parameters, flow, name)
+        elif learned and not elementwise and name not in MOVES and any(flow.layers for flow in inputs):
+            self._opaque(inputs, result)
+            return
+        for out, flow in results_of(func, name, args, kwargs, result, self._flow, elementwise):
+            self._flows[id(out)] = out, self._after_function(name, flow, inputs) if elementwise else flow
+
+    def _flow(self, tensor: th.Tensor) -> Flow:
+        known = self._flows.get(id(tensor))
+        if known is not None:
+            return known[1]
+        if not isinstance(tensor, nn.Parameter):
+            return Flow()
+        self._flows[id(tensor)] = tensor, of_parameter(tensor)
+        return self._flows[id(tensor)][1]
+
+    def _weighted(self, name: str, args: Any, kwargs: Any, weight: th.Tensor, output: th.Tensor) -> None:
+        flow = self._flow(argument(args, kwargs, 0, "input"))
+        axis = -1 if name == "linear" else 1 if output.dim() == weight.dim() else 0
+        groups = 1 if name == "linear" else argument(args, kwargs, 6, "groups") or 1
+        # Grouped, a channel is read by the rows of its group; told apart only where each has a group of its own.
+        self._read(weight, flow, axis, 1 if groups == 1 else 0, n_inputs=None if groups == 1 else groups)
+        unit = self._of_weight.get(weight) or self._new_unit(weight, argument(args, kwargs, 2, "bias"), output, axis)
+        unit.n_calls += 1
+        unit.step = 0
+        shape = [1] * output.dim()
+        shape[axis] = -1
+        labels = th.arange(unit.first, unit.first + unit.layer.n_neurons, device=output.device)
+        unit.labels = labels.reshape(shape).broadcast_to(output.shape)
+        self._flows[id(output)] = output, Flow((unit.labels,), flow.layers | {unit.index}, sites={unit.index: (0, None)})
+
+    def _new_unit(self, weight: th.Tensor, bias: th.Tensor | None, output: th.Tensor, axis: int) -> Unit:
+        module = self._running[-1] if self._running and any(p is weight for p in self._running[-1].parameters(False)) else None
+        own = [weight, *([bias] if isinstance(bias, nn.Parameter) else [])]
+        name = self.names[weight]
+        where = axis if axis >= 0 or output.dim() > 2 else 1
+        unplaced = FunctionalActivation(weight, 0)
+        layer = NeuronLayer(name.removesuffix(".weight"), unplaced, weight.shape[0], own, axis=where)
+        unit = Unit(layer, len(self.units), self._n_labels, module)
+        self._n_labels += layer.n_neurons
+        self.units.append(unit)
+        self._of_weight[weight] = unit
+        return unit
+
+    def _read(self, parameter: th.Tensor, flow: Flow, axis: int, dim: int, n_inputs: int | None = None) -> None:
+        """Note that a parameter reads what flows in along an axis."""
+        for index in flow.layers:
+            self.units[index].is_read = True
+        self.unclear |= flow.raw
+        if flow.mixed:
+            self.unclear.add(parameter)
+        for labels in flow.labels:
+            found = rows(labels, axis) if n_inputs in (None, labels.shape[axis]) else None
+            if found is None:
+                self.unclear.add(parameter)
+                continue
+            for row in found:
+                spread = row if n_inputs is None else row.repeat_interleave(parameter.shape[0] // n_inputs)
+                for unit in self._in(spread):
+                    reader = reader_of(parameter, dim, spread, unit.first, unit.layer.n_neurons)
+                    if not unit.is_heard:
+                        unit.is_heard, unit.site = True, flow.sites.get(unit.index, unit.site)
+                    unit.layer.is_plain &= flow.as_put_out and len(flow.labels) == 1
+                    if not any(_same(reader, other) for other in unit.layer.readers):
+                        unit.layer.readers.append(reader)
+
+    def _in(self, row: th.Tensor) -> list[Unit]:
+        firsts = th.tensor([unit.first for unit in self.units], device=row.device)
+        return [self.units[i] for i in (th.bucketize(row[row >= 0], firsts, right=True) - 1).unique().tolist()]
+
+    def _scaled(self, parameters: list[nn.Parameter], flow: Flow, name: str) -> None:
+        """Note to which neurons the parameters of a normalisation belong, or others that scale and shift."""
+        for parameter in parameters:
+            axis = 1 if name in ("batch_norm", "group_norm", "instance_norm") else -parameter.dim()
+            if parameter.dim() == 0 or (name not in ALIGNED and parameter.dim() != 1):
+                continue
+            for labels in flow.labels:
+                found = rows(labels, axis, at_most=1) if labels.dim() >= abs(axis) else None
+                if found is None or len(found[0]) != len(parameter):
+                    continue
+                for unit in self._in(found[0]):
+                    reader = reader_of(parameter, 0, found[0], unit.first, unit.layer.n_neurons)
+                    if (reader.start, reader.span, len(parameter)) == (0, 1, unit.layer.n_neurons):
+                        unit.layer.own += [parameter] if all(p is not parameter for p in unit.layer.own) else []
+                    elif not any(_same(reader, other) for other in unit.layer.readers):
+                        unit.layer.readers.append(reader)
+
+    def _multiplied(self, args: Any, kwargs: Any, result: th.Tensor) -> bool:
+        """Whether a parameter that is no layer's reads neurons: gSDE's log_std has one row per latent feature."""
+        tensors = list(tensors_in((args, kwargs)))
+        flow, other = self._flow(tensors[0]), self._flow(tensors[-1])
+        parameter, index = other.parameter, other.index
+        if not flow.layers or parameter is None or index is None or parameter.dim() != 2 or index.dim() != 2:
+            return False
+        row = index // parameter.shape[1]
+        if not bool((row == th.arange(len(parameter), device=row.device)[:, None]).all()):
+            return False
+        self._read(parameter, flow, -1, 0)
+        self._flows[id(result)] = result, Flow(layers=flow.layers, raw=frozenset([parameter]))
+        return True
+
+    def _opaque(self, inputs: list[Flow], result: Any) -> None:
+        """Neurons go into a call with parameters that is not understood (a gated cell, attention)."""
+        layers = frozenset().union(*(flow.layers for flow in inputs))
+        for index in layers:
+            self.units[index].is_read = True
+        for flow in inputs:
+            self.unclear |= flow.raw
+        for out in tensors_in(result):
+            self._flows[id(out)] = out, Flow(layers=layers)
+
+    def _after_function(self, name: str, flow: Flow, inputs: list[Flow]) -> Flow:
+        """
+        Note whether an elementwise function made a layer's activation of its outputs, and which module ran it. Arithmetic does
+        where it joins two functions of the same outputs (x * sigmoid(x)); by a constant it does not.
+        """
+        unit = self._alone(flow)
+        if unit is not None:
+            step, before = flow.sites[unit.index]
+            joins = step > 0 and sum(bool(one.labels) for one in inputs) > 1
+            module = next((m for m in self._running[-1:] if _is_activation(m)), None) if step == 0 or before else None
+            if (name not in ARITHMETIC or joins) and before in (None, module):
+                unit.site = unit.site if unit.is_heard else (unit.step, module)
+                return replace(flow, sites={unit.index: (unit.step, module)})
+        return replace(flow, as_put_out=False)
+
+    def _alone(self, flow: Flow) -> Unit | None:
+        """The unit whose outputs a tensor holds entry by entry, if it is one alone."""
+        if len(flow.labels) != 1 or not flow.labels[0].numel():
+            return None
+        first = int(flow.labels[0].flatten()[0])
+        unit = next((u for u in self.units if u.first == first), None)
+        return unit if unit is not None and _equal(flow.labels[0], unit.labels) and unit.index in flow.sites else None
+
+
+def _is_activation(module: nn.Module) -> bool:
+    """Whether a module may be nothing but an activation function. PReLU has a parameter."""
+    leaf = next(module.children(), None) is None
+    return leaf and (type(module).__module__.endswith(".activation") or next(module.parameters(), None) is None)
+
+
+def _equal(one: th.Tensor, other: th.Tensor) -> bool:
+    return one.shape == other.shape and th.equal(one, other)
+
+
+def _same(one: Any, other: Any) -> bool:
+    places = (one.dim, one.start, one.span, one.neurons) == (other.dim, other.start, other.span, other.neurons)
+    return one.parameter is other.parameter and places
