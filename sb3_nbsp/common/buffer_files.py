@@ -31,6 +31,33 @@ def without_memory(buffer: ReplayBuffer | None) -> Iterator[None]:
         buffer.memory = memory
 
 
+def taken_over(buffer: ReplayBuffer | None, model: Any, of_task: bool) -> ReplayBuffer | None:
+    """
+    :param buffer: SB3's, ours or a user's
+    :param model: an off-policy NBSP model that takes its transitions over
+    :param of_task: whether they count for the current task
+    :return: the buffer with the model's own memory and settings of it, of our class where it was SB3's
+    :raises ValueError: if it was filled by another number of sub-envs
+    """
+    if buffer is not None and buffer.n_envs != model.n_envs:
+        raise ValueError(
+            f"The replay buffer was filled by {buffer.n_envs} sub-envs, the model has {model.n_envs}. Use as many as "
+            "before, or go on without the buffer."
+        )
+    mixed_class: Any = None if buffer is None else model.mixed_buffers.get(type(buffer))
+    if mixed_class is not None:
+        assert buffer is not None
+        mixed = mixed_class.__new__(mixed_class)
+        mixed.__dict__.update(buffer.__dict__, n_batches=0, n_rows_of_task=buffer.size())
+        buffer = mixed
+    if isinstance(buffer, MixedBuffer):
+        memory = TaskMemory(Transitions) if model.memory is None else model.memory
+        settings = {name: getattr(model, name) for name in MEMORY_ARGUMENTS}
+        counted = {} if of_task else {"n_rows_of_task": 0}
+        buffer.__dict__.update(settings, memory=memory, n_task_ends=model.n_task_ends, **counted)
+    return buffer
+
+
 def without_additions(buffer: Any, mixed_buffers: Mapping[Any, Any]) -> Any:
     """
     :param buffer: a replay buffer

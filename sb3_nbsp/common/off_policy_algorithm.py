@@ -21,7 +21,6 @@ from sb3_nbsp.common.older_files import moved_modules
 from sb3_nbsp.common.position import FollowedSequence
 from sb3_nbsp.common.ram_estimate import Part, check_footprint, replay_buffer_bytes, scoring_bytes, transitions_bytes
 from sb3_nbsp.common.save_util import File, whole_file
-from sb3_nbsp.rehearsal.memory import TaskMemory, Transitions
 from sb3_nbsp.rehearsal.replay_buffers import (
     MEMORY_ARGUMENTS,
     MixedBuffer,
@@ -250,14 +249,14 @@ class OffPolicyContinualAlgorithm(ContinualAlgorithm, OffPolicyAlgorithm):
         assert loaded is not None
         of_task = buffer_files.is_of_current_task(loaded, self)
         if of_task or not buffer_files.is_left_out(loaded, self, str(path)):
-            self._take_over_buffer(loaded, of_task)
+            self.replay_buffer = buffer_files.taken_over(loaded, self, of_task)
 
     @classmethod
     def from_sb3(cls: type[Self], model: BaseAlgorithm | str | pathlib.Path, env: Any = None, **arguments: Any) -> Self:
         """See :meth:`ProtectedAlgorithm.from_sb3`. The replay buffer is taken over too; its arrays are shared."""
         new = super().from_sb3(model, env, **arguments)
         if isinstance(model, OffPolicyAlgorithm):
-            new._take_over_buffer(model.replay_buffer, of_task=True)
+            new.replay_buffer = buffer_files.taken_over(model.replay_buffer, new, of_task=True)
         return new
 
     def to_sb3(self) -> Any:
@@ -265,27 +264,3 @@ class OffPolicyContinualAlgorithm(ContinualAlgorithm, OffPolicyAlgorithm):
         new = super().to_sb3()
         new.replay_buffer = buffer_files.without_additions(self.replay_buffer, self.mixed_buffers)
         return new
-
-    def _take_over_buffer(self, buffer: ReplayBuffer | None, of_task: bool) -> None:
-        """
-        Use another buffer's transitions, with this model's own memory and settings of it.
-
-        :param buffer: SB3's, ours or a user's
-        :param of_task: whether its transitions count for the current task
-        """
-        if buffer is not None and buffer.n_envs != self.n_envs:
-            raise ValueError(
-                f"The replay buffer was filled by {buffer.n_envs} sub-envs, the model has {self.n_envs}. Use as many as "
-                "before, or go on without the buffer."
-            )
-        memory = TaskMemory(Transitions) if self.memory is None else self.memory
-        mixed_class: Any = None if buffer is None else self.mixed_buffers.get(type(buffer))
-        if mixed_class is not None:
-            assert buffer is not None
-            mixed = mixed_class.__new__(mixed_class)
-            mixed.__dict__.update(buffer.__dict__, n_batches=0, n_rows_of_task=buffer.size())
-            buffer = mixed
-        if isinstance(buffer, MixedBuffer):
-            counted = {} if of_task else {"n_rows_of_task": 0}
-            buffer.__dict__.update(self._memory_arguments(), memory=memory, n_task_ends=self.n_task_ends, **counted)
-        self.replay_buffer = buffer

@@ -11,6 +11,7 @@ from helpers.cases import DQN_CASE, PPO_CASE, SAC_CASE, on_cases
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from sb3_nbsp.base.success import spread_over_episodes, success_of
+from sb3_nbsp.common.success_check import check_success_is_told
 from sb3_nbsp.evaluation import SequenceEvalCallback
 from sb3_nbsp.tasks import Task, TaskSequence, TaskSequenceEnv
 
@@ -129,6 +130,13 @@ def test_goal_metric_success_where_none_is_told_is_refused_before_training():
     with pytest.raises(ValueError, match=r"needs `success` or `is_success` in the info of task A, .*at the episode's end"):
         model.learn(120)
     assert model.replay_buffer.size() == 0
+
+
+def test_where_no_episode_ends_in_time_nobody_can_know():
+    sequence = telling_sequence(form=bool)
+    with pytest.warns(UserWarning, match="Task A told no success within 0 random steps, in which no episode ended"):
+        check_success_is_told(sequence, 0)
+    check_success_is_told(sequence, HORIZON)
 
 
 def test_none_is_not_told_and_auto_takes_the_return():
