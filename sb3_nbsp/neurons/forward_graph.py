@@ -8,7 +8,7 @@ labels are carried through what comes after, until another weight reads them.
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import torch as th
@@ -20,7 +20,6 @@ from sb3_nbsp.neurons.flows import (
     MOVES,
     Flow,
     Operations,
-    Site,
     is_elementwise,
     of_parameter,
     parameters_in,
@@ -29,37 +28,13 @@ from sb3_nbsp.neurons.flows import (
 from sb3_nbsp.neurons.functional_activation import WEIGHTED, FunctionalActivation, argument, name_of, tensors_in
 from sb3_nbsp.neurons.labels import reader_of, rows
 from sb3_nbsp.neurons.layers import NeuronLayer
+from sb3_nbsp.neurons.units import Unit
 
 ARITHMETIC = set(
     "add sub mul div true_divide neg negative radd rsub rmul rdiv rtruediv iadd isub imul multiply divide".split()
 )
 MULTIPLIES = {"mm", "matmul", "rmatmul"}
 PRODUCTS = {*MULTIPLIES, *WEIGHTED, "addmm", "bmm", "baddbmm", "einsum", "bilinear"}  # of what may be computed from parameters
-
-
-@dataclass(eq=False)
-class Unit:
-    """
-    A weighted layer, hidden or not.
-
-    :param layer: as it will be
-    :param index: its place in the order of the pass
-    :param first: label of its first neuron
-    :param module: whose weight it is, if a module runs it
-    :param is_read: whether anything with weights comes after it
-    :param n_calls: how often it ran
-    """
-
-    layer: NeuronLayer
-    index: int
-    first: int
-    module: nn.Module | None
-    is_read: bool = False
-    n_calls: int = 0
-    labels: th.Tensor = field(default_factory=lambda: th.empty(0))
-    step: int = 0  # torch calls since its own that took in what came from it
-    site: Site = (0, None)  # the one that put out a(N, t), and the activation module that ran it
-    is_heard: bool = False  # whether a weight read its neurons one by one
 
 
 class ForwardGraph(TorchFunctionMode):

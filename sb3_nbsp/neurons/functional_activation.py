@@ -1,5 +1,6 @@
 """Activation functions that a ``forward`` calls without a module: they take forward hooks like modules."""
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
@@ -103,7 +104,8 @@ _WATCHES: list[_Watch] = []
 
 def uncompiled() -> AbstractContextManager[Any]:
     """Inside the block what ``torch.compile`` made runs as it was written: else neither calls nor new hooks are seen."""
-    return th.compiler.set_stance("force_eager") if hasattr(th.compiler, "set_stance") else nullcontext()
+    is_possible = hasattr(th.compiler, "set_stance") and "torch._dynamo" in sys.modules  # to import it takes seconds
+    return th.compiler.set_stance("force_eager") if is_possible else nullcontext()
 
 
 @contextmanager

@@ -15,10 +15,11 @@ from stable_baselines3.common.policies import BasePolicy
 from torch import nn
 
 from sb3_nbsp.neurons import dummy_pass
-from sb3_nbsp.neurons.forward_graph import ForwardGraph, Unit
+from sb3_nbsp.neurons.forward_graph import ForwardGraph
 from sb3_nbsp.neurons.layers import Network, NeuronLayer, Reader
 from sb3_nbsp.neurons.names import parameter_names
 from sb3_nbsp.neurons.not_held import warn_of_what_is_not_held
+from sb3_nbsp.neurons.units import Unit
 
 __all__ = ["Network", "NeuronLayer", "Reader", "find_networks", "networks_of"]
 
