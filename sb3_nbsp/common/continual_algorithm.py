@@ -13,7 +13,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from sb3_nbsp.base.random_states import isolated_rng
 from sb3_nbsp.common import gate_requirements, task_end
 from sb3_nbsp.common.callbacks import with_skill_callback
-from sb3_nbsp.common.env_util import is_task_sequence, task_sequence_of
+from sb3_nbsp.common.env_util import is_task_sequence, place_env, task_sequence_of
 from sb3_nbsp.common.evaluation_notice import warn_of_first_task_only
 from sb3_nbsp.common.next_step import NextStep, next_step
 from sb3_nbsp.common.position import FollowedSequence
@@ -81,10 +81,19 @@ class ContinualAlgorithm(ProtectedAlgorithm):
         sequence = task_sequence_of(self.env)
         if sequence is not None:
             self._check_supported()
+        elif self._protects:
+            self._warn_of_what_is_not_supported()
         self._take_place(sequence, total_timesteps, resumes=not reset_num_timesteps)
         if reset_num_timesteps:
             self.position.count_from_zero(self.num_timesteps)
         return super()._setup_learn(total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar)
+
+    def _warn_of_what_is_not_supported(self) -> None:
+        """By hand a task may never be consolidated, and the model be the parent's all along: no error, but a word in time."""
+        try:
+            self._check_supported()
+        except ValueError as error:
+            warnings.warn(f"consolidate() will not be possible with this model. {error}", stacklevel=4)
 
     def _take_place(self, sequence: FollowedSequence | None, n_steps: int, resumes: bool) -> None:
         """
@@ -108,7 +117,8 @@ class ContinualAlgorithm(ProtectedAlgorithm):
             return
         self._follow(sequence)
         self.position.moved_to(step.steps)
-        self._place_env(step.steps)
+        if place_env(self.env, step.steps):
+            self._last_obs = None  # the env is reset, into the right task
         self.goes_beyond = step.steps + n_steps > self.position.total_steps
         if self.goes_beyond and self._protects:
             warnings.warn(
@@ -119,15 +129,6 @@ class ContinualAlgorithm(ProtectedAlgorithm):
             )
         if resumes:
             self._resume()
-
-    def _place_env(self, steps: int) -> None:
-        """Let the env of a sequence stand where the model does, wherever someone else has stepped it to."""
-        assert self.env is not None
-        self.env.env_method("set_n_envs", self.env.num_envs)
-        follows = self.env.get_attr("switch_on", 0)[0] == "steps"
-        if follows and any(place != steps for place in self.env.get_attr("sequence_steps")):
-            self.env.env_method("fast_forward", steps)
-            self._last_obs = None  # the env is reset, into the right task
 
     def _resume(self) -> None:
         """Get ready to go on in the middle of a sequence, maybe after a load; extended by subclasses."""

@@ -15,12 +15,17 @@ from stable_baselines3.common.vec_env import (
     VecMonitor,
     VecNormalize,
     VecTransposeImage,
+    VecVideoRecorder,
     unwrap_vec_normalize,
 )
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvWrapper
 
 # Wrappers that change nothing an agent sees or does.
-NEUTRAL_WRAPPERS = ("Monitor", "OrderEnforcing", "PassiveEnvChecker", "HumanRendering", "RecordVideo")
+NEUTRAL_WRAPPERS = (
+    "Monitor", "OrderEnforcing", "PassiveEnvChecker", "HumanRendering", "RenderCollection", "RecordVideo",
+    "RecordEpisodeStatistics",
+)  # fmt: skip
+NEUTRAL_VEC_WRAPPERS = VecMonitor | VecCheckNan | VecVideoRecorder
 
 
 def wrap_like(training_env: VecEnv, env: gym.Env) -> VecEnv:
@@ -53,7 +58,7 @@ def check_wrappers(training_env: VecEnv) -> None:
     :raises ValueError: for a wrapper that :func:`wrap_like` cannot repeat
     """
     for wrapper in _vec_wrappers(training_env):
-        if not isinstance(wrapper, VecNormalize | VecFrameStack | VecTransposeImage | VecMonitor | VecCheckNan):
+        if not isinstance(wrapper, VecNormalize | VecFrameStack | VecTransposeImage | NEUTRAL_VEC_WRAPPERS):
             raise ValueError(
                 f"The training env is wrapped in {type(wrapper).__name__}, which cannot be repeated around the "
                 "single-task envs used for scoring and evaluation. Do what it does in the tasks' own envs (Task.make) instead."
@@ -84,6 +89,23 @@ def task_sequence_of(env: VecEnv | None) -> Any:
 def is_task_sequence(env: VecEnv) -> bool:
     """Whether the sub-envs go through a task sequence by themselves."""
     return env.has_attr("task_sequence")
+
+
+def place_env(env: VecEnv | None, steps: int) -> bool:
+    """
+    Let the env of a task sequence stand at a place, wherever someone else has stepped it to.
+
+    :param env: the training env
+    :param steps: env steps of the sequence
+    :return: whether it was taken there, so that it must be reset
+    """
+    assert env is not None
+    env.env_method("set_n_envs", env.num_envs)
+    follows = env.get_attr("switch_on", 0)[0] == "steps"
+    if not follows or all(place == steps for place in env.get_attr("sequence_steps")):
+        return False
+    env.env_method("fast_forward", steps)
+    return True
 
 
 def shares_env(training_env: VecEnv, env: gym.Env | VecEnv) -> bool:

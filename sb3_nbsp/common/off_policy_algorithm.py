@@ -116,10 +116,10 @@ class OffPolicyContinualAlgorithm(ContinualAlgorithm, OffPolicyAlgorithm):
                 "HerReplayBuffer relabels goals through the one env that it was made with and cannot be carried over a "
                 "task switch. Use the default replay buffer."
             )
-        if self.optimize_memory_usage:
+        if self.optimize_memory_usage and self.memory_size > 0:
             raise ValueError(
                 "optimize_memory_usage=True stores no next observations, so transitions cannot be carried over a task "
-                "switch. Use optimize_memory_usage=False."
+                "switch. Use optimize_memory_usage=False, or memory_size=0."
             )
         if self.memory_size > 0 and self.memory is None:
             raise ValueError(

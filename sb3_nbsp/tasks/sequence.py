@@ -8,6 +8,7 @@ from functools import partial
 from itertools import accumulate
 from typing import Any
 
+import cloudpickle
 import gymnasium as gym
 import numpy as np
 
@@ -51,8 +52,8 @@ class Task:
     One task: a name and the way to make its environment.
 
     :param name: how the task is called in ``info``, results and plots
-    :param make: ``make(render_mode)`` returns a new environment with its own time limit. Use a module-level
-        function or a ``functools.partial`` of one, so that the task can be sent to a subprocess.
+    :param make: ``make(render_mode)`` returns a new environment with its own time limit. It is sent to subprocesses by
+        cloudpickle, so functions of a script and lambdas will do.
     :param make_evaluation: the same for the environment that agents are judged on, where it is not the one they are
         trained on, e.g. because rewards are clipped in training. Spaces must be equal. Default: ``make``.
     :param reference_scores: returns of a random player and of a human on ``make_evaluation``'s environment. Where all
@@ -65,11 +66,21 @@ class Task:
     make_evaluation: Callable[[str | None], gym.Env] | None = None
     reference_scores: tuple[float, float] | None = None
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # As SB3 sends the makers of envs: functions of a script, and lambdas, are no module's that the other process knows.
+        makers = cloudpickle.dumps((self.make, self.make_evaluation))
+        return _task_of, (self.name, makers, self.reference_scores)
+
     def __post_init__(self) -> None:
         if self.reference_scores is not None:
             # Wherever they came from (a configuration file knows lists only), results compare them as tuples.
             object.__setattr__(self, "reference_scores", tuple(self.reference_scores))
             check_reference_scores(self.name, self.reference_scores)
+
+
+def _task_of(name: str, makers: bytes, reference_scores: tuple[float, float] | None) -> Task:
+    make, make_evaluation = cloudpickle.loads(makers)
+    return Task(name, make, make_evaluation, reference_scores)
 
 
 @dataclass(frozen=True)
