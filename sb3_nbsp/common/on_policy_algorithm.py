@@ -128,7 +128,8 @@ class OnPolicyContinualAlgorithm(ContinualAlgorithm, OnPolicyAlgorithm):
     def begin_task(self, task: str) -> None:
         """See :meth:`ContinualAlgorithm.begin_task`."""
         super().begin_task(task)
-        self._reset_log_std_if_due()
+        if self.is_learning:  # to load a model, which tells the memory the same, changes nothing
+            self._reset_log_std_if_due()
 
     def _step_in_flight(self) -> bool:
         rows = (self.num_timesteps - self._rollout_from) // self.n_envs
