@@ -22,8 +22,11 @@ SAME = set(
 ALIGNED = set("layer_norm batch_norm group_norm instance_norm rms_norm normalize softmax log_softmax".split())
 REDUCES = {"mean", "sum", "amax", "amin"}
 POOLS = set("pad interpolate max_pool avg_pool adaptive_max_pool adaptive_avg_pool lp_pool".split())
-# Elementwise functions that torch does not tag so.
-ELEMENTWISE = {"prelu", "hardswish", "log_sigmoid", "logsigmoid", "rrelu"}
+# Activation functions, by name too: which of them torch tags as elementwise differs between its versions.
+ELEMENTWISE = set(
+    "relu relu6 leaky_relu prelu rrelu elu selu celu gelu silu mish tanh sigmoid softplus softsign tanhshrink softshrink "
+    "hardshrink hardtanh hardsigmoid hardswish log_sigmoid logsigmoid threshold".split()
+)
 
 
 Site = tuple[int, nn.Module | None]

@@ -13,7 +13,7 @@ from stable_baselines3 import PPO, SAC
 from torch import nn
 from torch.nn import functional as F
 
-from sb3_nbsp.neurons import ActivationRecorder, Network, find_networks
+from sb3_nbsp.neurons import ActivationRecorder, Network, find_networks, flows
 from sb3_nbsp.neurons.networks import networks_of
 from sb3_nbsp.protection.masks import NeuronMasks
 from sb3_nbsp.protection.ownership import check_chain
@@ -178,6 +178,13 @@ def test_every_elementwise_activation(name):
     (network,) = networks_of(chain, "net", lambda: chain(SEEN))
     (layer,) = network.layers
     assert layer.activation is activation and layer.is_plain and [r.parameter for r in layer.readers] == [chain[2].weight]
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_activations_are_known_also_where_torch_tags_none(name, monkeypatch):
+    """Versions of torch differ in which operations they tag as elementwise."""
+    monkeypatch.setattr(flows.Operations, "are_elementwise", False)
+    test_every_elementwise_activation(name)
 
 
 def chain_of(forward, **parts):
