@@ -81,19 +81,19 @@ class ContinualAlgorithm(ProtectedAlgorithm):
         sequence = task_sequence_of(self.env)
         if sequence is not None:
             self._check_supported()
-        elif self._protects:
-            self._warn_of_what_is_not_supported()
+        elif self._protects and self.verbose >= 1:
+            self._say_what_is_not_supported()
         self._take_place(sequence, total_timesteps, resumes=not reset_num_timesteps)
         if reset_num_timesteps:
             self.position.count_from_zero(self.num_timesteps)
         return super()._setup_learn(total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar)
 
-    def _warn_of_what_is_not_supported(self) -> None:
-        """By hand a task may never be consolidated, and the model be the parent's all along: no error, but a word in time."""
+    def _say_what_is_not_supported(self) -> None:
+        """By hand a task may never be consolidated: no warning where the model is the parent all along, but a word in time."""
         try:
             self._check_supported()
         except ValueError as error:
-            warnings.warn(f"consolidate() will not be possible with this model. {error}", stacklevel=4)
+            print(f"consolidate() will not be possible with this model. {error}")
 
     def _take_place(self, sequence: FollowedSequence | None, n_steps: int, resumes: bool) -> None:
         """

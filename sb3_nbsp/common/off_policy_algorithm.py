@@ -242,13 +242,13 @@ class OffPolicyContinualAlgorithm(ContinualAlgorithm, OffPolicyAlgorithm):
 
         From a buffer that the SB3 parent saved the transitions are taken.
         """
-        before = self.replay_buffer
+        before = getattr(self, "replay_buffer", None)  # some delete it first, to make room
         with moved_modules():
             super().load_replay_buffer(path, truncate_last_traj)
         loaded, self.replay_buffer = self.replay_buffer, before
         assert loaded is not None
         of_task = buffer_files.is_of_current_task(loaded, self)
-        if of_task or not buffer_files.is_left_out(loaded, self, str(path)):
+        if of_task or before is None or not buffer_files.is_left_out(loaded, self, str(path)):
             self.replay_buffer = buffer_files.taken_over(loaded, self, of_task)
 
     @classmethod
