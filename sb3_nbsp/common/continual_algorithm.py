@@ -76,10 +76,8 @@ class ContinualAlgorithm(ProtectedAlgorithm):
         tb_log_name: str = "run",
         progress_bar: bool = False,
     ) -> tuple[int, BaseCallback]:
-        if self.gates is not None:  # not only at the end of the first task
-            gate_requirements.check_env(self.gates, self.env, self.observation_space, self.learned_tasks)
         sequence = task_sequence_of(self.env)
-        if sequence is not None:
+        if sequence is not None or self.gates is not None:  # not only at the end of the first task
             self._check_supported()
         elif self._protects and self.verbose >= 1:
             self._say_what_is_not_supported()
