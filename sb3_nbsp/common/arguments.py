@@ -107,10 +107,12 @@ ResetReplayBuffer = Annotated[
 ]
 ResetOptimizer = Annotated[bool, Doc("forget the optimizers' moments at a switch")]
 ResetEntCoef = Annotated[
-    bool,
+    Literal["new_tasks", True, False],
     Doc(
-        "set a learned entropy coefficient back to its initial value at a switch: a small one left over from a mastered task "
-        "stops exploration in the next"
+        "``new_tasks``: a new task begins with a learned entropy coefficient's initial value, since a small one left over from a "
+        "mastered task stops exploration in the next; a task that is met again (:meth:`begin_task`) goes on with the one that "
+        "its last visit ended with; ``True``: each visit begins with the initial value, which unlearns a task that is met again "
+        "(docs/experiments.md); ``False``: nothing is set back"
     ),
 ]
 ResetLogStd = Annotated[

@@ -38,7 +38,11 @@ class NBSPTQC(FasterUpdates, OffPolicyContinualAlgorithm, TQC):
     target_networks = (("critic", "critic_target"),)
     scoring_losses = LOSSES
 
-    reset_ent_coef: bool
+    reset_ent_coef: Any
+
+    # State that is saved with the model, in plain types
+    log_ent_coefs: list[float]  # that each task's last visit ended with
+    begins_with_own_ent_coef: bool  # whether the visit that comes next begins with its task's own, if it has one
 
     def __init__(
         self,
@@ -82,7 +86,7 @@ class NBSPTQC(FasterUpdates, OffPolicyContinualAlgorithm, TQC):
         old_task_fraction: arg.OldTaskFraction = 0.5,
         reset_replay_buffer: arg.ResetReplayBuffer = True,
         reset_optimizer: arg.ResetOptimizer = False,
-        reset_ent_coef: arg.ResetEntCoef = True,
+        reset_ent_coef: arg.ResetEntCoef = "new_tasks",
         task_warmup: arg.TaskWarmup = None,
         schedules_per_task: arg.SchedulesPerTask = True,
         fast_update: arg.FastUpdate = False,
@@ -107,6 +111,20 @@ class NBSPTQC(FasterUpdates, OffPolicyContinualAlgorithm, TQC):
     ) -> SelfNBSPTQC:
         """See SB3."""
         return super().learn(total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar)
+
+    def _init_state(self) -> None:
+        super()._init_state()
+        self.log_ent_coefs = []
+        self.begins_with_own_ent_coef = False
+
+    def begin_task(self, task: str) -> None:
+        """See :meth:`ContinualAlgorithm.begin_task`. The task goes on with its own entropy coefficient, if it has one."""
+        super().begin_task(task)
+        max_entropy.take_own_ent_coef(self, task)
+
+    def _remember_task(self, index: int) -> None:
+        super()._remember_task(index)
+        max_entropy.note_ent_coef(self, index)
 
     def _prepare_next_task(self) -> None:
         super()._prepare_next_task()
