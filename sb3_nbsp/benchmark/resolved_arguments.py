@@ -52,6 +52,14 @@ def nbsp_defaults(algo: str) -> dict[str, Any]:
     return {name: argument.default for name, argument in inspect.signature(ours).parameters.items() if name not in parent}
 
 
+def dropped_arguments(algo: str) -> list[str]:
+    """
+    :param algo: key of an algorithm
+    :return: for SB3's own, the names of what NBSP adds: ``sb3-nbsp train`` leaves them out
+    """
+    return list(nbsp_defaults(f"nbsp{algo}"))
+
+
 def _of_env(algo: str, env: str) -> dict[str, Any]:
     if not nbsp_defaults(algo):
         return {}

@@ -65,7 +65,7 @@ GoalMetric = Annotated[
     scoring.GoalMetric,
     Doc(
         "q(t): ``success`` of the step, ``reward`` of the step, ``return`` of the episode, or ``auto``: success where the env "
-        "tells it, else the return"
+        "tells it, else the return; the reward where that is constant"
     ),
 ]
 ScoringSteps = Annotated[

@@ -90,6 +90,15 @@ def test_cells_of_earlier_commits_get_the_values_of_then(cell: Cell, monkeypatch
     assert "mask_coef: 0.2 there, 0.5 now" in changed_settings(cell).split("; ")
 
 
+def test_what_sb3s_own_algorithm_does_not_take_is_no_difference(tmp_path: Path) -> None:
+    """A suite names NBSP's settings for all its methods; SAC's cells leave them out."""
+    cell = Cell("m", "sac", ENV, 0, tmp_path / "cell", ("--eval-freq", "5", "--device", "cpu"))
+    write_manifest(cell, None)
+    named = replace(cell, arguments=("--eval-freq", "5", "-params", "reset_ent_coef:True", "--device", "cpu"))
+    assert changed_settings(named) == ""
+    assert "gamma" in changed_settings(replace(cell, arguments=("--eval-freq", "5", "-params", "gamma:0.5", "--device", "cpu")))
+
+
 def test_arguments_without_some_hyperparameters() -> None:
     arguments = ("--eval-freq", "5", "-params", "a:1", "b:2", "c:3", "--device", "cpu")
     assert without(["b"], arguments) == ["--eval-freq", "5", "-params", "a:1", "-params", "c:3", "--device", "cpu"]
