@@ -172,9 +172,10 @@ class GymnasiumVecEnv(VecEnv):
         if hasattr(self.env, name) or not hasattr(self.env, "get_attr"):
             return [getattr(self.env, name)] * self.num_envs
         # Asked for what a sub-env does not have, AsyncVectorEnv shuts down.
-        if not all(self.env.call("has_wrapper_attr", name)):
-            raise AttributeError(f"Neither {self.env} nor its sub-envs have {name!r}.")
-        return list(self.env.get_attr(name))
+        env: Any = self.env
+        if not all(env.call("has_wrapper_attr", name)):
+            raise AttributeError(f"Neither {env} nor its sub-envs have {name!r}.")
+        return list(env.get_attr(name))
 
 
 def split_infos(infos: dict[str, Any], num_envs: int) -> list[dict[str, Any]]:
