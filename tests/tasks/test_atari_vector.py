@@ -39,7 +39,7 @@ def test_observations_rewards_and_ends_are_those_of_sb3s_pipeline(game: str, rom
         obs, rewards, dones, infos = ours.step(actions)
         wanted_obs, wanted_rewards, wanted_dones, wanted_infos = theirs.step(actions)
         for i in np.flatnonzero(dones):
-            # At the end of a game ale-py shows the last frame, SB3 the brighter of it and an older one.
+            # Where a game ends within the four frames of a step, SB3's MaxAndSkipEnv shows those of the step before.
             last, wanted = infos[i]["terminal_observation"], wanted_infos[i]["terminal_observation"]
             np.testing.assert_array_equal(np.moveaxis(last, 0, -1)[..., :-1], wanted[..., :-1])
             assert not infos[i]["TimeLimit.truncated"]
