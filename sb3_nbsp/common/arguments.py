@@ -119,10 +119,10 @@ ResetOptimizer = Annotated[bool, Doc("forget the optimizers' moments at a switch
 ResetEntCoef = Annotated[
     Literal["new_tasks", True, False],
     Doc(
-        "``new_tasks``: a new task begins with a learned entropy coefficient's initial value, since a small one left over from a "
-        "mastered task stops exploration in the next; a task that is met again (:meth:`begin_task`) goes on with the one that "
-        "its last visit ended with; ``True``: each visit begins with the initial value, which unlearns a task that is met again "
-        "(docs/experiments.md); ``False``: nothing is set back"
+        "of a learned entropy coefficient. ``new_tasks``: a new task begins with the initial value, since a small one left over "
+        "from a mastered task stops exploration; a task that is met again (``begin_task()``) goes on with what its last visit "
+        "ended with. ``True``: each visit begins with the initial value, by which a task that is met again is unlearned "
+        "(docs/experiments.md). ``False``: nothing is set back"
     ),
 ]
 ResetLogStd = Annotated[

@@ -26,7 +26,7 @@ SETTINGS: dict[str, Any] = {"learning_rate": 1e-3, "batch_size": 64, "gamma": 0.
 SETTINGS |= {"scoring_steps": 1_000, "policy_kwargs": {"net_arch": [64, 64]}, "device": "cpu"}
 EVERY, N_STEPS = 50, 500
 
-# By name: NBSP's arguments that differ, a callback, and whether the entropy coefficient is that of the end of east's first visit.
+# By name: NBSP's arguments that differ, a callback, and whether the entropy coefficient is that of east's first visit's end.
 VARIANTS: dict[str, tuple[dict[str, Any], type[BaseCallback] | None, bool]] = {
     "NBSP": ({}, None, False),
     "own mask lifted": ({}, WithoutOwnMask, False),
