@@ -119,9 +119,9 @@ ResetOptimizer = Annotated[bool, Doc("forget the optimizers' moments at a switch
 ResetEntCoef = Annotated[
     Literal["new_tasks", True, False],
     Doc(
-        "of a learned entropy coefficient. ``new_tasks``: a new task begins with the initial value, since a small one left over "
-        "from a mastered task stops exploration; a task that is met again (``begin_task()``) goes on with what its last visit "
-        "ended with. ``True``: each visit begins with the initial value, by which a task that is met again is unlearned "
+        "of a learned entropy coefficient. ``new_tasks``: a new task begins with the initial value, since a small one left "
+        "over from a mastered task stops exploration; a task that is met again (``begin_task()``) goes on with what its last "
+        "visit ended with. ``True``: each visit begins with the initial value, by which a task that is met again is unlearned "
         "(docs/experiments.md). ``False``: nothing is set back"
     ),
 ]
