@@ -40,7 +40,7 @@ def test_every_run_is_whole(path: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name, n_runs", [("quick", 460), ("metaworld", 55)])
 def test_suites_still_say_what_their_published_runs_were_trained_with(name: str, n_runs: int) -> None:
-    """Whatever a default of the classes is now: a suite names it, so that its runs count and new ones can stand beside them."""
+    """Whatever the defaults of the classes are now: a suite names them, so that these runs count beside new ones."""
     done = [cell for cell in Suite.read(f"{name}.yml").cells(RESULTS / name) if cell.is_done]
     assert len(done) >= n_runs
     assert {cell.name: changes for cell in done if (changes := changed_settings(cell))} == {}
