@@ -3,6 +3,7 @@
 from typing import Any
 
 # What the defaults differ in, and why: docs/evidence.md; what of the paper is not known: docs/guide/paper.md.
+# PPO has no replay: NBSPPPO(..., **PUBLISHED | {"rehearsal": "clip"}).
 PUBLISHED: dict[str, Any] = {
     "skill_fraction": 0.2,
     "mask_coef": 0.2,
@@ -13,5 +14,6 @@ PUBLISHED: dict[str, Any] = {
     "task_gates": False,
     "score": "published",
     "select_among": "all",
+    "rehearsal": "replay",
     "replay_mode": "interval",
 }
