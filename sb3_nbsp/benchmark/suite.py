@@ -22,9 +22,10 @@ A suite: named methods on named task sequences with several seeds, read from a Y
     aliases: {SAC: fine-tuning} # earlier names of methods: runs of that name count as the method's
 
 Settings may stand under ``common``, a sequence or a method; the latter count more: ``algo``, ``params`` (hyperparameters),
-``env_kwargs``, ``eval_freq``, ``eval_episodes``, ``save_freq`` (checkpoints, with the replay buffer), ``callbacks`` (as in
-rl-zoo3's files) and ``arguments`` (anything else that ``sb3-nbsp train`` takes, as a list). An axis that is a mapping names
-its methods: ``axis: {memory_size: {0: masks only, 1000: NBSP}}``.
+``env_kwargs``, ``eval_freq``, ``eval_episodes``, ``eval_tasks`` (how many tasks each evaluation plays, ``all`` by default),
+``save_freq`` (checkpoints, with the replay buffer), ``callbacks`` (as in rl-zoo3's files) and ``arguments`` (anything else
+that ``sb3-nbsp train`` takes, as a list). An axis that is a mapping names its methods:
+``axis: {memory_size: {0: masks only, 1000: NBSP}}``.
 """
 
 import json
@@ -183,7 +184,7 @@ def train_arguments(settings: Settings) -> tuple[str, ...]:
     arguments: list[str] = []
     if settings.get("env_kwargs"):
         arguments += ["--env-kwargs", *_pairs(settings["env_kwargs"])]
-    for name in ("eval_freq", "eval_episodes", "save_freq"):
+    for name in ("eval_freq", "eval_episodes", "eval_tasks", "save_freq"):
         if name in settings:
             arguments += [f"--{name.replace('_', '-')}", str(settings[name])]
     if "save_freq" in settings:

@@ -6,9 +6,12 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-Settings = Mapping[str, Any]
+from sb3_nbsp.evaluation.eval_tasks import checked_eval_tasks
 
-TOP = {
+Settings = Mapping[str, Any]
+Kinds = Mapping[str, Any]  # what value an entry has: a type or a union
+
+TOP: Kinds = {
     "seeds": list,
     "common": dict,
     "sequences": dict,
@@ -18,21 +21,22 @@ TOP = {
     "aliases": dict,
 }
 REQUIRED = ("seeds", "sequences", "methods")
-SETTINGS = {
+SETTINGS: Kinds = {
     "algo": str,
     "params": dict,
     "env_kwargs": dict,
     "eval_freq": int,
     "eval_episodes": int,
+    "eval_tasks": int | str,
     "save_freq": int,
     "callbacks": list,
     "arguments": list,
 }
-OF_SEQUENCE = {**SETTINGS, "env": str}
-OF_METHOD = {**SETTINGS, "axis": dict, "sequences": list}
+OF_SEQUENCE: Kinds = {**SETTINGS, "env": str}
+OF_METHOD: Kinds = {**SETTINGS, "axis": dict, "sequences": list}
 # What a cell sets itself; given twice, the last one would count.
 OF_CELLS = ("--algo", "--env", "--seed", "-f", "--log-folder", "-i", "--trained-agent", "-uuid", "--uuid", "-optimize")
-AS_SETTINGS = ("-params", "--hyperparams", "--env-kwargs", "--eval-freq", "--eval-episodes", "--save-freq")
+AS_SETTINGS = ("-params", "--hyperparams", "--env-kwargs", "--eval-freq", "--eval-episodes", "--eval-tasks", "--save-freq")
 # What YAML 1.1 takes for text: a number in scientific notation without a point.
 NUMBER_AS_TEXT = re.compile(r"[+-]?\d+[eE][+-]?\d+")
 
@@ -99,7 +103,7 @@ def merge(*parts: Settings) -> dict[str, Any]:
     return merged
 
 
-def _check_entries(where: str, given: Any, known: Mapping[str, type]) -> None:
+def _check_entries(where: str, given: Any, known: Kinds) -> None:
     if not isinstance(given, dict):
         raise SuiteError(f"Expected entries for {where}, got {given!r}.")
     for name, value in given.items():
@@ -108,7 +112,13 @@ def _check_entries(where: str, given: Any, known: Mapping[str, type]) -> None:
             hint = f" Did you mean {close[0]!r}?" if close else ""
             raise SuiteError(f"Expected for {where} some of {', '.join(known)}; got {name!r}.{hint}")
         if not isinstance(value, known[name]) or isinstance(value, bool):
-            raise SuiteError(f"Expected a {known[name].__name__} for {name!r} of {where}, got {value!r}.")
+            kind = getattr(known[name], "__name__", known[name])
+            raise SuiteError(f"Expected a {kind} for {name!r} of {where}, got {value!r}.")
+    if "eval_tasks" in given:
+        try:
+            checked_eval_tasks(given["eval_tasks"])
+        except ValueError as error:
+            raise SuiteError(f"{where}: {error}") from error
     for name in ("params", "env_kwargs"):
         _check_numbers(f"{name} of {where}", given.get(name, {}).items())
     for argument in given.get("arguments", ()):

@@ -25,6 +25,7 @@ from sb3_nbsp.evaluation.contexts import play_by_task
 from sb3_nbsp.evaluation.watch_table import TaskReport
 from sb3_nbsp.zoo.experiments import ALGORITHMS, PARENTS, SequenceExperimentManager, sequence_of
 from sb3_nbsp.zoo.samplers import register_sampler
+from sb3_nbsp.zoo.train_parser import ARGPARSE
 
 MISTAKES = (AssertionError, TypeError, ValueError)  # as rl-zoo3, Gymnasium and our constructors tell them
 
@@ -35,6 +36,7 @@ def register() -> None:
     for parent, algo in PARENTS.items():
         register_sampler(algo, parent)
     rl_zoo3.train.ExperimentManager = SequenceExperimentManager  # type: ignore[misc]
+    rl_zoo3.train.argparse = ARGPARSE  # type: ignore[assignment]
     rl_zoo3.enjoy.create_test_env = create_test_env
 
 

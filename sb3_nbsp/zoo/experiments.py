@@ -19,9 +19,11 @@ except ImportError as error:
     raise ImportError(f'Experiments need rl-zoo3 ({error}): pip install "sb3-nbsp[zoo]"') from error
 
 import sb3_nbsp.baselines  # noqa: F401  (registers what acts in evaluations of models that were trained with them)
+from sb3_nbsp.base.spare_files import may_fail
 from sb3_nbsp.common.continual_algorithm import ContinualAlgorithm
 from sb3_nbsp.dqn import NBSPDQN
 from sb3_nbsp.evaluation import SequenceEvalCallback
+from sb3_nbsp.evaluation.eval_tasks import ALL, EvalTasks
 from sb3_nbsp.ppo import NBSPPPO
 from sb3_nbsp.qrdqn import NBSPQRDQN
 from sb3_nbsp.sac import NBSPSAC
@@ -55,6 +57,7 @@ class SequenceExperimentManager(ExperimentManager):
     def __init__(self, args: Any, algo: str, env_id: str, *more: Any, **kwargs: Any):
         super().__init__(args, algo, env_id, *more, **kwargs)
         self.steps_given = self.n_timesteps > 0
+        self.eval_tasks: EvalTasks = getattr(args, "eval_tasks", ALL)
         if args.conf_file is None and (algo in ALGORITHMS or (algo in PARENTS and env_id.startswith(NAMESPACE))):
             self.config = hyperparameter_file(PARENTS.get(algo, algo))
 
@@ -120,6 +123,8 @@ class SequenceExperimentManager(ExperimentManager):
             settings={**self.shown_settings, "env_kwargs": self.env_kwargs, "n_envs": self.n_envs},
             resume_from=earlier if self.continue_training and earlier.is_file() else None,
             verbose=self.verbose,
+            eval_tasks=self.eval_tasks,
+            draw=False,  # after the model is saved
         )
 
     def _load_pretrained_agent(self, hyperparams: dict[str, Any], env: VecEnv) -> BaseAlgorithm:
@@ -172,9 +177,17 @@ class SequenceExperimentManager(ExperimentManager):
             pass
         finally:
             for callback in self.callbacks:
-                callback.on_training_end()
+                with may_fail(f"Files of {type(callback).__name__}", "The model is saved all the same."):
+                    callback.on_training_end()
             assert model.env is not None
             model.env.close()
+
+    def save_trained_model(self, model: BaseAlgorithm) -> None:
+        """rl-zoo3's: the model first, then the figures of its evaluations."""
+        super().save_trained_model(model)
+        for callback in self.callbacks:
+            if isinstance(callback, SequenceEvalCallback):
+                callback.draw_figures()
 
     def _take_to_position(self, model: BaseAlgorithm) -> None:
         assert self.sequence is not None and model.env is not None
