@@ -15,7 +15,7 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.type_aliases import MaybeCallback
 from stable_baselines3.her.her_replay_buffer import HerReplayBuffer
 
-from sb3_nbsp.common import buffer_files
+from sb3_nbsp.common import buffer_files, plain_buffers
 from sb3_nbsp.common.continual_algorithm import ContinualAlgorithm
 from sb3_nbsp.common.older_files import moved_modules
 from sb3_nbsp.common.position import FollowedSequence
@@ -231,25 +231,49 @@ class OffPolicyContinualAlgorithm(ContinualAlgorithm, OffPolicyAlgorithm):
     # Saving and loading
 
     def save_replay_buffer(self, path: File) -> None:
-        """See SB3. A file is replaced as a whole. The memory of old tasks is not in it: it is saved with the model."""
+        """
+        See SB3. A file is replaced as a whole. The memory of old tasks is not in it: it is saved with the model.
+
+        :param path: with the suffix ``.npz`` arrays without pickle are written, which :meth:`load_replay_buffer` reads with
+            ``trust=False``; else SB3's pickle
+        :raises ValueError: for ``.npz`` and a buffer that keeps more than arrays, such as HER's or one of your own
+        """
+        if plain_buffers.is_plain(path):
+            plain_buffers.write_buffer(path, self.replay_buffer, self)
+            return
         with whole_file(path, ".pkl") as target, buffer_files.without_memory(self.replay_buffer):
             super().save_replay_buffer(target)
 
-    def load_replay_buffer(self, path: File, truncate_last_traj: bool = True) -> None:
+    def load_replay_buffer(self, path: File, truncate_last_traj: bool = True, trust: bool = True) -> None:
         """
         See SB3. The memory stays the model's, whatever the file holds. Transitions of another task than the current one do not
         count for it; with ``reset_replay_buffer`` they are left out altogether. Both is said in a warning.
 
         From a buffer that the SB3 parent saved the transitions are taken.
+
+        :param trust: whether code in the file may run, as reading a pickle can; a ``.npz`` file holds none
+        :raises ValueError: for a pickle with ``trust=False``, or for a damaged ``.npz`` file
         """
         before = getattr(self, "replay_buffer", None)  # some delete it first, to make room
-        with moved_modules():
-            super().load_replay_buffer(path, truncate_last_traj)
-        loaded, self.replay_buffer = self.replay_buffer, before
-        assert loaded is not None
+        if plain_buffers.is_plain(path):
+            loaded = plain_buffers.read_buffer(path, self)
+        elif not trust:
+            raise ValueError(
+                f"{path} holds a pickle, which can run code when it is read: trust=False takes files that were saved with the "
+                "suffix .npz. If you trust where it comes from, load it without trust=False."
+            )
+        else:
+            loaded = self._unpickled_buffer(path, truncate_last_traj)
+            self.replay_buffer = before
         of_task = buffer_files.is_of_current_task(loaded, self)
         if of_task or before is None or not buffer_files.is_left_out(loaded, self, str(path)):
             self.replay_buffer = buffer_files.taken_over(loaded, self, of_task)
+
+    def _unpickled_buffer(self, path: File, truncate_last_traj: bool) -> ReplayBuffer:
+        with moved_modules():
+            super().load_replay_buffer(path, truncate_last_traj)
+        assert self.replay_buffer is not None
+        return self.replay_buffer
 
     @classmethod
     def from_sb3(cls: type[Self], model: BaseAlgorithm | str | pathlib.Path, env: Any = None, **arguments: Any) -> Self:
