@@ -2,9 +2,9 @@
 Settings that a run left in ``args.yml`` and ``config.yml``, read without running what stands there.
 
 rl-zoo3 writes Python objects into these files, reads them with a loader that makes any object, evaluates ``normalize`` as
-Python, and imports and calls whatever ``env_wrapper`` names. A run may have come from somebody else (``sb3-nbsp pull``). So only
-plain values, tuples and ordered dicts are made here, ``normalize`` may be ``dict(...)`` of constants, and wrappers must be
-wrappers, of well-known packages or of those that ``--gym-packages`` names.
+Python, and imports and calls whatever ``env_wrapper`` names. A run may have come from somebody else (``sb3-nbsp pull``): so
+only plain values, tuples and ordered dicts are made here, ``normalize`` may be ``dict(...)`` of constants, and wrappers must
+be wrappers, of well-known packages or of those that ``--gym-packages`` names.
 """
 
 import ast
