@@ -10,6 +10,7 @@ import sys
 import traceback
 from typing import Any
 
+import stable_baselines3.common.env_util
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
@@ -24,6 +25,7 @@ from sb3_nbsp.common.env_util import is_task_sequence
 from sb3_nbsp.evaluation.contexts import play_by_task
 from sb3_nbsp.evaluation.watch_table import TaskReport
 from sb3_nbsp.zoo.experiments import ALGORITHMS, PARENTS, SequenceExperimentManager, sequence_of
+from sb3_nbsp.zoo.logs_may_fail import MonitorMayFail
 from sb3_nbsp.zoo.run_settings import SAFE_YAML, check_made, saved_hyperparams
 from sb3_nbsp.zoo.samplers import register_sampler
 from sb3_nbsp.zoo.train_parser import ARGPARSE
@@ -37,6 +39,7 @@ def register() -> None:
     for parent, algo in PARENTS.items():
         register_sampler(algo, parent)
     rl_zoo3.train.ExperimentManager = SequenceExperimentManager  # type: ignore[misc]
+    stable_baselines3.common.env_util.Monitor = MonitorMayFail  # type: ignore[misc]
     rl_zoo3.train.argparse = ARGPARSE  # type: ignore[assignment]
     rl_zoo3.enjoy.create_test_env = create_test_env
 

@@ -30,6 +30,7 @@ from sb3_nbsp.qrdqn import NBSPQRDQN
 from sb3_nbsp.sac import NBSPSAC
 from sb3_nbsp.tasks import GymnasiumVecEnv, TaskSequence
 from sb3_nbsp.tqc import NBSPTQC
+from sb3_nbsp.zoo.logs_may_fail import LogsMayFail
 
 NAMESPACE = "sb3_nbsp/"
 ALGORITHMS: dict[str, type[ContinualAlgorithm]] = {
@@ -120,8 +121,9 @@ class SequenceExperimentManager(ExperimentManager):
         for i, callback in enumerate(self.callbacks):
             if isinstance(callback, CheckpointCallback):
                 self.callbacks[i] = ResumableCheckpoint(self.save_freq, self.save_path, self.save_replay_buffer)
+        self.callbacks.insert(0, LogsMayFail())
         if self.normalize:
-            self.callbacks.append(SaveVecNormalizeCallback(STATISTICS_FREQ, self.params_path))
+            self.callbacks.append(StatisticsMayFail(STATISTICS_FREQ, self.params_path))
         if eval_freq >= 0 and not self.optimize_hyperparameters:
             # First: a checkpoint of the same step must come after the evaluation that a continued run counts on.
             self.callbacks.insert(0, self._evaluation(eval_freq))
@@ -212,6 +214,15 @@ class SequenceExperimentManager(ExperimentManager):
         if not isinstance(model, ContinualAlgorithm):  # ours do it themselves
             model.env.env_method("fast_forward", position)
             model._last_obs = None
+
+
+class StatisticsMayFail(SaveVecNormalizeCallback):
+    """rl-zoo3's, which goes on where the file cannot be written; the next time tries again."""
+
+    def _on_step(self) -> bool:
+        with may_fail(self.save_path, "Training goes on; it is tried again."):
+            super()._on_step()
+        return True
 
 
 class ResumableCheckpoint(CheckpointCallback):
