@@ -76,7 +76,7 @@ class OffPolicyContinualAlgorithm(ContinualAlgorithm, OffPolicyAlgorithm):
         return {name: getattr(self, name) for name in MEMORY_ARGUMENTS} | {"memory_size": self._replayed_size}
 
     def _setup_model(self) -> None:
-        self.cloning = CloningTerm(self, self.cloned_outputs)
+        self.cloning = CloningTerm(self)
         # Where SB3 would choose one of its buffers, ours takes its place. It is made before SB3 looks, because SB3
         # takes n_steps > 1 for a mistake beside any class that is not its own.
         if self.n_task_ends is None:  # a new model, or the file of one that did not count
