@@ -13,6 +13,7 @@ Two need none, since SB3 has a place for them: CReLU is an activation function, 
 """
 
 from sb3_nbsp.baselines.agem import AGEM
+from sb3_nbsp.baselines.ancl import ANCL
 from sb3_nbsp.baselines.base import TaskBoundaryCallback
 from sb3_nbsp.baselines.behavioural_cloning import BehaviouralCloning
 from sb3_nbsp.baselines.continual_backprop import ContinualBackprop
@@ -21,7 +22,9 @@ from sb3_nbsp.baselines.ewc import EWC
 from sb3_nbsp.baselines.l2 import L2
 from sb3_nbsp.baselines.learning_rate import LowerLearningRate
 from sb3_nbsp.baselines.mas import MAS
+from sb3_nbsp.baselines.npc import NPC
 from sb3_nbsp.baselines.packnet import PackNet, subnetwork
+from sb3_nbsp.baselines.plasticity_injection import PlasticityInjection, injected
 from sb3_nbsp.baselines.redo import ReDo
 from sb3_nbsp.baselines.resets import Resets
 from sb3_nbsp.baselines.saved_copies import SavedCopies
@@ -29,18 +32,22 @@ from sb3_nbsp.baselines.upgd import UPGD
 
 __all__ = [
     "AGEM",
+    "ANCL",
     "EWC",
     "L2",
     "MAS",
+    "NPC",
     "UPGD",
     "BehaviouralCloning",
     "CReLU",
     "ContinualBackprop",
     "LowerLearningRate",
     "PackNet",
+    "PlasticityInjection",
     "ReDo",
     "Resets",
     "SavedCopies",
     "TaskBoundaryCallback",
+    "injected",
     "subnetwork",
 ]

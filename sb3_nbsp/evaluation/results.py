@@ -148,7 +148,8 @@ class SequenceResults:
             m.average_success(matrix),
             m.forgetting_measure(matrix, segments),
             m.forward_transfer(matrix, segments, references),
-            *(() if np.isnan(matrix).any() else self._continual_world(baseline_auc)),
+            *((math.nan,) * 3 if np.isnan(matrix).any() else self._continual_world(baseline_auc)),
+            m.average_success_without_last(matrix, segments),
         )
 
     def auc(self) -> dict[str, float]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
+import torch as th
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import CheckpointCallback
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
@@ -79,6 +80,8 @@ class SequenceExperimentManager(ExperimentManager):
                 del hyperparams[name]
 
     def _preprocess_hyperparams(self, hyperparams: dict[str, Any]) -> Any:
+        if isinstance(hyperparams.get("policy_kwargs"), str):  # rl-zoo3 knows torch's names only
+            hyperparams["policy_kwargs"] = eval(hyperparams["policy_kwargs"], {"th": th, "nn": th.nn, "sb3_nbsp": sb3_nbsp})
         result = super()._preprocess_hyperparams(hyperparams)
         if self.sequence is not None:
             if self._eval_env_kwargs_args or self.n_eval_envs != 1:
