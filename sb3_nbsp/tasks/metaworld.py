@@ -152,7 +152,7 @@ def metaworld_sequence(
     module = _import_metaworld()
     horizon = _checked_horizon(horizon, action_repeat)
     version = _checked_version(reward_function_version)
-    kept = {"horizon": horizon, "random_goals": random_goals, "reward_function_version": version}
+    kept: dict[str, Any] = {"horizon": horizon, "random_goals": random_goals, "reward_function_version": version}
     make = partial(MetaWorldEnv, action_repeat=action_repeat, **kept)
     names = [_short_name(name, module) for name in names_of(tasks)]
     return TaskSequence(
@@ -184,9 +184,9 @@ def _checked_version(version: RewardVersion) -> RewardVersion:
 
 class _StickPullObservation(np.ndarray):
     """
-    An observation of stick-pull whose entries 6 to 8 are those 11 to 13: the object's position, as version 1 of the reward asks
-    for it. An observation once was hand (0 to 2), stick (3 to 5), object (6 to 8); now it is hand, gripper, stick (4 to 6), its
-    rotation, object (11 to 13), and upstream moved the stick's indices only (metaworld 3.1.1).
+    An observation of stick-pull whose entries 6 to 8 are those 11 to 13: the object's position, where version 1 of the reward
+    looks for it. An observation once was hand (0 to 2), stick (3 to 5), object (6 to 8); now it is hand, gripper, stick (4 to
+    6), its rotation, object (11 to 13), and upstream moved the stick's indices only (metaworld 3.1.1).
     """
 
     def __getitem__(self, key: Any) -> Any:

@@ -19,7 +19,7 @@ try:
 except ImportError as error:
     raise ImportError(f'Experiments need rl-zoo3 ({error}): pip install "sb3-nbsp[zoo]"') from error
 
-import sb3_nbsp.baselines  # noqa: F401  (registers what acts in evaluations of models that were trained with them)
+import sb3_nbsp.baselines  # registers what acts in evaluations of models that were trained with them
 from sb3_nbsp.common.continual_algorithm import ContinualAlgorithm
 from sb3_nbsp.dqn import NBSPDQN
 from sb3_nbsp.evaluation import SequenceEvalCallback

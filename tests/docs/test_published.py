@@ -38,9 +38,14 @@ def test_every_run_is_whole(path: Path, tmp_path: Path) -> None:
     assert (tmp_path / RUNS).read_bytes() == path.read_bytes()
 
 
-@pytest.mark.parametrize(
-    "path", [path for path in PUBLISHED if (path.parent / "report").is_dir()], ids=lambda p: p.parent.name
-)
+def reported() -> list[Any]:
+    """Published runs with a report. The intervals of hundreds of runs take a minute or more."""
+    paths = [path for path in PUBLISHED if (path.parent / "report").is_dir()]
+    marks = {path: [pytest.mark.expensive] if path.stat().st_size > MEGABYTE / 5 else [] for path in paths}
+    return [pytest.param(path, id=path.parent.name, marks=marks[path]) for path in paths]
+
+
+@pytest.mark.parametrize("path", reported())
 def test_every_table_is_what_a_report_makes_of_the_data(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     published = path.parent / "report"
     (tmp_path / "figures").symlink_to(published / "figures")  # the report names those that are there

@@ -153,8 +153,7 @@ def test_named_sequences(simulator):
 def test_version_1_of_stick_pulls_reward_knows_where_the_object_is(simulator):
     """By hand, with the stick in the gripper and in the object: distances to the object itself, not to the stick's height."""
     env = MetaWorldEnv("stick-pull", reward_function_version="v1")
-    obs, info = env.reset(seed=0)
-    assert info["reward_function_version"] == "v1"
+    assert env.reset(seed=0)[1]["reward_function_version"] == "v1"
     told = env.step(ACTION)
     target = env._simulator._target_pos
     assert told[-1]["obj_to_target"] == pytest.approx(np.linalg.norm(told[0][11:13] - target[:2]))
