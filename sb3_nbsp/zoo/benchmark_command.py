@@ -51,9 +51,9 @@ def main(arguments: list[str]) -> None:
         parser.exit(2, f"sb3-nbsp benchmark: {error}\n")
     print(_overview(suite, cells, folder))
     if args.dry_run:
-        print(f"\n{cost_statement(cells, args.n_jobs or N_JOBS)}\n")
         for cell in cells:
             print(f"{cell.state:<12} {shlex.join(['sb3-nbsp', 'train', *cell.train_arguments(cell.checkpoint())])}")
+        print(f"\n{cost_statement(cells, args.n_jobs or N_JOBS)}")
         return
     suite.write(folder)
     try:

@@ -27,6 +27,7 @@ ACT_MS = 0.3  # acting alone, in evaluations
 SIMULATOR_MS = {"metaworld": 0.5, "other": 0.05}  # per simulator step
 INPUTS = 43  # observation and action of Meta-World; of little weight
 HORIZONS = {"metaworld": 500, "other": 20}
+NOT_OF_SEQUENCES = ("n_envs", "switch_on", "render_mode")  # arguments of environments
 NO_HOOKS = ("SavedCopies", "Resets", "LowerLearningRate")  # callbacks that leave gradient steps as they are
 
 
@@ -52,7 +53,8 @@ def cost_of(cell: Cell) -> Cost:
     :raises ImportError: where the tasks need a package that is not installed
     """
     kwargs = environment_arguments(cell.arguments)
-    sequence = sequence_of_id(cell.env, **{name: value for name, value in kwargs.items() if name != "n_envs"})
+    of_sequence = {name: value for name, value in kwargs.items() if name not in NOT_OF_SEQUENCES}
+    sequence = sequence_of_id(cell.env, **of_sequence)
     if sequence is None:
         return Cost(0, 0, 0.0)
     settings = hyperparameters(PARENTS.get(cell.algo, cell.algo), cell.env, cell.arguments)

@@ -32,7 +32,7 @@ def test_what_takes_the_slow_path_costs_twice():
 @pytest.mark.known_answer
 def test_steps_of_shipped_suites():
     cells = {(cell.sequence, cell.method): cell for cell in Suite.read("quick.yml").cells(NOWHERE, seeds=[0])}
-    assert (cost_of(cells["four tasks", "EWC"]).steps, cost_of(cells["two tasks", "EWC"]).steps) == (8_000, 8_000)
+    assert (cost_of(cells["four tasks", "NBSP"]).steps, cost_of(cells["two tasks", "NBSP"]).steps) == (8_000, 8_000)
     pytest.importorskip("metaworld")
     paper = Suite.read("paper.yml").cells(NOWHERE, ["NBSP"], [0])
     assert [cost_of(cell).steps for cell in paper] == [2_000_000] * 4
@@ -43,9 +43,9 @@ def test_steps_of_shipped_suites():
 
 
 def test_a_statement_counts_what_is_left(tmp_path):
-    cells = Suite.read("quick.yml").cells(tmp_path, ["EWC", "NBSP"], [0, 1])
+    cells = Suite.read("quick.yml").cells(tmp_path, ["rehearsal", "MAS"], [0, 1])
     text = cost_statement(cells, 2)
-    assert "| four tasks | 4 " in text and "| two tasks  | 4 " in text and "with 2 at a time" in text
+    assert "| four tasks | 10 " in text and "| two tasks  | 8 " in text and "with 2 at a time" in text
     for cell in cells:
         cell.folder.mkdir(parents=True)
         (cell.folder / "done.json").write_text("{}")
