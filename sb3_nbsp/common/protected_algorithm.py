@@ -10,8 +10,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.save_util import recursive_getattr, recursive_setattr
 
 from sb3_nbsp.base.arguments import check_arguments
-from sb3_nbsp.common import from_sb3, gate_requirements, save_util, settings_file
-from sb3_nbsp.common.older_files import moved_modules
+from sb3_nbsp.common import from_sb3, gate_requirements, older_files, save_util, settings_file
 from sb3_nbsp.common.position import SequencePosition
 from sb3_nbsp.common.scoring_losses import ScoringLoss
 from sb3_nbsp.neurons.networks import find_networks
@@ -200,11 +199,12 @@ class ProtectedAlgorithm(BaseAlgorithm):
             schedules other than constants and ``lin_x`` is refused unless ``custom_objects`` gives these.
         :raises ValueError: for a file that another class saved, or one that needs trust
         """
-        save_util.check_origin(cls, path)
+        in_file = save_util.check_origin(cls, path)
+        kwargs = {**older_files.values_before(in_file), **kwargs}
         if not trust:
             custom_objects = settings_file.plain_settings(cls, path, custom_objects or {})
         try:
-            with moved_modules():
+            with older_files.moved_modules():
                 return super().load(path, env, device, custom_objects, *args, **kwargs)
         except (TypeError, AttributeError) as error:  # e.g. settings of another algorithm
             raise ValueError(f"{path} cannot be loaded as {cls.__name__} ({error}). Was it saved by another class?") from error

@@ -7,7 +7,7 @@ import yaml
 from helpers.cases import SAC_CASE, every_case
 
 from sb3_nbsp import PUBLISHED
-from sb3_nbsp.benchmark.suite import Suite, train_arguments
+from sb3_nbsp.benchmark.suite import Suite, shipped_suites, train_arguments
 from sb3_nbsp.benchmark.suite_file import merge
 
 SETTINGS = Path(__file__).parents[2] / "hyperparams" / "nbspsac.yml"
@@ -27,7 +27,7 @@ def test_the_anchor_in_the_settings_file_says_the_same():
     assert mine["sb3_nbsp/Mine-v0"] == {**PUBLISHED, "gamma": 0.5}
 
 
-@pytest.mark.parametrize("name", ["quick.yml", "metaworld.yml"])
+@pytest.mark.parametrize("name", shipped_suites())
 def test_the_suites_row_says_the_same(name):
     suite = Suite.read(name)
     method = next(method for method in suite.methods if method.name == "NBSP as published")
