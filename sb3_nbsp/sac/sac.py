@@ -26,7 +26,9 @@ SelfNBSPSAC = TypeVar("SelfNBSPSAC", bound="NBSPSAC")
 class NBSPSAC(OffPolicyContinualAlgorithm, FastSAC):
     """
     Soft Actor-Critic with NBSP (arXiv 2504.08000): at the end of a task, the neurons that carry its skill are found and
-    held, and some of its transitions are kept and rehearsed while the next tasks are learned.
+    held, and some of its observations are kept, in which the policy is held to what it did (cloned) while the next tasks are
+    learned. By measurement the cloning keeps the tasks, not the masks (docs/evidence.md): ``skill_fraction=0`` switches these
+    off. What the paper published is one argument away: ``NBSPSAC(..., **PUBLISHED)``.
 
     A drop-in for ``SAC``: until a task is consolidated (by the env of a task sequence, or by ``consolidate()``) it does
     what ``SAC`` does; with ``fast_update=False`` bit for bit.
