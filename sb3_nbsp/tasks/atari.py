@@ -17,7 +17,8 @@ from gymnasium import spaces
 from stable_baselines3.common.atari_wrappers import AtariWrapper, EpisodicLifeEnv
 
 from sb3_nbsp.tasks.atari_scores import SCORES
-from sb3_nbsp.tasks.sequence import Task, TaskSequence, check_positive_int, names_of, ordered, unknown_name_message
+from sb3_nbsp.tasks.sequence import TaskSequence, check_positive_int, names_of, ordered, unknown_name_message
+from sb3_nbsp.tasks.task import Task
 
 EPISODE_FRAMES = 108_000  # 30 minutes: where published scores end a game, and ale-py's own limit
 FRAMES_PER_SECOND = 60
@@ -40,7 +41,7 @@ def atari_sequence(
 
     A game's reference scores are those of :mod:`sb3_nbsp.tasks.atari_scores`, where it has any.
 
-    :param tasks: games, spelled as in Gymnasium's ids: ``"Pong"``, ``"SpaceInvaders"``, or the ids, ``"ALE/Pong-v5"``
+    :param tasks: games, ``"Pong"``, ``"SpaceInvaders"``, ``"space_invaders"``, or their ids, ``"ALE/Pong-v5"``
     :param steps_per_task: environment steps (of 4 frames each) for one visit, over all sub-environments
     :param cycles: how often the list is gone through
     :param frame_stack: newest frames in an observation
@@ -52,11 +53,8 @@ def atari_sequence(
     :raises ImportError: if ale-py or OpenCV is not installed
     :raises ValueError: if a game is unknown or a number out of range
     """
-    names = [_game_of(name) for name in names_of(tasks)]
     known = _known_games()
-    for name in names:
-        if name not in known:
-            raise ValueError(unknown_name_message("Atari game", name, known))
+    names = [_game_of(name, known) for name in names_of(tasks)]
     check_positive_int(frame_stack, "frame_stack")
     check_positive_int(max_evaluation_frames, "max_evaluation_frames")
     if not 0 <= repeat_action_probability < 1:
@@ -223,6 +221,10 @@ def _known_games() -> list[str]:
     return [env_id.removesuffix(suffix) for env_id in gym.registry if env_id.endswith(suffix)]
 
 
-def _game_of(name: str) -> str:
-    """A game's name out of whatever it is called in Gymnasium: "Pong", "ALE/Pong-v5", "PongNoFrameskip-v4"."""
-    return re.sub(r"(NoFrameskip|Deterministic)?(-v\d+)?$", "", name.removeprefix("ALE/"))
+def _game_of(name: str, known: list[str]) -> str:
+    """A game's name out of whatever it is called: "Pong", "space_invaders", "ALE/Pong-v5", "PongNoFrameskip-v4"."""
+    short = re.sub(r"(NoFrameskip|Deterministic)?(-v\d+)?$", "", name.removeprefix("ALE/"))
+    by_letters = {game.lower(): game for game in known}
+    if (letters := re.sub(r"[\W_]", "", short).lower()) not in by_letters:
+        raise ValueError(unknown_name_message("Atari game", short, known))
+    return by_letters[letters]
