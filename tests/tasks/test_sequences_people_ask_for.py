@@ -4,7 +4,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from helpers import HORIZON
-from helpers.cases import every_case
+from helpers.cases import PPO_CASE, SAC_CASE, every_case, on_cases
 from torch import nn
 
 from sb3_nbsp.tasks import (
@@ -88,6 +88,27 @@ def test_a_task_is_added_to_a_trained_agent(case, gates, tmp_path):
         assert added.learned_tasks == ["east", "west", "north"]
         if gates:
             assert added.gates.owns(2) and np.array_equal(added.predict(seen, deterministic=True)[0], before)
+
+
+@pytest.mark.parametrize(
+    ("trained", "given", "words"),
+    [
+        ({"task_id": 8}, {"task_id": True}, "id has length 2.*model's has length 8: make the env with task_id=8"),
+        ({"task_id": True}, {"tasks": ("east", "west", "north")}, "id has length 3.*length 2: train it from.*e.g. task_id=8"),
+        ({"task_id": False}, {"task_id": True}, "id has length 2.*length 0: make the env with task_id=False"),
+    ],
+)
+@on_cases(SAC_CASE, PPO_CASE)
+def test_ids_of_other_lengths(case, trained, given, words, tmp_path):
+    model = case.made(case.sequence_env(**trained))
+    model.save(tmp_path / "model")
+    with pytest.raises(ValueError, match=f"Observation spaces do not match.*{words}"):
+        model.set_env(case.sequence_env(**given))
+    with pytest.raises(ValueError, match=words):
+        case.cls.load(tmp_path / "model", env=case.sequence_env(**given))
+    with pytest.raises(ValueError, match="Observation spaces do not match") as other:
+        model.set_env(gym.make("CartPole-v1"))
+    assert "task_id" not in str(other.value)
 
 
 def test_arguments_per_task():
