@@ -220,7 +220,7 @@ class ContinualAlgorithm(ProtectedAlgorithm):
         training is the same after the call as before it.
 
         :param env: the task to score on: a Gymnasium env, or a ``VecEnv`` that is wrapped like the training env; default:
-            the training env. Not closed.
+            the training env, whose running episode is lost. Not closed.
         :param task: its name; default: "task 1", "task 2", ...
         :return: the skill neurons; ``None`` with ``skill_fraction=0``
         :raises ValueError: where the model's replay buffer cannot be carried over a task switch, or for
