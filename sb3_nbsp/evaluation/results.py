@@ -151,7 +151,8 @@ class SequenceResults:
             m.average_success(matrix),
             m.forgetting_measure(matrix, segments),
             m.forward_transfer(matrix, segments, references),
-            *(self._continual_world(baseline_auc) if m.is_complete(matrix, segments) else ()),
+            *(self._continual_world(baseline_auc) if m.is_complete(matrix, segments) else (math.nan,) * 3),
+            m.average_success_without_last(matrix, segments),
         )
 
     def auc(self) -> dict[str, float]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
+import torch as th
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import CheckpointCallback
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecMonitor, VecNormalize
@@ -19,7 +20,7 @@ try:
 except ImportError as error:
     raise ImportError(f'Experiments need rl-zoo3 ({error}): pip install "sb3-nbsp[zoo]"') from error
 
-import sb3_nbsp.baselines  # noqa: F401  (registers what acts in evaluations of models that were trained with them)
+import sb3_nbsp.baselines
 from sb3_nbsp.base.spare_files import may_fail
 from sb3_nbsp.common.continual_algorithm import ContinualAlgorithm
 from sb3_nbsp.dqn import NBSPDQN
@@ -84,6 +85,8 @@ class SequenceExperimentManager(ExperimentManager):
                 del hyperparams[name]
 
     def _preprocess_hyperparams(self, hyperparams: dict[str, Any]) -> Any:
+        if isinstance(hyperparams.get("policy_kwargs"), str):  # rl-zoo3 knows torch's names only
+            hyperparams["policy_kwargs"] = eval(hyperparams["policy_kwargs"], {"th": th, "nn": th.nn, "sb3_nbsp": sb3_nbsp})
         result = super()._preprocess_hyperparams(hyperparams)
         if self.sequence is not None:
             if self._eval_env_kwargs_args or self.n_eval_envs != 1:
