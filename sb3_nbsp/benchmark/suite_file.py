@@ -1,6 +1,7 @@
 """What may stand in a suite's file."""
 
 import difflib
+import math
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -30,6 +31,9 @@ SETTINGS = {
 }
 OF_SEQUENCE = {**SETTINGS, "env": str}
 OF_METHOD = {**SETTINGS, "axis": dict, "sequences": list}
+LOWEST = {"eval_freq": 0, "eval_episodes": 1, "save_freq": 1}
+MAX_NAME = 150
+MAX_SEED = 2**32 - 1
 # What a cell sets itself; given twice, the last one would count.
 OF_CELLS = ("--algo", "--env", "--seed", "-f", "--log-folder", "-i", "--trained-agent", "-uuid", "--uuid", "-optimize")
 AS_SETTINGS = ("-params", "--hyperparams", "--env-kwargs", "--eval-freq", "--eval-episodes", "--save-freq")
@@ -71,6 +75,8 @@ def check_suite(content: Any) -> None:
         for name, settings in content[where].items():
             if not isinstance(name, str):
                 raise SuiteError(f"Expected names of {where}, got {name!r}. Put it in quotation marks.")
+            if not 0 < len(name) <= MAX_NAME:
+                raise SuiteError(f"Expected names of {where} of 1 to {MAX_NAME} characters: they name folders; got {name!r}.")
             _check_entries(f"{where}: {name}", settings or {}, known)
             _check_axis(name, (settings or {}).get("axis"))
     wrong = [seed for seed in content["seeds"] if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0]
@@ -79,6 +85,8 @@ def check_suite(content: Any) -> None:
     for old, name in content.get("aliases", {}).items():
         if not isinstance(old, str) or not isinstance(name, str):
             raise SuiteError(f"Expected aliases as OLD NAME: NAME, got {old!r}: {name!r}. Put them in quotation marks.")
+    if any(seed > MAX_SEED for seed in content["seeds"]):
+        raise SuiteError(f"Expected seeds up to {MAX_SEED}, NumPy's largest; got {content['seeds']}.")
     if content.get("last_evaluations", 1) < 1:
         raise SuiteError(f"Expected last_evaluations of 1 or more, got {content['last_evaluations']}.")
 
@@ -109,6 +117,9 @@ def _check_entries(where: str, given: Any, known: Mapping[str, type]) -> None:
             raise SuiteError(f"Expected for {where} some of {', '.join(known)}; got {name!r}.{hint}")
         if not isinstance(value, known[name]) or isinstance(value, bool):
             raise SuiteError(f"Expected a {known[name].__name__} for {name!r} of {where}, got {value!r}.")
+    for name, low in LOWEST.items():
+        if given.get(name, low) < low:
+            raise SuiteError(f"Expected {name!r} of {where} to be {low} or more, got {given[name]!r}.")
     for name in ("params", "env_kwargs"):
         _check_numbers(f"{name} of {where}", given.get(name, {}).items())
     for argument in given.get("arguments", ()):
@@ -122,6 +133,8 @@ def _check_entries(where: str, given: Any, known: Mapping[str, type]) -> None:
 
 def _check_numbers(where: str, entries: Iterable[tuple[str, Any]]) -> None:
     for name, value in entries:
+        if isinstance(value, float) and not math.isfinite(value):
+            raise SuiteError(f"Expected a finite number for {name!r} in {where}, got {value}.")
         if isinstance(value, str) and NUMBER_AS_TEXT.fullmatch(value):
             raise SuiteError(f"Expected a number for {name!r} in {where}, got {value}: text to YAML. Write 1.0e-3.")
 

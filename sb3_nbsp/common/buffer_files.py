@@ -31,6 +31,24 @@ def without_memory(buffer: ReplayBuffer | None) -> Iterator[None]:
         buffer.memory = memory
 
 
+def check_spaces(buffer: ReplayBuffer, model: Any, path: Any) -> None:
+    """
+    :param buffer: as it was read from a file
+    :param model: an off-policy NBSP model
+    :param path: the file, for the message
+    :raises ValueError: if it was filled on an env with other spaces, or with another number of sub-envs
+    """
+    for what in ("observation_space", "action_space"):
+        ours, theirs = getattr(model, what), getattr(buffer, what)
+        if (ours.shape, ours.dtype) != (theirs.shape, theirs.dtype):
+            raise ValueError(f"{path} was filled on another env: its {what} is {theirs}, the model's {ours}. Leave it out.")
+    if buffer.n_envs != model.n_envs:
+        raise ValueError(
+            f"{path} was filled by {buffer.n_envs} sub-envs, the model has {model.n_envs}. Use as many as before, or go on "
+            "without the buffer."
+        )
+
+
 def taken_over(buffer: ReplayBuffer | None, model: Any, of_task: bool) -> ReplayBuffer | None:
     """
     :param buffer: SB3's, ours or a user's

@@ -17,7 +17,9 @@ from stable_baselines3.her.her_replay_buffer import HerReplayBuffer
 
 from sb3_nbsp.common import buffer_files
 from sb3_nbsp.common.continual_algorithm import ContinualAlgorithm
+from sb3_nbsp.common.file_checks import naming_damage
 from sb3_nbsp.common.older_files import moved_modules
+from sb3_nbsp.common.parents_arguments import check_keywords
 from sb3_nbsp.common.position import FollowedSequence
 from sb3_nbsp.common.ram_estimate import Part, check_footprint, replay_buffer_bytes, scoring_bytes, transitions_bytes
 from sb3_nbsp.common.save_util import File, whole_file
@@ -81,6 +83,7 @@ class OffPolicyContinualAlgorithm(ContinualAlgorithm, OffPolicyAlgorithm):
             buffer_class = MixedDictReplayBuffer
         elif buffer_class is MixedReplayBuffer and self.n_steps > 1:
             buffer_class = MixedNStepReplayBuffer
+        check_keywords("replay_buffer_kwargs", kwargs, buffer_class)
         if issubclass(buffer_class, NStepReplayBuffer) and self.n_steps > 1:
             kwargs.update(n_steps=self.n_steps, gamma=self.gamma)
         try:
@@ -243,10 +246,11 @@ class OffPolicyContinualAlgorithm(ContinualAlgorithm, OffPolicyAlgorithm):
         From a buffer that the SB3 parent saved the transitions are taken.
         """
         before = getattr(self, "replay_buffer", None)  # some delete it first, to make room
-        with moved_modules():
+        with moved_modules(), naming_damage(path, "a replay buffer's file"):
             super().load_replay_buffer(path, truncate_last_traj)
         loaded, self.replay_buffer = self.replay_buffer, before
         assert loaded is not None
+        buffer_files.check_spaces(loaded, self, path)
         of_task = buffer_files.is_of_current_task(loaded, self)
         if of_task or before is None or not buffer_files.is_left_out(loaded, self, str(path)):
             self.replay_buffer = buffer_files.taken_over(loaded, self, of_task)

@@ -7,13 +7,18 @@ from typing import Any, ClassVar, TypeVar
 
 import torch as th
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.save_util import recursive_getattr, recursive_setattr
+from stable_baselines3.common.type_aliases import MaybeCallback
 
-from sb3_nbsp.base.arguments import check_arguments
-from sb3_nbsp.common import from_sb3, gate_requirements, save_util
+from sb3_nbsp.base.arguments import check_arguments, check_values
+from sb3_nbsp.common import finite_checks, from_sb3, gate_requirements, save_util
+from sb3_nbsp.common.file_checks import naming_damage, naming_other_networks
 from sb3_nbsp.common.older_files import moved_modules
+from sb3_nbsp.common.parents_arguments import check_learn, check_policy_kwargs
 from sb3_nbsp.common.position import SequencePosition
 from sb3_nbsp.common.scoring_losses import ScoringLoss
+from sb3_nbsp.common.settings_in_vain import warn_of_settings
 from sb3_nbsp.neurons.networks import find_networks
 from sb3_nbsp.neurons.skill_neurons import SkillNeurons
 from sb3_nbsp.protection.gates import TaskGates
@@ -33,6 +38,7 @@ class ProtectedAlgorithm(BaseAlgorithm):
     The arguments are stored under their own names, as SB3's loading demands.
 
     - ``sb3_class``: the SB3 parent
+    - ``parents_arguments``: what the parent's arguments may be, see :mod:`sb3_nbsp.common.parents_arguments`
     - ``optimizer_names``: the optimizers that are masked, e.g. ``("actor.optimizer", "critic.optimizer")``
     - ``target_networks``: pairs of a network and the target network that follows it
     - ``clips_gradients``: whether ``train()`` clips gradients before the optimizers' step
@@ -41,6 +47,7 @@ class ProtectedAlgorithm(BaseAlgorithm):
     """
 
     sb3_class: ClassVar[type[BaseAlgorithm]]
+    parents_arguments: ClassVar[Mapping[str, Any]]
     optimizer_names: ClassVar[tuple[str, ...]]
     target_networks: ClassVar[tuple[tuple[str, str], ...]] = ()
     clips_gradients: ClassVar[bool] = False
@@ -81,6 +88,9 @@ class ProtectedAlgorithm(BaseAlgorithm):
         """
         parents = {name: arguments[name] for name in inspect.signature(self.sb3_class).parameters}
         own = {name: value for name, value in arguments.items() if name not in (*parents, "self", "__class__")}
+        check_values(self.parents_arguments, parents)
+        if parents["env"] is None and parents["_init_setup_model"]:
+            raise ValueError(f"env must be given to {type(self).__name__}; got None.")
         self.sb3_class.__init__(self, **{**parents, "_init_setup_model": False})
         self.__dict__.update(own)
         self._init_state()
@@ -114,6 +124,25 @@ class ProtectedAlgorithm(BaseAlgorithm):
     def _check_arguments(self) -> None:
         described = next(cls for cls in type(self).__mro__ if "sb3_class" in vars(cls))  # a user's class may list less
         check_arguments(vars(described)["__init__"], self.__dict__)
+        check_values(self.parents_arguments, self.__dict__)
+        check_policy_kwargs(self.policy_class, self.policy_kwargs, self.policy_class in self.policy_aliases.values())
+        warn_of_settings(self)
+
+    # Learning
+
+    def learn(self: Self, *args: Any, **kwargs: Any) -> Self:
+        """See SB3. NaN and infinity are refused, see :mod:`sb3_nbsp.common.finite_checks`."""
+        check_learn(args, kwargs)
+        with finite_checks.explained(self):
+            return super().learn(*args, **kwargs)  # type: ignore[safe-super]
+
+    def train(self, *args: Any, **kwargs: Any) -> None:
+        """See SB3."""
+        super().train(*args, **kwargs)  # type: ignore[misc]
+        finite_checks.check_losses(self)
+
+    def _init_callback(self, callback: MaybeCallback, progress_bar: bool = False) -> BaseCallback:
+        return super()._init_callback(finite_checks.guarded(callback), progress_bar)
 
     # What it has
 
@@ -189,7 +218,7 @@ class ProtectedAlgorithm(BaseAlgorithm):
         """
         save_util.check_origin(cls, path)
         try:
-            with moved_modules():
+            with moved_modules(), naming_damage(path, "a model's file"):
                 return super().load(path, *args, **kwargs)
         except (TypeError, AttributeError) as error:  # e.g. settings of another algorithm
             raise ValueError(f"{path} cannot be loaded as {cls.__name__} ({error}). Was it saved by another class?") from error
@@ -207,7 +236,8 @@ class ProtectedAlgorithm(BaseAlgorithm):
             self.learned_tasks, self.skill_neuron_records = [], {}
         # A task that only its mask tells of needs a name: the next one must not take its place.
         self.learned_tasks += [f"task {i + 1}" for i in range(len(self.learned_tasks), self.neuron_masks.n_tasks)]
-        super().set_parameters(parameters, exact_match, device)
+        with naming_other_networks(load_path_or_dict):
+            super().set_parameters(parameters, exact_match, device)
         self._apply_masks()
 
     @classmethod

@@ -4,12 +4,13 @@ import os
 import time
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 
+from sb3_nbsp.base.arguments import Is, Whole, check_values
 from sb3_nbsp.evaluation import plots
 from sb3_nbsp.evaluation.evaluator import SEED_OFFSET, TaskEvaluator, same_agent
 from sb3_nbsp.evaluation.metrics import summarize
@@ -21,6 +22,19 @@ from sb3_nbsp.tasks import TaskSequence
 
 # The text logger cuts keys at 36 characters, of which 3 indent and the longest suffix, "_success", takes 8.
 MAX_LOGGED_NAME = 25
+
+PathHint = Annotated[Any, Is("a path", lambda value: isinstance(value, str | os.PathLike))] | None
+ARGUMENTS: dict[str, Any] = {
+    "eval_freq": Annotated[int, Whole(0, "env steps")],
+    "n_eval_episodes": Annotated[int, Whole(1, "episodes")],
+    "log_path": PathHint,
+    "deterministic": bool,
+    "best_model_save_path": PathHint,
+    "settings": Annotated[dict, Is("a dict", lambda value: isinstance(value, dict))] | None,
+    "resume_from": PathHint,
+    "seed": Annotated[int, Whole(0, "a seed")] | None,
+    "verbose": bool | Annotated[int, Whole(0, "a level of messages")],
+}
 
 
 class SequenceEvalCallback(BaseCallback):
@@ -74,8 +88,7 @@ class SequenceEvalCallback(BaseCallback):
         verbose: int = 0,
     ) -> None:
         super().__init__(verbose)
-        if eval_freq < 0 or n_eval_episodes < 1:
-            raise ValueError(f"Expected eval_freq >= 0 and n_eval_episodes >= 1, got {eval_freq} and {n_eval_episodes}.")
+        check_values(ARGUMENTS, locals())
         self.eval_freq = eval_freq
         self.n_eval_episodes = n_eval_episodes
         self.log_path = log_path

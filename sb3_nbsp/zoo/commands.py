@@ -20,11 +20,13 @@ try:
 except ImportError as error:
     raise ImportError(f'`sb3-nbsp train` and `enjoy` need rl-zoo3 ({error}): pip install "sb3-nbsp[zoo]"') from error
 
+from sb3_nbsp.base.finite import NotFiniteError
 from sb3_nbsp.common.env_util import is_task_sequence
 from sb3_nbsp.evaluation.contexts import play_by_task
 from sb3_nbsp.evaluation.watch_table import TaskReport
 from sb3_nbsp.zoo.experiments import ALGORITHMS, PARENTS, SequenceExperimentManager, sequence_of
 from sb3_nbsp.zoo.samplers import register_sampler
+from sb3_nbsp.zoo.train_checks import check_arguments
 
 MISTAKES = (AssertionError, TypeError, ValueError)  # as rl-zoo3, Gymnasium and our constructors tell them
 
@@ -49,7 +51,10 @@ def train(arguments: list[str]) -> None:
     register()
     sys.argv = ["sb3-nbsp train", *arguments]
     try:
+        check_arguments(arguments)
         rl_zoo3.train.train()
+    except NotFiniteError as error:
+        sys.exit(f"sb3-nbsp train: {error}")
     except (*MISTAKES, NameError, SyntaxError) as error:
         if _raised_in(error, "learn", "hyperparameters_optimization", "save_trained_model") or _verbosity(arguments) > 1:
             raise

@@ -16,6 +16,7 @@ from sb3_nbsp.evaluation import plot_score_histograms
 from sb3_nbsp.probe.probe_report import plot_probe, probe_table
 from sb3_nbsp.probe.probes_file import SEVERAL, load_probes, save_probes
 from sb3_nbsp.probe.study import Probe, probe_model
+from sb3_nbsp.zoo.argument_types import seed, whole
 from sb3_nbsp.zoo.experiments import ALGORITHMS
 
 
@@ -35,8 +36,10 @@ def main(arguments: list[str]) -> None:
         help="folder of a run of `sb3-nbsp train` (it holds results.json), a model in it, or an earlier probe's probe*.json; "
         "of several, on the same sequence, a table of the means is made, and probes.json with all in one file",
     )
-    parser.add_argument("--episodes", type=int, default=20, help="evaluation episodes per task and lesion (default: 20)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of evaluation and random draws")
+    parser.add_argument(
+        "--episodes", type=whole(1, "episodes"), default=20, help="evaluation episodes per task and lesion (default: 20)"
+    )
+    parser.add_argument("--seed", type=seed, default=0, help="seed of evaluation and random draws")
     parser.add_argument("--no-rescore", action="store_true", help="do not score the tasks again with other seeds")
     parser.add_argument("-o", "--output", type=Path, help="folder for probe.json, probe.md and pictures (default: the run's)")
     args = parser.parse_args(arguments)
