@@ -12,22 +12,27 @@ from typing import Any
 # What reading a file that was cut short, or changed, ends in: zip archives, pickles, JSON, torch's own archives in them.
 DAMAGE = (
     zipfile.BadZipFile, zlib.error, EOFError, pickle.UnpicklingError, json.JSONDecodeError, UnicodeDecodeError, struct.error,
-    RuntimeError, NotImplementedError, IndexError, KeyError,
 )  # fmt: skip
+OF_TORCH = "PytorchStreamReader"  # torch says so in a RuntimeError
+NO_BUFFER = (AssertionError, AttributeError, KeyError, IndexError)  # what a pickle of something else may end in
 
 
 @contextmanager
-def naming_damage(path: Any, what: str) -> Iterator[None]:
+def naming_damage(path: Any, what: str, *more: type[Exception]) -> Iterator[None]:
     """
     Inside the block a file is read; an error that tells of damage names it.
 
     :param path: the file
     :param what: what it should be, e.g. "a model's file"
+    :param more: further errors that tell of damage there
     :raises ValueError: if the file is damaged
     """
+    told: tuple[type[Exception], ...] = (*DAMAGE, *more, RuntimeError)
     try:
         yield
-    except DAMAGE as error:
+    except told as error:
+        if isinstance(error, RuntimeError) and OF_TORCH not in str(error):
+            raise
         raise ValueError(
             f"{path} is damaged, cut short, or not {what} ({type(error).__name__}: {error}). Take an earlier checkpoint."
         ) from error

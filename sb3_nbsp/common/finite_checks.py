@@ -80,12 +80,8 @@ def guarded(callback: MaybeCallback) -> BaseCallback:
     """
     :param callback: what a user gave to ``learn()``
     :return: the same with a :class:`FiniteGuard` before it
-    :raises TypeError: if it is no callback
     """
     given = callback if isinstance(callback, list) else [callback] if callback is not None else []
-    for one in given:
-        if isinstance(one, type) or not callable(getattr(one, "on_step", one)):
-            raise TypeError(f"callback must be a callback object, a function, or a list of these; got {one!r}.")
     return CallbackList([FiniteGuard(), *(c if isinstance(c, BaseCallback) else ConvertCallback(c) for c in given)])
 
 
@@ -124,8 +120,8 @@ def check_parameters(model: BaseAlgorithm, seen: str = "") -> None:
 @contextmanager
 def explained(model: BaseAlgorithm) -> Iterator[None]:
     """
-    Inside the block an error that parameters cause by being NaN names them: torch's distributions and SB3's envs know only
-    that some input of theirs is wrong.
+    Inside the block an error that parameters cause by being NaN, or huge, says so: torch's distributions and SB3's envs know
+    only that some input of theirs is wrong.
 
     :param model: any SB3 model that learns
     """
@@ -138,4 +134,7 @@ def explained(model: BaseAlgorithm) -> Iterator[None]:
             check_parameters(model)
         except NotFiniteError as reason:
             raise reason from error
+        if "Expected parameter" in str(error) and "distribution" in str(error):  # torch's; the rest of it are all numbers
+            what = str(error).partition(", but found")[0]
+            raise NotFiniteError(f"Actions cannot be drawn: learning has diverged ({what}). {REMEDY}") from error
         raise

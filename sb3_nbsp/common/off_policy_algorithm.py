@@ -17,7 +17,7 @@ from stable_baselines3.her.her_replay_buffer import HerReplayBuffer
 
 from sb3_nbsp.common import buffer_files
 from sb3_nbsp.common.continual_algorithm import ContinualAlgorithm
-from sb3_nbsp.common.file_checks import naming_damage
+from sb3_nbsp.common.file_checks import NO_BUFFER, naming_damage
 from sb3_nbsp.common.older_files import moved_modules
 from sb3_nbsp.common.parents_arguments import check_keywords
 from sb3_nbsp.common.position import FollowedSequence
@@ -62,6 +62,7 @@ class OffPolicyContinualAlgorithm(ContinualAlgorithm, OffPolicyAlgorithm):
     def _setup_model(self) -> None:
         # Where SB3 would choose one of its buffers, ours takes its place. It is made before SB3 looks, because SB3
         # takes n_steps > 1 for a mistake beside any class that is not its own.
+        self._check_parents_arguments()
         if self.n_task_ends is None:  # a new model, or the file of one that did not count
             self.n_task_ends = len(self.learned_tasks)
         given = self.replay_buffer_class
@@ -246,7 +247,7 @@ class OffPolicyContinualAlgorithm(ContinualAlgorithm, OffPolicyAlgorithm):
         From a buffer that the SB3 parent saved the transitions are taken.
         """
         before = getattr(self, "replay_buffer", None)  # some delete it first, to make room
-        with moved_modules(), naming_damage(path, "a replay buffer's file"):
+        with moved_modules(), naming_damage(path, "a replay buffer's file", *NO_BUFFER):
             super().load_replay_buffer(path, truncate_last_traj)
         loaded, self.replay_buffer = self.replay_buffer, before
         assert loaded is not None

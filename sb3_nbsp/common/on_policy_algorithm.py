@@ -72,6 +72,7 @@ class OnPolicyContinualAlgorithm(ContinualAlgorithm, OnPolicyAlgorithm):
             )
 
     def _setup_model(self) -> None:
+        self._check_parents_arguments()
         given = self.rollout_buffer_class
         if given is None:
             is_dict = isinstance(self.observation_space, spaces.Dict)

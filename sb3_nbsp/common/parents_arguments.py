@@ -61,6 +61,11 @@ def _is_net_arch(value: Any) -> bool:
     return isinstance(value, list | tuple) and all(Whole(1, "").allows(width) for width in value)
 
 
+def _are_callbacks(value: Any) -> bool:
+    given = value if isinstance(value, list) else [value]
+    return all(not isinstance(one, type) and callable(getattr(one, "on_step", one)) for one in given)
+
+
 def _is_keywords(value: Any) -> bool:
     return isinstance(value, Mapping) and all(isinstance(name, str) for name in value)
 
@@ -146,7 +151,7 @@ ON_POLICY: dict[str, Any] = {
 }
 LEARN: dict[str, Any] = {
     "total_timesteps": Annotated[float, Finite(0)],
-    "callback": Any,
+    "callback": Annotated[Any, Is("a callback object, a function, or a list of these", _are_callbacks)] | None,
     "log_interval": Annotated[int, Whole(1, "episodes or rollouts")] | None,
     "tb_log_name": Annotated[str, Is("a name", lambda value: isinstance(value, str))],
     "reset_num_timesteps": bool,
@@ -202,9 +207,12 @@ def check_policy_kwargs(policy: type, kwargs: Mapping[str, Any], known: bool) ->
         check_values(POLICY, {name: value for name, value in kwargs.items() if value is not None})
         made = {name: kwargs.get(name, parameters[name].default) for name in ("optimizer_class", "optimizer_kwargs")}
         try:
-            made["optimizer_class"]([th.nn.Parameter(th.zeros(1))], lr=1e-3, **(made["optimizer_kwargs"] or {}))
+            optimizer = made["optimizer_class"]([th.nn.Parameter(th.zeros(1))], lr=1e-3, **(made["optimizer_kwargs"] or {}))
         except Exception as error:
             raise ValueError(f"optimizer_kwargs do not fit optimizer_class, {made['optimizer_class']}: {error}") from error
+        closure = inspect.signature(type(optimizer).step).parameters.get("closure")
+        if closure is not None and closure.default is closure.empty:
+            raise ValueError(f"optimizer_class {type(optimizer).__name__} needs a closure, which SB3 gives to none. Use Adam.")
 
 
 def check_learn(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:

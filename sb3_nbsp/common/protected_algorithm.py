@@ -12,6 +12,7 @@ from stable_baselines3.common.save_util import recursive_getattr, recursive_seta
 from stable_baselines3.common.type_aliases import MaybeCallback
 
 from sb3_nbsp.base.arguments import check_arguments, check_values
+from sb3_nbsp.base.names import unknown_name_message
 from sb3_nbsp.common import finite_checks, from_sb3, gate_requirements, save_util
 from sb3_nbsp.common.file_checks import naming_damage, naming_other_networks
 from sb3_nbsp.common.older_files import moved_modules
@@ -89,6 +90,8 @@ class ProtectedAlgorithm(BaseAlgorithm):
         parents = {name: arguments[name] for name in inspect.signature(self.sb3_class).parameters}
         own = {name: value for name, value in arguments.items() if name not in (*parents, "self", "__class__")}
         check_values(self.parents_arguments, parents)
+        if isinstance(parents["policy"], str) and parents["policy"] not in self.policy_aliases:
+            raise ValueError(unknown_name_message("policy", parents["policy"], self.policy_aliases))
         if parents["env"] is None and parents["_init_setup_model"]:
             raise ValueError(f"env must be given to {type(self).__name__}; got None.")
         self.sb3_class.__init__(self, **{**parents, "_init_setup_model": False})
@@ -121,10 +124,13 @@ class ProtectedAlgorithm(BaseAlgorithm):
             base = recursive_getattr(self, name)
             recursive_setattr(self, name, MaskedOptimizer(base, self.mask_target, self.clips_gradients))
 
+    def _check_parents_arguments(self) -> None:
+        """Before anything is made of them; a file's settings may have been changed by ``load()``."""
+        check_values(self.parents_arguments, self.__dict__)
+
     def _check_arguments(self) -> None:
         described = next(cls for cls in type(self).__mro__ if "sb3_class" in vars(cls))  # a user's class may list less
         check_arguments(vars(described)["__init__"], self.__dict__)
-        check_values(self.parents_arguments, self.__dict__)
         check_policy_kwargs(self.policy_class, self.policy_kwargs, self.policy_class in self.policy_aliases.values())
         warn_of_settings(self)
 
@@ -231,7 +237,8 @@ class ProtectedAlgorithm(BaseAlgorithm):
         """
         parameters = save_util.read_parameters(load_path_or_dict, device)
         save_util.check_gates(parameters, self.task_gates)
-        save_util.load_states(self._optional_states(), parameters, exact_match)
+        with naming_other_networks(load_path_or_dict):
+            save_util.load_states(self._optional_states(), parameters, exact_match)
         if exact_match and self.neuron_masks.has_neurons and self.neuron_masks.n_tasks == 0:
             self.learned_tasks, self.skill_neuron_records = [], {}
         # A task that only its mask tells of needs a name: the next one must not take its place.

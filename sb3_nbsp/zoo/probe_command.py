@@ -1,7 +1,6 @@
 """``sb3-nbsp probe``: the causal test on trained agents, as a table, pictures and JSON."""
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ try:
 except ImportError as error:
     raise ImportError(f'The probe needs rl-zoo3 ({error}): pip install "sb3-nbsp[zoo]"') from error
 
-from sb3_nbsp.evaluation import plot_score_histograms
+from sb3_nbsp.evaluation import SequenceResults, plot_score_histograms
 from sb3_nbsp.probe.probe_report import plot_probe, probe_table
 from sb3_nbsp.probe.probes_file import SEVERAL, load_probes, save_probes
 from sb3_nbsp.probe.study import Probe, probe_model
@@ -87,7 +86,7 @@ def _probe(run: Path, settings: dict[str, Any], args: argparse.Namespace, output
 
 def _settings(folder: Path) -> dict[str, Any]:
     file = folder / "results.json"
-    settings = json.loads(file.read_text())["settings"] if file.is_file() else {}
+    settings = SequenceResults.read(file).settings if file.is_file() else {}
     if settings.get("algo") not in ALGORITHMS:
         raise ValueError(
             f"Expected the folder of a run with one of {', '.join(ALGORITHMS)} on a task sequence, with its results.json; got "
