@@ -59,27 +59,27 @@ class Interval:
 
 
 @dataclass(frozen=True)
-class Finite:
+class AtLeast:
     """
-    A finite number.
+    A finite number from ``low`` on.
 
-    :param low: smallest allowed value; default: any
-    :param above: whether ``low`` itself is too small
+    :param low: the lowest number; minus infinity: any finite number will do
+    :param excluded: whether ``low`` itself is not allowed
     """
 
-    low: float = -math.inf
-    above: bool = False
+    low: float
+    excluded: bool = False
 
     def allows(self, value: Any) -> bool:
-        """See :class:`Constraint`."""
+        """See :class:`Constraint`. NaN and infinity are none; YAML reads 1e4 as text."""
         if not isinstance(value, Real) or isinstance(value, bool) or not math.isfinite(value):
             return False
-        return float(value) > self.low if self.above else float(value) >= self.low
+        return float(value) > self.low or (float(value) == self.low and not self.excluded)
 
     def __str__(self) -> str:
         if self.low == -math.inf:
             return "a finite number"
-        return f"a finite number above {self.low:g}" if self.above else f"a finite number, {self.low:g} or more"
+        return f"a number above {self.low:g}" if self.excluded else f"a number, {self.low:g} or more"
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from torch.utils.hooks import RemovableHandle
 
-from sb3_nbsp.base.arguments import Finite, Whole, check_values
+from sb3_nbsp.base.arguments import AtLeast, Whole, check_values
 from sb3_nbsp.baselines.base import TaskBoundaryCallback
 from sb3_nbsp.baselines.parameters import Networks, check_networks, learned_parameters, optimizers
 from sb3_nbsp.common.env_util import is_task_sequence
@@ -22,7 +22,7 @@ RETRAIN_SHARE = 0.1  # 100,000 gradient steps after 1,000,000 (Continual World)
 ARGUMENTS: dict[str, Any] = {
     "n_tasks": Annotated[int, Whole(1, "tasks")] | None,
     "retrain_steps": Annotated[int, Whole(0, "gradient steps")] | None,
-    "clip_norm": Annotated[float, Finite(0, above=True)] | None,
+    "clip_norm": Annotated[float, AtLeast(0, excluded=True)] | None,
 }
 
 

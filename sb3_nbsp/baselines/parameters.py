@@ -9,7 +9,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.save_util import recursive_getattr
 
-from sb3_nbsp.base.arguments import Finite, Whole, check_values
+from sb3_nbsp.base.arguments import AtLeast, Whole, check_values
 
 Networks = Literal["actor", "critic", "all"]
 # Beginnings of the parameters' names inside a policy. Target networks match none of them.
@@ -38,8 +38,8 @@ def check_coef(coef: Any) -> float:
     :return: the same, as a float
     :raises ValueError: for anything but a finite number, 0 or more
     """
-    if not Finite(0).allows(coef):
-        raise ValueError(f"coef must be {Finite(0)}; got {coef!r}. (YAML takes 1e4 for text: write 1.0e+4.)")
+    if not AtLeast(0).allows(coef):
+        raise ValueError(f"coef must be {AtLeast(0)}; got {coef!r}. (YAML takes 1e4 for text: write 1.0e+4.)")
     return float(coef)
 
 

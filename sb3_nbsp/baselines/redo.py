@@ -6,7 +6,7 @@ import numpy as np
 import torch as th
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
-from sb3_nbsp.base.arguments import Finite, Whole, check_values
+from sb3_nbsp.base.arguments import AtLeast, Whole, check_values
 from sb3_nbsp.base.arrays import to_tensors
 from sb3_nbsp.baselines.base import TaskBoundaryCallback
 from sb3_nbsp.baselines.network_outputs import action_distribution, critic_outputs, deterministic_actions, has_critic
@@ -16,7 +16,7 @@ from sb3_nbsp.neurons.activations import ActivationRecorder
 from sb3_nbsp.neurons.networks import NeuronLayer, find_networks
 
 ARGUMENTS: dict[str, Any] = {
-    "tau": Annotated[float, Finite(0)],
+    "tau": Annotated[float, AtLeast(0)],
     "period": Annotated[int, Whole(1, "gradient steps")],
     "n_samples": Annotated[int, Whole(1, "samples")],
 }

@@ -6,13 +6,14 @@ SB3's documentation tells what they mean.
 import inspect
 import os
 from collections.abc import Callable, Mapping
+from math import inf
 from typing import Annotated, Any, Literal
 
 import torch as th
 from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.type_aliases import TrainFreq
 
-from sb3_nbsp.base.arguments import Finite, Interval, Is, Share, Whole, check_values, naming
+from sb3_nbsp.base.arguments import AtLeast, Interval, Is, Share, Whole, check_values, naming
 from sb3_nbsp.base.names import unknown_name_message
 
 MAX_SEED = 2**32 - 1  # NumPy's
@@ -37,7 +38,7 @@ def _is_train_freq(value: Any) -> bool:
 
 def _is_number_as_text(value: Any) -> bool:
     try:
-        return isinstance(value, str) and Finite().allows(float(value))
+        return isinstance(value, str) and AtLeast(-inf).allows(float(value))
     except ValueError:
         return False
 
@@ -70,8 +71,8 @@ def _is_keywords(value: Any) -> bool:
     return isinstance(value, Mapping) and all(isinstance(name, str) for name in value)
 
 
-Rate = Annotated[float, Finite(0)] | Annotated[Callable, Is("a schedule (a function of the remaining progress)", callable)]
-Factor = Annotated[float, Finite(0)]
+Rate = Annotated[float, AtLeast(0)] | Annotated[Callable, Is("a schedule (a function of the remaining progress)", callable)]
+Factor = Annotated[float, AtLeast(0)]
 # Infinity is how one says that nothing is clipped.
 Norm = Annotated[float, Is("a number above 0", lambda value: Interval(0, float("inf")).allows(value) and value > 0)]
 Keywords = Annotated[dict, Is("a dict of keyword arguments", _is_keywords)] | None
@@ -116,7 +117,9 @@ OFF_POLICY: dict[str, Any] = {
 MAX_ENTROPY: dict[str, Any] = {
     **OFF_POLICY,
     "ent_coef": Factor | Annotated[str, Is("'auto', or 'auto_' and the number that it starts with", _is_ent_coef)],
-    "target_entropy": Literal["auto"] | Annotated[float, Finite()] | Annotated[str, Is("such a number", _is_number_as_text)],
+    "target_entropy": Literal["auto"]
+    | Annotated[float, AtLeast(-inf)]
+    | Annotated[str, Is("such a number", _is_number_as_text)],
     "use_sde": bool,
     "sde_sample_freq": Annotated[int, Whole(-1, "steps (-1: at a rollout's beginning only)")],
     "use_sde_at_warmup": bool,
@@ -136,21 +139,21 @@ ON_POLICY: dict[str, Any] = {
     "batch_size": Annotated[int, Whole(1, "steps in a minibatch")],
     "n_epochs": Annotated[int, Whole(1, "passes over a rollout")],
     "gae_lambda": Share,
-    "clip_range": Annotated[float, Finite(0, above=True)] | Annotated[Callable, Is("a schedule", callable)],
+    "clip_range": Annotated[float, AtLeast(0, excluded=True)] | Annotated[Callable, Is("a schedule", callable)],
     # SB3 itself refuses one that is not above 0.
-    "clip_range_vf": Annotated[float, Finite()] | Annotated[Callable, Is("a schedule", callable)] | None,
+    "clip_range_vf": Annotated[float, AtLeast(-inf)] | Annotated[Callable, Is("a schedule", callable)] | None,
     "normalize_advantage": bool,
-    "ent_coef": Annotated[float, Finite()],
+    "ent_coef": Annotated[float, AtLeast(-inf)],
     "vf_coef": Factor,
     "max_grad_norm": Norm,
     "use_sde": bool,
     "sde_sample_freq": Annotated[int, Whole(-1, "steps (-1: at a rollout's beginning only)")],
     "rollout_buffer_class": BufferClass,
     "rollout_buffer_kwargs": Keywords,
-    "target_kl": Annotated[float, Finite(0, above=True)] | None,
+    "target_kl": Annotated[float, AtLeast(0, excluded=True)] | None,
 }
 LEARN: dict[str, Any] = {
-    "total_timesteps": Annotated[float, Finite(0)],
+    "total_timesteps": Annotated[float, AtLeast(0)],
     "callback": Annotated[Any, Is("a callback object, a function, or a list of these", _are_callbacks)] | None,
     "log_interval": Annotated[int, Whole(1, "episodes or rollouts")] | None,
     "tb_log_name": Annotated[str, Is("a name", lambda value: isinstance(value, str))],
@@ -162,7 +165,7 @@ POLICY: dict[str, Any] = {
     "activation_fn": Annotated[type, Is("a class of torch.nn, e.g. torch.nn.ReLU", lambda value: isinstance(value, type))],
     "n_critics": Annotated[int, Whole(1, "critics")],
     "n_quantiles": Annotated[int, Whole(1, "quantiles")],
-    "log_std_init": Annotated[float, Finite()],
+    "log_std_init": Annotated[float, AtLeast(-inf)],
     "net_arch": Annotated[
         Any, Is("a list of layer widths, 1 or more each, or a dict of such lists for 'pi' and 'qf' or 'vf'", _is_net_arch)
     ],

@@ -1,10 +1,11 @@
 """What the numbers of a run's results must be, so that a damaged file is told from a bad agent."""
 
+from math import inf
 from typing import Any, get_args
 
-from sb3_nbsp.base.arguments import Finite, Interval, Whole
+from sb3_nbsp.base.arguments import AtLeast, Interval, Whole
 
-STEP, SHARE, NUMBER, LENGTH = Whole(0, "env steps"), Interval(0, 1), Finite(), Whole(1, "env steps")
+STEP, SHARE, NUMBER, LENGTH = Whole(0, "env steps"), Interval(0, 1), AtLeast(-inf), Whole(1, "env steps")
 
 
 def check_results(results: Any, kinds: Any) -> None:

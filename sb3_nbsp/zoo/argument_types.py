@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
-from sb3_nbsp.base.arguments import Finite, Whole
+from sb3_nbsp.base.arguments import AtLeast, Whole
 from sb3_nbsp.common.parents_arguments import MAX_SEED
 
 
@@ -20,14 +20,14 @@ def whole(low: int, unit: str, high: float = float("inf")) -> Callable[[str], in
 
 def above_zero(text: str) -> float:
     """A ``type`` for argparse: a number above 0."""
-    return _checked(float, text, Finite(0, above=True))
+    return _checked(float, text, AtLeast(0, excluded=True))
 
 
 seed = whole(0, "a seed", MAX_SEED)
 jobs = whole(1, "trainings at a time")
 
 
-def _checked(number: Callable[[str], Any], text: str, allowed: Whole | Finite) -> Any:
+def _checked(number: Callable[[str], Any], text: str, allowed: Whole | AtLeast) -> Any:
     try:
         value = number(text)
     except ValueError:

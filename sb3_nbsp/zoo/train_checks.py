@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import yaml
 
-from sb3_nbsp.base.arguments import Finite, Is, Whole, check_values, naming
+from sb3_nbsp.base.arguments import AtLeast, Is, Whole, check_values, naming
 from sb3_nbsp.common.parents_arguments import MAX_SEED, SHARED
 from sb3_nbsp.zoo.argument_types import whole
 
@@ -41,12 +41,12 @@ def _is_dict_as_text(value: Any) -> bool:
 
 
 Dict = Annotated[Any, Is("a dict, or the Python text of one", lambda value: isinstance(value, dict | str))] | None
-Rate = Annotated[float, Finite(0)] | Annotated[str, Is("a schedule such as lin_0.001", _is_schedule)]
+Rate = Annotated[float, AtLeast(0)] | Annotated[str, Is("a schedule such as lin_0.001", _is_schedule)]
 Classes = Annotated[Any, Is("the path of a class, e.g. package.module.Class, or a list of such", _are_classes)] | None
 # What rl-zoo3 itself reads in its files and in -params.
 SETTINGS: dict[str, Any] = {
     "policy": SHARED["policy"],
-    "n_timesteps": Annotated[float, Finite(1)],
+    "n_timesteps": Annotated[float, AtLeast(1)],
     "n_envs": Annotated[int, Whole(1, "envs")],
     "frame_stack": Annotated[int, Whole(1, "frames")],
     "normalize": bool
