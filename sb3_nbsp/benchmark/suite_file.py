@@ -4,7 +4,8 @@ import difflib
 import math
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 Settings = Mapping[str, Any]
@@ -60,6 +61,15 @@ def read_yaml(path: str | os.PathLike[str]) -> Any:
             return yaml.safe_load(file)
     except yaml.YAMLError as error:
         raise SuiteError(f"Expected YAML in {path}, got {error}") from error
+
+
+@contextmanager
+def naming_suite(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Inside the block an error in a suite names its file."""
+    try:
+        yield
+    except SuiteError as error:
+        raise SuiteError(f"{path}: {error}") from error
 
 
 def check_suite(content: Any) -> None:

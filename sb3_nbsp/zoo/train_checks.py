@@ -100,6 +100,8 @@ def check_arguments(arguments: list[str]) -> None:
         parser.add_argument(name, type=whole(1, name[2:]))
     for names in (("--device",), ("-conf", "--conf-file"), ("-i", "--trained-agent")):
         parser.add_argument(*names)
+    for names in (("-params", "--hyperparams"), ("--env-kwargs",), ("--eval-env-kwargs",)):
+        parser.add_argument(*names, nargs="+", type=_pair)
     given = parser.parse_known_args(arguments)[0]
     with naming("--device"):
         check_values({"device": SHARED["device"]}, {"device": given.device or "auto"})
@@ -136,6 +138,14 @@ def check_algorithm(path: str | Path, algo: str) -> None:
         data = json.loads(archive.read("data"))
     if "skill_fraction" in data:
         raise ValueError(f"{path} was saved by an NBSP algorithm, not by {algo}: --algo nbsp{algo}.")
+
+
+def _pair(text: str) -> str:
+    """A ``type`` for argparse: KEY:VALUE, of which rl-zoo3 reads the value as Python."""
+    key, colon, _ = text.partition(":")
+    if not colon or not key.isidentifier():
+        raise argparse.ArgumentTypeError(f"must be KEY:VALUE with a value in Python, e.g. score:\"'taylor'\"; got {text!r}")
+    return text
 
 
 def _steps(text: str) -> int:
