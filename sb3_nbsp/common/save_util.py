@@ -11,12 +11,14 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch as th
-from stable_baselines3.common.save_util import load_from_zip_file, open_path
+from stable_baselines3.common.save_util import load_from_zip_file
 
 from sb3_nbsp.base.atomic_write import replacing
 from sb3_nbsp.common.file_checks import class_of_policy, naming_damage
+from sb3_nbsp.common.settings_file import SETTINGS, opened
 
-OTHER_FILES = {"data", "_stable_baselines3_version", "system_info.txt", "pytorch_variables.pth"}  # in every model's file
+# In every model's file
+OTHER_FILES = {"data", SETTINGS, "_stable_baselines3_version", "system_info.txt", "pytorch_variables.pth"}
 CHUNK = 2**20  # bytes that are deflated at a time
 File = str | pathlib.Path | io.BufferedIOBase
 
@@ -64,18 +66,11 @@ def check_origin(cls: Any, path: File) -> None:
     """
     if not isinstance(path, str | pathlib.Path | io.BufferedIOBase):
         raise TypeError(f"Expected a model's file; got {path!r}.")
-    file = open_path(path, "r", suffix="zip")
-    try:
-        if not zipfile.is_zipfile(file):
+    with naming_damage(path, "a model's file"), opened(path) as archive:
+        if archive is None:
             return  # SB3 has words for that
-        with naming_damage(path, "a model's file"), zipfile.ZipFile(file) as archive:
-            names = set(archive.namelist())
-            data = json.loads(archive.read("data")) if "data" in names else {}
-    finally:
-        if file is path:
-            file.seek(0)
-        else:
-            file.close()
+        names = set(archive.namelist())
+        data = json.loads(archive.read("data")) if "data" in names else {}
     if "data" not in names:
         raise ValueError(
             f"{path} is damaged, cut short, or not a model's file: it has no settings. Take an earlier checkpoint."

@@ -1,6 +1,7 @@
 """Evaluation of one agent on every task of a sequence, beside its training."""
 
 import warnings
+from collections.abc import Collection
 from typing import Any, SupportsFloat
 
 import gymnasium as gym
@@ -18,8 +19,8 @@ from sb3_nbsp.tasks import TaskSequence
 
 # SB3 seeds sub-env i of training with seed + i: far enough for any number of them.
 SEED_OFFSET = 1_000_000
-# Where a task's env has no time limit that Gymnasium knows: the longest in use, Atari's half hour of 27,000 decisions.
-MAX_EPISODE_STEPS = 27_000
+MAX_EPISODE_STEPS = 10_000  # where a task's env has no time limit that Gymnasium knows
+FRAMES = "max_num_frames_per_episode"  # how ale-py tells an Atari game's own limit
 
 
 class TaskEvaluator:
@@ -30,8 +31,8 @@ class TaskEvaluator:
     They are played on the tasks' environments for evaluation, where tasks have such (:class:`~sb3_nbsp.tasks.Task`), and with
     what methods have registered for it, such as PackNet's subnetworks (:mod:`sb3_nbsp.evaluation.contexts`).
 
-    An episode ends at the task's time limit (:class:`gymnasium.wrappers.TimeLimit`); where there is none, after 27,000 steps,
-    of which is warned.
+    An episode ends at the task's time limit (:class:`gymnasium.wrappers.TimeLimit`, or an Atari game's own); where there is
+    none, after 10,000 steps, of which is warned.
 
     :param training_env: the agent's training env; its observation wrappers are repeated
     :param sequence: the tasks
@@ -56,9 +57,12 @@ class TaskEvaluator:
             made = {name: sequence.make_task_env(name, evaluation=True) for name in sequence.task_names}
             self.envs = {name: wrap_like(training_env, _with_end(env)) for name, env in made.items()}
 
-    def evaluate(self, model: BaseAlgorithm) -> tuple[dict[str, float | None], dict[str, float]]:
+    def evaluate(
+        self, model: BaseAlgorithm, tasks: Collection[str] | None = None
+    ) -> tuple[dict[str, float | None], dict[str, float]]:
         """
         :param model: the agent
+        :param tasks: names of the tasks to play; default: all. A task's episodes do not depend on which others are played.
         :return: by task, the share of successful episodes (``None`` where the env knows no success) and the mean return
         :raises ValueError: if the model was trained with a method that must act here and was not imported
         """
@@ -67,6 +71,8 @@ class TaskEvaluator:
         mean_return: dict[str, float] = {}
         was_training = model.policy.training
         for index, (name, env) in enumerate(self.envs.items()):
+            if tasks is not None and name not in tasks:
+                continue
             with isolated_rng(self.seed + index, model.action_space), playing(model, name):
                 env.seed(self.seed + index)
                 success[name], mean_return[name] = self._play(model, env)
@@ -117,7 +123,7 @@ def _with_end(env: gym.Env) -> gym.Env:
     """An env, with a step limit if it has none."""
     inner: Any = env
     while isinstance(inner, gym.Wrapper):
-        if isinstance(inner, gym.wrappers.TimeLimit):
+        if isinstance(inner, gym.wrappers.TimeLimit) or (inner.spec is not None and FRAMES in inner.spec.kwargs):
             return env
         inner = inner.env
     return _LastLimit(env, MAX_EPISODE_STEPS)
