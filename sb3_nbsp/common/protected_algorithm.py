@@ -9,11 +9,11 @@ import torch as th
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.save_util import recursive_getattr, recursive_setattr
-from stable_baselines3.common.type_aliases import MaybeCallback
+from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 
 from sb3_nbsp.base.arguments import check_arguments, check_values
 from sb3_nbsp.base.names import unknown_name_message
-from sb3_nbsp.common import finite_checks, from_sb3, gate_requirements, save_util, settings_file
+from sb3_nbsp.common import finite_checks, from_sb3, gate_requirements, save_util, settings_file, space_mismatch
 from sb3_nbsp.common.file_checks import naming_damage, naming_other_networks
 from sb3_nbsp.common.older_files import moved_modules
 from sb3_nbsp.common.parents_arguments import check_learn, check_policy_kwargs
@@ -187,6 +187,11 @@ class ProtectedAlgorithm(BaseAlgorithm):
         for optimizer in self._optimizers():
             optimizer.set_factors(factors)
 
+    def set_env(self, env: GymEnv, force_reset: bool = True) -> None:
+        """See SB3."""
+        with space_mismatch.explained(env):
+            super().set_env(env, force_reset)
+
     # Files and other models
 
     def _optional_states(self) -> dict[str, Any]:
@@ -239,7 +244,7 @@ class ProtectedAlgorithm(BaseAlgorithm):
         if not trust:
             custom_objects = settings_file.plain_settings(cls, path, custom_objects or {})
         try:
-            with moved_modules(), naming_damage(path, "a model's file"):
+            with moved_modules(), space_mismatch.explained(env), naming_damage(path, "a model's file"):
                 return super().load(path, env, device, custom_objects, *args, **kwargs)
         except (TypeError, AttributeError) as error:  # e.g. settings of another algorithm
             raise ValueError(f"{path} cannot be loaded as {cls.__name__} ({error}). Was it saved by another class?") from error
