@@ -44,7 +44,7 @@ class ContinualAlgorithm(ProtectedAlgorithm):
         """See SB3."""
         self.is_learning = True
         try:
-            return super().learn(*args, **kwargs)  # type: ignore[safe-super]
+            return super().learn(*args, **kwargs)
         finally:
             self.is_learning = False
 

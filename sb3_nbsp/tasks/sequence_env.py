@@ -6,6 +6,7 @@ from typing import Any, Literal, SupportsFloat, get_args
 import gymnasium as gym
 import numpy as np
 
+from sb3_nbsp.base.arguments import Whole
 from sb3_nbsp.tasks.evaluation_notice import is_evaluating, notice
 from sb3_nbsp.tasks.sequence import TaskSequence
 from sb3_nbsp.tasks.task_env import TaskEnv
@@ -76,7 +77,7 @@ class TaskSequenceEnv(gym.Env):
         :raises ValueError: if ``n_envs`` is below 1, or one step of all would overrun the shortest segment
         """
         shortest = min(self.task_sequence.segment_steps)
-        if not 1 <= n_envs <= shortest:
+        if not Whole(1, "sub-envs", shortest).allows(n_envs):
             raise ValueError(
                 f"n_envs must lie between 1 and the shortest segment's {shortest} steps, got {n_envs}. "
                 "Use fewer sub-environments or a larger steps_per_task."

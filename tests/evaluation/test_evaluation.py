@@ -302,9 +302,9 @@ def test_an_env_without_sequence_is_refused():
         model.learn(1, callback=SequenceEvalCallback())
 
 
-@pytest.mark.parametrize("kwargs", [{"eval_freq": -1}, {"n_eval_episodes": 0}])
+@pytest.mark.parametrize("kwargs", [{"eval_freq": -1}, {"n_eval_episodes": 0}, {"eval_freq": 1.5}, {"deterministic": "False"}])
 def test_senseless_arguments_are_refused(kwargs):
-    with pytest.raises(ValueError, match="Expected eval_freq >= 0 and n_eval_episodes >= 1"):
+    with pytest.raises(ValueError, match=f"{next(iter(kwargs))} must be .*; got "):
         SequenceEvalCallback(**kwargs)
 
 
