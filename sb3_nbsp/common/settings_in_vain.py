@@ -41,10 +41,4 @@ def _of_replay(value: Any) -> list[str]:
             "old_task_fraction=1 fills every batch with old tasks: from the second task on nothing is learned of the new one. "
             "Use less than 1."
         )
-    size, kept = value("buffer_size"), value("memory_size")
-    if size is not None and size < kept:
-        found.append(
-            f"buffer_size={size} is below memory_size={kept}: a task's memory can hold no more than the replay buffer does. "
-            "Raise buffer_size, or lower memory_size."
-        )
     return found
