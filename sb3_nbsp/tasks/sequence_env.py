@@ -34,7 +34,8 @@ class TaskSequenceEnv(gym.Env):
         distinct tasks at each ``reset()``, beginning with the first, reports no ``task_done``, gives the task's
         index as ``segment``, and uses the tasks' environments for evaluation
     :param render_mode: Gymnasium's render mode, for all tasks
-    :raises ValueError: if the tasks' spaces differ, or a segment is shorter than one step of all sub-environments
+    :raises ValueError: if the tasks' spaces differ, they cannot draw in this render mode, or a segment is shorter than one
+        step of all sub-environments
     """
 
     def __init__(
@@ -58,6 +59,10 @@ class TaskSequenceEnv(gym.Env):
         self.observation_space = self._task_envs[0].observation_space
         self.action_space = self._task_envs[0].action_space
         self.metadata = dict(self._task_envs[0].metadata)
+        modes = self.metadata.get("render_modes") or []
+        if render_mode is not None and render_mode not in modes:
+            self.close()
+            raise ValueError(f"render_mode must be one of {modes} for these tasks, or None, got {render_mode!r}.")
 
     def _build(self) -> None:
         try:
