@@ -21,6 +21,7 @@ try:
 except ImportError as error:
     raise ImportError(f'`sb3-nbsp train` and `enjoy` need rl-zoo3 ({error}): pip install "sb3-nbsp[zoo]"') from error
 
+from sb3_nbsp.base.finite import NotFiniteError
 from sb3_nbsp.common.env_util import is_task_sequence
 from sb3_nbsp.evaluation.contexts import play_by_task
 from sb3_nbsp.evaluation.watch_table import TaskReport
@@ -28,6 +29,7 @@ from sb3_nbsp.zoo.experiments import ALGORITHMS, PARENTS, SequenceExperimentMana
 from sb3_nbsp.zoo.logs_may_fail import MonitorMayFail
 from sb3_nbsp.zoo.run_settings import SAFE_YAML, check_made, saved_hyperparams
 from sb3_nbsp.zoo.samplers import register_sampler
+from sb3_nbsp.zoo.train_checks import check_arguments
 from sb3_nbsp.zoo.train_parser import ARGPARSE
 
 MISTAKES = (AssertionError, TypeError, ValueError)  # as rl-zoo3, Gymnasium and our constructors tell them
@@ -55,7 +57,10 @@ def train(arguments: list[str]) -> None:
     register()
     sys.argv = ["sb3-nbsp train", *arguments]
     try:
+        check_arguments(arguments)
         rl_zoo3.train.train()
+    except NotFiniteError as error:
+        sys.exit(f"sb3-nbsp train: {error}")
     except (*MISTAKES, NameError, SyntaxError) as error:
         if _raised_in(error, "learn", "hyperparameters_optimization", "save_trained_model") or _verbosity(arguments) > 1:
             raise
