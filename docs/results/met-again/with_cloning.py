@@ -47,6 +47,9 @@ class HeldToItsOwn(BaseCallback):
 
         term.draw = held_draw
 
+    def _on_step(self) -> bool:
+        return True
+
 
 def main(out: Path, seeds: list[int]) -> None:
     """Append one row per seed and variant."""
