@@ -19,6 +19,7 @@ from stable_baselines3.common.distributions import Distribution
 from stable_baselines3.common.save_util import recursive_getattr
 
 from sb3_nbsp.base.arrays import Observations, each, to_tensors
+from sb3_nbsp.common.cloned_neurons import acting_layers, activations, mean_square, only_skill_neurons
 from sb3_nbsp.rehearsal.cloning import distribution_parameters, kl_to_stored
 from sb3_nbsp.rehearsal.memory import Clones, JoinedMemory
 
@@ -50,12 +51,16 @@ class CloningTerm:
     obeyed from the next ``train()`` on.
 
     :param model: an off-policy NBSP model
-    :param cloned: what is held
+    :param cloned: what is held; with ``clone_target="skill_neurons"`` activations of the same network are
+    :raises ValueError: where there are no skill neurons whose activations could be held
     """
 
     def __init__(self, model: Any, cloned: ClonedOutputs):
         self.model = model
-        self.cloned = cloned
+        self.holds_neurons = model.clone_target == "skill_neurons"
+        if self.holds_neurons and model.rehearsal != "replay" and model.skill_fraction == 0:
+            raise ValueError('clone_target="skill_neurons" needs skill neurons: use a skill_fraction above 0.')
+        self.cloned = neurons_of(cloned) if self.holds_neurons else cloned
         self.memory: JoinedMemory[Clones] = JoinedMemory(Clones)
         self._is_on = False
         self._losses: list[th.Tensor] = []
@@ -83,7 +88,10 @@ class CloningTerm:
         self.model.policy.set_training_mode(False)
         for start in range(0, len(samples), BATCH_SIZE):
             part = samples.rows(slice(start, start + BATCH_SIZE))  # a view of the memory
-            part.outputs[:] = self.cloned.outputs(self.model, self._seen(part.observations)).cpu().numpy()
+            outputs = self.cloned.outputs(self.model, self._seen(part.observations))
+            if self.holds_neurons:
+                outputs = only_skill_neurons(self.model, self.model.learned_tasks[task], outputs)
+            part.outputs[:] = outputs.cpu().numpy()
 
     @property
     def n_outputs(self) -> int:
@@ -146,6 +154,19 @@ class CloningTerm:
         losses, self._losses = self._losses, []
         if losses:
             self.model.logger.record("nbsp/cloning_loss", float(th.stack(losses).mean()))
+
+
+def neurons_of(cloned: ClonedOutputs) -> ClonedOutputs:
+    """
+    :param cloned: what is held of an algorithm's networks
+    :return: the same with skill neurons' activations in place of the outputs
+    """
+    return ClonedOutputs(
+        optimizer=cloned.optimizer,
+        outputs=activations,
+        divergence=lambda model, observations, kept: mean_square(kept, activations(model, observations)),
+        n_outputs=lambda model: sum(layer.n_neurons for layer in acting_layers(model)),
+    )
 
 
 def _distribution(model: Any, observations: Any) -> Distribution:

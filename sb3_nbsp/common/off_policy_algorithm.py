@@ -54,6 +54,7 @@ class OffPolicyContinualAlgorithm(ContinualAlgorithm, OffPolicyAlgorithm):
     rehearsal: str
     clone_coef: float
     clone_batch_size: int
+    clone_target: str
     reset_replay_buffer: bool
     task_warmup: int | None
 

@@ -78,6 +78,7 @@ class NBSPDQN(FasterUpdates, OffPolicyContinualAlgorithm, DQN):
         old_task_fraction: arg.OldTaskFraction = 0.5,
         clone_coef: arg.CloneCoef = 1.0,
         clone_batch_size: arg.CloneBatchSize = 32,
+        clone_target: arg.CloneTarget = "outputs",
         clone_temperature: arg.CloneTemperature = 0.1,
         reset_replay_buffer: arg.ResetReplayBuffer = True,
         reset_optimizer: arg.ResetOptimizer = False,
