@@ -50,20 +50,25 @@ class CloningTerm:
     Of the model it takes ``rehearsal``, ``memory_size``, ``clone_coef`` and ``clone_batch_size``, so that a change of them is
     obeyed from the next ``train()`` on.
 
-    :param model: an off-policy NBSP model
-    :param cloned: what is held; with ``clone_target="skill_neurons"`` activations of the same network are
+    :param model: an off-policy NBSP model, whose class says what is held (``cloned_outputs``); with
+        ``clone_target="skill_neurons"`` activations of the same network are
     :raises ValueError: where there are no skill neurons whose activations could be held
     """
 
-    def __init__(self, model: Any, cloned: ClonedOutputs):
+    def __init__(self, model: Any):
         self.model = model
         self.holds_neurons = model.clone_target == "skill_neurons"
         if self.holds_neurons and model.rehearsal != "replay" and model.skill_fraction == 0:
             raise ValueError('clone_target="skill_neurons" needs skill neurons: use a skill_fraction above 0.')
-        self.cloned = neurons_of(cloned) if self.holds_neurons else cloned
         self.memory: JoinedMemory[Clones] = JoinedMemory(Clones)
         self._is_on = False
         self._losses: list[th.Tensor] = []
+
+    @property
+    def cloned(self) -> ClonedOutputs:
+        """What is held. Not an attribute: functions of a class cannot be pickled, models can."""
+        held: ClonedOutputs = self.model.cloned_outputs
+        return neurons_of(held) if self.holds_neurons else held
 
     @property
     def is_wanted(self) -> bool:
