@@ -1,6 +1,7 @@
 """Cloning inside the off-policy classes: what is kept, what is drawn, what it holds, and files. PPO's: tests/rehearsal."""
 
 import copy
+import pickle
 import zipfile
 
 import numpy as np
@@ -258,3 +259,13 @@ def test_what_is_not_allowed(arguments, message):
         return
     with pytest.raises(ValueError, match="clone_temperature must be a number above 0; got 0"):
         DQN_CASE.made(clone_temperature=0)
+
+
+@off_policy_cases
+def test_a_copy_goes_on_by_itself(case):
+    model = case.made(**PLAIN, memory_size=20).learn(70)
+    kept = copy.deepcopy(model.cloning.memory.state_dict())
+    twin = pickle.loads(pickle.dumps(model))
+    twin.learn(50, reset_num_timesteps=False)
+    assert twin.cloning.model is twin and twin.logger.name_to_value["nbsp/cloning_loss"] > 0
+    assert len(twin.cloning.memory) == 40 and same(model.cloning.memory.state_dict(), kept)
