@@ -93,6 +93,7 @@ class AGEM(TaskBoundaryCallback):
             next_observations=each(to_array, samples.next_observations),
             dones=to_array(samples.dones[:, 0]),
             episode_starts=np.zeros(self.batch_size, dtype=bool),
+            episode_ends=np.zeros(self.batch_size, dtype=bool),
             successes=np.zeros(self.batch_size),
         )
         return self.model.scoring_losses[part](self.model, steps, np.arange(self.batch_size), ActivationRecorder([]))

@@ -8,9 +8,10 @@ from typing import Any, ClassVar, TypeVar
 import torch as th
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.save_util import recursive_getattr, recursive_setattr
+from stable_baselines3.common.type_aliases import GymEnv
 
 from sb3_nbsp.base.arguments import check_arguments
-from sb3_nbsp.common import from_sb3, gate_requirements, save_util, settings_file
+from sb3_nbsp.common import from_sb3, gate_requirements, save_util, settings_file, space_mismatch
 from sb3_nbsp.common.older_files import moved_modules
 from sb3_nbsp.common.position import SequencePosition
 from sb3_nbsp.common.scoring_losses import ScoringLoss
@@ -152,6 +153,11 @@ class ProtectedAlgorithm(BaseAlgorithm):
         for optimizer in self._optimizers():
             optimizer.set_factors(factors)
 
+    def set_env(self, env: GymEnv, force_reset: bool = True) -> None:
+        """See SB3."""
+        with space_mismatch.explained(env):
+            super().set_env(env, force_reset)
+
     # Files and other models
 
     def _optional_states(self) -> dict[str, Any]:
@@ -204,7 +210,7 @@ class ProtectedAlgorithm(BaseAlgorithm):
         if not trust:
             custom_objects = settings_file.plain_settings(cls, path, custom_objects or {})
         try:
-            with moved_modules():
+            with moved_modules(), space_mismatch.explained(env):
                 return super().load(path, env, device, custom_objects, *args, **kwargs)
         except (TypeError, AttributeError) as error:  # e.g. settings of another algorithm
             raise ValueError(f"{path} cannot be loaded as {cls.__name__} ({error}). Was it saved by another class?") from error

@@ -11,7 +11,8 @@ import numpy.typing as npt
 from gymnasium import spaces
 
 from sb3_nbsp.base.names import unknown_name_message
-from sb3_nbsp.tasks.sequence import Task, TaskSequence, check_positive_int, names_of, ordered
+from sb3_nbsp.tasks.sequence import TaskSequence, check_positive_int, names_of, ordered
+from sb3_nbsp.tasks.task import Task
 
 RewardVersion = Literal["v1", "v2"]  # Continual World's, and Meta-World's default: results of the two do not compare
 SIMULATOR_STEPS = 500  # the simulator raises beyond

@@ -12,6 +12,7 @@ try:
 except ImportError as error:
     raise ImportError(f'The probe needs rl-zoo3 ({error}): pip install "sb3-nbsp[zoo]"') from error
 
+from sb3_nbsp.base.spare_files import may_fail
 from sb3_nbsp.evaluation import plot_score_histograms
 from sb3_nbsp.probe.probe_report import plot_probe, probe_table
 from sb3_nbsp.probe.probes_file import SEVERAL, load_probes, save_probes
@@ -59,7 +60,8 @@ def main(arguments: list[str]) -> None:
     if len(probes) > 1:
         save_probes(probes, output / SEVERAL)
     print(table)
-    plot_probe(*probes, path=output / "probe.png")
+    with may_fail(output / "probe.png", "The table does not need it."):
+        plot_probe(*probes, path=output / "probe.png")
     print(f"Written to {output}: probe.md, probe.png; of every run that was probed now its probe*.json and scores*.png")
 
 
