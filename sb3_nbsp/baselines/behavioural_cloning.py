@@ -32,8 +32,8 @@ class BehaviouralCloning(TaskBoundaryCallback):
 
     The gradient is added right before the actor's optimizer steps. The memory is saved with the model.
 
-    ``NBSPSAC`` and ``NBSPTQC`` have the same loss inside (``rehearsal="clone"``), at a smaller cost; this callback serves plain
-    SAC and TQC, and as what theirs is compared with.
+    ``NBSPSAC`` and ``NBSPTQC`` have the same loss inside (``rehearsal="clone"``), at a smaller cost; this callback serves
+    plain SAC and TQC, and as what theirs is compared with.
 
     :param coef: strength
     :param memory_size: observations kept per task

@@ -194,6 +194,15 @@ def test_observations_are_kept_raw_and_normalised_when_they_are_drawn(case):
     assert float(drawn[:, EAST].max()) < 1  # by what the task has shown, an id that is always 1 says nothing
 
 
+@on_cases(SAC_CASE, TQC_CASE)
+def test_gsde_is_cloned(case):
+    """Its spread depends on the observation; what is kept is the action's distribution, as without it."""
+    model = case.made(**PLAIN, use_sde=True, memory_size=20, task_warmup=4).learn(60)
+    assert model.cloning.memory.tasks[0].outputs.shape == (20, 4) and divergence(model) == pytest.approx(0, abs=1e-5)
+    model.learn(20, reset_num_timesteps=False)
+    assert model.logger.name_to_value["nbsp/cloning_loss"] > 0
+
+
 def test_without_stored_next_observations_cloning_is_possible():
     model = SAC_CASE.made(
         **PLAIN, memory_size=10, optimize_memory_usage=True, replay_buffer_kwargs={"handle_timeout_termination": False}
