@@ -76,7 +76,7 @@ class NBSPDQN(FasterUpdates, OffPolicyContinualAlgorithm, DQN):
         replay_mode: arg.ReplayMode = "interval",
         replay_interval: arg.ReplayInterval = 10,
         old_task_fraction: arg.OldTaskFraction = 0.5,
-        clone_coef: arg.CloneCoef = 1.0,
+        clone_coef: arg.CloneCoef = 10.0,
         clone_batch_size: arg.CloneBatchSize = 32,
         clone_target: arg.CloneTarget = "outputs",
         clone_temperature: arg.CloneTemperature = 0.1,
