@@ -10,6 +10,9 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.save_util import recursive_getattr, recursive_setattr
 
 from sb3_nbsp.base.arguments import check_arguments
+from sb3_nbsp.checkpoints import loading, saving
+from sb3_nbsp.checkpoints.memories import Written
+from sb3_nbsp.checkpoints.model_state import GoingOn
 from sb3_nbsp.common import from_sb3, gate_requirements, save_util
 from sb3_nbsp.common.older_files import moved_modules
 from sb3_nbsp.common.position import SequencePosition
@@ -70,6 +73,11 @@ class ProtectedAlgorithm(BaseAlgorithm):
     position_record: dict[str, Any]
 
     protection: Protection
+
+    # Of checkpoints, see sb3_nbsp.checkpoints
+    _written: Written | None = None
+    _going_on: GoingOn | None = None
+    _kept_elsewhere: frozenset[str] = frozenset()
 
     # Construction
 
@@ -165,13 +173,15 @@ class ProtectedAlgorithm(BaseAlgorithm):
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
         state_dicts, variables = super()._get_torch_save_params()
-        filled = [name for name, part in self._optional_states().items() if save_util.has_content(part.state_dict())]
+        optional = {name: part for name, part in self._optional_states().items() if name not in self._kept_elsewhere}
+        filled = [name for name, part in optional.items() if save_util.has_content(part.state_dict())]
         if "neuron_masks" not in filled:  # before the first consolidation gates say nothing
             filled = [name for name in filled if name != "gates"]
         return [*state_dicts, *filled], variables
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "protection", "is_learning", "goes_beyond"]
+        checkpoints = ("_written", "_going_on", "_kept_elsewhere")
+        return [*super()._excluded_save_params(), "protection", "is_learning", "goes_beyond", *checkpoints]
 
     def save(self, path: save_util.File, *args: Any, **kwargs: Any) -> None:
         """
@@ -193,6 +203,42 @@ class ProtectedAlgorithm(BaseAlgorithm):
                 return super().load(path, *args, **kwargs)
         except (TypeError, AttributeError) as error:  # e.g. settings of another algorithm
             raise ValueError(f"{path} cannot be loaded as {cls.__name__} ({error}). Was it saved by another class?") from error
+
+    # Checkpoints
+
+    @property
+    def steps_left(self) -> int:
+        """Env steps of the last ``learn()`` that are still to be taken, 0 after its end: what a loaded checkpoint goes on for."""
+        return max(getattr(self, "_total_timesteps", 0) - self.num_timesteps, 0)
+
+    @property
+    def goes_on_exactly(self) -> bool:
+        """Whether ``learn()`` is beginning and goes on, to the bit, from a checkpoint."""
+        return self._going_on is not None and self._going_on.fits(self)
+
+    def save_checkpoint(self, folder: str | pathlib.Path) -> pathlib.Path:
+        """
+        Write all that training needs to go on to the bit. Between two ``learn()`` calls;
+        within one, :class:`~sb3_nbsp.checkpoints.callback.RunCheckpoints` does it. The folder keeps the last two.
+
+        :param folder: of this run's checkpoints, made if missing
+        :return: the new checkpoint's folder
+        :raises ValueError: if a parameter is not finite, or the folder holds another run's checkpoints
+        """
+        return saving.save(self, pathlib.Path(folder))
+
+    @classmethod
+    def load_checkpoint(cls: type[Self], folder: str | pathlib.Path, env: Any, **kwargs: Any) -> Self:
+        """
+        Go on from a run's newest whole checkpoint: ``learn(model.steps_left, reset_num_timesteps=False)`` gives, bit for bit,
+        what the run would have given that was not stopped, on the same machine with the same number of threads.
+
+        :param folder: a run's folder, or its folder of checkpoints
+        :param env: made and wrapped as the one that the run was trained on
+        :param kwargs: further arguments of ``load()``, e.g. ``device``
+        :raises ValueError: if there is no whole checkpoint, if another class wrote it, or if the env does not fit
+        """
+        return loading.load(cls, pathlib.Path(folder), env, **kwargs)
 
     def set_parameters(self, load_path_or_dict: Any, exact_match: bool = True, device: th.device | str = "auto") -> None:
         """

@@ -172,6 +172,38 @@ class TaskSequenceEnv(gym.Env):
     def _with_position(self, info: dict[str, Any]) -> dict[str, Any]:
         return {**info, "segment": self._segment, "sequence_steps": self.sequence_steps}
 
+    def episode_state(self) -> dict[str, Any]:
+        """
+        What a new env needs to stand where this one stands, in the sequence and in the running episode.
+
+        :return: plain values and arrays
+        """
+        return {
+            "sequence_steps": self.sequence_steps,
+            "segment": self._segment,
+            "segment_over": self._segment_over,
+            "seed": self._seed,
+            "seeded_tasks": sorted(self._seeded_tasks),
+            "running": None if self._current is None else self._task_envs.index(self._current),
+            "tasks": [env.episode_state() for env in self._task_envs],
+        }
+
+    def restore_episode(self, state: dict[str, Any]) -> bool:
+        """
+        Stand where another env stood; its episode is played again.
+
+        :param state: its ``episode_state()``
+        :return: whether this env stands there now, to the bit. If not, call ``reset()``: the place in the sequence is right.
+        """
+        self.sequence_steps, self._segment = state["sequence_steps"], state["segment"]
+        self._segment_over, self._seed = state["segment_over"], state["seed"]
+        self._seeded_tasks = set(state["seeded_tasks"])
+        for env, saved in zip(self._task_envs, state["tasks"], strict=True):
+            if saved is not None and env is not self._task_envs[state["running"]]:
+                env.restore_episode(saved, plays=False)
+        self._current = self._task_envs[state["running"]]
+        return self._current.restore_episode(state["tasks"][state["running"]])
+
     def _running(self) -> TaskEnv:
         if self._current is None:
             raise gym.error.ResetNeeded("No episode is running. Call reset() first (after fast_forward() too).")
