@@ -55,7 +55,7 @@ def _check_alike(env: VecEnv, state: dict[str, Any]) -> None:
         raise ValueError(
             f"The checkpoint was written with {len(state['monitors'])} sub-envs, this env has {env.num_envs}. Use as many."
         )
-    there, here = ([part["kind"] for part in parts] for parts in (state["wrappers"], map(_wrapper_state, _wrappers(env))))
+    there, here = [part["kind"] for part in state["wrappers"]], [type(wrapper).__name__ for wrapper in _wrappers(env)]
     if there != here:
         raise ValueError(
             f"The checkpoint was written with an env wrapped in {', '.join(there) or 'nothing'}, this one is wrapped in "

@@ -60,7 +60,9 @@ def newest(folder: Path) -> Checkpoint:
 
 def _say_other_versions(checkpoint: Checkpoint) -> None:
     now = versions()
-    differ = {name: (value, now.get(name)) for name, value in checkpoint.manifest["versions"].items() if value != now.get(name)}
+    differ = {
+        name: (value, now.get(name)) for name, value in checkpoint.manifest["versions"].items() if value != now.get(name)
+    }
     if differ:
         told = ", ".join(f"{name} {before} then, {after} now" for name, (before, after) in differ.items())
         warnings.warn(f"{checkpoint.path} goes on, but not to the bit: {told}.", stacklevel=4)

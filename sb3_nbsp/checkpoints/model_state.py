@@ -103,7 +103,7 @@ class GoingOn:
         :param callback: what it runs with
         """
         if self._noise is not None:
-            model.action_noise = self._noise
+            model.action_noise.__dict__.update(self._noise.__dict__)  # in place: the rollout has been given it already
         model._num_timesteps_at_start = self.state["started_at"]
         model.start_time = time.time_ns() - self.state["elapsed"]
         waiting = list(self.state["callbacks"])

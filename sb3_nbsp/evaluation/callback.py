@@ -3,6 +3,7 @@
 import os
 import time
 import warnings
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -161,6 +162,8 @@ class SequenceEvalCallback(BaseCallback):
         self._segment = self._sequence.segment_at(self._position)
         self.results.evaluations = [kept for kept in self.results.evaluations if kept.step <= self._position]
         self._write_skill_neurons()
+        if getattr(self.model, "goes_on_exactly", False):  # restore_checkpoint_state() brings the rows
+            return
         # Where a run was stopped right after a switch and before its evaluation, it is made up for.
         if self._position in self._sequence.switch_steps:
             self._segment = self._sequence.switch_steps.index(self._position)
@@ -187,6 +190,17 @@ class SequenceEvalCallback(BaseCallback):
         self.results.finished = any(self._is_last_switch(evaluation) for evaluation in self.results.evaluations)
         self._write()
         self._draw()
+
+    def checkpoint_state(self) -> dict[str, Any]:
+        """What a checkpoint keeps of this callback: the rows so far."""
+        evaluations = [asdict(evaluation) for evaluation in self.results.evaluations]
+        return {"evaluations": evaluations, "wall_time_s": time.perf_counter() - self._started}
+
+    def restore_checkpoint_state(self, state: dict[str, Any]) -> None:
+        """Go on after the rows of a checkpoint."""
+        self.results.evaluations = [Evaluation(**entry) for entry in state["evaluations"]]
+        self._started = time.perf_counter() - state["wall_time_s"]
+        self._write()
 
     def _is_last_switch(self, evaluation: Evaluation) -> bool:
         return evaluation.kind == "switch" and evaluation.segment == len(self.results.segments) - 1
