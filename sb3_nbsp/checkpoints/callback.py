@@ -66,8 +66,8 @@ class RunCheckpoints(BaseCallback):
         except OSError as error:
             if not self._has_warned:
                 warnings.warn(
-                    f"No checkpoint could be written in {self.folder} ({error}). Training goes on, and what was written before "
-                    "stays; the next checkpoint is tried when it is due.",
+                    f"No checkpoint could be written in {self.folder} ({error}). Training goes on, and what was written "
+                    "before stays; the next checkpoint is tried when it is due.",
                     stacklevel=2,
                 )
             self._has_warned = True

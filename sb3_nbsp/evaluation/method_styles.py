@@ -43,6 +43,8 @@ STYLES: dict[str, Style] = {
     "rehearsal, 100 transitions": Style("#8CC5E8", "s", "-."),
     "rehearsal, 1,000 transitions": Style("#4A9FD1", "s", "--"),
     "rehearsal, half of each batch": Style("#004C7A", "s", ":"),
+    "cloning": Style("#56409E", "o"),
+    "cloning, 100 observations": Style("#A79BDB", "o", "--"),
     "behavioural cloning": Style("#3F3D99", "P"),
     "behavioural cloning, 100 observations": Style("#8A88D6", "P", "--"),
     # NBSP, its parts and its variants.
