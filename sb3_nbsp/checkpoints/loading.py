@@ -60,9 +60,8 @@ def newest(folder: Path) -> Checkpoint:
 
 def _say_other_versions(checkpoint: Checkpoint) -> None:
     now = versions()
-    differ = {
-        name: (value, now.get(name)) for name, value in checkpoint.manifest["versions"].items() if value != now.get(name)
-    }
+    then = checkpoint.manifest["versions"]
+    differ = {name: (then[name], now.get(name)) for name in then if then[name] != now.get(name)}
     if differ:
         told = ", ".join(f"{name} {before} then, {after} now" for name, (before, after) in differ.items())
         warnings.warn(f"{checkpoint.path} goes on, but not to the bit: {told}.", stacklevel=4)
@@ -81,6 +80,6 @@ def _place(model: Any, state: dict[str, Any]) -> None:
     model._last_episode_starts = np.ones((model.env.num_envs,), dtype=bool)
     if model._vec_normalize_env is not None:
         model._last_original_obs = model._vec_normalize_env.get_original_obs()
-    buffer = getattr(model, "replay_buffer", None)
+    buffer: Any = getattr(model, "replay_buffer", None)
     if is_mixed(buffer) and buffer.size() > 0:  # n-step returns must not reach over the gap
         buffer.timeouts[buffer.pos - 1] = np.maximum(buffer.timeouts[buffer.pos - 1], 1 - buffer.dones[buffer.pos - 1])

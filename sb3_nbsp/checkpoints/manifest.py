@@ -70,7 +70,7 @@ def newest_whole(folder: Path) -> tuple[Checkpoint | None, list[str]]:
     :param folder: of checkpoints
     :return: the newest one that is there as it was written, and in words those that are not
     """
-    damages = []
+    damages: list[str] = []
     for path in _newest_first(folder):
         damage = damage_of(path)
         if damage is None:

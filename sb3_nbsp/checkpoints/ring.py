@@ -8,6 +8,7 @@ checkpoint itself, because a switch marks its end of episode later; so is the on
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -61,7 +62,7 @@ def _put(buffer: Any, start: int, end: int, store: Store) -> Stretch:
 
 def _with_smallest_joined(buffer: Any, stretches: list[Stretch], first: int, store: Store) -> list[Stretch]:
     """Two neighbours in one: so a row is written again as often as the number of rows doubles, not at every checkpoint."""
-    sizes = [later.end - part.start for part, later in zip(stretches, stretches[1:], strict=False)]
+    sizes = [later.end - part.start for part, later in pairwise(stretches)]
     i = int(np.argmin(sizes))
     joined = _put(buffer, max(stretches[i].start, first), stretches[i + 1].end, store)
     return [*stretches[:i], joined, *stretches[i + 2 :]]

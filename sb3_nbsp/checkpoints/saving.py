@@ -56,7 +56,8 @@ def _written(model: Any, folder: Path) -> Written:
     if model._written is None or model._written.store.folder != store.folder:
         if newest_whole(folder)[0] is not None:
             raise ValueError(
-                f"{folder} holds the checkpoints of another run. Use another folder, or go on from them with load_checkpoint()."
+                f"{folder} holds the checkpoints of another run. Use another folder, or go on from them with "
+                "load_checkpoint()."
             )
         sweep(folder)
         model._written = Written(store)

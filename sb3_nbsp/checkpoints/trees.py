@@ -64,7 +64,7 @@ def flat(tree: Mapping[str, Any]) -> dict[str, np.ndarray]:
     return found
 
 
-def nested(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
+def nested(arrays: Mapping[str, Any]) -> dict[str, Any]:
     """The reverse of :func:`flat`."""
     tree: dict[str, Any] = {}
     for name, array in arrays.items():

@@ -208,7 +208,7 @@ class ProtectedAlgorithm(BaseAlgorithm):
 
     @property
     def steps_left(self) -> int:
-        """Env steps of the last ``learn()`` that are still to be taken, 0 after its end: what a loaded checkpoint goes on for."""
+        """Env steps of the last ``learn()`` that are still to be taken: what a loaded checkpoint goes on for."""
         return max(getattr(self, "_total_timesteps", 0) - self.num_timesteps, 0)
 
     @property

@@ -135,6 +135,8 @@ VARIANTS = {
     "ring kept at switches": (TQC_CASE, {"reset_replay_buffer": False, "buffer_size": 47}),
     "rollouts over a switch": (SAC_CASE, {"train_freq": 7, "gradient_steps": 2}),
     "one episode per rollout": (TQC_CASE, {"train_freq": (1, "episode"), "gradient_steps": 3}),
+    "cloning": (DQN_CASE, {"rehearsal": "both"}),
+    "cloning on the actor": (SAC_CASE, {"rehearsal": "clone"}),
     "share": (DQN_CASE, {"replay_mode": "share"}),
     "clip": (PPO_CASE, {"rehearsal": "clip"}),
     "nothing kept": (PPO_CASE, {"skill_fraction": 0.0, "memory_size": 0, "n_steps": 14}),
