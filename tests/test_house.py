@@ -26,8 +26,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "baselines": {"base", "neurons", "rehearsal", "common", "evaluation"},
     "probe": {"base", "neurons", "common", "evaluation"},
     "suites": set(),
-    "benchmark": {"base", "neurons", "evaluation", "suites"},
-    "zoo": {"base", "neurons", "common", *ALGORITHMS, "tasks", "evaluation", "baselines", "probe", "benchmark"},
+    "benchmark": {"base", "neurons", "checkpoints", "evaluation", "suites"},
+    "zoo": {"base", "neurons", "checkpoints", "common", *ALGORITHMS, "tasks", "evaluation", "baselines", "probe", "benchmark"},
     "cli": {"zoo"},
 }
 MODULES = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in PACKAGE.rglob("*.py")}

@@ -7,6 +7,7 @@ from typing import Any
 
 from stable_baselines3.common.callbacks import BaseCallback
 
+from sb3_nbsp.base.interruption import Stopped, stop_is_requested
 from sb3_nbsp.checkpoints.saving import save
 
 
@@ -48,8 +49,12 @@ class RunCheckpoints(BaseCallback):
     def on_safe_point(self, callback: BaseCallback) -> None:
         """
         :param callback: what ``learn()`` runs with
+        :raises Stopped: after a last checkpoint, where someone asked for a stop
         """
         steps, completed = self._place()
+        if stop_is_requested():
+            self.write(callback)
+            raise Stopped
         if self._at is None or completed != self._at[1] or (self.freq > 0 and steps - self._at[0] >= self.freq):
             self.write(callback)
 

@@ -83,3 +83,12 @@ def _place(model: Any, state: dict[str, Any]) -> None:
     buffer: Any = getattr(model, "replay_buffer", None)
     if is_mixed(buffer) and buffer.size() > 0:  # n-step returns must not reach over the gap
         buffer.timeouts[buffer.pos - 1] = np.maximum(buffer.timeouts[buffer.pos - 1], 1 - buffer.dones[buffer.pos - 1])
+
+
+def rows_of_monitors(checkpoint: Checkpoint) -> list[int]:
+    """
+    :param checkpoint: of a run
+    :return: how many episodes each sub-env's monitor had seen end
+    """
+    env = read_tree(checkpoint.path / STATE)["env"]
+    return [len(monitor["episode_returns"]) for monitor in env["monitors"] if monitor]

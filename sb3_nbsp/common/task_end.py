@@ -25,6 +25,7 @@ import gymnasium as gym
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import VecEnv
 
+from sb3_nbsp.base.interruption import droppable
 from sb3_nbsp.base.random_states import isolated_rng
 from sb3_nbsp.common import gate_requirements
 from sb3_nbsp.common.scoring_env import steps_on_task
@@ -67,8 +68,9 @@ def _unused_name(model: Any) -> str:
 
 
 def _find_skill_neurons(model: Any, env: gym.Env | VecEnv | None, task: str, index: int, seed: int) -> SkillNeurons:
-    steps = steps_on_task(model, env, task, int(model.scoring_steps), seed)
-    skill = score(model, steps, task, seed)
+    with droppable():
+        steps = steps_on_task(model, env, task, int(model.scoring_steps), seed)
+        skill = score(model, steps, task, seed)
     if model.gates is not None:
         columns = gate_requirements.id_columns(model.env, model.observation_space)
         own = gate_requirements.column_of(task, columns)

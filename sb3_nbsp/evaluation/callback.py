@@ -11,6 +11,7 @@ import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 
+from sb3_nbsp.base.interruption import droppable
 from sb3_nbsp.evaluation import plots
 from sb3_nbsp.evaluation.evaluator import SEED_OFFSET, TaskEvaluator, same_agent
 from sb3_nbsp.evaluation.metrics import summarize
@@ -212,7 +213,8 @@ class SequenceEvalCallback(BaseCallback):
             return
         assert self._evaluator is not None
         started = time.perf_counter()
-        success, mean_return = self._evaluator.evaluate(self.model)
+        with droppable():
+            success, mean_return = self._evaluator.evaluate(self.model)
         duration = time.perf_counter() - started
         evaluation = Evaluation(self._position, self._segment, kind, success, mean_return, duration)
         self._save_if_best(evaluation)

@@ -9,6 +9,7 @@ import numpy as np
 from sb3_nbsp.tasks.evaluation_notice import is_evaluating, notice
 from sb3_nbsp.tasks.sequence import TaskSequence
 from sb3_nbsp.tasks.task_env import TaskEnv
+from sb3_nbsp.tasks.worker_signals import leave_signals_to_the_trainer
 
 SwitchOn = Literal["steps", "episode"]
 
@@ -41,6 +42,7 @@ class TaskSequenceEnv(gym.Env):
     ) -> None:
         if switch_on not in get_args(SwitchOn):
             raise ValueError(f"switch_on must be 'steps' or 'episode', got {switch_on!r}.")
+        leave_signals_to_the_trainer()
         self.task_sequence = sequence
         self.switch_on = switch_on
         self.render_mode = render_mode

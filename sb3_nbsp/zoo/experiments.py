@@ -177,11 +177,8 @@ class SequenceExperimentManager(ExperimentManager):
             return
         if self.continue_training:
             self._take_to_position(model)
-        kwargs: dict[str, Any] = {"tb_log_name": type(model).__name__, "reset_num_timesteps": not self.continue_training}
-        if self.log_interval != -1:  # rl-zoo3's sign for SB3's default; what lies below stands for no logging
-            kwargs["log_interval"] = self.log_interval if self.log_interval > -1 else None
         try:
-            model.learn(self.n_timesteps, callback=self.callbacks or None, **kwargs)
+            model.learn(self.n_timesteps, callback=self.callbacks or None, **self._learn_arguments(model))
         except KeyboardInterrupt:  # the model is saved
             pass
         finally:
@@ -189,6 +186,12 @@ class SequenceExperimentManager(ExperimentManager):
                 callback.on_training_end()
             assert model.env is not None
             model.env.close()
+
+    def _learn_arguments(self, model: BaseAlgorithm) -> dict[str, Any]:
+        kwargs: dict[str, Any] = {"tb_log_name": type(model).__name__, "reset_num_timesteps": not self.continue_training}
+        if self.log_interval != -1:  # rl-zoo3's sign for SB3's default; what lies below stands for no logging
+            kwargs["log_interval"] = self.log_interval if self.log_interval > -1 else None
+        return kwargs
 
     def _take_to_position(self, model: BaseAlgorithm) -> None:
         assert self.sequence is not None and model.env is not None
