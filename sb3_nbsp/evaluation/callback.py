@@ -14,6 +14,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from sb3_nbsp.base.interruption import droppable
 from sb3_nbsp.evaluation import plots
 from sb3_nbsp.evaluation.evaluator import SEED_OFFSET, TaskEvaluator, same_agent
+from sb3_nbsp.evaluation.json_csv import json_safe
 from sb3_nbsp.evaluation.metrics import summarize
 from sb3_nbsp.evaluation.performance_kind import NORMALISED, RETURN, SUCCESS
 from sb3_nbsp.evaluation.results import Evaluation, Kind, SequenceResults
@@ -193,13 +194,15 @@ class SequenceEvalCallback(BaseCallback):
         self._draw()
 
     def checkpoint_state(self) -> dict[str, Any]:
-        """What a checkpoint keeps of this callback: the rows so far."""
+        """What a checkpoint keeps of this callback: the rows so far, and the settings as the run was started with."""
         evaluations = [asdict(evaluation) for evaluation in self.results.evaluations]
-        return {"evaluations": evaluations, "wall_time_s": time.perf_counter() - self._started}
+        wall_time_s = time.perf_counter() - self._started
+        return {"evaluations": evaluations, "settings": json_safe(self.results.settings), "wall_time_s": wall_time_s}
 
     def restore_checkpoint_state(self, state: dict[str, Any]) -> None:
         """Go on after the rows of a checkpoint."""
         self.results.evaluations = [Evaluation(**entry) for entry in state["evaluations"]]
+        self.results.settings = state["settings"]
         self._started = time.perf_counter() - state["wall_time_s"]
         self._write()
 

@@ -11,6 +11,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from sb3_nbsp.base.interruption import Stopped
 from sb3_nbsp.checkpoints.callback import RunCheckpoints
 from sb3_nbsp.checkpoints.manifest import FOLDER
+from sb3_nbsp.checkpoints.saving import MODEL
 from sb3_nbsp.checkpoints.signals import StopSignals
 from sb3_nbsp.zoo.experiments import ALGORITHMS, SequenceExperimentManager
 from sb3_nbsp.zoo.resume import CheckpointOptions, prepare
@@ -36,7 +37,8 @@ class CheckpointedExperimentManager(SequenceExperimentManager):
             self.params_path = f"{self.save_path}/{self.env_name}"
             self.has_checkpoints = True
         self.checkpoint = prepare(options.run) if options.run is not None and options.has_checkpoint else None
-        self.continue_training = self.continue_training or self.checkpoint is not None
+        if self.checkpoint is not None:
+            self.continue_training, self.trained_agent = True, str(self.checkpoint / MODEL)
 
     def create_callbacks(self) -> None:
         """The sequence's callbacks and the checkpoints."""
