@@ -183,11 +183,14 @@ def train_arguments(settings: Settings) -> tuple[str, ...]:
     arguments: list[str] = []
     if settings.get("env_kwargs"):
         arguments += ["--env-kwargs", *_pairs(settings["env_kwargs"])]
-    for name in ("eval_freq", "eval_episodes", "save_freq"):
+    for name in ("eval_freq", "eval_episodes"):
         if name in settings:
             arguments += [f"--{name.replace('_', '-')}", str(settings[name])]
     if "save_freq" in settings:
-        arguments.append("--save-replay-buffer")  # without, a cell that goes on would warm up again
+        ours = str(settings.get("algo", "")).startswith("nbsp")
+        # A plain SB3 algorithm that goes on without its replay buffer would warm up again.
+        options = ("--checkpoint-freq",) if ours else ("--save-replay-buffer", "--save-freq")
+        arguments += [*options, str(settings["save_freq"])]
     if params:
         arguments += ["-params", *_pairs(params)]
     return (*arguments, *map(str, settings.get("arguments", ())))
