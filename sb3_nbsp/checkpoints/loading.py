@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from sb3_nbsp.checkpoints.env_state import restore_env
-from sb3_nbsp.checkpoints.manifest import Checkpoint, folder_of, newest_whole
+from sb3_nbsp.checkpoints.manifest import MANIFEST, Checkpoint, damage_of, folder_of, newest_whole, read_manifest
 from sb3_nbsp.checkpoints.memories import Written
 from sb3_nbsp.checkpoints.model_state import GoingOn, is_mixed, restore_buffers
 from sb3_nbsp.checkpoints.saving import BUFFER, MODEL, STATE, versions
@@ -20,7 +20,7 @@ def load(cls: Any, folder: Path, env: Any, **kwargs: Any) -> Any:
     Load the newest whole checkpoint of a run.
 
     :param cls: the class that it was written by
-    :param folder: the run's folder, or its folder of checkpoints
+    :param folder: the run's folder, its folder of checkpoints, or one of these
     :param env: made as the one that it was trained on
     :param kwargs: further arguments of SB3's ``load``
     :return: the model; its ``learn()`` goes on to the bit
@@ -45,10 +45,15 @@ def load(cls: Any, folder: Path, env: Any, **kwargs: Any) -> Any:
 
 def newest(folder: Path) -> Checkpoint:
     """
-    :param folder: a run's folder, or its folder of checkpoints
-    :return: its newest whole checkpoint; what was skipped is told in a warning
-    :raises ValueError: if there is none
+    :param folder: a run's folder, its folder of checkpoints, or one of these
+    :return: the newest whole one, or the one that was given; what was skipped is told in a warning
+    :raises ValueError: if there is none, or the one that was given is damaged
     """
+    if (folder / MANIFEST).is_file():  # one that was chosen
+        damage = damage_of(folder)
+        if damage is not None:
+            raise ValueError(f"{folder} is damaged: {damage}. Give the run's folder: its newest whole checkpoint is taken.")
+        return Checkpoint(folder, read_manifest(folder))
     found, damages = newest_whole(folder_of(folder))
     if found is None:
         told = f": {'; '.join(damages)}" if damages else ""

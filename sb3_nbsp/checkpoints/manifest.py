@@ -57,12 +57,10 @@ def write_manifest(folder: Path, store: Store, blobs: Iterable[str], told: dict[
 
 def folder_of(run: Path) -> Path:
     """
-    :param run: a run's folder, its folder of checkpoints, or one of these
+    :param run: a run's folder, or its folder of checkpoints
     :return: the folder of checkpoints
     """
-    if (run / FOLDER).is_dir():
-        return run / FOLDER
-    return run.parent if (run / MANIFEST).is_file() else run
+    return run / FOLDER if (run / FOLDER).is_dir() else run
 
 
 def newest_whole(folder: Path) -> tuple[Checkpoint | None, list[str]]:
@@ -74,7 +72,7 @@ def newest_whole(folder: Path) -> tuple[Checkpoint | None, list[str]]:
     for path in _newest_first(folder):
         damage = damage_of(path)
         if damage is None:
-            return Checkpoint(path, _read(path)), damages
+            return Checkpoint(path, read_manifest(path)), damages
         damages.append(f"{path.name} is damaged: {damage}")
     return None, damages
 
@@ -86,7 +84,7 @@ def damage_of(path: Path, only_sizes: bool = False) -> str | None:
     :return: in words, what is missing or is not as it was written; ``None`` if nothing
     """
     try:
-        manifest = _read(path)
+        manifest = read_manifest(path)
         files = {path / name: told for name, told in manifest["files"].items()}
         files |= {Store(path.parent).path(name): told for name, told in manifest["blobs"].items()}
         for file, told in files.items():
@@ -114,7 +112,7 @@ def clean(folder: Path, newest: int) -> None:
             kept.append(path)
         else:
             shutil.rmtree(path)
-    Store(folder).keep_only({name for path in kept for name in _read(path)["blobs"]})
+    Store(folder).keep_only({name for path in kept for name in read_manifest(path)["blobs"]})
 
 
 def _newest_first(folder: Path) -> Iterator[Path]:
@@ -122,7 +120,12 @@ def _newest_first(folder: Path) -> Iterator[Path]:
     return iter(sorted(found, key=lambda path: int(path.name), reverse=True))
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_manifest(path: Path) -> dict[str, Any]:
+    """
+    :param path: a checkpoint's folder
+    :return: what it says of itself
+    :raises ValueError: if it is in another format
+    """
     manifest = json.loads((path / MANIFEST).read_text())
     if manifest["format"] != FORMAT:
         raise ValueError(f"its format is {manifest['format']}, expected {FORMAT}")

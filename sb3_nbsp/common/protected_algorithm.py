@@ -233,7 +233,7 @@ class ProtectedAlgorithm(BaseAlgorithm):
         Go on from a run's newest whole checkpoint: ``learn(model.steps_left, reset_num_timesteps=False)`` gives, bit for bit,
         what the run would have given that was not stopped, on the same machine with the same number of threads.
 
-        :param folder: a run's folder, or its folder of checkpoints
+        :param folder: a run's folder, its folder of checkpoints, or one of these
         :param env: made and wrapped as the one that the run was trained on
         :param kwargs: further arguments of ``load()``, e.g. ``device``
         :raises ValueError: if there is no whole checkpoint, if another class wrote it, or if the env does not fit

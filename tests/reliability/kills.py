@@ -11,6 +11,7 @@ import csv
 import json
 import os
 import random
+import shutil
 import signal
 import sys
 import time
@@ -97,14 +98,15 @@ def left_over(run: Path) -> list[str]:
     return [str(path) for path in run.rglob("*") if path.name.startswith(".") or ".tmp" in path.name]
 
 
-def chain(folder: Path, algo: str, seed: int, n_kills: int, seconds: float, moments: random.Random) -> bool:
+def chain(folder: Path, algo: str, seed: int, n_kills: int, seconds: float, moments: random.Random) -> tuple[bool, int]:
     """
     Kill a training again and again, go on, and compare.
 
     :param seconds: that the whole training takes
-    :return: whether nothing was lost or changed
+    :return: whether the last command came to the end, and how many kills met a training that was running
     """
     run = folder / "logs" / algo / f"{ENV}_1"
+    hits = 0
     for kill in range(n_kills):
         # Without a run's arguments there is nothing to go on with: the process had not begun.
         process = start(folder, ["--resume", str(run)] if any(run.glob("*/args.yml")) else arguments(algo, seed))
@@ -113,12 +115,15 @@ def chain(folder: Path, algo: str, seed: int, n_kills: int, seconds: float, mome
         status = ended(process)
         steps = sorted(path.name for path in (run / "checkpoints").glob("[0-9]*"))
         print(f"  kill {kill}: {'hit' if status < 0 else f'had ended ({status})'}, checkpoints {steps}", flush=True)
+        hits += status < 0
         if not any(run.glob("*/args.yml")) and run.exists():
-            os.rename(run, run.with_name("killed_before_it_began"))
+            shutil.rmtree(run)
+        if status >= 0:
+            break
     status = ended(start(folder, ["--resume", str(run)] if run.exists() else arguments(algo, seed)))
     if status != 0:
         print(f"  the last command ended with {status}:\n{(folder / 'log.txt').read_text()[-2000:]}")
-    return status == 0
+    return status == 0, hits
 
 
 def main(folder: Path, algo: str, n_kills: int, seed: int) -> int:
@@ -127,18 +132,17 @@ def main(folder: Path, algo: str, n_kills: int, seed: int) -> int:
     assert ended(start(whole, arguments(algo, seed))) == 0, (whole / "log.txt").read_text()
     seconds = time.perf_counter() - started
     expected = outcome(whole / "logs" / algo / f"{ENV}_1")
-    moments, failed = random.Random(seed), 0
-    for number in range(-(-n_kills // KILLS_PER_CHAIN)):
+    moments, failed, hits, number = random.Random(seed), 0, 0, 0
+    while hits < n_kills:
         stopped = folder / f"chain_{number}"
-        kills = min(KILLS_PER_CHAIN, n_kills - number * KILLS_PER_CHAIN)
         run = stopped / "logs" / algo / f"{ENV}_1"
-        good = chain(stopped, algo, seed, kills, seconds, moments)
-        differ = (
-            [name for name, value in outcome(run).items() if not equal(value, expected[name])] if good else ["not finished"]
-        )
+        good, n_hits = chain(stopped, algo, seed, min(KILLS_PER_CHAIN, n_kills - hits), seconds, moments)
+        found = outcome(run) if good else {}
+        differ = [name for name, value in expected.items() if not equal(found.get(name), value)]
         left = left_over(run)
         print(f"{algo} chain {number}: {'equal' if not differ else f'differs in {differ}'}; left over: {left}", flush=True)
-        failed += bool(differ or left)
+        failed, hits, number = failed + bool(differ or left), hits + n_hits, number + 1
+    print(f"{algo}: {hits} kills in {number} chains, {number - failed} of them equal to the training that was left alone")
     return failed
 
 
