@@ -16,6 +16,7 @@ NO_ROOMS = {
     "docs",
     "gpu",
     "helpers",
+    "reliability",  # trainings that are killed
     "sb3_suite",  # SB3's own tests, with our classes
 }
 FILES = sorted(TESTS.rglob("*.py"))

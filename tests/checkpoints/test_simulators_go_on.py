@@ -4,12 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stable_baselines3.common.env_util import make_vec_env
-from stable_baselines3.common.vec_env import VecEnv, VecFrameStack, VecTransposeImage
-
 from helpers import same
 from helpers.cases import DQN_CASE, PPO_CASE, SAC_CASE
 from helpers.outcomes import everything
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.vec_env import VecEnv, VecFrameStack, VecTransposeImage
+
 from sb3_nbsp.checkpoints.callback import RunCheckpoints
 
 
