@@ -16,7 +16,7 @@ NO_ROOMS = {
     "docs",
     "gpu",
     "helpers",
-    "reliability",  # trainings that are killed
+    "reliability",  # bad inputs and interrupted runs, across all rooms
     "sb3_suite",  # SB3's own tests, with our classes
 }
 FILES = sorted(TESTS.rglob("*.py"))

@@ -1,13 +1,15 @@
 """The figures of a report."""
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sb3_nbsp.benchmark.comparison import LOWER_IS_BETTER, METRICS, Comparison, Method, summary
+from sb3_nbsp.base.spare_files import may_fail
+from sb3_nbsp.benchmark.comparison import LOWER_IS_BETTER, Comparison, Method, summary
 from sb3_nbsp.benchmark.suite import slug
 from sb3_nbsp.evaluation import plot_sequence
 from sb3_nbsp.evaluation.comparison_plots import AxisPanel, Bar, plot_axis, plot_intervals
@@ -19,6 +21,8 @@ from sb3_nbsp.evaluation.statistics import Estimate
 CURVES_TOGETHER = 6  # more cannot be told apart
 PANELS_PER_FIGURE = 16
 AXIS_METRICS = ("asr", "fm")
+INTERVAL_METRICS = ("asr", "fm", "fwt")  # in the tables there are more
+NOT_IN_NAMES = r"[^\w.-]"  # of files: an argument's name may have come from somewhere else
 # Kinds of figures, in the order of their file names: <kind>.png or <kind>-<which>.png
 KINDS = ("intervals", "axis", "performance", "curves", "matrices", "scores")
 
@@ -41,14 +45,16 @@ def draw(
         old.unlink()
     for name, figure in _figures(comparison, baselines, note).items():
         if only is None or any(fnmatchcase(f"{folder.name}/{name}", pattern) for pattern in only):
-            figure(folder / f"{name}.png")
+            path = folder / f"{name}.png"
+            with may_fail(path, "The report goes on without it."):
+                figure(path)
 
 
 def _figures(comparison: Comparison, baselines: Sequence[str], note: str) -> dict[str, Callable[[Path], None]]:
     """What draws each figure, by the figure's name."""
     figures: dict[str, Callable[[Path], None]] = {"intervals": partial(_draw_intervals, comparison, baselines, note)}
     for argument in dict.fromkeys(method.axis[0] for method in comparison.methods if method.axis):
-        figures[f"axis-{argument}"] = partial(_draw_axis, comparison, argument, baselines, note)
+        figures[f"axis-{re.sub(NOT_IN_NAMES, '-', argument)}"] = partial(_draw_axis, comparison, argument, baselines, note)
     together = most_telling(comparison.methods, baselines)
     figures["performance"] = partial(plot_sequence, [(method.name, method.curves) for method in together])
     for index, methods in enumerate(_portions(comparison.methods)):
@@ -88,7 +94,7 @@ def _draw_intervals(comparison: Comparison, baselines: Sequence[str], note: str,
         f"{labels[metric]} ({'lower' if metric in LOWER_IS_BETTER else 'higher'} is better)": {
             method.name: Bar(_mean(method, metric), method.values(metric)) for method in methods
         }
-        for metric in METRICS
+        for metric in INTERVAL_METRICS
     }
     present = [name for name in baselines if comparison.method(name) is not None]
     marked = "bold, dotted line at the mean: what others are compared with" if present else ""

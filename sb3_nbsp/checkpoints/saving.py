@@ -11,6 +11,7 @@ import torch as th
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 
+from sb3_nbsp.base.finite import NotFiniteError, first_bad_tensor
 from sb3_nbsp.checkpoints.files import new_folder, sweep
 from sb3_nbsp.checkpoints.manifest import clean, newest_whole, write_manifest
 from sb3_nbsp.checkpoints.memories import Written
@@ -32,9 +33,11 @@ def save(model: Any, folder: Path, callback: BaseCallback | None = None) -> Path
     :raises ValueError: if a parameter is not finite, or the folder holds another run's checkpoints
     :raises OSError: if it cannot be written; what was there stays
     """
-    bad = not_finite(model)
+    bad = first_bad_tensor(model.policy.state_dict())
     if bad is not None:
-        raise ValueError(f"No checkpoint is written: {bad} is not finite (NaN or infinite) after {model.num_timesteps} steps.")
+        raise NotFiniteError(
+            f"No checkpoint is written: {bad} is not finite (NaN or infinite) after {model.num_timesteps} steps."
+        )
     written = _written(model, folder)
     state, blobs = state_of(model, callback, written)
     target = folder / f"{model.num_timesteps:010d}"
@@ -62,17 +65,6 @@ def _written(model: Any, folder: Path) -> Written:
         sweep(folder)
         model._written = Written(store)
     return model._written
-
-
-def not_finite(model: Any) -> str | None:
-    """
-    :param model: any SB3 model
-    :return: name of a parameter that is NaN or infinite; ``None`` if there is none
-    """
-    for name, parameter in model.policy.named_parameters():
-        if not bool(th.isfinite(parameter).all()):
-            return name
-    return None
 
 
 def _told(model: Any) -> dict[str, Any]:

@@ -18,6 +18,8 @@ from stable_baselines3.common.vec_env import VecEnv
 from sb3_nbsp.base.arrays import to_tensors
 from sb3_nbsp.checkpoints.safe_point import safe_point
 from sb3_nbsp.common.continual_algorithm import ContinualAlgorithm
+from sb3_nbsp.common.finite_checks import check_losses
+from sb3_nbsp.common.parents_arguments import check_keywords
 from sb3_nbsp.common.position import FollowedSequence
 from sb3_nbsp.common.ram_estimate import Part, rollout_buffer_bytes, scoring_bytes
 from sb3_nbsp.neurons.scoring import BATCH_SIZE
@@ -71,10 +73,13 @@ class OnPolicyContinualAlgorithm(ContinualAlgorithm, OnPolicyAlgorithm):
             )
 
     def _setup_model(self) -> None:
+        self._check_parents_arguments()
         given = self.rollout_buffer_class
         if given is None:
             is_dict = isinstance(self.observation_space, spaces.Dict)
             self.rollout_buffer_class = MixedDictRolloutBuffer if is_dict else MixedRolloutBuffer
+        assert self.rollout_buffer_class is not None
+        check_keywords("rollout_buffer_kwargs", self.rollout_buffer_kwargs, self.rollout_buffer_class)
         super()._setup_model()
 
     def _apply_memory_settings(self) -> None:
@@ -187,6 +192,7 @@ class OnPolicyContinualAlgorithm(ContinualAlgorithm, OnPolicyAlgorithm):
             losses.append(loss.detach())
         if losses:
             self.logger.record("nbsp/cloning_loss", float(th.stack(losses).mean()))
+            check_losses(self)
 
     def _cloning_loss(self, old: RolloutSamples) -> th.Tensor:
         buffer = self.rollout_buffer

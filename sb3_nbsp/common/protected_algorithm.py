@@ -7,16 +7,20 @@ from typing import Any, ClassVar, TypeVar
 
 import torch as th
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.save_util import recursive_getattr, recursive_setattr
+from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 
-from sb3_nbsp.base.arguments import check_arguments
-from sb3_nbsp.checkpoints import loading, saving
-from sb3_nbsp.checkpoints.memories import Written
-from sb3_nbsp.checkpoints.model_state import GoingOn
-from sb3_nbsp.common import from_sb3, gate_requirements, save_util
+from sb3_nbsp.base.arguments import check_arguments, check_values
+from sb3_nbsp.base.names import unknown_name_message
+from sb3_nbsp.checkpoints import methods as checkpoints
+from sb3_nbsp.common import finite_checks, from_sb3, gate_requirements, save_util, settings_file, space_mismatch
+from sb3_nbsp.common.file_checks import naming_damage, naming_other_networks
 from sb3_nbsp.common.older_files import moved_modules
+from sb3_nbsp.common.parents_arguments import check_learn, check_policy_kwargs
 from sb3_nbsp.common.position import SequencePosition
 from sb3_nbsp.common.scoring_losses import ScoringLoss
+from sb3_nbsp.common.settings_in_vain import warn_of_settings
 from sb3_nbsp.neurons.networks import find_networks
 from sb3_nbsp.neurons.skill_neurons import SkillNeurons
 from sb3_nbsp.protection.gates import TaskGates
@@ -36,6 +40,7 @@ class ProtectedAlgorithm(BaseAlgorithm):
     The arguments are stored under their own names, as SB3's loading demands.
 
     - ``sb3_class``: the SB3 parent
+    - ``parents_arguments``: what the parent's arguments may be, see :mod:`sb3_nbsp.common.parents_arguments`
     - ``optimizer_names``: the optimizers that are masked, e.g. ``("actor.optimizer", "critic.optimizer")``
     - ``target_networks``: pairs of a network and the target network that follows it
     - ``clips_gradients``: whether ``train()`` clips gradients before the optimizers' step
@@ -44,6 +49,7 @@ class ProtectedAlgorithm(BaseAlgorithm):
     """
 
     sb3_class: ClassVar[type[BaseAlgorithm]]
+    parents_arguments: ClassVar[Mapping[str, Any]]
     optimizer_names: ClassVar[tuple[str, ...]]
     target_networks: ClassVar[tuple[tuple[str, str], ...]] = ()
     clips_gradients: ClassVar[bool] = False
@@ -74,10 +80,14 @@ class ProtectedAlgorithm(BaseAlgorithm):
 
     protection: Protection
 
-    # Of checkpoints, see sb3_nbsp.checkpoints
-    _written: Written | None = None
-    _going_on: GoingOn | None = None
+    # Checkpoints
+    _written: Any = None
+    _going_on: Any = None
     _kept_elsewhere: frozenset[str] = frozenset()
+    steps_left = property(checkpoints.steps_left)
+    goes_on_exactly = property(checkpoints.goes_on_exactly)
+    save_checkpoint = checkpoints.save_checkpoint
+    load_checkpoint = classmethod(checkpoints.load_checkpoint)
 
     # Construction
 
@@ -89,6 +99,11 @@ class ProtectedAlgorithm(BaseAlgorithm):
         """
         parents = {name: arguments[name] for name in inspect.signature(self.sb3_class).parameters}
         own = {name: value for name, value in arguments.items() if name not in (*parents, "self", "__class__")}
+        check_values(self.parents_arguments, parents)
+        if isinstance(parents["policy"], str) and parents["policy"] not in self.policy_aliases:
+            raise ValueError(unknown_name_message("policy", parents["policy"], self.policy_aliases))
+        if parents["env"] is None and parents["_init_setup_model"]:
+            raise ValueError(f"env must be given to {type(self).__name__}; got None.")
         self.sb3_class.__init__(self, **{**parents, "_init_setup_model": False})
         self.__dict__.update(own)
         self._init_state()
@@ -119,9 +134,31 @@ class ProtectedAlgorithm(BaseAlgorithm):
             base = recursive_getattr(self, name)
             recursive_setattr(self, name, MaskedOptimizer(base, self.mask_target, self.clips_gradients))
 
+    def _check_parents_arguments(self) -> None:
+        """Before anything is made of them; a file's settings may have been changed by ``load()``."""
+        check_values(self.parents_arguments, self.__dict__)
+
     def _check_arguments(self) -> None:
         described = next(cls for cls in type(self).__mro__ if "sb3_class" in vars(cls))  # a user's class may list less
         check_arguments(vars(described)["__init__"], self.__dict__)
+        check_policy_kwargs(self.policy_class, self.policy_kwargs, self.policy_class in self.policy_aliases.values())
+        warn_of_settings(self)
+
+    # Learning
+
+    def learn(self: Self, *args: Any, **kwargs: Any) -> Self:
+        """See SB3. NaN and infinity are refused, see :mod:`sb3_nbsp.common.finite_checks`."""
+        check_learn(args, kwargs)
+        with finite_checks.explained(self):
+            return super().learn(*args, **kwargs)  # type: ignore[safe-super]
+
+    def train(self, *args: Any, **kwargs: Any) -> None:
+        """See SB3."""
+        super().train(*args, **kwargs)  # type: ignore[misc]
+        finite_checks.check_losses(self)
+
+    def _init_callback(self, callback: MaybeCallback, progress_bar: bool = False) -> BaseCallback:
+        return super()._init_callback(finite_checks.guarded(callback), progress_bar)
 
     # What it has
 
@@ -160,6 +197,11 @@ class ProtectedAlgorithm(BaseAlgorithm):
         for optimizer in self._optimizers():
             optimizer.set_factors(factors)
 
+    def set_env(self, env: GymEnv, force_reset: bool = True) -> None:
+        """See SB3."""
+        with space_mismatch.explained(env):
+            super().set_env(env, force_reset)
+
     # Files and other models
 
     def _optional_states(self) -> dict[str, Any]:
@@ -173,15 +215,13 @@ class ProtectedAlgorithm(BaseAlgorithm):
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
         state_dicts, variables = super()._get_torch_save_params()
-        optional = {name: part for name, part in self._optional_states().items() if name not in self._kept_elsewhere}
-        filled = [name for name, part in optional.items() if save_util.has_content(part.state_dict())]
+        filled = [name for name, part in checkpoints.kept_in_file(self).items() if save_util.has_content(part.state_dict())]
         if "neuron_masks" not in filled:  # before the first consolidation gates say nothing
             filled = [name for name in filled if name != "gates"]
         return [*state_dicts, *filled], variables
 
     def _excluded_save_params(self) -> list[str]:
-        checkpoints = ("_written", "_going_on", "_kept_elsewhere")
-        return [*super()._excluded_save_params(), "protection", "is_learning", "goes_beyond", *checkpoints]
+        return [*super()._excluded_save_params(), "protection", "is_learning", "goes_beyond", *checkpoints.ATTRIBUTES]
 
     def save(self, path: save_util.File, *args: Any, **kwargs: Any) -> None:
         """
@@ -189,56 +229,35 @@ class ProtectedAlgorithm(BaseAlgorithm):
         """
         with save_util.whole_file(path, ".zip") as target, save_util.deflated(target) as stored:
             super().save(stored, *args, **kwargs)
+            settings_file.add_settings(stored, self)
 
     @classmethod
-    def load(cls: type[Self], path: save_util.File, *args: Any, **kwargs: Any) -> Self:
+    def load(
+        cls: type[Self],
+        path: save_util.File,
+        env: Any = None,
+        device: th.device | str = "auto",
+        custom_objects: dict[str, Any] | None = None,
+        *args: Any,
+        trust: bool = True,
+        **kwargs: Any,
+    ) -> Self:
         """
-        Load a model that this class saved. See SB3 for the arguments.
+        Load a model that this class saved. See SB3 for the other arguments.
 
-        :raises ValueError: for a file that another class saved
+        :param trust: whether code in the file may run. With ``False`` nothing is unpickled: settings are read from
+            ``settings.json``, networks, masks and memory as tensors (``weights_only``). A file with own classes, functions or
+            schedules other than constants and ``lin_x`` is refused unless ``custom_objects`` gives these.
+        :raises ValueError: for a file that another class saved, or one that needs trust
         """
         save_util.check_origin(cls, path)
+        if not trust:
+            custom_objects = settings_file.plain_settings(cls, path, custom_objects or {})
         try:
-            with moved_modules():
-                return super().load(path, *args, **kwargs)
+            with moved_modules(), space_mismatch.explained(env), naming_damage(path, "a model's file"):
+                return super().load(path, env, device, custom_objects, *args, **kwargs)
         except (TypeError, AttributeError) as error:  # e.g. settings of another algorithm
             raise ValueError(f"{path} cannot be loaded as {cls.__name__} ({error}). Was it saved by another class?") from error
-
-    # Checkpoints
-
-    @property
-    def steps_left(self) -> int:
-        """Env steps of the last ``learn()`` that are still to be taken: what a loaded checkpoint goes on for."""
-        return max(getattr(self, "_total_timesteps", 0) - self.num_timesteps, 0)
-
-    @property
-    def goes_on_exactly(self) -> bool:
-        """Whether ``learn()`` is beginning and goes on, to the bit, from a checkpoint."""
-        return self._going_on is not None and self._going_on.fits(self)
-
-    def save_checkpoint(self, folder: str | pathlib.Path) -> pathlib.Path:
-        """
-        Write all that training needs to go on to the bit. Between two ``learn()`` calls;
-        within one, :class:`~sb3_nbsp.checkpoints.callback.RunCheckpoints` does it. The folder keeps the last two.
-
-        :param folder: of this run's checkpoints, made if missing
-        :return: the new checkpoint's folder
-        :raises ValueError: if a parameter is not finite, or the folder holds another run's checkpoints
-        """
-        return saving.save(self, pathlib.Path(folder))
-
-    @classmethod
-    def load_checkpoint(cls: type[Self], folder: str | pathlib.Path, env: Any, **kwargs: Any) -> Self:
-        """
-        Go on from a run's newest whole checkpoint: ``learn(model.steps_left, reset_num_timesteps=False)`` gives, bit for bit,
-        what the run would have given that was not stopped, on the same machine with the same number of threads.
-
-        :param folder: a run's folder, its folder of checkpoints, or one of these
-        :param env: made and wrapped as the one that the run was trained on
-        :param kwargs: further arguments of ``load()``, e.g. ``device``
-        :raises ValueError: if there is no whole checkpoint, if another class wrote it, or if the env does not fit
-        """
-        return loading.load(cls, pathlib.Path(folder), env, **kwargs)
 
     def set_parameters(self, load_path_or_dict: Any, exact_match: bool = True, device: th.device | str = "auto") -> None:
         """
@@ -248,12 +267,14 @@ class ProtectedAlgorithm(BaseAlgorithm):
         """
         parameters = save_util.read_parameters(load_path_or_dict, device)
         save_util.check_gates(parameters, self.task_gates)
-        save_util.load_states(self._optional_states(), parameters, exact_match)
+        with naming_other_networks(load_path_or_dict):
+            save_util.load_states(self._optional_states(), parameters, exact_match)
         if exact_match and self.neuron_masks.has_neurons and self.neuron_masks.n_tasks == 0:
             self.learned_tasks, self.skill_neuron_records = [], {}
         # A task that only its mask tells of needs a name: the next one must not take its place.
         self.learned_tasks += [f"task {i + 1}" for i in range(len(self.learned_tasks), self.neuron_masks.n_tasks)]
-        super().set_parameters(parameters, exact_match, device)
+        with naming_other_networks(load_path_or_dict):
+            super().set_parameters(parameters, exact_match, device)
         self._apply_masks()
 
     @classmethod

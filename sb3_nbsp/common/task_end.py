@@ -10,6 +10,7 @@ The end of a task, step by step.
         spread over the parameters                  protection.masks.NeuronMasks.parameter_factors
         obeyed from now on                          protection.optimizer.MaskedOptimizer.set_factors
         some of its samples are remembered          rehearsal.memory.TaskMemory.store
+        and what the networks put out there         common.cloning_term.CloningTerm.remember
         what must not leak into the next is reset   the algorithms' _prepare_next_task
         names, scores and the place are noted
 
@@ -28,6 +29,8 @@ from stable_baselines3.common.vec_env import VecEnv
 from sb3_nbsp.base.interruption import droppable
 from sb3_nbsp.base.random_states import isolated_rng
 from sb3_nbsp.common import gate_requirements
+from sb3_nbsp.common.finite_checks import check_parameters
+from sb3_nbsp.common.position import check_task_name
 from sb3_nbsp.common.scoring_env import steps_on_task
 from sb3_nbsp.neurons.rollout import ScoringSteps
 from sb3_nbsp.neurons.scoring import LossFunction, run_networks, score_networks, warn_of_silent
@@ -38,6 +41,9 @@ SCORING_SEED = 20_000  # far from the seeds that users give training envs
 
 def consolidate(model: Any, env: gym.Env | VecEnv | None, task: str | None) -> SkillNeurons | None:
     """See :meth:`~sb3_nbsp.common.continual_algorithm.ContinualAlgorithm.consolidate`."""
+    if task is not None:
+        check_task_name(task)
+    check_parameters(model)
     task = task or model.position.pending or model.position.task or _unused_name(model)
     index = model.learned_tasks.index(task) if task in model.learned_tasks else len(model.learned_tasks)
     seed = SCORING_SEED + (model.seed or 0) + index
@@ -113,6 +119,9 @@ def _log(model: Any, skill: SkillNeurons | None) -> None:
     values = {"tasks_held": model.neuron_masks.n_held, "free_share": model.neuron_masks.free_share()}
     if model.memory is not None:
         values["memory"] = len(model.memory)
+    cloning = getattr(model, "cloning", None)  # off-policy algorithms have it
+    if cloning is not None and cloning.is_wanted:
+        values["cloned"] = len(cloning.memory)
     if skill is not None:
         values["good_share"] = skill.good_share
         values["silent_share"] = skill.share("silent", "neurons")

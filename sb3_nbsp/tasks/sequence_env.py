@@ -6,6 +6,7 @@ from typing import Any, Literal, SupportsFloat, get_args
 import gymnasium as gym
 import numpy as np
 
+from sb3_nbsp.base.arguments import Whole
 from sb3_nbsp.tasks.evaluation_notice import is_evaluating, notice
 from sb3_nbsp.tasks.sequence import TaskSequence
 from sb3_nbsp.tasks.task_env import TaskEnv
@@ -34,7 +35,8 @@ class TaskSequenceEnv(gym.Env):
         distinct tasks at each ``reset()``, beginning with the first, reports no ``task_done``, gives the task's
         index as ``segment``, and uses the tasks' environments for evaluation
     :param render_mode: Gymnasium's render mode, for all tasks
-    :raises ValueError: if the tasks' spaces differ, or a segment is shorter than one step of all sub-environments
+    :raises ValueError: if the tasks' spaces differ, they cannot draw in this render mode, or a segment is shorter than one
+        step of all sub-environments
     """
 
     def __init__(
@@ -59,6 +61,10 @@ class TaskSequenceEnv(gym.Env):
         self.observation_space = self._task_envs[0].observation_space
         self.action_space = self._task_envs[0].action_space
         self.metadata = dict(self._task_envs[0].metadata)
+        modes = self.metadata.get("render_modes") or []
+        if render_mode is not None and render_mode not in modes:
+            self.close()
+            raise ValueError(f"render_mode must be one of {modes} for these tasks, or None, got {render_mode!r}.")
 
     def _build(self) -> None:
         try:
@@ -78,7 +84,7 @@ class TaskSequenceEnv(gym.Env):
         :raises ValueError: if ``n_envs`` is below 1, or one step of all would overrun the shortest segment
         """
         shortest = min(self.task_sequence.segment_steps)
-        if not 1 <= n_envs <= shortest:
+        if not Whole(1, "sub-envs", shortest).allows(n_envs):
             raise ValueError(
                 f"n_envs must lie between 1 and the shortest segment's {shortest} steps, got {n_envs}. "
                 "Use fewer sub-environments or a larger steps_per_task."

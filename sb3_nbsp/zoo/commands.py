@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import stable_baselines3.common.env_util
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
@@ -22,19 +23,19 @@ try:
 except ImportError as error:
     raise ImportError(f'`sb3-nbsp train` and `enjoy` need rl-zoo3 ({error}): pip install "sb3-nbsp[zoo]"') from error
 
+from sb3_nbsp.base.finite import NotFiniteError
 from sb3_nbsp.common.env_util import is_task_sequence
 from sb3_nbsp.evaluation.contexts import play_by_task
 from sb3_nbsp.evaluation.watch_table import TaskReport
 from sb3_nbsp.zoo.checkpointed import CheckpointedExperimentManager
 from sb3_nbsp.zoo.experiments import ALGORITHMS, PARENTS, sequence_of
+from sb3_nbsp.zoo.logs_may_fail import MonitorMayFail
 from sb3_nbsp.zoo.resume import CheckpointOptions, is_finished, split
+from sb3_nbsp.zoo.run_settings import SAFE_YAML, check_made, saved_hyperparams
 from sb3_nbsp.zoo.samplers import register_sampler
+from sb3_nbsp.zoo.train_checks import check_arguments
+from sb3_nbsp.zoo.train_parser import ARGPARSE
 
-ADDED = """\
-sb3-nbsp adds to rl-zoo3's arguments:
-  --resume RUN          go on with the run in this folder, in it and with its own arguments; -i FOLDER means the same
-  --checkpoint-freq N   env steps between checkpoints (default: 10,000; 0: at task switches only; -1: none)
-"""
 MISTAKES = (AssertionError, TypeError, ValueError)  # as rl-zoo3, Gymnasium and our constructors tell them
 
 
@@ -49,6 +50,8 @@ def register(options: CheckpointOptions | None = None) -> None:
         register_sampler(algo, parent)
     manager = partial(CheckpointedExperimentManager, options=options or CheckpointOptions())
     rl_zoo3.train.ExperimentManager = manager  # type: ignore[misc,assignment]
+    stable_baselines3.common.env_util.Monitor = MonitorMayFail  # type: ignore[misc]
+    rl_zoo3.train.argparse = ARGPARSE  # type: ignore[assignment]
     rl_zoo3.enjoy.create_test_env = create_test_env
 
 
@@ -60,8 +63,6 @@ def train(arguments: list[str]) -> None:
     :raises SystemExit: with a message for what goes wrong before learning begins: mistakes in the arguments. With
         ``--verbose 2`` the error itself is raised.
     """
-    if {"-h", "--help"} & set(arguments):
-        print(ADDED)
     try:
         options, arguments = split(arguments)
         register(options)
@@ -69,7 +70,10 @@ def train(arguments: list[str]) -> None:
             print(f"The run in {options.run} has come to its end: there is nothing to go on with.")
             return
         sys.argv = ["sb3-nbsp train", *arguments]
+        check_arguments(arguments)
         rl_zoo3.train.train()
+    except NotFiniteError as error:
+        sys.exit(f"sb3-nbsp train: {error}")
     except (*MISTAKES, NameError, SyntaxError) as error:
         if _raised_in(error, "learn", "hyperparameters_optimization", "save_trained_model") or _verbosity(arguments) > 1:
             raise
@@ -87,10 +91,14 @@ def enjoy(arguments: list[str]) -> None:
     """
     register()
     rl_zoo3.enjoy.ALGOS = {name: Watched(algorithm) for name, algorithm in rl_zoo3.ALGOS.items()}  # type: ignore[misc]
+    rl_zoo3.enjoy.yaml = SAFE_YAML  # type: ignore[assignment]
+    rl_zoo3.enjoy.get_saved_hyperparams = saved_hyperparams(_gym_packages(arguments))
     sys.argv = ["sb3-nbsp enjoy", *arguments]
     try:
         rl_zoo3.enjoy.enjoy()
     except MISTAKES as error:
+        if _raised_in(error, "read_run_yaml", "get_saved_hyperparams", "check_made"):
+            sys.exit(f"sb3-nbsp enjoy: {error}")
         if not _raised_in(error, "get_model_path"):
             raise
         sys.exit(f"sb3-nbsp enjoy: {error}. Expected a run of `sb3-nbsp train`; -f and --exp-id say which.")
@@ -100,6 +108,12 @@ def _is_finished(run: Path, arguments: list[str]) -> bool:
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--env")
     return is_finished(run, parser.parse_known_args(arguments)[0].env.replace("/", "-"))
+
+
+def _gym_packages(arguments: list[str]) -> list[str]:
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--gym-packages", nargs="+", default=[])
+    return list(parser.parse_known_args(arguments)[0].gym_packages)
 
 
 def _verbosity(arguments: list[str]) -> int:
@@ -135,6 +149,7 @@ class Watched:
 
 def create_test_env(env_id: str, *args: Any, env_kwargs: dict[str, Any] | None = None, **kwargs: Any) -> VecEnv:
     """rl-zoo3's, with the tasks of a sequence in turns and a table of the successes at the end."""
+    check_made(env_kwargs or {}, "env_kwargs in args.yml")
     if sequence_of(env_id, env_kwargs) is not None:
         env_kwargs = {**(env_kwargs or {}), "switch_on": "episode"}
     env = Watched.env = rl_zoo3.create_test_env(env_id, *args, **{**kwargs, "env_kwargs": env_kwargs})

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from sb3_nbsp.checkpoints.loading import newest, rows_of_monitors
 from sb3_nbsp.checkpoints.manifest import FOLDER, MANIFEST
+from sb3_nbsp.zoo.argument_types import whole
+from sb3_nbsp.zoo.run_settings import NotRead
 
 CHECKPOINT_FREQ = 10_000
 FLAGS = ("optimize_hyperparameters", "no_optim_plots", "uuid", "save_replay_buffer", "progress", "track")
@@ -44,9 +44,9 @@ def split(arguments: Sequence[str]) -> tuple[CheckpointOptions, list[str]]:
     :return: our options, and rl-zoo3's arguments, which for a run that goes on are the run's own
     :raises ValueError: if there is no run to go on with
     """
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser = argparse.ArgumentParser("sb3-nbsp train", add_help=False, allow_abbrev=False)
     parser.add_argument("--resume", type=Path)
-    parser.add_argument("--checkpoint-freq", type=int)
+    parser.add_argument("--checkpoint-freq", type=whole(-1, "env steps (-1: no checkpoints)"))
     parser.add_argument("-i", "--trained-agent", default="")
     known, rest = parser.parse_known_args(list(arguments))
     run = known.resume
@@ -80,25 +80,6 @@ def _newest_model(run: Path) -> Path | None:
 # The run's own arguments
 
 
-class _Loader(yaml.SafeLoader):
-    """Reads what rl-zoo3 writes, and builds no object of a class that a file names."""
-
-
-class _NotRead:
-    """Stands for such an object."""
-
-
-def _ordered(loader: _Loader, node: Any) -> Any:
-    return {key: value for key, value in loader.construct_sequence(node, deep=True)[0]}
-
-
-_Loader.add_constructor("tag:yaml.org,2002:python/object/apply:collections.OrderedDict", _ordered)
-_Loader.add_constructor(
-    "tag:yaml.org,2002:python/tuple", lambda loader, node: tuple(loader.construct_sequence(node, deep=True))
-)
-_Loader.add_multi_constructor("tag:yaml.org,2002:python/", lambda loader, suffix, node: _NotRead())
-
-
 def arguments_of(run: Path) -> dict[str, Any]:
     """
     :param run: a run's folder
@@ -107,8 +88,8 @@ def arguments_of(run: Path) -> dict[str, Any]:
     """
     files = sorted(run.glob("*/args.yml"))
     try:
-        told = yaml.load(files[0].read_text(), Loader=_Loader)
-    except (IndexError, OSError, yaml.YAMLError) as error:
+        told = read_run_yaml(files[0].read_text())
+    except (IndexError, OSError, ValueError) as error:
         raise ValueError(
             f"--resume: {run} holds no arguments of a run ({error}). Expected the folder of a run of `sb3-nbsp train`."
         ) from error
@@ -125,7 +106,7 @@ def as_command_line(told: dict[str, Any]) -> list[str]:
     typed = []
     for name, value in told.items():
         option = f"--{name.replace('_', '-')}"
-        if name in NOT_TAKEN_OVER or value is None or value == "" or value == [] or isinstance(value, _NotRead):
+        if name in NOT_TAKEN_OVER or value is None or value == "" or value == [] or isinstance(value, NotRead):
             continue
         if name in FLAGS:
             typed += [option] if value else []
@@ -142,7 +123,7 @@ def as_command_line(told: dict[str, Any]) -> list[str]:
 def _holds_not_read(value: Any) -> bool:
     if isinstance(value, dict):
         return any(map(_holds_not_read, value.values()))
-    return any(map(_holds_not_read, value)) if isinstance(value, list | tuple) else isinstance(value, _NotRead)
+    return any(map(_holds_not_read, value)) if isinstance(value, list | tuple) else isinstance(value, NotRead)
 
 
 # The run's files
