@@ -19,6 +19,7 @@ from sb3_nbsp.benchmark.manifest import changed_settings, check_manifest, read_j
 from sb3_nbsp.evaluation.skill_file import SKILL_NEURONS
 
 LOG_LINES = 15  # of a failed training that are shown
+TOLD_TO_STOP = [128 + number for number in (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM))]
 STOP_SECONDS = 10  # until a training that was told to stop is killed
 # Two threads per process on busy cores are many times slower than one.
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
@@ -109,6 +110,8 @@ class Training:
         if cell.state == "failed" and status is None:
             return
         if not cell.is_done:
+            if status in TOLD_TO_STOP:
+                return  # it goes on another time
             if status not in (None, 0) or not cell.is_trained:
                 write_failed(cell, _reason(status), log_end(cell))
                 return

@@ -12,11 +12,14 @@ from stable_baselines3.common.buffers import DictReplayBuffer, NStepReplayBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
-from stable_baselines3.common.type_aliases import MaybeCallback
+from stable_baselines3.common.type_aliases import MaybeCallback, RolloutReturn
+from stable_baselines3.common.vec_env import VecEnv
 
+from sb3_nbsp.checkpoints.safe_point import safe_point
 from sb3_nbsp.common import buffer_files, buffer_requirements
 from sb3_nbsp.common.cloning_term import ClonedOutputs, CloningTerm
 from sb3_nbsp.common.continual_algorithm import ContinualAlgorithm
+from sb3_nbsp.common.parents_arguments import check_keywords
 from sb3_nbsp.common.position import FollowedSequence
 from sb3_nbsp.common.ram_estimate import (
     Part,
@@ -80,6 +83,7 @@ class OffPolicyContinualAlgorithm(ContinualAlgorithm, OffPolicyAlgorithm):
         self.cloning = CloningTerm(self)
         # Where SB3 would choose one of its buffers, ours takes its place. It is made before SB3 looks, because SB3
         # takes n_steps > 1 for a mistake beside any class that is not its own.
+        self._check_parents_arguments()
         if self.n_task_ends is None:  # a new model, or the file of one that did not count
             self.n_task_ends = len(self.learned_tasks)
         given = self.replay_buffer_class
@@ -101,6 +105,7 @@ class OffPolicyContinualAlgorithm(ContinualAlgorithm, OffPolicyAlgorithm):
             buffer_class = MixedDictReplayBuffer
         elif buffer_class is MixedReplayBuffer and self.n_steps > 1:
             buffer_class = MixedNStepReplayBuffer
+        check_keywords("replay_buffer_kwargs", kwargs, buffer_class)
         if issubclass(buffer_class, NStepReplayBuffer) and self.n_steps > 1:
             kwargs.update(n_steps=self.n_steps, gamma=self.gamma)
         try:
@@ -219,6 +224,11 @@ class OffPolicyContinualAlgorithm(ContinualAlgorithm, OffPolicyAlgorithm):
                 )
             self._start_warmup()
 
+    def collect_rollouts(self, env: VecEnv, callback: BaseCallback, *args: Any, **kwargs: Any) -> RolloutReturn:
+        """See SB3."""
+        safe_point(self, callback)
+        return super().collect_rollouts(env, callback, *args, **kwargs)
+
     def _sample_action(
         self, learning_starts: int, action_noise: ActionNoise | None = None, n_envs: int = 1
     ) -> tuple[np.ndarray, np.ndarray]:
@@ -273,6 +283,7 @@ class OffPolicyContinualAlgorithm(ContinualAlgorithm, OffPolicyAlgorithm):
         before = getattr(self, "replay_buffer", None)  # some delete it first, to make room
         loaded = buffer_files.read(path, self, truncate_last_traj, trust)
         self.replay_buffer = before
+        buffer_files.check_spaces(loaded, self, path)
         of_task = buffer_files.is_of_current_task(loaded, self)
         if of_task or before is None or not buffer_files.is_left_out(loaded, self, str(path)):
             self.replay_buffer = buffer_files.taken_over(loaded, self, of_task)

@@ -27,8 +27,11 @@ import gymnasium as gym
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import VecEnv
 
+from sb3_nbsp.base.interruption import droppable
 from sb3_nbsp.base.random_states import isolated_rng
 from sb3_nbsp.common import gate_requirements
+from sb3_nbsp.common.finite_checks import check_parameters
+from sb3_nbsp.common.position import check_task_name
 from sb3_nbsp.common.scoring_env import steps_on_task
 from sb3_nbsp.neurons.rollout import ScoringSteps
 from sb3_nbsp.neurons.scoring import LossFunction, run_networks, score_networks, warn_of_silent
@@ -39,6 +42,9 @@ SCORING_SEED = 20_000  # far from the seeds that users give training envs
 
 def consolidate(model: Any, env: gym.Env | VecEnv | None, task: str | None) -> SkillNeurons | None:
     """See :meth:`~sb3_nbsp.common.continual_algorithm.ContinualAlgorithm.consolidate`."""
+    if task is not None:
+        check_task_name(task)
+    check_parameters(model)
     task = task or model.position.pending or model.position.task or _unused_name(model)
     index = model.learned_tasks.index(task) if task in model.learned_tasks else len(model.learned_tasks)
     seed = SCORING_SEED + (model.seed or 0) + index
@@ -69,8 +75,9 @@ def _unused_name(model: Any) -> str:
 
 
 def _find_skill_neurons(model: Any, env: gym.Env | VecEnv | None, task: str, index: int, seed: int) -> SkillNeurons:
-    steps = steps_on_task(model, env, task, int(model.scoring_steps), seed)
-    skill = score(model, steps, task, seed)
+    with droppable():
+        steps = steps_on_task(model, env, task, int(model.scoring_steps), seed)
+        skill = score(model, steps, task, seed)
     if model.gates is not None:
         columns = gate_requirements.id_columns(model.env, model.observation_space)
         own = gate_requirements.column_of(task, columns)

@@ -26,6 +26,7 @@ class MixedBuffer:
     """
 
     leaves_out_next = False  # whether the next row, which ends a task that is consolidated already, is not stored
+    n_added = 0  # rows so far, over all rounds of the ring: what tells checkpoints which of them are new
 
     def __init__(
         self,
@@ -56,6 +57,7 @@ class MixedBuffer:
             return
         super().add(*args, **kwargs)  # type: ignore[misc]
         self.n_rows_of_task += 1
+        self.n_added += 1
 
     def reset(self: Any) -> None:
         """Empty the current task's buffer. The memory stays."""

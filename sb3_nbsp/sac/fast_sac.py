@@ -1,6 +1,5 @@
 """SAC with a faster ``train()``: without autograd where that is the same, else with autograd and less waste."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -91,11 +90,6 @@ class FastSAC(SAC):
         for name, values in zip(Losses._fields, zip(*losses, strict=True), strict=True):
             if None not in values:
                 self.logger.record(f"train/{name}", sum(values) / len(values))
-        if math.isnan(losses[-1].actor_loss):  # SB3's distribution refuses such parameters
-            raise ValueError(
-                "The actor's loss is not a number (NaN). Look for NaN or huge values in observations and rewards (SB3's "
-                "VecCheckNan finds them), or lower the learning rate."
-            )
 
     def __getstate__(self) -> dict[str, Any]:
         # A view is pickled together with all of the buffer that it looks into: a copy is made of parameters with memory of
