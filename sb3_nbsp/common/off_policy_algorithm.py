@@ -16,19 +16,12 @@ from stable_baselines3.common.type_aliases import MaybeCallback, RolloutReturn
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_nbsp.checkpoints.safe_point import safe_point
-from sb3_nbsp.common import buffer_files, buffer_requirements
+from sb3_nbsp.common import buffer_files, buffer_requirements, ram_estimate
 from sb3_nbsp.common.cloning_term import ClonedOutputs, CloningTerm
 from sb3_nbsp.common.continual_algorithm import ContinualAlgorithm
 from sb3_nbsp.common.parents_arguments import check_keywords
 from sb3_nbsp.common.position import FollowedSequence
-from sb3_nbsp.common.ram_estimate import (
-    Part,
-    check_footprint,
-    clones_bytes,
-    replay_buffer_bytes,
-    scoring_bytes,
-    transitions_bytes,
-)
+from sb3_nbsp.common.ram_estimate import Part, check_footprint
 from sb3_nbsp.common.save_util import File
 from sb3_nbsp.rehearsal.replay_buffers import (
     MEMORY_ARGUMENTS,
@@ -126,15 +119,15 @@ class OffPolicyContinualAlgorithm(ContinualAlgorithm, OffPolicyAlgorithm):
     def _footprint(self, n_tasks: int) -> list[Part]:
         """See :meth:`ContinualAlgorithm._footprint`. The replay buffer comes first."""
         seen = self.observation_space, self.action_space
-        ring = replay_buffer_bytes(*seen, self.buffer_size, self.n_envs, self.optimize_memory_usage)
-        kept = n_tasks * transitions_bytes(*seen, self._replayed_size, self.n_steps)
+        ring = ram_estimate.replay_buffer_bytes(*seen, self.buffer_size, self.n_envs, self.optimize_memory_usage)
+        kept = n_tasks * ram_estimate.transitions_bytes(*seen, self._replayed_size, self.n_steps)
         n_cloned = self.memory_size if self.cloning.is_wanted else 0
-        cloned = n_tasks * clones_bytes(self.observation_space, n_cloned, self.cloning.n_outputs)
+        cloned = n_tasks * ram_estimate.clones_bytes(self.observation_space, n_cloned, self.cloning.n_outputs)
         return [
             Part("replay buffer", ring, "buffer_size"),
             Part(f"memory of {n_tasks} tasks", kept, "memory_size"),
             Part(f"observations of {n_tasks} tasks to clone on", cloned, "memory_size"),
-            Part("scoring", scoring_bytes(self.observation_space, self.scoring_steps), "scoring_steps"),
+            Part("scoring", ram_estimate.scoring_bytes(self.observation_space, self.scoring_steps), "scoring_steps"),
         ]
 
     def _check_supported(self) -> None:

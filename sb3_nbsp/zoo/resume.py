@@ -13,7 +13,7 @@ from typing import Any
 from sb3_nbsp.checkpoints.loading import newest, rows_of_monitors
 from sb3_nbsp.checkpoints.manifest import FOLDER, MANIFEST
 from sb3_nbsp.zoo.argument_types import whole
-from sb3_nbsp.zoo.run_settings import NotRead
+from sb3_nbsp.zoo.run_settings import NotRead, read_run_yaml
 
 CHECKPOINT_FREQ = 10_000
 FLAGS = ("optimize_hyperparameters", "no_optim_plots", "uuid", "save_replay_buffer", "progress", "track")
