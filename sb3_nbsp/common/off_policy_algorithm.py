@@ -49,6 +49,7 @@ class OffPolicyContinualAlgorithm(ContinualAlgorithm, OffPolicyAlgorithm):
     rehearsal: str
     clone_coef: float
     clone_batch_size: int
+    clone_target: str
     reset_replay_buffer: bool
     task_warmup: int | None
 
@@ -176,12 +177,7 @@ class OffPolicyContinualAlgorithm(ContinualAlgorithm, OffPolicyAlgorithm):
         if self.cloning.is_wanted and buffer.n_rows_of_task > 0 and not self.position.is_untrained(self._n_updates):
             self.cloning.remember(index, buffer.observations_of_task(self.memory_size))
         if buffer.n_rows_of_task == 0 or (self._replayed_size > 0 and buffer.remember(index) == 0):
-            warnings.warn(
-                "No transition of the task that ends is at hand, so none of them can be rehearsed. A model's file holds no "
-                "replay buffer: call load_replay_buffer() before consolidate() (with save_replay_buffer() where the model is "
-                "saved), or learn() on the task first. memory_size=0 switches the memory off.",
-                stacklevel=2,
-            )
+            buffer_requirements.warn_of_nothing_to_rehearse()
 
     def _start_warmup(self) -> None:
         """Act at random and do not train until the (emptied) buffer holds something to learn from."""
