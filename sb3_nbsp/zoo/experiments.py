@@ -158,7 +158,8 @@ class SequenceExperimentManager(ExperimentManager):
         # rl-zoo3 would give any model of a folder the replay buffer of the folder's last one.
         settings = {name: value for name, value in hyperparams.items() if name not in ("policy", "policy_kwargs")}
         if "policy_kwargs" in (self.custom_hyperparams or {}):  # SB3 compares it with the model's
-            settings["policy_kwargs"] = hyperparams["policy_kwargs"]
+            sde = {"use_sde": bool(hyperparams.get("use_sde"))} if self.algo.endswith(("sac", "tqc")) else {}  # SB3 adds it
+            settings["policy_kwargs"] = {**hyperparams["policy_kwargs"], **sde}
         if self.algo not in ALGORITHMS:
             check_algorithm(self.trained_agent, self.algo)
         settings |= {"seed": self.seed, "tensorboard_log": self.tensorboard_log, "verbose": self.verbose}
