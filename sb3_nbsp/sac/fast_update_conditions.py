@@ -39,6 +39,7 @@ ADAM_OPTIONS = {
     "differentiable": False,
     "decoupled_weight_decay": False,
 }
+ACTIVATIONS = (nn.ReLU, nn.LeakyReLU)
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 OPTIMIZER_HOOKS = ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks")
 
@@ -47,7 +48,8 @@ NamedOptimizer = tuple[str, th.optim.Optimizer, list[th.Tensor]]  # name, optimi
 
 def find_obstacle(model: SAC) -> str | None:
     """
-    :return: why the fast update cannot stand for SB3's, e.g. "an activation of the actor is Tanh, not ReLU"; or ``None``
+    :return: why the fast update cannot stand for SB3's, e.g. "an activation of the actor is Tanh, not ReLU or LeakyReLU"; or
+        ``None``
     """
     return next(_obstacles(model), None)
 
@@ -106,15 +108,35 @@ def _structure_obstacles(name: str, mlp: nn.Module) -> Iterator[str]:
     if type(mlp) is not nn.Sequential:
         yield f"a network of the {name} is {type(mlp).__name__}, not Sequential"
     layers = list(mlp.children())
-    last = nn.ReLU if name == "actor" else nn.Linear  # the actor's heads stand apart
+    last = ACTIVATIONS if name == "actor" else (nn.Linear,)  # the actor's heads stand apart
     if len(layers) < 2:
         yield f"the {name} has no hidden layer"
     for i, layer in enumerate(layers):
-        kind, wanted = ("an activation", nn.ReLU) if i % 2 else ("a layer", nn.Linear)
-        if type(layer) is not wanted:
-            yield f"{kind} of the {name} is {type(layer).__name__}, not {wanted.__name__}"
-    if type(layers[-1]) is not last:
-        yield f"the last layer of the {name} is {type(layers[-1]).__name__}, not {last.__name__}"
+        kind, wanted = ("an activation", ACTIVATIONS) if i % 2 else ("a layer", (nn.Linear,))
+        if type(layer) not in wanted:
+            yield f"{kind} of the {name} is {type(layer).__name__}, not {_either(wanted)}"
+    if type(layers[-1]) not in last:
+        yield f"the last layer of the {name} is {type(layers[-1]).__name__}, not {_either(last)}"
+    slopes = _slopes(mlp)
+    if len(slopes) > 1 or min(slopes) < 0:
+        yield f"the {name} has activations with the negative slopes {sorted(slopes)}; one that is not below 0 is computed"
+
+
+def _either(kinds: tuple[type, ...]) -> str:
+    return " or ".join(kind.__name__ for kind in kinds)
+
+
+def _slopes(mlp: nn.Module) -> set[float]:
+    return {getattr(layer, "negative_slope", 0.0) for layer in mlp.children() if isinstance(layer, ACTIVATIONS)}
+
+
+def negative_slope(mlp: nn.Module) -> float:
+    """
+    :param mlp: a stack of layers that :func:`find_obstacle` finds nothing wrong with
+    :return: what its activations multiply negative numbers by: 0 for ReLU
+    """
+    (slope,) = _slopes(mlp)
+    return slope
 
 
 def _optimizers(model: SAC) -> list[NamedOptimizer]:
@@ -182,6 +204,8 @@ def _parameter_obstacles(model: SAC) -> Iterator[str]:
     shapes = {tuple(p.shape for p in q.parameters()) for name, q in _mlps(model) if name != "actor"}
     if len(shapes) > 1 or len(by_network[1]) != len(by_network[2]):
         yield "the critics have different shapes"
+    if len(set().union(*(_slopes(mlp) for name, mlp in _mlps(model) if name != "actor"))) > 1:
+        yield "the critics have different activations"
 
 
 class Snapshot:
@@ -211,6 +235,8 @@ class Snapshot:
         self._attributes = [vars(owner) for owner in (model.policy, model.actor.action_dist, *modules, *optimizers, *bases)]
         self._n_attributes = sum(map(len, self._attributes))
         self._n_hooks = RemovableHandle.next_id
+        self._leaky = [module for module in modules if isinstance(module, nn.LeakyReLU)]
+        self._slopes = list(map(attrgetter("negative_slope"), self._leaky))
 
     def holds(self, model: SAC) -> bool:
         """Whether all is as it was."""
@@ -223,6 +249,7 @@ class Snapshot:
             and sum(map(len, self._attributes)) == self._n_attributes
             and all(map(attrgetter("requires_grad"), self._trained))
             and all(group.get(name, value) == value for group in self._options for name, value in ADAM_OPTIONS.items())
+            and list(map(attrgetter("negative_slope"), self._leaky)) == self._slopes
             and not th.is_autocast_enabled("cpu")
         )
 

@@ -1,0 +1,164 @@
+"""The update of many agents at once against each agent's own, in float64."""
+
+import numpy as np
+import pytest
+import torch as th
+from helpers import same
+from helpers.fast_updates import NET, ROUNDING, difference, held, held_entries, made
+from torch import nn
+
+from sb3_nbsp.sac.agent_stack import AgentStack
+from sb3_nbsp.sac.batched_update import AgentBatches, BatchedUpdate, load_from_buffers
+
+pytestmark = pytest.mark.usefixtures("double_observations")
+
+
+class Streams:
+    """Each agent's random numbers, as if it were alone."""
+
+    def __init__(self, n: int):
+        np.random.seed(3), th.manual_seed(3)
+        self.states = [(np.random.get_state(), th.get_rng_state())] * n
+
+    def __call__(self, agent: int, function, *args):
+        np.random.set_state(self.states[agent][0]), th.set_rng_state(self.states[agent][1])
+        result = function(*args)
+        self.states[agent] = (np.random.get_state(), th.get_rng_state())
+        return result
+
+
+class Alone:
+    """Models that learn one after another."""
+
+    def __init__(self, models):
+        self.models, self.streams = models, Streams(len(models))
+
+    def train(self, n: int) -> None:
+        for agent, model in enumerate(self.models):
+            self.streams(agent, model.train, n, 64)
+            assert model.update_path == "fast"
+
+
+class Together:
+    """The same models in one stack."""
+
+    def __init__(self, models):
+        self.models, self.streams = models, Streams(len(models))
+        self.stack = AgentStack(models)
+        self.update = BatchedUpdate(self.stack)
+        self.batch = AgentBatches(64, self.stack)
+
+    def train(self, n: int) -> None:
+        for agent in range(len(self.models)):
+            if not self.stack.is_current(agent):
+                self.stack.put(agent)
+        for model in self.models:
+            model._update_learning_rate([model.actor.optimizer, model.critic.optimizer, model.ent_coef_optimizer])
+        self.update.refresh()
+        for i in range(n):
+            for agent in range(len(self.models)):
+                self.streams(agent, load_from_buffers, self.batch, self.models, agent)
+            self.update.step(self.batch, update_target=i % self.models[0].target_update_interval == 0)
+            self.update.stepped(1)
+
+
+def both(settings, **common):
+    """A hundred updates of models with these settings, alone and together."""
+    pairs = [[made(seed=seed, **common, **own) for seed, own in enumerate(settings)] for _ in range(2)]
+    return Alone(pairs[0]), Together(pairs[1])
+
+
+def apart(alone, together) -> float:
+    return max(difference(*pair) for pair in zip(alone.models, together.models, strict=True))
+
+
+DIFFERENT = [
+    {"learning_rate": 1e-3, "mask_target": "gradient", "replay_interval": 3},
+    {"gamma": 0.9, "tau": 0.02, "target_entropy": -1.0, "replay_interval": 5},
+    {"learning_rate": 2e-4, "memory_size": 0},
+]
+
+
+@pytest.mark.parametrize(
+    "common",
+    [
+        {},
+        {"policy_kwargs": {"activation_fn": nn.LeakyReLU, "net_arch": {"pi": [24], "qf": [24, 24]}}},
+        {"policy_kwargs": {"n_critics": 3, **NET}, "target_update_interval": 2},
+        {"policy_kwargs": {"n_critics": 1, **NET}},
+        {"policy_kwargs": {"optimizer_kwargs": {"betas": (0.8, 0.99), "eps": 1e-5}, **NET}},
+    ],
+    ids=["relu", "leaky", "three critics", "one critic", "adam"],
+)
+def test_agents_of_different_settings_learn_what_they_learn_alone(common):
+    """Over a task switch: masks that hold some neurons wholly and others in part, memories, the entropy coefficient reset."""
+    alone, together = both(DIFFERENT, **common)
+    for learners in (alone, together):
+        learners.train(40)
+    assert apart(alone, together) < ROUNDING
+    for learners in (alone, together):
+        for agent, model in enumerate(learners.models):
+            if model.memory_size:
+                learners.streams(agent, model.replay_buffer.remember, 0)
+                held(model, [0.0, 0.0, 0.3, 0.7])
+            model.log_ent_coef.data.fill_(0.0)
+            model.ent_coef_optimizer.state.clear()
+    before = [held_entries(model) for model in together.models]
+    for learners in (alone, together):
+        learners.train(60)
+    assert apart(alone, together) < ROUNDING
+    assert [same(held_entries(m), b) for m, b in zip(together.models, before, strict=True)] == [True] * 3
+    assert sum(len(entries) for entries in before[0]) > 0
+
+
+def test_agents_of_equal_settings():
+    alone, together = both([{}, {}])
+    for learners in (alone, together):
+        learners.train(100)
+    assert apart(alone, together) < ROUNDING
+    assert difference(*together.models) > 1e6 * ROUNDING  # other weights
+
+
+def test_a_fixed_entropy_coefficient():
+    alone, together = both([{"ent_coef": 0.2}, {"ent_coef": 0.05}])
+    for learners in (alone, together):
+        for model in learners.models:
+            model.ent_coef_tensor = model.ent_coef_tensor.double()
+    alone.train(50)
+    together.update.refresh()
+    for _ in range(50):
+        for agent in range(2):
+            together.streams(agent, load_from_buffers, together.batch, together.models, agent)
+        together.update.step(together.batch, True), together.update.stepped(1)
+    assert apart(alone, together) < 1e-9 and together.update.losses()[1].ent_coef == pytest.approx(0.05)
+
+
+def test_losses_are_the_mean_ones():
+    alone, together = both([{}, {"gamma": 0.5}])
+    for learners in (alone, together):
+        learners.train(7)
+    for model, losses in zip(alone.models, together.update.losses(), strict=True):
+        logged = model.logger.name_to_value
+        for name, value in losses._asdict().items():
+            assert value == pytest.approx(logged[f"train/{name}"], rel=1e-10)
+
+
+@pytest.mark.parametrize("steps", [1, 30])
+def test_moments_that_are_reset_for_one_agent_only(steps):
+    """Adam's step counts differ from then on."""
+    alone, together = both([{}, {}, {}])
+    for learners in (alone, together):
+        learners.train(10)
+        learners.models[1].actor.optimizer.reset_state()
+        learners.models[1].critic.optimizer.reset_state()
+        learners.train(steps)
+    assert apart(alone, together) < ROUNDING
+
+
+def test_the_comparison_sees_an_agent_of_another_setting():
+    alone, together = both([{}, {}])
+    together.models[1].gamma *= 0.999
+    for learners in (alone, together):
+        learners.train(20)
+    assert difference(alone.models[0], together.models[0]) < ROUNDING
+    assert difference(alone.models[1], together.models[1]) > 1e6 * ROUNDING
