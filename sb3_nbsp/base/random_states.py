@@ -4,6 +4,8 @@ import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch as th
@@ -38,3 +40,55 @@ def isolated_rng(seed: int | None = None, action_space: spaces.Space | None = No
             np.random.set_state(numpy_state)
             if action_space is not None:
                 action_space._np_random = space_state  # type: ignore[assignment]
+
+
+@dataclass(frozen=True)
+class RandomStates:
+    """The states of the process's random streams at the time when it is made: Python's, NumPy's and torch's (on the CPU)."""
+
+    python: Any = field(default_factory=random.getstate)
+    numpy: Any = field(default_factory=np.random.get_state)
+    torch: th.Tensor = field(default_factory=th.get_rng_state)
+
+    def restore(self) -> None:
+        """Put the process's streams back there."""
+        random.setstate(self.python)
+        np.random.set_state(self.numpy)
+        th.set_rng_state(self.torch)
+
+
+class RandomStreams:
+    """
+    Random streams of one agent's own, beside the process's: NumPy's and torch's (on the CPU).
+
+    :param start: where they begin
+    """
+
+    def __init__(self, start: RandomStates):
+        self._bits = np.random.MT19937()
+        self.numpy = np.random.RandomState(self._bits)
+        self.numpy.set_state(start.numpy)
+        self.torch = th.Generator()
+        self.torch.set_state(start.torch)
+        self._python = start.python
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """
+        Inside the block they are the process's streams, for code that knows no others. It takes 4 microseconds, since NumPy's
+        stream is exchanged as a whole. (The second of a pair of normal numbers, which ``np.random.normal`` keeps for its next
+        call, is dropped between two blocks.)
+        """
+        bits, state = np.random.get_bit_generator(), th.get_rng_state()  # type: ignore[attr-defined]
+        np.random.set_bit_generator(self._bits)  # type: ignore[attr-defined]
+        th.set_rng_state(self.torch.get_state())
+        try:
+            yield
+        finally:
+            self.torch.set_state(th.get_rng_state())
+            th.set_rng_state(state)
+            np.random.set_bit_generator(bits)  # type: ignore[attr-defined]
+
+    def states(self) -> RandomStates:
+        """Where they stand."""
+        return RandomStates(self._python, self.numpy.get_state(), self.torch.get_state())

@@ -55,6 +55,12 @@ class AgentStack:
         """Whether an agent's model still consists of the tensors that the stack was given."""
         return self._snapshots[agent].holds(self.models[agent])
 
+    def take_over_changes(self) -> None:
+        """Put every model that does not consist of the stack's tensors any more."""
+        for agent in range(self.n_agents):
+            if not self.is_current(agent):
+                self.put(agent)
+
     def put(self, agent: int) -> None:
         """
         Take over an agent's model with all its values, as it is now.

@@ -7,70 +7,14 @@ Python between the first operation and the last, so that a CUDA graph can hold t
 (settings, masks, learning rates) is looked at in :meth:`BatchedUpdate.refresh`.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch as th
-from stable_baselines3.common.type_aliases import ReplayBufferSamples
 from stable_baselines3.sac.policies import LOG_STD_MAX, LOG_STD_MIN
 
+from sb3_nbsp.sac.agent_batches import AgentBatches
 from sb3_nbsp.sac.agent_stack import AgentStack
 from sb3_nbsp.sac.fast_update import LOG_SQRT_2_PI, Losses
-
-
-class AgentBatches:
-    """
-    Room for a batch of every agent and for what is computed on its way through the networks. Where samples are s | s', the
-    first B are the observations and the other B are the next observations; ``now_`` stands for the first half.
-
-    :param size: B
-    :param stack: the agents
-    """
-
-    def __init__(self, size: int, stack: AgentStack):
-        actor, critic, n_agents = stack.actor, stack.critic, stack.n_agents
-        like = actor.first_weight
-        n_observed, n_inputs = like.shape[2], critic.first_weight.shape[2]
-        n_actions = n_inputs - n_observed
-        self.size, self.n_observed, self.n_actions = size, n_observed, n_actions
-        # What the critics read: observations over actions.
-        self.taken = like.new_empty(n_agents, n_inputs, size)  # s, a of the replay buffer
-        self.taken_observations, self.taken_actions = self.taken[:, :n_observed], self.taken[:, n_observed:]
-        chosen = like.new_empty(n_agents, n_inputs, 2 * size)  # s, a of the actor | s', a' of the actor
-        self.observations, self.actions = chosen[:, :n_observed], chosen[:, n_observed:]
-        self.now, self.next = chosen.split(size, dim=2)
-        self.now_observations, self.next_observations = self.now[:, :n_observed], self.next[:, :n_observed]
-        self.rewards, self.discounts = like.new_empty(2, n_agents, 1, size)  # discounts: gamma^k (1 - d)
-
-        self.actor_outputs, self.actor_deltas = actor.outputs(2 * size), actor.outputs(size)
-        self.critic_outputs, self.critic_deltas = critic.outputs(size), critic.outputs(size)
-        self.now_actor_outputs = self.actor_outputs.columns(size)
-        by_agent = (n_agents, stack.n_critics, size)
-        self.q_values, self.errors = (part.last.view(by_agent) for part in (self.critic_outputs, self.critic_deltas))
-        self.drawn = like.new_empty(n_agents, 2 * size, n_actions)  # noise: by agent that in s, then that in s'
-        self.mean, self.raw_log_std = self.actor_outputs.last.split(n_actions, dim=1)
-        self.d_mean, self.d_log_std = self.actor_deltas.last.split(n_actions, dim=1)
-        self.noise, self.log_std, self.std, self.slope, self.soft = like.new_empty(5, n_agents, n_actions, 2 * size)
-        self.log_prob = like.new_empty(n_agents, 1, 2 * size)
-        self.now_log_prob, self.next_log_prob = self.log_prob.split(size, dim=2)
-        distribution = (self.actions, self.noise, self.log_std, self.raw_log_std, self.std, self.slope, self.soft)
-        self.now_distribution = [values[:, :, :size] for values in distribution]
-
-    def load(self, agent: int, samples: ReplayBufferSamples, gamma: float) -> None:
-        """
-        :param agent: whose
-        :param samples: B transitions, samples as rows
-        :param gamma: discount where the samples bring none
-        """
-        shape = (self.size, self.n_observed)
-        observations = samples.observations.reshape(shape).t()
-        self.now_observations[agent].copy_(observations)
-        self.taken_observations[agent].copy_(observations)
-        self.next_observations[agent].copy_(samples.next_observations.reshape(shape).t())
-        self.taken_actions[agent].copy_(samples.actions.t())
-        self.rewards[agent].copy_(samples.rewards.t())
-        discounts: Any = gamma if samples.discounts is None else samples.discounts.t()
-        self.discounts[agent].copy_(samples.dones.t()).neg_().add_(1).mul_(discounts)
 
 
 class BatchedUpdate:
@@ -85,8 +29,8 @@ class BatchedUpdate:
         model: Any = stack.models[0]
         like = stack.actor.first_weight
         self._epsilon: float = model.actor.action_dist.epsilon
-        self._settings = like.new_zeros(3, stack.n_agents)
-        self.tau, self.target_entropy, self.fixed_ent_coef = self._settings
+        self._settings = like.new_zeros(4, stack.n_agents)
+        self.tau, self.target_entropy, self.fixed_ent_coef, self.gamma = self._settings
         self._known: list[tuple[float, ...]] = []
         self._critic_number = th.arange(stack.n_critics, device=like.device)[:, None]
         self.sums = like.new_zeros(4, stack.n_agents)  # of the four losses, in the order of Losses
@@ -220,18 +164,4 @@ class BatchedUpdate:
 
 def _settings_of(model: Any) -> tuple[float, ...]:
     fixed = float(model.ent_coef_tensor) if model.ent_coef_optimizer is None else 0.0
-    return float(model.tau), float(model.target_entropy), fixed
-
-
-def load_from_buffers(batch: AgentBatches, models: Sequence[Any], agent: int) -> None:
-    """
-    One batch of one agent, as it samples it alone: with NumPy's random numbers for the rows and torch's for the noise.
-
-    :param batch: where it goes
-    :param models: the agents
-    :param agent: its number
-    """
-    model = models[agent]
-    batch.load(agent, model.replay_buffer.sample(batch.size, env=model._vec_normalize_env), model.gamma)
-    now, following = batch.drawn[agent].split(batch.size)
-    now.normal_(), following.normal_()  # apart, as SB3 draws them
+    return float(model.tau), float(model.target_entropy), fixed, float(model.gamma)

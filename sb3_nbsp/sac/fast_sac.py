@@ -54,16 +54,20 @@ class FastSAC(SAC):
             return
         update = self._choose_update()
         update.begin()
-        optimizers = [self.actor.optimizer, self.critic.optimizer]
-        if self.ent_coef_optimizer is not None:
-            optimizers.append(self.ent_coef_optimizer)
-        self._update_learning_rate(optimizers)
+        self.update_learning_rates()
         losses = []
         for i in range(gradient_steps):
             samples = self.replay_buffer.sample(batch_size, env=self._vec_normalize_env)  # type: ignore[union-attr]
             losses.append(update.step(samples, update_target=i % self.target_update_interval == 0))
         self._n_updates += gradient_steps
         self._log_losses(losses)
+
+    def update_learning_rates(self) -> None:
+        """Have all optimizers follow the schedule."""
+        optimizers = [self.actor.optimizer, self.critic.optimizer]
+        if self.ent_coef_optimizer is not None:
+            optimizers.append(self.ent_coef_optimizer)
+        self._update_learning_rate(optimizers)
 
     def _choose_update(self) -> "FastUpdate | AutogradUpdate":
         if self._fast is None or not self._fast.is_current():

@@ -7,35 +7,23 @@ from helpers import same
 from helpers.fast_updates import NET, ROUNDING, difference, held, held_entries, made
 from torch import nn
 
-from sb3_nbsp.sac.agent_stack import AgentStack
-from sb3_nbsp.sac.batched_update import AgentBatches, BatchedUpdate, load_from_buffers
+from sb3_nbsp.base.random_states import RandomStates, RandomStreams
+from sb3_nbsp.sac.batched_learner import BatchedLearner
 
 pytestmark = pytest.mark.usefixtures("double_observations")
 
 
-class Streams:
-    """Each agent's random numbers, as if it were alone."""
-
-    def __init__(self, n: int):
-        np.random.seed(3), th.manual_seed(3)
-        self.states = [(np.random.get_state(), th.get_rng_state())] * n
-
-    def __call__(self, agent: int, function, *args):
-        np.random.set_state(self.states[agent][0]), th.set_rng_state(self.states[agent][1])
-        result = function(*args)
-        self.states[agent] = (np.random.get_state(), th.get_rng_state())
-        return result
-
-
 class Alone:
-    """Models that learn one after another."""
+    """Models that learn one after another, each with random numbers of its own."""
 
     def __init__(self, models):
-        self.models, self.streams = models, Streams(len(models))
+        self.models = models
+        self.streams = own_streams(len(models))
 
     def train(self, n: int) -> None:
-        for agent, model in enumerate(self.models):
-            self.streams(agent, model.train, n, 64)
+        for model, streams in zip(self.models, self.streams, strict=True):
+            with streams.in_use():
+                model.train(n, 64)
             assert model.update_path == "fast"
 
 
@@ -43,23 +31,17 @@ class Together:
     """The same models in one stack."""
 
     def __init__(self, models):
-        self.models, self.streams = models, Streams(len(models))
-        self.stack = AgentStack(models)
-        self.update = BatchedUpdate(self.stack)
-        self.batch = AgentBatches(64, self.stack)
+        self.models = models
+        self.streams = own_streams(len(models))
+        self.learner = BatchedLearner(models, self.streams)
 
     def train(self, n: int) -> None:
-        for agent in range(len(self.models)):
-            if not self.stack.is_current(agent):
-                self.stack.put(agent)
-        for model in self.models:
-            model._update_learning_rate([model.actor.optimizer, model.critic.optimizer, model.ent_coef_optimizer])
-        self.update.refresh()
-        for i in range(n):
-            for agent in range(len(self.models)):
-                self.streams(agent, load_from_buffers, self.batch, self.models, agent)
-            self.update.step(self.batch, update_target=i % self.models[0].target_update_interval == 0)
-            self.update.stepped(1)
+        self.learner.train(n, 64)
+
+
+def own_streams(n: int) -> list[RandomStreams]:
+    np.random.seed(3), th.manual_seed(3)
+    return [RandomStreams(RandomStates()) for _ in range(n)]
 
 
 def both(settings, **common):
@@ -99,7 +81,8 @@ def test_agents_of_different_settings_learn_what_they_learn_alone(common):
     for learners in (alone, together):
         for agent, model in enumerate(learners.models):
             if model.memory_size:
-                learners.streams(agent, model.replay_buffer.remember, 0)
+                with learners.streams[agent].in_use():
+                    model.replay_buffer.remember(0)
                 held(model, [0.0, 0.0, 0.3, 0.7])
             model.log_ent_coef.data.fill_(0.0)
             model.ent_coef_optimizer.state.clear()
@@ -124,20 +107,15 @@ def test_a_fixed_entropy_coefficient():
     for learners in (alone, together):
         for model in learners.models:
             model.ent_coef_tensor = model.ent_coef_tensor.double()
-    alone.train(50)
-    together.update.refresh()
-    for _ in range(50):
-        for agent in range(2):
-            together.streams(agent, load_from_buffers, together.batch, together.models, agent)
-        together.update.step(together.batch, True), together.update.stepped(1)
-    assert apart(alone, together) < 1e-9 and together.update.losses()[1].ent_coef == pytest.approx(0.05)
+        learners.train(50)
+    assert apart(alone, together) < 1e-9 and together.learner.losses()[1].ent_coef == pytest.approx(0.05)
 
 
 def test_losses_are_the_mean_ones():
     alone, together = both([{}, {"gamma": 0.5}])
     for learners in (alone, together):
         learners.train(7)
-    for model, losses in zip(alone.models, together.update.losses(), strict=True):
+    for model, losses in zip(alone.models, together.learner.losses(), strict=True):
         logged = model.logger.name_to_value
         for name, value in losses._asdict().items():
             assert value == pytest.approx(logged[f"train/{name}"], rel=1e-10)
