@@ -21,6 +21,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "common": {"base", "neurons", "protection", "rehearsal"},
     "tasks": {"base"},
     **{name: {"base", "neurons", "protection", "rehearsal", "common"} for name in ALGORITHMS},
+    "population": {"base", "common", "protection", "sac"},
     "evaluation": {"base", "neurons", "common", "tasks"},
     "baselines": {"base", "neurons", "rehearsal", "common", "evaluation"},
     "probe": {"base", "neurons", "common", "evaluation"},

@@ -1,6 +1,7 @@
 """Randomness that leaves training untouched."""
 
 import random
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
@@ -55,6 +56,12 @@ class RandomStates:
         random.setstate(self.python)
         np.random.set_state(self.numpy)
         th.set_rng_state(self.torch)
+
+
+def fresh_states() -> RandomStates:
+    """States that nobody has seen before, for what has no seed."""
+    with isolated_rng(secrets.randbits(32)):
+        return RandomStates()
 
 
 class RandomStreams:

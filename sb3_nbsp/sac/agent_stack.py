@@ -25,7 +25,7 @@ class AgentStack:
     """
 
     def __init__(self, models: Sequence[SAC]):
-        self.models = list(models)
+        self.models: list[Any] = list(models)
         first: Any = models[0]
         self.n_agents, self.n_critics = len(models), len(first.critic.q_networks)
         groups = [_groups(model) for model in models]
@@ -46,7 +46,11 @@ class AgentStack:
             [layer.reshape(self.n_agents, -1) for layer in (*mlps.weights, *mlps.biases)]
             for mlps in (self.target, self.critic)
         )
-        self._snapshots = [Snapshot(model) for model in models]
+        self._snapshots: list[Any] = [None] * self.n_agents
+        self._actors: list[list[th.Tensor]] = [[]] * self.n_agents
+        self._actor_places: list[list[int]] = [[]] * self.n_agents
+        for agent in range(self.n_agents):
+            self._note(agent)
 
     def _mlps(self, name: str, buffer: th.Tensor, n: int, slope: float) -> BatchedMlp:
         return BatchedMlp(*self.flats[name].layers(buffer, n * self.n_agents), slope, self.n_agents)
@@ -55,11 +59,18 @@ class AgentStack:
         """Whether an agent's model still consists of the tensors that the stack was given."""
         return self._snapshots[agent].holds(self.models[agent])
 
-    def take_over_changes(self) -> None:
-        """Put every model that does not consist of the stack's tensors any more."""
+    def take_over_changes(self, actors_only: bool = False) -> None:
+        """
+        Put every model that does not consist of the stack's tensors any more.
+
+        :param actors_only: only where an actor's parameters are others; that is looked up faster
+        """
         for agent in range(self.n_agents):
-            if not self.is_current(agent):
+            if not (self._has_actor_of(agent) if actors_only else self.is_current(agent)):
                 self.put(agent)
+
+    def _has_actor_of(self, agent: int) -> bool:
+        return [p.data_ptr() for p in self._actors[agent]] == self._actor_places[agent]
 
     def put(self, agent: int) -> None:
         """
@@ -73,10 +84,18 @@ class AgentStack:
             flat.put(agent, groups[name])
         for name, adam in self.adams.items():
             adam.put(agent, optimizers[name])
+        self._note(agent)
+
+    def _note(self, agent: int) -> None:
+        model: Any = self.models[agent]
         self._snapshots[agent] = Snapshot(model)
+        self._actors[agent] = list(model.actor.parameters())
+        self._actor_places[agent] = [p.data_ptr() for p in self._actors[agent]]
+        model.in_stack = (self, agent)
 
     def give_back(self, agent: int) -> None:
         """Give a model memory of its own again."""
+        self.models[agent].in_stack = None
         self.flats["target"].give_back(agent)
         for adam in self.adams.values():
             adam.give_back(agent)

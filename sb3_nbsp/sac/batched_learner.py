@@ -8,7 +8,6 @@ from sb3_nbsp.sac.agent_batches import AgentBatches
 from sb3_nbsp.sac.agent_stack import AgentStack
 from sb3_nbsp.sac.batched_update import BatchedUpdate
 from sb3_nbsp.sac.buffer_reader import BufferReader
-from sb3_nbsp.sac.fast_update import Losses
 
 
 class BatchedLearner:
@@ -46,9 +45,11 @@ class BatchedLearner:
         for model in self.models:
             model._n_updates += gradient_steps
 
-    def losses(self) -> list[Losses]:
-        """The mean losses since the last call, by agent."""
-        return self.update.losses()
+    def log_losses(self) -> None:
+        """Have every model record its mean losses since the last call, if there was a step. Waits for the device."""
+        if self.update.n_summed:
+            for model, losses in zip(self.models, self.update.losses(), strict=True):
+                model._log_losses([losses])
 
     def give_back(self) -> None:
         """Give every model memory of its own again."""

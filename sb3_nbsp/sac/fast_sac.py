@@ -11,6 +11,7 @@ from stable_baselines3.common.utils import polyak_update
 from torch.nn import functional as F
 
 from sb3_nbsp.common.cpu_speedups import fused, fusible, put_channels_last
+from sb3_nbsp.sac.agent_stack import AgentStack
 from sb3_nbsp.sac.fast_update import FastUpdate, Losses
 from sb3_nbsp.sac.fast_update_conditions import find_obstacle
 
@@ -31,6 +32,7 @@ class FastSAC(SAC):
     update_path: str | None = None
     update_obstacle: str | None = None
     _fast: FastUpdate | None = None
+    in_stack: tuple[AgentStack, int] | None = None  # where a population has the model's parameters, and its number there
 
     def _setup_model(self) -> None:
         super()._setup_model()
@@ -107,10 +109,22 @@ class FastSAC(SAC):
         if self._fast is not None:
             self._fast.release()
         self._fast = None
+        self._leave_stack()
         return self.__dict__
 
+    def _leave_stack(self) -> None:
+        """Take memory of its own, among many agents; their learner takes it over again."""
+        if self.in_stack is not None:
+            stack, agent = self.in_stack
+            stack.give_back(agent)
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """See SB3. Of many agents that learn together only this one's parameters are saved."""
+        self._leave_stack()
+        super().save(*args, **kwargs)
+
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "_fast", "update_path", "update_obstacle"]
+        return [*super()._excluded_save_params(), "_fast", "in_stack", "update_path", "update_obstacle"]
 
 
 class AutogradUpdate:

@@ -11,6 +11,7 @@ from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedul
 from stable_baselines3.sac.policies import SACPolicy
 
 from sb3_nbsp.base.arguments import documented
+from sb3_nbsp.base.random_states import RandomStates
 from sb3_nbsp.common import arguments as arg
 from sb3_nbsp.common import max_entropy
 from sb3_nbsp.common.off_policy_algorithm import OffPolicyContinualAlgorithm
@@ -45,6 +46,7 @@ class NBSPSAC(OffPolicyContinualAlgorithm, FastSAC):
     scoring_losses = LOSSES
 
     reset_ent_coef: bool
+    random_states: RandomStates
 
     def __init__(
         self,
@@ -111,7 +113,16 @@ class NBSPSAC(OffPolicyContinualAlgorithm, FastSAC):
         progress_bar: bool = False,
     ) -> SelfNBSPSAC:
         """See SB3."""
-        return super().learn(total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar)
+        super().learn(total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar)
+        self.random_states = RandomStates()
+        return self
+
+    def _setup_model(self) -> None:
+        super()._setup_model()
+        self.random_states = RandomStates()  # where a population has it go on
+
+    def _excluded_save_params(self) -> list[str]:
+        return [*super()._excluded_save_params(), "random_states"]
 
     def _prepare_next_task(self) -> None:
         super()._prepare_next_task()

@@ -108,14 +108,14 @@ def test_a_fixed_entropy_coefficient():
         for model in learners.models:
             model.ent_coef_tensor = model.ent_coef_tensor.double()
         learners.train(50)
-    assert apart(alone, together) < 1e-9 and together.learner.losses()[1].ent_coef == pytest.approx(0.05)
+    assert apart(alone, together) < 1e-9 and together.learner.update.losses()[1].ent_coef == pytest.approx(0.05)
 
 
 def test_losses_are_the_mean_ones():
     alone, together = both([{}, {"gamma": 0.5}])
     for learners in (alone, together):
         learners.train(7)
-    for model, losses in zip(alone.models, together.learner.losses(), strict=True):
+    for model, losses in zip(alone.models, together.learner.update.losses(), strict=True):
         logged = model.logger.name_to_value
         for name, value in losses._asdict().items():
             assert value == pytest.approx(logged[f"train/{name}"], rel=1e-10)
