@@ -3,7 +3,7 @@
 import random
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
@@ -45,11 +45,13 @@ def isolated_rng(seed: int | None = None, action_space: spaces.Space | None = No
 
 @dataclass(frozen=True)
 class RandomStates:
-    """The states of the process's random streams at the time when it is made: Python's, NumPy's and torch's (on the CPU)."""
+    """The states of the process's random streams at the time when it is made: Python's, NumPy's, torch's on the CPU."""
 
     python: Any = field(default_factory=random.getstate)
     numpy: Any = field(default_factory=np.random.get_state)
     torch: th.Tensor = field(default_factory=th.get_rng_state)
+    seed: int = field(default_factory=th.initial_seed)  # that torch's began with
+    device: th.Tensor | None = None  # of an agent's own generator on a CUDA device
 
     def restore(self) -> None:
         """Put the process's streams back there."""
@@ -64,9 +66,24 @@ def fresh_states() -> RandomStates:
         return RandomStates()
 
 
-class RandomStreams:
+class ProcessStreams:
+    """The process's random streams, in the form of :class:`RandomStreams`."""
+
+    numpy: Any = np.random
+    torch: Any = None  # a th.Generator; None is torch's word for its own
+
+    def in_use(self) -> AbstractContextManager[None]:
+        """They are."""
+        return nullcontext()
+
+    def on(self, device: th.device) -> th.Generator | None:
+        """torch's own generator on a device."""
+        return None
+
+
+class RandomStreams(ProcessStreams):
     """
-    Random streams of one agent's own, beside the process's: NumPy's and torch's (on the CPU).
+    Random streams of one agent's own, beside the process's: NumPy's and torch's.
 
     :param start: where they begin
     """
@@ -77,7 +94,8 @@ class RandomStreams:
         self.numpy.set_state(start.numpy)
         self.torch = th.Generator()
         self.torch.set_state(start.torch)
-        self._python = start.python
+        self._start = start
+        self._on_device: th.Generator | None = None
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
@@ -96,6 +114,17 @@ class RandomStreams:
             th.set_rng_state(state)
             np.random.set_bit_generator(bits)  # type: ignore[attr-defined]
 
+    def on(self, device: th.device) -> th.Generator:
+        """The agent's generator on a CUDA device; it begins with the seed of the one on the CPU."""
+        if self._on_device is None:
+            self._on_device = th.Generator(device)
+            self._on_device.manual_seed(self._start.seed)
+            if self._start.device is not None:
+                self._on_device.set_state(self._start.device)
+        return self._on_device
+
     def states(self) -> RandomStates:
         """Where they stand."""
-        return RandomStates(self._python, self.numpy.get_state(), self.torch.get_state())
+        on_device = self._start.device if self._on_device is None else self._on_device.get_state()
+        start = self._start
+        return RandomStates(start.python, self.numpy.get_state(), self.torch.get_state(), start.seed, on_device)

@@ -7,7 +7,7 @@ import numpy as np
 import torch as th
 from stable_baselines3.sac.policies import LOG_STD_MAX, LOG_STD_MIN
 
-from sb3_nbsp.base.random_states import RandomStreams
+from sb3_nbsp.base.random_states import ProcessStreams
 from sb3_nbsp.sac.agent_stack import AgentStack
 
 
@@ -20,7 +20,7 @@ class BatchedActor:
     :param streams: the agents' random numbers
     """
 
-    def __init__(self, stack: AgentStack, n_envs: int, streams: Sequence[RandomStreams]):
+    def __init__(self, stack: AgentStack, n_envs: int, streams: Sequence[ProcessStreams]):
         self._mlp, self._streams = stack.actor, streams
         like = stack.actor.first_weight
         n_agents, n_observed = like.shape[0], like.shape[2]

@@ -5,14 +5,14 @@ Piece by piece it is SB3's ``OffPolicyAlgorithm.learn`` and ``collect_rollouts``
 """
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.type_aliases import MaybeCallback
 
-from sb3_nbsp.base.random_states import RandomStreams
+from sb3_nbsp.base.random_states import ProcessStreams
 
 
 class Member:
@@ -20,12 +20,12 @@ class Member:
     A model that learns in lock-step with others.
 
     :param model: an NBSPSAC
-    :param streams: its random numbers; ``None``: the process's
+    :param streams: its random numbers
     """
 
     callback: BaseCallback
 
-    def __init__(self, model: Any, streams: RandomStreams | None):
+    def __init__(self, model: Any, streams: ProcessStreams):
         self.model = model
         self.streams = streams
         self.has_stopped = False
@@ -36,7 +36,7 @@ class Member:
 
     def own_streams(self) -> AbstractContextManager[None]:
         """Inside the block the process's random numbers are this member's."""
-        return nullcontext() if self.streams is None else self.streams.in_use()
+        return self.streams.in_use()
 
     # learn()
 

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import numpy as np
 from stable_baselines3.common.type_aliases import MaybeCallback
 
-from sb3_nbsp.base.random_states import RandomStates, RandomStreams, fresh_states
+from sb3_nbsp.base.random_states import ProcessStreams, RandomStates, RandomStreams, fresh_states
 from sb3_nbsp.population.acting import BatchedActor
 from sb3_nbsp.population.agreement import check_agreement
 from sb3_nbsp.population.member import Member
@@ -19,7 +19,6 @@ Self = TypeVar("Self", bound="Population")
 # Widest hidden layer, in neurons, up to which one thread of a CPU computes many agents' updates faster together than one after
 # another (docs/performance.md): 2.0 times as fast at 64 and a batch of 64, 1.2 to 1.4 times at 128, as fast at 256.
 WIDEST_ON_CPU = 128
-LOSSES_INTERVAL = 100  # gradient steps after which losses are read, if no log asked for them before
 
 
 class Population:
@@ -132,8 +131,6 @@ class Population:
         if together:
             assert self._learner is not None
             self._learner.train(together[0].gradient_steps, together[0].model.batch_size)
-            if self._learner.update.n_summed >= LOSSES_INTERVAL:
-                self._learner.log_losses()
         for member in ready:
             if member not in together:
                 member.train_alone()
@@ -145,14 +142,14 @@ class Population:
             if all(find_obstacle(self._members[agent].model) is None for agent in changed):
                 return self._members
         self._dissolve()
-        able = [member for member in ready if member.streams is not None and find_obstacle(member.model) is None]
+        able = [member for member in ready if find_obstacle(member.model) is None] if len(ready) > 1 else []
         if len(able) > 1 and pays(able[0].model):
             self._stack(able)
         return self._members
 
     def _stack(self, members: list[Member]) -> None:
         models = [member.model for member in members]
-        streams = [member.streams for member in members if member.streams is not None]
+        streams = [member.streams for member in members]
         self._members = members
         self._learner = BatchedLearner(models, streams)
         self._actor = BatchedActor(self._learner.stack, models[0].n_envs, streams)
@@ -180,7 +177,7 @@ def pays(model: Any) -> bool:
 
 
 @contextmanager
-def _own_streams(models: Sequence[Any]) -> Iterator[list[RandomStreams | None]]:
+def _own_streams(models: Sequence[Any]) -> Iterator[Sequence[ProcessStreams]]:
     """
     Each model's random numbers, which go on where they were when it was made, or last learned; at the block's end they are
     kept with the model. One model alone has the process's, put to that place for the time of the block.
@@ -190,14 +187,14 @@ def _own_streams(models: Sequence[Any]) -> Iterator[list[RandomStreams | None]]:
     if len(models) == 1:
         starts[0].restore()
         try:
-            yield [None]
+            yield [ProcessStreams()]
         finally:
             models[0].random_states = RandomStates()
             before.restore()
         return
     streams = [RandomStreams(start) for start in starts]
     try:
-        yield list(streams)
+        yield streams
     finally:
         for model, own in zip(models, streams, strict=True):
             model.random_states = own.states()

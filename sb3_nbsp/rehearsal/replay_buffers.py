@@ -25,7 +25,9 @@ class MixedBuffer:
     :raises ValueError: for a value that is not allowed
     """
 
-    n_resets = 0  # how often the ring was emptied: whoever copies its rows elsewhere must know
+    # How often the ring was emptied, and how many rows it was ever given: whoever keeps a copy of its rows must know.
+    n_resets = 0
+    n_added = 0
     leaves_out_next = False  # whether the next row, which ends a task that is consolidated already, is not stored
 
     def __init__(
@@ -57,6 +59,7 @@ class MixedBuffer:
             return
         super().add(*args, **kwargs)  # type: ignore[misc]
         self.n_rows_of_task += 1
+        self.n_added += 1
 
     def reset(self: Any) -> None:
         """Empty the current task's buffer. The memory stays."""

@@ -3,28 +3,44 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sb3_nbsp.base.random_states import RandomStreams
+import torch as th
+
+from sb3_nbsp.base.random_states import ProcessStreams
 from sb3_nbsp.sac.agent_batches import AgentBatches
 from sb3_nbsp.sac.agent_stack import AgentStack
 from sb3_nbsp.sac.batched_update import BatchedUpdate
-from sb3_nbsp.sac.buffer_reader import BufferReader
+from sb3_nbsp.sac.buffer_reader import BufferReader, is_plain
+from sb3_nbsp.sac.cuda_graphs import CapturedFunction
+from sb3_nbsp.sac.device_replay import DeviceReplay
+
+LOSSES_INTERVAL = 100  # gradient steps after which losses are read, if no log asked for them before
+MOST_OF_FREE = 0.8  # share of a device's free memory that replay buffers may take
 
 
 class BatchedLearner:
     """
     Gradient steps of P agents at once, each what the agent computes alone.
 
+    On a CUDA device the replay buffers are mirrored beside the networks where they fit, and the step is captured in a graph.
+
     :param models: NBSPSAC models that fit into one :class:`~sb3_nbsp.sac.agent_stack.AgentStack` and agree in
         ``target_update_interval``
     :param streams: their random numbers
     """
 
-    def __init__(self, models: Sequence[Any], streams: Sequence[RandomStreams]):
+    def __init__(self, models: Sequence[Any], streams: Sequence[ProcessStreams]):
         self.models = list(models)
         self.stack = AgentStack(models)
         self.update = BatchedUpdate(self.stack)
-        self._readers = [BufferReader(model, of_it) for model, of_it in zip(models, streams, strict=True)]
+        self.readers = [BufferReader(model, own) for model, own in zip(models, streams, strict=True)]
+        self.replay: DeviceReplay | None = None
+        self.graphs: CapturedFunction | None = None
         self._batch: AgentBatches | None = None
+        like = self.stack.actor.first_weight
+        if like.is_cuda:
+            self.graphs = CapturedFunction(self._say)
+            if self._mirror_fits(like):
+                self.replay = DeviceReplay(models, streams, like)
 
     def train(self, gradient_steps: int, batch_size: int) -> None:
         """
@@ -34,16 +50,40 @@ class BatchedLearner:
         self.stack.take_over_changes()
         for model in self.models:
             model.update_learning_rates()
-        self.update.refresh()
+        settings = self.update.refresh()
         if self._batch is None or self._batch.size != batch_size:
             self._batch = AgentBatches(batch_size, self.stack)
-        for i in range(gradient_steps):
-            for agent, reader in enumerate(self._readers):
-                reader.read(self._batch, agent)
-            self.update.step(self._batch, update_target=i % self.models[0].target_update_interval == 0)
-            self.update.stepped(1)
+        if self.replay is not None:
+            self.replay.prepare(gradient_steps, batch_size)
+        interval = self.models[0].target_update_interval
+        for step in range(gradient_steps):
+            self._step(self._batch, step, step % interval == 0, settings)
         for model in self.models:
             model._n_updates += gradient_steps
+        if self.update.n_summed >= LOSSES_INTERVAL:
+            self.log_losses()
+
+    def _step(self, batch: AgentBatches, step: int, update_target: bool, settings: tuple[Any, ...]) -> None:
+        if self.replay is not None:
+            self.replay.before_step(batch, step)
+        else:
+            for agent, reader in enumerate(self.readers):
+                reader.read(batch, agent)
+
+        def compute() -> None:
+            if self.replay is not None:
+                self.replay.load(batch, self.update.gamma)
+            self.update.step(batch, update_target)
+
+        if self.graphs is None:
+            compute()
+        else:
+            self.graphs.run(compute, (settings, update_target, id(batch), self._mirror()))
+        self.update.stepped(1)
+
+    def _mirror(self) -> tuple[int, ...]:
+        """Where the mirror of the replay buffers is: it moves where it grows."""
+        return () if self.replay is None else self.replay.addresses()
 
     def log_losses(self) -> None:
         """Have every model record its mean losses since the last call, if there was a step. Waits for the device."""
@@ -55,3 +95,22 @@ class BatchedLearner:
         """Give every model memory of its own again."""
         for agent in range(len(self.models)):
             self.stack.give_back(agent)
+
+    def is_current(self) -> bool:
+        """Whether all models consist of the stack's tensors still."""
+        return all(self.stack.is_current(agent) for agent in range(len(self.models)))
+
+    def _mirror_fits(self, like: th.Tensor) -> bool:
+        if not all(map(is_plain, self.models)):
+            self._say("Batches are sampled in main memory: a replay buffer is of another class, or VecNormalize is used.")
+            return False
+        needed, (free, _) = DeviceReplay.nbytes(self.models, like.element_size()), th.cuda.mem_get_info(like.device)
+        fits = needed <= MOST_OF_FREE * free
+        where = f"are kept on {like.device}" if fits else f"do not fit on {like.device}, so batches are sampled in main memory"
+        what = "The replay buffer and memory" if len(self.models) == 1 else f"{len(self.models)} replay buffers and memories"
+        self._say(f"{what} ({needed / 1e9:.2f} GB) {where} ({free / 1e9:.1f} GB free).")
+        return fits
+
+    def _say(self, line: str) -> None:
+        if any(model.verbose >= 1 for model in self.models):
+            print(line)

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import torch as th
 
-from sb3_nbsp.base.random_states import RandomStreams
+from sb3_nbsp.base.random_states import ProcessStreams
 from sb3_nbsp.rehearsal.memory import Transitions
 from sb3_nbsp.rehearsal.replay_buffers import MixedReplayBuffer
 from sb3_nbsp.sac.agent_batches import AgentBatches
@@ -22,7 +22,7 @@ class BufferReader:
     :param streams: its random numbers
     """
 
-    def __init__(self, model: Any, streams: RandomStreams):
+    def __init__(self, model: Any, streams: ProcessStreams):
         self.model = model
         self.streams = streams
         self._arrays: list[np.ndarray] = []
@@ -51,10 +51,10 @@ class BufferReader:
         self._draw_noise(batch, agent)
 
     def _draw_noise(self, batch: AgentBatches, agent: int) -> None:
-        if batch.drawn.is_cuda:
-            return
+        on_device = batch.drawn.is_cuda
+        generator = self.streams.on(batch.drawn.device) if on_device else self.streams.torch
         for half in batch.drawn[agent].split(batch.size):  # apart, as SB3 draws them
-            half.normal_(generator=self.streams.torch)
+            half.normal_(generator=generator)
 
     def _take(self, index: np.ndarray) -> list[th.Tensor]:
         buffer = self.model.replay_buffer

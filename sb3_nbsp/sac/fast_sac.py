@@ -10,8 +10,10 @@ from stable_baselines3.common.type_aliases import ReplayBufferSamples
 from stable_baselines3.common.utils import polyak_update
 from torch.nn import functional as F
 
+from sb3_nbsp.base.random_states import ProcessStreams
 from sb3_nbsp.common.cpu_speedups import fused, fusible, put_channels_last
 from sb3_nbsp.sac.agent_stack import AgentStack
+from sb3_nbsp.sac.batched_learner import BatchedLearner
 from sb3_nbsp.sac.fast_update import FastUpdate, Losses
 from sb3_nbsp.sac.fast_update_conditions import find_obstacle
 
@@ -31,7 +33,7 @@ class FastSAC(SAC):
     fast_update: str | bool = "auto"
     update_path: str | None = None
     update_obstacle: str | None = None
-    _fast: FastUpdate | None = None
+    _fast: FastUpdate | BatchedLearner | None = None
     in_stack: tuple[AgentStack, int] | None = None  # where a population has the model's parameters, and its number there
 
     def _setup_model(self) -> None:
@@ -55,6 +57,9 @@ class FastSAC(SAC):
             super().train(gradient_steps, batch_size)
             return
         update = self._choose_update()
+        if isinstance(update, BatchedLearner):
+            update.train(gradient_steps, batch_size)
+            return
         update.begin()
         self.update_learning_rates()
         losses = []
@@ -71,17 +76,25 @@ class FastSAC(SAC):
             optimizers.append(self.ent_coef_optimizer)
         self._update_learning_rate(optimizers)
 
-    def _choose_update(self) -> "FastUpdate | AutogradUpdate":
+    def _choose_update(self) -> "FastUpdate | BatchedLearner | AutogradUpdate":
         if self._fast is None or not self._fast.is_current():
-            self._fast = None
             obstacle = find_obstacle(self)
             self._check_fast(obstacle)
             if obstacle is not None:
+                self._fast = None
                 self._tell_path("autograd", obstacle)
                 return AutogradUpdate(self)
-            self._fast = FastUpdate(self)
+            if not isinstance(self._fast, BatchedLearner):  # which takes over what has changed
+                on_cuda = self.device.type == "cuda"  # many small operations cost most there, unless they are one program
+                self._fast = BatchedLearner([self], [ProcessStreams()]) if on_cuda else FastUpdate(self)
         self._tell_path("fast", None)
         return self._fast
+
+    def dump_logs(self) -> None:
+        """See SB3."""
+        if isinstance(self._fast, BatchedLearner):
+            self._fast.log_losses()
+        super().dump_logs()
 
     def _tell_path(self, path: str, obstacle: str | None) -> None:
         if (path, obstacle) == (self.update_path, self.update_obstacle):
@@ -106,7 +119,7 @@ class FastSAC(SAC):
     def __getstate__(self) -> dict[str, Any]:
         # A view is pickled together with all of the buffer that it looks into: a copy is made of parameters with memory of
         # their own. Both, model and copy, come to buffers of their own at their next update.
-        if self._fast is not None:
+        if isinstance(self._fast, FastUpdate):
             self._fast.release()
         self._fast = None
         self._leave_stack()

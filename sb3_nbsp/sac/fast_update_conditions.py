@@ -63,7 +63,7 @@ def _obstacles(model: SAC) -> Iterator[str]:
         yield f"the observation space is {type(space).__name__}, not Box"
     if is_image_space(space) and model.policy.normalize_images:
         yield "the observations are images"
-    if th.is_autocast_enabled("cpu"):
+    if th.is_autocast_enabled(model.device.type):
         yield "autocast is on"
     if any(hooks for name, hooks in vars(torch_module).items() if name.startswith("_global_") and name.endswith("_hooks")):
         yield "a hook is registered on all modules"
@@ -192,14 +192,15 @@ def _module_obstacles(name: str, network: nn.Module) -> Iterator[str]:
 def _parameter_obstacles(model: SAC) -> Iterator[str]:
     by_network = [list(network.parameters()) for _, network in _networks(model)]
     parameters = list(chain.from_iterable(by_network))
-    kinds = {(p.device.type, p.dtype) for p in parameters}
-    if len(kinds) > 1 or not kinds <= {("cpu", th.float32), ("cpu", th.float64)}:
+    kinds = {(p.device, p.dtype) for p in parameters}
+    known = [device.type in ("cpu", "cuda") and dtype in (th.float32, th.float64) for device, dtype in kinds]
+    if len(kinds) > 1 or not all(known):
         found = ", ".join(sorted(f"{dtype} on {device}" for device, dtype in kinds))
-        yield f"parameters are {found}; all must be float32 or all float64, on the CPU"
+        yield f"parameters are {found}; all must be float32 or all float64, on the CPU or on one CUDA device"
     n_layers = sum(isinstance(layer, nn.Linear) for _, mlp in _mlps(model) for layer in mlp.children())
     if not len({p.data_ptr() for p in parameters}) == len(parameters) == 2 * (n_layers + 2):  # and two heads
         yield "parameters are shared between layers, or belong to none"
-    if any(p.is_shared() for p in parameters):
+    if any(p.is_shared() and not p.is_cuda for p in parameters):
         yield "parameters lie in memory that is shared between processes"
     shapes = {tuple(p.shape for p in q.parameters()) for name, q in _mlps(model) if name != "actor"}
     if len(shapes) > 1 or len(by_network[1]) != len(by_network[2]):
@@ -250,7 +251,7 @@ class Snapshot:
             and all(map(attrgetter("requires_grad"), self._trained))
             and all(group.get(name, value) == value for group in self._options for name, value in ADAM_OPTIONS.items())
             and list(map(attrgetter("negative_slope"), self._leaky)) == self._slopes
-            and not th.is_autocast_enabled("cpu")
+            and not th.is_autocast_enabled(model.device.type)
         )
 
 

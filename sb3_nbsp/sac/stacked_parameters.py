@@ -83,7 +83,8 @@ class StackedAdam:
         self.optimizers = list(optimizers)
         self.values = flat.values
         self.gradients, self.first_moments, self.second_moments = (th.zeros_like(flat.values) for _ in range(3))
-        kind = th.promote_types(th.get_default_dtype(), th.float32)
+        # On a CUDA device the kernel wants counts in 32 bits.
+        kind = th.float32 if flat.values.is_cuda else th.promote_types(th.get_default_dtype(), th.float32)
         self.steps = th.zeros(len(flat.parameters), device=flat.values.device, dtype=kind)
         self.rates = th.zeros(flat.n_agents, device=flat.values.device, dtype=kind)
         self._rates: list[float] = [0.0] * flat.n_agents

@@ -1,0 +1,180 @@
+"""The replay buffers of many agents as one tensor beside their networks, from which a batch of each is taken at once."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch as th
+
+from sb3_nbsp.base.random_states import ProcessStreams
+from sb3_nbsp.rehearsal.memory import Transitions
+from sb3_nbsp.sac.agent_batches import AgentBatches
+
+NOISE_STEPS = 50  # gradient steps for which noise is drawn ahead: a launch per agent and step would cost more than the step
+
+
+class DeviceReplay:
+    """
+    A mirror of the replay buffers, memories of old tasks included. The buffers stay as they are, in main memory: what was
+    added to them since the last gradient step is copied over before the next. (What is *changed* in them is not seen.)
+
+    A row holds s, a, s', r and 1 where the episode goes on, else 0. The agents' rings come first, then their memories.
+
+    :param models: agents with ordinary buffers (:func:`~sb3_nbsp.sac.buffer_reader.is_plain`) of the same size
+    :param streams: their random numbers
+    :param like: a tensor of the networks: device and type of the mirror
+    """
+
+    def __init__(self, models: Sequence[Any], streams: Sequence[ProcessStreams], like: th.Tensor):
+        self.models, self._streams = list(models), list(streams)
+        buffer = models[0].replay_buffer
+        self._ring = buffer.buffer_size * buffer.n_envs
+        self.n_observed = int(np.prod(buffer.obs_shape))
+        self.n_inputs = self.n_observed + buffer.action_dim
+        self._width = self.n_inputs + self.n_observed + 2
+        self._pins = like.is_cuda
+        self.rows = like.new_empty(len(models) * self._ring + sum(map(_memory_rows, models)), self._width)
+        self._seen: list[tuple[Any, int, int] | None] = [None] * len(models)  # buffer, resets, rows ever added
+        self._memories: list[list[Any]] = [[] for _ in models]
+        self._places: list[dict[int, int]] = [{} for _ in models]  # by task: where its memory begins
+        self._host_index = th.empty(0, 0, dtype=th.long)
+        self._index = th.empty(0, dtype=th.long, device=like.device)
+        self._noise = like.new_empty(0)
+        self._n_used = NOISE_STEPS
+        self._copied = th.cuda.Event() if like.is_cuda else None  # after the last copy out of pinned memory
+
+    def prepare(self, n_steps: int, size: int) -> None:
+        """
+        Copy what is new, and choose the rows of the next batches.
+
+        :param n_steps: number of gradient steps
+        :param size: B
+        """
+        if self._copied is not None:
+            self._copied.synchronize()
+        for agent in range(len(self.models)):
+            self._copy_new_rows(agent)
+        self._copy_new_memories()
+        shape = (n_steps, len(self.models), size)
+        if self._host_index.shape != shape:
+            self._host_index = th.empty(shape, dtype=th.long, pin_memory=self._pins)
+        if self._index.shape != shape[1:]:
+            self._index = self._index.new_empty(shape[1:])
+        chosen = self._host_index.numpy()
+        for agent, streams in enumerate(self._streams):
+            for step in range(n_steps):
+                chosen[step, agent] = self._draw(agent, size, streams.numpy)
+
+    def before_step(self, batch: AgentBatches, step: int) -> None:
+        """
+        Bring the numbers of a step to where it reads them.
+
+        :param batch: where the noise goes
+        :param step: which of those that were prepared
+        """
+        self._index.copy_(self._host_index[step], non_blocking=True)
+        if self._noise.shape[1:] != batch.drawn.shape:
+            self._noise = batch.drawn.new_empty(NOISE_STEPS, *batch.drawn.shape)
+            self._n_used = NOISE_STEPS
+        if self._n_used == NOISE_STEPS:
+            self._n_used = 0
+            for agent, streams in enumerate(self._streams):
+                self._noise[:, agent].normal_(generator=streams.on(self._noise.device))
+        batch.drawn.copy_(self._noise[self._n_used])
+        self._n_used += 1
+        if self._copied is not None:
+            self._copied.record()
+
+    def load(self, batch: AgentBatches, gamma: th.Tensor) -> None:
+        """
+        Take the batches, within a step.
+
+        :param batch: where they go
+        :param gamma: discount of each agent, [P]
+        """
+        taken = self.rows.index_select(0, self._index.view(-1)).view(*self._index.shape, -1).transpose(1, 2)  # [P, width, B]
+        batch.taken.copy_(taken[:, : self.n_inputs])
+        batch.now_observations.copy_(taken[:, : self.n_observed])
+        batch.next_observations.copy_(taken[:, self.n_inputs : self.n_inputs + self.n_observed])
+        batch.rewards.copy_(taken[:, -2:-1])
+        th.mul(taken[:, -1:], gamma[:, None, None], out=batch.discounts)
+
+    def _draw(self, agent: int, size: int, random: Any) -> np.ndarray:
+        buffer = self.models[agent].replay_buffer
+        rows, envs, old = buffer.draw(size, random)
+        ring = agent * self._ring + rows * buffer.n_envs + envs
+        if not old:
+            return ring
+        return np.concatenate([ring, *(self._places[agent][task] + chosen for task, chosen in old)])
+
+    def _copy_new_rows(self, agent: int) -> None:
+        buffer = self.models[agent].replay_buffer
+        seen = self._seen[agent]
+        new = buffer.size()
+        if seen is not None and seen[0] is buffer and seen[1] == buffer.n_resets:
+            new = min(buffer.n_added - seen[2], new)
+        self._seen[agent] = (buffer, buffer.n_resets, buffer.n_added)
+        begin = (buffer.pos - new) % buffer.buffer_size
+        for start, stop in ((begin, min(begin + new, buffer.buffer_size)), (0, begin + new - buffer.buffer_size)):
+            if start < stop:
+                place = agent * self._ring + start * buffer.n_envs
+                self._put(place, _ring_rows(buffer, slice(start, stop)))
+
+    def _copy_new_memories(self) -> None:
+        kept = [list(model.memory.tasks.values()) for model in self.models]
+        if all(
+            len(a) == len(b) and all(x is y for x, y in zip(a, b, strict=True))
+            for a, b in zip(kept, self._memories, strict=True)
+        ):
+            return
+        self._memories = kept
+        place = len(self.models) * self._ring
+        needed = place + sum(len(samples) for samples_of in kept for samples in samples_of)
+        if needed > len(self.rows):  # more tasks than were told of
+            self.rows = th.cat([self.rows[:place], self.rows.new_empty(needed + needed // 8 - place, self._width)])
+        for agent, model in enumerate(self.models):
+            for task, samples in model.memory.tasks.items():
+                self._places[agent][task] = place
+                self._put(place, _memory_to_rows(samples))
+                place += len(samples)
+
+    def _put(self, place: int, rows: np.ndarray) -> None:
+        self.rows[place : place + len(rows)].copy_(th.from_numpy(rows))
+
+    def addresses(self) -> tuple[int, int]:
+        """What :meth:`load` reads: the rows move where memories outgrow them, the indices where batches have another size."""
+        return self.rows.data_ptr(), self._index.data_ptr()
+
+    @staticmethod
+    def nbytes(models: Sequence[Any], entry: int = 4) -> int:
+        """
+        :param models: see the class
+        :param entry: bytes of a number
+        :return: bytes that a mirror of their buffers takes
+        """
+        buffer = models[0].replay_buffer
+        width = 2 * int(np.prod(buffer.obs_shape)) + buffer.action_dim + 2
+        rows = len(models) * buffer.buffer_size * buffer.n_envs + sum(map(_memory_rows, models))
+        return rows * width * entry
+
+
+def _memory_rows(model: Any) -> int:
+    """Rows that a model's memory will have at the end of its sequence, as far as that is known."""
+    n_tasks = len({task for task, _ in model.position.record["visits"]})
+    return int(model.memory_size) * max(n_tasks, len(model.memory.tasks))
+
+
+def _ring_rows(buffer: Any, part: slice) -> np.ndarray:
+    names = ("observations", "actions", "next_observations")
+    n_rows = (part.stop - part.start) * buffer.n_envs
+    goes_on = 1 - buffer.dones[part] * (1 - buffer.timeouts[part])  # what ends at a time limit goes on
+    arrays = [*(getattr(buffer, name)[part] for name in names), buffer.rewards[part], goes_on]
+    return np.concatenate([array.reshape(n_rows, -1) for array in arrays], axis=1, dtype=np.float32)
+
+
+def _memory_to_rows(samples: Transitions) -> np.ndarray:
+    rewards = (samples.rewards * samples.weights).sum(axis=1, keepdims=True)
+    observations, following = (
+        np.asarray(array).reshape(len(samples), -1) for array in (samples.observations, samples.next_observations)
+    )
+    return np.concatenate([observations, samples.actions, following, rewards, 1 - samples.dones], axis=1, dtype=np.float32)
