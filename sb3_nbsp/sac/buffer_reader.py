@@ -27,7 +27,6 @@ class BufferReader:
         self.streams = streams
         self._arrays: list[np.ndarray] = []
         self._rings: list[th.Tensor] = []
-        self._rows: list[th.Tensor] = []
 
     def read(self, batch: AgentBatches, agent: int) -> None:
         """
@@ -64,9 +63,8 @@ class BufferReader:
             self._rings = [
                 th.from_numpy(a).flatten(0, 1).flatten(1) if a.ndim > 2 else th.from_numpy(a).view(-1) for a in arrays
             ]
-            self._rows = [ring.new_empty(0) for ring in self._rings]
         chosen = th.from_numpy(index)
-        return [th.index_select(ring, 0, chosen, out=rows) for ring, rows in zip(self._rings, self._rows, strict=True)]
+        return [ring.index_select(0, chosen) for ring in self._rings]
 
 
 def is_plain(model: Any) -> bool:

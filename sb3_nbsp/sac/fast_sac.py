@@ -81,6 +81,7 @@ class FastSAC(SAC):
             obstacle = find_obstacle(self)
             self._check_fast(obstacle)
             if obstacle is not None:
+                self._leave_stack()
                 self._fast = None
                 self._tell_path("autograd", obstacle)
                 return AutogradUpdate(self)
