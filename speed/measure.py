@@ -6,8 +6,8 @@ How fast SAC learns on this machine: one agent and many, the learner alone and e
     python speed/measure.py --out FILE.md --devices cpu
 
 Observations have 39 numbers and actions 4, as in Meta-World; the env costs nothing, so that end to end means: what is left
-where the env is free. Rates are agent-updates (gradient steps of one agent) per second, the median of rounds in which all lines
-of a block take turns: on a machine that others use, the ratios hold better than the rates. Seconds are of the CPU where the CPU
+where the env is free. Rates are agent-updates (gradient steps of one agent) per second, the median of rounds in which all
+lines of a block take turns: on a machine that others use, ratios hold better than rates. Seconds are of the CPU where the CPU
 computes (with one thread; with several they are of the wall clock), else of the wall clock.
 """
 
