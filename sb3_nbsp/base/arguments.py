@@ -15,6 +15,7 @@ import inspect
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from math import isfinite
 from numbers import Integral, Real
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Protocol, TypeVar, Union, get_args, get_origin
@@ -54,6 +55,28 @@ class Interval:
 
     def __str__(self) -> str:
         return f"a number in [{self.low:g}, {self.high:g}]"
+
+
+@dataclass(frozen=True)
+class AtLeast:
+    """
+    A finite number from ``low`` on.
+
+    :param low: the lowest number
+    :param excluded: whether ``low`` itself is not allowed
+    """
+
+    low: float
+    excluded: bool = False
+
+    def allows(self, value: Any) -> bool:
+        """See :class:`Constraint`. NaN and infinity are none; YAML reads 1e4 as text."""
+        if not isinstance(value, Real) or isinstance(value, bool) or not isfinite(value):
+            return False
+        return float(value) > self.low or (float(value) == self.low and not self.excluded)
+
+    def __str__(self) -> str:
+        return f"a number above {self.low:g}" if self.excluded else f"a number, {self.low:g} or more"
 
 
 @dataclass(frozen=True)

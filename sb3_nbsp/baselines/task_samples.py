@@ -23,6 +23,7 @@ class Visited(Samples):
     :param observations: [M, ...], not normalised
     """
 
+    actions: np.ndarray
     observations: Observations
 
 

@@ -12,7 +12,17 @@ from sb3_nbsp.base.arguments import Doc, OneOf, Share, Whole
 from sb3_nbsp.neurons import scoring
 from sb3_nbsp.neurons.scores import SCORES
 from sb3_nbsp.protection import masks, optimizer
-from sb3_nbsp.rehearsal.arguments import MemoryRetention, MemorySize, OldTaskFraction, ReplayInterval, ReplayMode
+from sb3_nbsp.rehearsal.arguments import (
+    CloneBatchSize,
+    CloneCoef,
+    CloneTemperature,
+    MemoryRetention,
+    MemorySize,
+    OffPolicyRehearsal,
+    OldTaskFraction,
+    ReplayInterval,
+    ReplayMode,
+)
 
 # Masks
 
@@ -148,6 +158,9 @@ FastUpdate = Annotated[
 ]
 
 __all__ = [
+    "CloneBatchSize",
+    "CloneCoef",
+    "CloneTemperature",
     "FastUpdate",
     "GoalMetric",
     "MaskCoef",
@@ -159,6 +172,7 @@ __all__ = [
     "MemorySize",
     "MemorySteps",
     "MinibatchReplayMode",
+    "OffPolicyRehearsal",
     "OldTaskFraction",
     "Rehearsal",
     "ReplayInterval",

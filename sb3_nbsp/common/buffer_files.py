@@ -52,7 +52,7 @@ def taken_over(buffer: ReplayBuffer | None, model: Any, of_task: bool) -> Replay
         buffer = mixed
     if isinstance(buffer, MixedBuffer):
         memory = TaskMemory(Transitions) if model.memory is None else model.memory
-        settings = {name: getattr(model, name) for name in MEMORY_ARGUMENTS}
+        settings = model.memory_arguments()
         counted = {} if of_task else {"n_rows_of_task": 0}
         buffer.__dict__.update(settings, memory=memory, n_task_ends=model.n_task_ends, **counted)
     return buffer

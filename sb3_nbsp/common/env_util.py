@@ -70,7 +70,8 @@ def check_wrappers(training_env: VecEnv) -> None:
 def _check_gym_wrappers(training_env: VecEnv) -> None:
     # All that SubprocVecEnv tells of a sub-env is what it can send: its description, <Monitor<OrderEnforcing<...>>>.
     wrappers = re.findall(r"<(\w+)", training_env.env_method("__str__", indices=0)[0])
-    foreign = [name for name in wrappers[: wrappers.index("TaskSequenceEnv")] if name not in NEUTRAL_WRAPPERS]
+    n_outside = [name.startswith("TaskSequence") for name in wrappers].index(True)
+    foreign = [name for name in wrappers[:n_outside] if name not in NEUTRAL_WRAPPERS]
     if foreign:
         raise ValueError(
             f"The task sequence is wrapped in {', '.join(foreign)}. Scoring and evaluation run on single tasks, which would "

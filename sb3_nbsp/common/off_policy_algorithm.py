@@ -13,13 +13,20 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.type_aliases import MaybeCallback
-from stable_baselines3.her.her_replay_buffer import HerReplayBuffer
 
-from sb3_nbsp.common import buffer_files
+from sb3_nbsp.common import buffer_files, buffer_requirements
+from sb3_nbsp.common.cloning_term import ClonedOutputs, CloningTerm
 from sb3_nbsp.common.continual_algorithm import ContinualAlgorithm
 from sb3_nbsp.common.older_files import moved_modules
 from sb3_nbsp.common.position import FollowedSequence
-from sb3_nbsp.common.ram_estimate import Part, check_footprint, replay_buffer_bytes, scoring_bytes, transitions_bytes
+from sb3_nbsp.common.ram_estimate import (
+    Part,
+    check_footprint,
+    clones_bytes,
+    replay_buffer_bytes,
+    scoring_bytes,
+    transitions_bytes,
+)
 from sb3_nbsp.common.save_util import File, whole_file
 from sb3_nbsp.rehearsal.replay_buffers import (
     MEMORY_ARGUMENTS,
@@ -42,9 +49,15 @@ class OffPolicyContinualAlgorithm(ContinualAlgorithm, OffPolicyAlgorithm):
         NStepReplayBuffer: MixedNStepReplayBuffer,
     }
 
+    cloned_outputs: ClassVar[ClonedOutputs]
+
+    rehearsal: str
+    clone_coef: float
+    clone_batch_size: int
     reset_replay_buffer: bool
     task_warmup: int | None
 
+    cloning: CloningTerm
     _warmup_until: int  # saved with the model
     n_task_ends: int | None  # so is this: tasks that ended so far, each visit counted, those that were dropped too
     _stored_at: int = 0  # num_timesteps of the newest row in the buffer
@@ -54,10 +67,17 @@ class OffPolicyContinualAlgorithm(ContinualAlgorithm, OffPolicyAlgorithm):
         self._warmup_until = 0
         self.n_task_ends = None
 
-    def _memory_arguments(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in MEMORY_ARGUMENTS}
+    @property
+    def _replayed_size(self) -> int:
+        """Transitions that are kept per old task."""
+        return self.memory_size if self.rehearsal in ("replay", "both") else 0
+
+    def memory_arguments(self) -> dict[str, Any]:
+        """What the model's replay buffer is told."""
+        return {name: getattr(self, name) for name in MEMORY_ARGUMENTS} | {"memory_size": self._replayed_size}
 
     def _setup_model(self) -> None:
+        self.cloning = CloningTerm(self, self.cloned_outputs)
         # Where SB3 would choose one of its buffers, ours takes its place. It is made before SB3 looks, because SB3
         # takes n_steps > 1 for a mistake beside any class that is not its own.
         if self.n_task_ends is None:  # a new model, or the file of one that did not count
@@ -91,7 +111,7 @@ class OffPolicyContinualAlgorithm(ContinualAlgorithm, OffPolicyAlgorithm):
                 device=self.device,
                 n_envs=self.n_envs,
                 optimize_memory_usage=self.optimize_memory_usage,
-                **self._memory_arguments(),
+                **self.memory_arguments(),
                 **kwargs,
             )
         except MemoryError as error:  # one array is larger than the machine's memory: NumPy tells its shape only
@@ -102,30 +122,19 @@ class OffPolicyContinualAlgorithm(ContinualAlgorithm, OffPolicyAlgorithm):
         """See :meth:`ContinualAlgorithm._footprint`. The replay buffer comes first."""
         seen = self.observation_space, self.action_space
         ring = replay_buffer_bytes(*seen, self.buffer_size, self.n_envs, self.optimize_memory_usage)
-        kept = n_tasks * transitions_bytes(*seen, self.memory_size, self.n_steps)
+        kept = n_tasks * transitions_bytes(*seen, self._replayed_size, self.n_steps)
+        n_cloned = self.memory_size if self.cloning.is_wanted else 0
+        cloned = n_tasks * clones_bytes(self.observation_space, n_cloned, self.cloning.n_outputs)
         return [
             Part("replay buffer", ring, "buffer_size"),
             Part(f"memory of {n_tasks} tasks", kept, "memory_size"),
+            Part(f"observations of {n_tasks} tasks to clone on", cloned, "memory_size"),
             Part("scoring", scoring_bytes(self.observation_space, self.scoring_steps), "scoring_steps"),
         ]
 
     def _check_supported(self) -> None:
         super()._check_supported()
-        if isinstance(self.replay_buffer, HerReplayBuffer):
-            raise ValueError(
-                "HerReplayBuffer relabels goals through the one env that it was made with and cannot be carried over a "
-                "task switch. Use the default replay buffer."
-            )
-        if self.optimize_memory_usage and self.memory_size > 0:
-            raise ValueError(
-                "optimize_memory_usage=True stores no next observations, so transitions cannot be carried over a task "
-                "switch. Use optimize_memory_usage=False, or memory_size=0."
-            )
-        if self.memory_size > 0 and self.memory is None:
-            raise ValueError(
-                f"{type(self.replay_buffer).__name__} keeps no transitions of old tasks. Use replay_buffer_class=None, a "
-                "class derived from MixedReplayBuffer, or memory_size=0."
-            )
+        buffer_requirements.check_buffer(self, self._replayed_size)
 
     def _follow(self, sequence: FollowedSequence) -> None:
         """See :meth:`ContinualAlgorithm._follow`. Warns of a warm-up that leaves nothing to learn."""
@@ -165,7 +174,11 @@ class OffPolicyContinualAlgorithm(ContinualAlgorithm, OffPolicyAlgorithm):
             buffer.timeouts[buffer.pos - 1] = np.maximum(buffer.timeouts[buffer.pos - 1], 1 - buffer.dones[buffer.pos - 1])
 
     def _remember(self, index: int) -> None:
-        if self.replay_buffer.remember(index) == 0:  # type: ignore[union-attr]
+        buffer: Any = self.replay_buffer
+        # What a policy does that was not trained, or has forgotten the task since, is no example.
+        if self.cloning.is_wanted and buffer.n_rows_of_task > 0 and not self.position.is_untrained(self._n_updates):
+            self.cloning.remember(index, buffer.observations_of_task(self.memory_size))
+        if buffer.n_rows_of_task == 0 or (self._replayed_size > 0 and buffer.remember(index) == 0):
             warnings.warn(
                 "No transition of the task that ends is at hand, so none of them can be rehearsed. A model's file holds no "
                 "replay buffer: call load_replay_buffer() before consolidate() (with save_replay_buffer() where the model is "
@@ -226,9 +239,16 @@ class OffPolicyContinualAlgorithm(ContinualAlgorithm, OffPolicyAlgorithm):
         """See SB3. Does nothing during a task's warm-up."""
         if self._warmup_until > 0 and self.num_timesteps <= self._warmup_until:
             return
-        super().train(gradient_steps, batch_size)
+        with self.cloning.in_force():
+            super().train(gradient_steps, batch_size)
 
     # Saving and loading
+
+    def _optional_states(self) -> dict[str, Any]:
+        return {**super()._optional_states(), "cloning.memory": self.cloning.memory}
+
+    def _excluded_save_params(self) -> list[str]:
+        return [*super()._excluded_save_params(), "cloning"]
 
     def save_replay_buffer(self, path: File) -> None:
         """See SB3. A file is replaced as a whole. The memory of old tasks is not in it: it is saved with the model."""

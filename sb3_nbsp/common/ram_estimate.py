@@ -38,17 +38,18 @@ class Part:
     argument: str
 
 
-def observation_bytes(space: spaces.Space) -> int:
+def observation_bytes(space: spaces.Space, float64: int = 8) -> int:
     """
     Size of one observation as SB3's buffers hold it, in bytes.
 
     :param space: as the model sees it
+    :param float64: bytes that a number of this type is kept in
     """
     if isinstance(space, spaces.Dict):
-        return sum(observation_bytes(part) for part in space.values())
+        return sum(observation_bytes(part, float64) for part in space.values())
     shape = get_obs_shape(space)
     assert isinstance(shape, tuple)
-    return int(np.prod(shape, dtype=np.int64)) * _item(space)
+    return int(np.prod(shape, dtype=np.int64)) * (float64 if space.dtype == np.float64 else _item(space))
 
 
 def replay_buffer_bytes(
@@ -86,6 +87,17 @@ def transitions_bytes(
     """
     scalars = 2 * FLOAT + 2 * n_steps * FLOAT  # done, discount; a reward and its weight for each step
     return n_transitions * (2 * observation_bytes(observation_space) + _stored_action(action_space) + scalars)
+
+
+def clones_bytes(observation_space: spaces.Space, n_observations: int, n_outputs: int) -> int:
+    """
+    Size of a task's :class:`~sb3_nbsp.rehearsal.memory.Clones`, in bytes: float64 is kept as float32.
+
+    :param observation_space: as the model sees it
+    :param n_observations: number of observations
+    :param n_outputs: numbers that are kept beside each
+    """
+    return n_observations * (observation_bytes(observation_space, float64=FLOAT) + n_outputs * FLOAT)
 
 
 def scoring_bytes(observation_space: spaces.Space, scoring_steps: int) -> int:

@@ -43,6 +43,7 @@ FIELDS: dict[str, Callable[[Any], Any]] = {
     "dtype": lambda model: next(model.policy.parameters()).dtype,
     "optimizer_kwargs (betas, eps)": _adam,
     "batch_size": lambda model: model.batch_size,
+    "clone_batch_size": lambda model: model.clone_batch_size,
     "train_freq": lambda model: model.train_freq,
     "gradient_steps": lambda model: model.gradient_steps,
     "learning_starts": lambda model: model.learning_starts,

@@ -1,6 +1,6 @@
 """An optimizer that holds parameters."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal, get_args
 
@@ -8,6 +8,8 @@ import torch as th
 from torch.utils.hooks import RemovableHandle
 
 MaskTarget = Literal["update", "gradient"]
+# Of parameters: what is to be added to the gradient of each, in its shape, or None for nothing
+FurtherGradients = Callable[[list[th.Tensor]], Sequence[th.Tensor | None]]
 
 
 class MaskedOptimizer(th.optim.Optimizer):
@@ -23,6 +25,9 @@ class MaskedOptimizer(th.optim.Optimizer):
     The wrapped optimizer keeps its own ``param_groups`` and ``state``; both are shared, and the state dict is
     the wrapped optimizer's: files saved with and without the wrapper are the same.
 
+    An algorithm may set ``further_gradients`` for a time: what it returns for the parameters is added to their gradients right
+    before each step.
+
     :param base: the optimizer to wrap
     :param mask_target: what is scaled
     :param before_clipping: mask the gradients as soon as they are there, for algorithms that clip the gradients' norm
@@ -36,6 +41,7 @@ class MaskedOptimizer(th.optim.Optimizer):
         self.base = base
         self.mask_target = mask_target
         self.before_clipping = before_clipping
+        self.further_gradients: FurtherGradients | None = None
         self._hooks: list[RemovableHandle] = []
         self._held: list[th.Tensor] = []
         self._factors: list[th.Tensor] = []
@@ -86,6 +92,8 @@ class MaskedOptimizer(th.optim.Optimizer):
 
         :param closure: reevaluates the model and returns the loss
         """
+        if self.further_gradients is not None:
+            self._add(self.further_gradients)
         if not self._held:
             return self.base.step(closure)
         if self._before[0].device != self._held[0].device:  # the policy was moved
@@ -103,6 +111,16 @@ class MaskedOptimizer(th.optim.Optimizer):
         for p, rows, values in zip(held, self._rows, self._before, strict=True):
             p.index_copy_(0, rows, values)
         return loss
+
+    def _add(self, further_gradients: FurtherGradients) -> None:
+        """Add gradients of a term that the algorithm's loss does not have, masked like the loss's own."""
+        parameters = [p for group in self.param_groups for p in group["params"] if p.requires_grad]
+        masked_before = self.mask_target == "gradient" and self.before_clipping
+        factors = dict(zip(self._held, self._factors, strict=True)) if masked_before else {}
+        for p, gradient in zip(parameters, further_gradients(parameters), strict=True):
+            if gradient is not None:
+                gradient = gradient * factors[p] if p in factors else gradient
+                p.grad = gradient if p.grad is None else p.grad.add_(gradient)
 
     def _mask_gradients(self, closure: Callable[[], Any] | None) -> Callable[[], Any] | None:
         def scale() -> None:
@@ -156,10 +174,10 @@ class MaskedOptimizer(th.optim.Optimizer):
 
     def __getstate__(self) -> dict[str, Any]:
         # A scheduler puts its own `step` on the instance, which cannot be pickled; torch's optimizers leave it out too.
-        return {name: value for name, value in self.__dict__.items() if name not in ("step", "_hooks")}
+        return {name: value for name, value in self.__dict__.items() if name not in ("step", "_hooks", "further_gradients")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__({**state, "_hooks": []})  # hooks are not copied with a parameter
+        super().__setstate__({**state, "_hooks": [], "further_gradients": None})  # hooks are not copied with a parameter
         self._place(self._factors)
 
     def __repr__(self) -> str:

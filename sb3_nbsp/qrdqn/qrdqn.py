@@ -13,6 +13,7 @@ from sb3_nbsp.base.arguments import documented
 from sb3_nbsp.common import arguments as arg
 from sb3_nbsp.common.cpu_speedups import FasterUpdates
 from sb3_nbsp.common.off_policy_algorithm import OffPolicyContinualAlgorithm
+from sb3_nbsp.qrdqn.cloned_outputs import CLONED
 from sb3_nbsp.qrdqn.policies import CnnPolicy, MlpPolicy, MultiInputPolicy
 from sb3_nbsp.qrdqn.scoring_losses import LOSSES
 
@@ -35,6 +36,7 @@ class NBSPQRDQN(FasterUpdates, OffPolicyContinualAlgorithm, QRDQN):
     optimizer_names = ("policy.optimizer",)
     clips_gradients = True
     scoring_losses = LOSSES
+    cloned_outputs = CLONED
     target_networks = (("quantile_net", "quantile_net_target"),)
 
     def __init__(
@@ -71,9 +73,13 @@ class NBSPQRDQN(FasterUpdates, OffPolicyContinualAlgorithm, QRDQN):
         scoring_steps: arg.ScoringSteps = 5_000,
         memory_size: arg.MemorySize = 10_000,
         memory_retention: arg.MemoryRetention = "uniform",
+        rehearsal: arg.OffPolicyRehearsal = "replay",
         replay_mode: arg.ReplayMode = "interval",
         replay_interval: arg.ReplayInterval = 10,
         old_task_fraction: arg.OldTaskFraction = 0.5,
+        clone_coef: arg.CloneCoef = 1.0,
+        clone_batch_size: arg.CloneBatchSize = 32,
+        clone_temperature: arg.CloneTemperature = 0.1,
         reset_replay_buffer: arg.ResetReplayBuffer = True,
         reset_optimizer: arg.ResetOptimizer = False,
         task_warmup: arg.TaskWarmup = None,

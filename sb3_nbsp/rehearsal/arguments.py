@@ -2,10 +2,12 @@
 
 from typing import Annotated, Literal
 
-from sb3_nbsp.base.arguments import Doc, Share, Whole
+from sb3_nbsp.base.arguments import AtLeast, Doc, Share, Whole
 
 MemorySize = Annotated[
-    int, Whole(0, "transitions per old task"), Doc("transitions kept per old task; 0 switches the memory off")
+    int,
+    Whole(0, "transitions per old task"),
+    Doc("transitions, or observations to clone on, kept per old task; 0 switches the memory off"),
 ]
 MemoryRetention = Annotated[
     Literal["uniform", "recent"],
@@ -23,3 +25,17 @@ ReplayMode = Annotated[
 ]
 ReplayInterval = Annotated[int, Whole(1, "batches"), Doc("k, in batches, which for off-policy algorithms are gradient steps")]
 OldTaskFraction = Annotated[Share, Doc("share of a batch, in [0, 1]")]
+OffPolicyRehearsal = Annotated[
+    Literal["replay", "clone", "both"],
+    Doc(
+        "``replay``: old transitions are learned from (as published); ``clone``: in old observations the policy (of value "
+        "learners, the Q-values) is held to what it was at the old task's end, by a term of the loss; ``both``"
+    ),
+]
+CloneCoef = Annotated[float, AtLeast(0), Doc("strength of the cloning term, 0 or more")]
+CloneBatchSize = Annotated[int, Whole(1, "observations"), Doc("old observations per gradient step that are cloned on")]
+CloneTemperature = Annotated[
+    float,
+    AtLeast(0, excluded=True),
+    Doc("tau: the softmax of the Q-values / tau is held, so that differences of the size of tau count"),
+]

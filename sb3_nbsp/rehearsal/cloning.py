@@ -1,4 +1,4 @@
-"""Cloning: hold a policy's action distribution and a critic's values on observations of old tasks to what they were."""
+"""Cloning: hold what a network puts out on observations of old tasks to what it was. The losses, as pure functions."""
 
 from typing import Any
 
@@ -71,3 +71,41 @@ def cloning_loss(
     :param hold_spread: see :func:`kl_to_stored`
     """
     return kl_to_stored(stored, distribution, hold_spread).mean() + vf_coef * F.mse_loss(values.flatten(), stored_values)
+
+
+def gaussian_kl(
+    old_mean: th.Tensor, old_std: th.Tensor, mean: th.Tensor, std: th.Tensor
+) -> tuple[th.Tensor, th.Tensor, th.Tensor]:
+    """
+    KL(old || new) of Gaussians, and its derivatives, for each dimension by itself:
+
+        KL        = log(s / s0) + (s0^2 + (m - m0)^2) / (2 s^2) - 1/2
+        dKL/dm    = (m - m0) / s^2
+        dKL/dlogs = 1 - (s0^2 + (m - m0)^2) / s^2,    with which KL = log(s / s0) - dKL/dlogs / 2
+
+    :param old_mean: m0, of any shape
+    :param old_std: s0
+    :param mean: m
+    :param std: s
+    :return: KL, dKL/dm and dKL/dlogs, in that shape
+    """
+    precision = std.square().reciprocal_()
+    moved = mean - old_mean
+    d_log_std = 1 - moved.square().addcmul_(old_std, old_std).mul_(precision)
+    divergence = (std / old_std).log_().sub_(d_log_std, alpha=0.5)
+    return divergence, moved.mul_(precision), d_log_std
+
+
+def softmax_kl(old_values: th.Tensor, values: th.Tensor, temperature: float) -> th.Tensor:
+    """
+    KL( softmax(Q0 / tau) || softmax(Q / tau) )  (policy distillation: Rusu et al. 2015, equation 3)
+
+    It tells actions apart by how much better they are than others, in units of tau; what all actions share does not count.
+
+    :param old_values: Q0, [batch, n_actions]
+    :param values: Q
+    :param temperature: tau, above 0
+    :return: [batch]
+    """
+    old, new = (F.log_softmax(q / temperature, dim=1) for q in (old_values, values))
+    return F.kl_div(new, old, reduction="none", log_target=True).sum(dim=1)

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Generic, TypeVar
+from itertools import accumulate
+from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 import torch as th
@@ -14,11 +15,10 @@ Kind = TypeVar("Kind", bound="Samples")
 Random = Any  # np.random.RandomState, or the module np.random, which has its methods
 
 
-@dataclass(frozen=True)
 class Samples:
     """M samples: a dataclass whose fields are arrays, or dicts of arrays, with a first axis of M."""
 
-    actions: np.ndarray
+    __dataclass_fields__: ClassVar[dict[str, Any]]  # what ``fields()`` asks for: only dataclasses derive from this
 
     def map(self: Self, function: Callable[[np.ndarray], Any]) -> Self:
         """Apply a function to every array."""
@@ -34,7 +34,8 @@ class Samples:
         return cls(**{f.name: concatenated([getattr(part, f.name) for part in parts]) for f in fields(cls)})
 
     def __len__(self) -> int:
-        return len(self.actions)
+        first = getattr(self, fields(self)[0].name)
+        return len(next(iter(first.values())) if isinstance(first, dict) else first)
 
     def state_dict(self) -> dict[str, Any]:
         """Tensors by field."""
@@ -60,12 +61,26 @@ class Transitions(Samples):
     :param discounts: [M, 1], gamma^(number of steps)
     """
 
+    actions: np.ndarray
     observations: Observations
     next_observations: Observations
     dones: np.ndarray
     rewards: np.ndarray
     weights: np.ndarray
     discounts: np.ndarray
+
+
+@dataclass(frozen=True)
+class Clones(Samples):
+    """
+    M observations, with what the networks put out there at their task's end.
+
+    :param observations: [M, ...], not normalised; float64 is kept as float32
+    :param outputs: [M, P], e.g. mean and standard deviation of the action, or a Q-value for each action
+    """
+
+    observations: Observations
+    outputs: np.ndarray
 
 
 class TaskMemory(Generic[Kind]):
@@ -147,3 +162,61 @@ class TaskMemory(Generic[Kind]):
     def load_state_dict(self, state_dict: dict[str, dict[str, Any]], strict: bool = True) -> None:
         """The reverse of :meth:`state_dict`; ``strict`` is there for SB3 and changes nothing."""
         self._tasks = {int(task): self.kind.from_state_dict(saved) for task, saved in state_dict.items()}
+
+
+class JoinedMemory(TaskMemory[Kind]):
+    """
+    The same, with the samples of all tasks in one array behind one another: a batch is drawn from all of them at once, in a
+    few microseconds however many tasks there are. To store a task copies the array.
+    """
+
+    def __init__(self, kind: type[Kind]) -> None:
+        super().__init__(kind)
+        self._joined: Kind | None = None
+
+    def store(self, task: int, samples: Kind, size: int) -> None:
+        """See :meth:`TaskMemory.store`."""
+        super().store(task, samples, size)
+        self._join()
+
+    def reset(self) -> None:
+        """See :meth:`TaskMemory.reset`."""
+        super().reset()
+        self._join()
+
+    def load_state_dict(self, state_dict: dict[str, dict[str, Any]], strict: bool = True) -> None:
+        """See :meth:`TaskMemory.load_state_dict`."""
+        super().load_state_dict(state_dict, strict)
+        self._join()
+
+    def sample(self, batch_size: int) -> Kind:
+        """See :meth:`TaskMemory.sample`."""
+        assert self._joined is not None
+        return self._joined.rows(self.draw_joined(batch_size))
+
+    @property
+    def joined(self) -> Kind | None:
+        """The samples of all tasks; another object whenever any of them changes."""
+        return self._joined
+
+    def draw_joined(self, batch_size: int, random: Random = np.random) -> np.ndarray:
+        """
+        Choose samples as :meth:`sample` does, with the same random numbers.
+
+        :param batch_size: how many
+        :param random: NumPy's legacy generator; default: the process's
+        :return: which of ``joined``, [batch_size]
+        """
+        old_tasks = self.old_tasks
+        starts, sizes = np.array([(self._places[task].start, len(self._tasks[task])) for task in old_tasks]).T
+        drawn = random.randint(len(old_tasks), size=batch_size)
+        return starts[drawn] + (random.random_sample(batch_size) * sizes[drawn]).astype(np.intp)
+
+    def _join(self) -> None:
+        """Put the tasks' samples behind one another; each task's become views."""
+        ends = list(accumulate(map(len, self._tasks.values())))
+        places = [slice(end - len(part), end) for part, end in zip(self._tasks.values(), ends, strict=True)]
+        self._places = dict(zip(self._tasks, places, strict=True))
+        self._joined = self.kind.join(list(self._tasks.values())) if self._tasks else None
+        if self._joined is not None:
+            self._tasks = {task: self._joined.rows(place) for task, place in self._places.items()}

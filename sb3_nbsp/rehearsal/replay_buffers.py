@@ -9,7 +9,7 @@ from stable_baselines3.common.type_aliases import DictReplayBufferSamples, Repla
 from stable_baselines3.common.vec_env import VecNormalize
 
 from sb3_nbsp.base.arguments import check_arguments, documented
-from sb3_nbsp.base.arrays import take, to_tensors
+from sb3_nbsp.base.arrays import Observations, take, to_tensors
 from sb3_nbsp.rehearsal.arguments import MemoryRetention, MemorySize, OldTaskFraction, ReplayInterval, ReplayMode
 from sb3_nbsp.rehearsal.memory import Random, TaskMemory, Transitions
 
@@ -90,18 +90,34 @@ class MixedBuffer:
                 "optimize_memory_usage=True stores no next observations, so transitions cannot be carried over a task "
                 "switch. Use optimize_memory_usage=False."
             )
-        n_rows = min(self.n_rows_of_task, self.size())
-        n_kept = min(self.memory_size, n_rows * self.n_envs)
+        rows, envs = self._choose(self.memory_size)
         self.n_rows_of_task = 0
-        if n_kept == 0:
-            return 0
-        if self.memory_retention == "uniform":
+        if len(rows) > 0:
+            self.memory.store(task, self._transitions(rows, envs), self.memory_size)
+        return len(rows)
+
+    def observations_of_task(self: Any, size: int) -> Observations:
+        """
+        :param size: M, at most
+        :return: observations of the current task that are in the ring, not normalised, chosen as ``memory_retention`` says,
+            [M, ...]
+        """
+        return take(self.observations, *self._choose(size))
+
+    def _choose(self: Any, size: int) -> tuple[np.ndarray, np.ndarray]:
+        """
+        Choose among the transitions added since the task began.
+
+        :param size: M, at most
+        :return: positions in the ring and sub-envs, [M] each
+        """
+        n_rows = min(self.n_rows_of_task, self.size())
+        n_kept = min(size, n_rows * self.n_envs)
+        if self.memory_retention == "uniform" and n_kept > 0:
             chosen = np.random.permutation(n_rows * self.n_envs)[:n_kept]
         else:
             chosen = np.arange(n_rows * self.n_envs - n_kept, n_rows * self.n_envs)
-        rows = (self.pos - n_rows + chosen // self.n_envs) % self.buffer_size  # in order of age
-        self.memory.store(task, self._transitions(rows, chosen % self.n_envs), self.memory_size)
-        return n_kept
+        return (self.pos - n_rows + chosen // self.n_envs) % self.buffer_size, chosen % self.n_envs  # in order of age
 
     def sample(self: Any, batch_size: int, env: VecNormalize | None = None) -> ReplayBufferSamples:
         """

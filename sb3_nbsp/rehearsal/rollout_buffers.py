@@ -33,6 +33,7 @@ class RolloutSamples(Samples):
     :param distributions: [M, P], parameters of the policy's action distribution at the task's end; P = 0 in recent rollouts
     """
 
+    actions: np.ndarray
     observations: Observations
     log_probs: np.ndarray
     values: np.ndarray

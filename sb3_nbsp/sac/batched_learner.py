@@ -24,7 +24,7 @@ class BatchedLearner:
     On a CUDA device the replay buffers are mirrored beside the networks where they fit, and the step is captured in a graph.
 
     :param models: NBSPSAC models that fit into one :class:`~sb3_nbsp.sac.agent_stack.AgentStack` and agree in
-        ``target_update_interval``
+        ``target_update_interval`` and ``clone_batch_size``
     :param streams: their random numbers
     """
 
@@ -51,10 +51,13 @@ class BatchedLearner:
         for model in self.models:
             model.update_learning_rates()
         settings = self.update.refresh()
-        if self._batch is None or self._batch.size != batch_size:
-            self._batch = AgentBatches(batch_size, self.stack)
+        n_old = self.models[0].clone_batch_size if self.update.clones else 0
+        if self._batch is None or (self._batch.size, self._batch.n_old) != (batch_size, n_old):
+            self._batch = AgentBatches(batch_size, n_old, self.stack)
+            if self.graphs is not None:
+                self.graphs.forget()
         if self.replay is not None:
-            self.replay.prepare(gradient_steps, batch_size)
+            self.replay.prepare(gradient_steps, self._batch)
         interval = self.models[0].target_update_interval
         for step in range(gradient_steps):
             self._step(self._batch, step, step % interval == 0, settings)
@@ -78,7 +81,7 @@ class BatchedLearner:
         if self.graphs is None:
             compute()
         else:
-            self.graphs.run(compute, (settings, update_target, id(batch), self._mirror()))
+            self.graphs.run(compute, (settings, update_target, self._mirror()))
         self.update.stepped(1)
 
     def _mirror(self) -> tuple[int, ...]:
@@ -88,8 +91,10 @@ class BatchedLearner:
     def log_losses(self) -> None:
         """Have every model record its mean losses since the last call, if there was a step. Waits for the device."""
         if self.update.n_summed:
-            for model, losses in zip(self.models, self.update.losses(), strict=True):
+            for model, (losses, cloning_loss) in zip(self.models, self.update.losses(), strict=True):
                 model._log_losses([losses])
+                if model.cloning.is_due():
+                    model.logger.record("nbsp/cloning_loss", cloning_loss)
 
     def give_back(self) -> None:
         """Give every model memory of its own again."""

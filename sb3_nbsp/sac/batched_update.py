@@ -2,9 +2,9 @@
 One gradient step of many SAC agents at once, without autograd: each agent's is what
 :class:`~sb3_nbsp.sac.fast_update.FastUpdate` computes for it alone.
 
-Shapes: P agents, B samples, O numbers per observation, A per action, n critics. Samples are columns. Nothing here is read by
-Python between the first operation and the last, so that a CUDA graph can hold the step; what may change between two steps
-(settings, masks, learning rates) is looked at in :meth:`BatchedUpdate.refresh`.
+Shapes: P agents, B samples, K old observations that are cloned on, O numbers per observation, A per action, n critics. Samples
+are columns. Nothing here is read by Python between the first operation and the last, so that a CUDA graph can hold the step;
+what may change between two steps (settings, masks, learning rates) is looked at in :meth:`BatchedUpdate.refresh`.
 """
 
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import torch as th
 from stable_baselines3.sac.policies import LOG_STD_MAX, LOG_STD_MIN
 
+from sb3_nbsp.rehearsal.cloning import gaussian_kl
 from sb3_nbsp.sac.agent_batches import AgentBatches
 from sb3_nbsp.sac.agent_stack import AgentStack
 from sb3_nbsp.sac.fast_update import LOG_SQRT_2_PI, Losses
@@ -29,11 +30,11 @@ class BatchedUpdate:
         model: Any = stack.models[0]
         like = stack.actor.first_weight
         self._epsilon: float = model.actor.action_dist.epsilon
-        self._settings = like.new_zeros(4, stack.n_agents)
-        self.tau, self.target_entropy, self.fixed_ent_coef, self.gamma = self._settings
+        self._settings = like.new_zeros(5, stack.n_agents)
+        self.tau, self.target_entropy, self.fixed_ent_coef, self.gamma, self.clone_coef = self._settings
         self._known: list[tuple[float, ...]] = []
         self._critic_number = th.arange(stack.n_critics, device=like.device)[:, None]
-        self.sums = like.new_zeros(4, stack.n_agents)  # of the four losses, in the order of Losses
+        self.sums = like.new_zeros(5, stack.n_agents)  # of the losses, in the order of Losses, and of cloning's
         self.n_summed = 0
 
     def refresh(self) -> tuple[Any, ...]:
@@ -49,6 +50,11 @@ class BatchedUpdate:
         self._one_tau = known[0][0] if len({setting[0] for setting in known}) == 1 else None
         return self._one_tau, *(adam.refresh() for adam in self.stack.adams.values())
 
+    @property
+    def clones(self) -> bool:
+        """Whether any agent does, as of the last :meth:`refresh`."""
+        return any(setting[4] != 0 for setting in self._known)
+
     @th.no_grad()
     def step(self, batch: AgentBatches, update_target: bool) -> None:
         """
@@ -61,6 +67,8 @@ class BatchedUpdate:
         mean_log_prob = batch.now_log_prob.mean(dim=2)[:, 0]
         ent_coef = self._update_ent_coef(mean_log_prob)
         self._update_critic(batch, ent_coef)
+        if batch.n_old:
+            self._clone(batch)
         self._update_actor(batch, ent_coef, mean_log_prob)
         if update_target:
             self._follow()
@@ -75,24 +83,31 @@ class BatchedUpdate:
         for adam in self.stack.adams.values():
             adam.stepped(n)
 
-    def losses(self) -> list[Losses]:
-        """The mean losses since the last call, by agent. Waits for the device."""
+    def losses(self) -> list[tuple[Losses, float]]:
+        """The mean losses since the last call, by agent, and the mean divergence that cloning saw. Waits for the device."""
         means = (self.sums / max(self.n_summed, 1)).t().tolist()
         self.sums.zero_()
         self.n_summed = 0
         learns = "ent_coef" in self.stack.adams
-        return [Losses(alpha, alpha_loss if learns else None, critic, actor) for alpha, alpha_loss, critic, actor in means]
+        return [
+            (Losses(alpha, alpha_loss if learns else None, critic, actor), cloning)
+            for alpha, alpha_loss, critic, actor, cloning in means
+        ]
 
     def _act(self, batch: AgentBatches) -> None:
-        """Actions and their log-probabilities in s | s', see :meth:`~sb3_nbsp.sac.fast_update.FastUpdate._act`."""
+        """
+        Actions and their log-probabilities in s | s', mean and deviation in old s, see
+        :meth:`~sb3_nbsp.sac.fast_update.FastUpdate._act`.
+        """
         noise = batch.noise.copy_(batch.drawn.transpose(1, 2))
         self.stack.actor.forward(batch.observations, batch.actor_outputs)
         th.clamp(batch.raw_log_std, LOG_STD_MIN, LOG_STD_MAX, out=batch.log_std)
         th.exp(batch.log_std, out=batch.std)
-        actions = th.addcmul(batch.mean, batch.std, noise, out=batch.actions).tanh_()
+        mean, log_std, std = batch.drawn_from
+        actions = th.addcmul(mean, std, noise, out=batch.actions).tanh_()
         th.mul(actions, actions, out=batch.slope).neg_().add_(1)  # da/du = 1 - a^2
         th.add(batch.slope, self._epsilon, out=batch.soft)
-        terms = batch.soft.log().add_(batch.log_std).addcmul_(noise, noise, value=0.5)
+        terms = batch.soft.log().add_(log_std).addcmul_(noise, noise, value=0.5)
         th.sum(terms, dim=1, keepdim=True, out=batch.log_prob).neg_().sub_(batch.n_actions * LOG_SQRT_2_PI)
 
     def _update_ent_coef(self, mean_log_prob: th.Tensor) -> th.Tensor:
@@ -130,6 +145,17 @@ class BatchedUpdate:
         stack.critic.backward(batch.taken, batch.critic_outputs, batch.critic_deltas, stack.critic_gradients)
         stack.adams["critic"].step()
 
+    def _clone(self, batch: AgentBatches) -> None:
+        """
+        loss = coef / K sum over the old s of KL(pi_old(.|s) || pi(.|s)): its gradient with respect to mean and log_std, see
+        :meth:`~sb3_nbsp.sac.fast_update.FastUpdate._clone`. The coefficient of an agent that does not clone is 0.
+        """
+        divergence, d_mean, d_log_std = gaussian_kl(*batch.old_distributions)
+        strength = (self.clone_coef / batch.n_old)[:, None, None]
+        for gradient, delta in zip((d_mean, d_log_std), batch.old_deltas, strict=True):
+            th.mul(gradient, strength, out=delta)
+        self.sums[4].add_(divergence.sum(dim=(1, 2)), alpha=1 / batch.n_old)
+
     def _update_actor(self, batch: AgentBatches, ent_coef: th.Tensor, mean_log_prob: th.Tensor) -> None:
         """
         loss = mean( alpha log pi(a|s) - min_i Q_i(s, a) ), see :meth:`~sb3_nbsp.sac.fast_update.FastUpdate._update_actor`:
@@ -144,11 +170,13 @@ class BatchedUpdate:
         action_gradient = stack.critic.weighted_input_gradient(
             batch.critic_outputs, batch.critic_deltas, shares, batch.n_observed
         )
-        actions, noise, log_std, raw_log_std, std, slope, soft = batch.now_distribution
-        d_mean = th.div(actions, soft, out=batch.d_mean)
-        d_mean.mul_(2 * alpha).sub_(action_gradient).mul_(slope).div_(batch.size)
-        th.mul(d_mean, std, out=batch.d_log_std).mul_(noise).sub_(alpha / batch.size).mul_(raw_log_std == log_std)
-        stack.actor.backward(batch.now_observations, batch.now_actor_outputs, batch.actor_deltas, stack.actor_gradients)
+        (actions, noise, slope, soft, std), (d_mean, d_log_std) = batch.now_action, batch.now_deltas
+        th.div(actions, soft, out=d_mean).mul_(2 * alpha).sub_(action_gradient).mul_(slope).div_(batch.size)
+        th.mul(d_mean, std, out=d_log_std).mul_(noise).sub_(alpha / batch.size)
+        batch.d_log_std.mul_(th.eq(*batch.not_clamped))  # where cloning joins in, of old s too
+        stack.actor.backward(
+            batch.learned_observations, batch.learned_actor_outputs, batch.actor_deltas, stack.actor_gradients
+        )
         stack.adams["actor"].step()
         self.sums[3].addcmul_(ent_coef, mean_log_prob).sub_(smallest.mean(dim=2)[:, 0])
 
@@ -164,4 +192,5 @@ class BatchedUpdate:
 
 def _settings_of(model: Any) -> tuple[float, ...]:
     fixed = float(model.ent_coef_tensor) if model.ent_coef_optimizer is None else 0.0
-    return float(model.tau), float(model.target_entropy), fixed, float(model.gamma)
+    cloning = model.cloning.coef if model.cloning.is_due() else 0.0
+    return float(model.tau), float(model.target_entropy), fixed, float(model.gamma), cloning

@@ -47,6 +47,9 @@ class BufferReader:
                 batch.load(agent, buffer._to_samples(kept, None), self.model.gamma)
             else:
                 batch.load_rows(agent, self._take(rows * buffer.n_envs + envs), self.model.gamma)
+        if batch.n_old and self.model.cloning.is_due():
+            with self.streams.in_use():
+                batch.load_old(agent, *self.model.cloning.sample())
         self._draw_noise(batch, agent)
 
     def _draw_noise(self, batch: AgentBatches, agent: int) -> None:

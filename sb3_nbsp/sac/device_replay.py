@@ -37,33 +37,42 @@ class DeviceReplay:
         self._seen: list[tuple[Any, int, int] | None] = [None] * len(models)  # buffer, resets, rows ever added
         self._memories: list[list[Any]] = [[] for _ in models]
         self._places: list[dict[int, int]] = [{} for _ in models]  # by task: where its memory begins
+        self._clones = like.new_empty(0, self.n_observed + 2 * buffer.action_dim)  # old observations, and what was kept there
+        self._clones_of: list[Any] = [None] * len(models)
+        self._clone_places = [0] * len(models)
         self._host_index = th.empty(0, 0, dtype=th.long)
-        self._index = th.empty(0, dtype=th.long, device=like.device)
+        self._index = th.empty(0, dtype=th.long, device=like.device)  # of each agent: B rows, then K clones
         self._noise = like.new_empty(0)
         self._n_used = NOISE_STEPS
         self._copied = th.cuda.Event() if like.is_cuda else None  # after the last copy out of pinned memory
 
-    def prepare(self, n_steps: int, size: int) -> None:
+    def prepare(self, n_steps: int, batch: AgentBatches) -> None:
         """
         Copy what is new, and choose the rows of the next batches.
 
         :param n_steps: number of gradient steps
-        :param size: B
+        :param batch: where they will go
         """
         if self._copied is not None:
             self._copied.synchronize()
         for agent in range(len(self.models)):
             self._copy_new_rows(agent)
         self._copy_new_memories()
-        shape = (n_steps, len(self.models), size)
+        if batch.n_old:
+            self._copy_new_clones()
+        shape = (n_steps, len(self.models), batch.size + batch.n_old)
         if self._host_index.shape != shape:
-            self._host_index = th.empty(shape, dtype=th.long, pin_memory=self._pins)
+            self._host_index = th.zeros(shape, dtype=th.long, pin_memory=self._pins)
         if self._index.shape != shape[1:]:
             self._index = self._index.new_empty(shape[1:])
         chosen = self._host_index.numpy()
-        for agent, streams in enumerate(self._streams):
+        for agent, (model, streams) in enumerate(zip(self.models, self._streams, strict=True)):
+            clones = batch.n_old > 0 and model.cloning.is_due()
             for step in range(n_steps):
-                chosen[step, agent] = self._draw(agent, size, streams.numpy)
+                chosen[step, agent, : batch.size] = self._draw(agent, batch.size, streams.numpy)
+                if clones:
+                    drawn = model.cloning.memory.draw_joined(batch.n_old, streams.numpy)
+                    chosen[step, agent, batch.size :] = self._clone_places[agent] + drawn
 
     def before_step(self, batch: AgentBatches, step: int) -> None:
         """
@@ -92,12 +101,18 @@ class DeviceReplay:
         :param batch: where they go
         :param gamma: discount of each agent, [P]
         """
-        taken = self.rows.index_select(0, self._index.view(-1)).view(*self._index.shape, -1).transpose(1, 2)  # [P, width, B]
+        index = self._index[:, : batch.size]
+        taken = self.rows.index_select(0, index.reshape(-1)).view(*index.shape, -1).transpose(1, 2)  # [P, width, B]
         batch.taken.copy_(taken[:, : self.n_inputs])
         batch.now_observations.copy_(taken[:, : self.n_observed])
         batch.next_observations.copy_(taken[:, self.n_inputs : self.n_inputs + self.n_observed])
         batch.rewards.copy_(taken[:, -2:-1])
         th.mul(taken[:, -1:], gamma[:, None, None], out=batch.discounts)
+        if batch.n_old:
+            index = self._index[:, batch.size :]
+            kept = self._clones.index_select(0, index.reshape(-1)).view(*index.shape, -1).transpose(1, 2)
+            batch.old_observations.copy_(kept[:, : self.n_observed])
+            batch.kept.copy_(kept[:, self.n_observed :])
 
     def _draw(self, agent: int, size: int, random: Any) -> np.ndarray:
         buffer = self.models[agent].replay_buffer
@@ -138,12 +153,25 @@ class DeviceReplay:
                 self._put(place, _memory_to_rows(samples))
                 place += len(samples)
 
+    def _copy_new_clones(self) -> None:
+        kept = [model.cloning.memory.joined for model in self.models]
+        if all(one is other for one, other in zip(kept, self._clones_of, strict=True)):
+            return
+        self._clones_of = kept
+        parts = [self._clones.new_ones(1, self._clones.shape[1])]  # read by those who do not clone: their strength is 0
+        for agent, samples in enumerate(kept):
+            self._clone_places[agent] = sum(map(len, parts))
+            if samples is not None:
+                rows = [np.asarray(samples.observations).reshape(len(samples), -1), samples.outputs]
+                parts.append(th.from_numpy(np.concatenate(rows, axis=1, dtype=np.float32)).to(self._clones))
+        self._clones = th.cat(parts)
+
     def _put(self, place: int, rows: np.ndarray) -> None:
         self.rows[place : place + len(rows)].copy_(th.from_numpy(rows))
 
-    def addresses(self) -> tuple[int, int]:
-        """What :meth:`load` reads: the rows move where memories outgrow them, the indices where batches have another size."""
-        return self.rows.data_ptr(), self._index.data_ptr()
+    def addresses(self) -> tuple[int, ...]:
+        """What :meth:`load` reads: rows move where memories outgrow them, clones and indices where there are others."""
+        return tuple(tensor.data_ptr() for tensor in (self.rows, self._clones, self._index))
 
     @staticmethod
     def nbytes(models: Sequence[Any], entry: int = 4) -> int:

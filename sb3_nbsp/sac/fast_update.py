@@ -1,7 +1,8 @@
 """
 One gradient step of SAC without autograd: SB3's mathematics, in SB3's order, with SB3's random numbers.
 
-Shapes: B samples, O numbers per observation, A per action, n critics. Samples are columns (see ``mlp.py``).
+Shapes: B samples, K old observations that are cloned on, O numbers per observation, A per action, n critics. Samples are
+columns (see ``manual_mlp.py``).
 """
 
 import math
@@ -14,9 +15,13 @@ from stable_baselines3.common.type_aliases import ReplayBufferSamples
 from stable_baselines3.sac.policies import LOG_STD_MAX, LOG_STD_MIN
 from torch import nn
 
+from sb3_nbsp.common.cloning_term import CloningTerm
+from sb3_nbsp.rehearsal.cloning import gaussian_kl
 from sb3_nbsp.sac.fast_update_conditions import Snapshot, negative_slope
 from sb3_nbsp.sac.flat_parameters import FlatAdam, FlatParameters
 from sb3_nbsp.sac.manual_mlp import ParallelMlp
+
+Cloned = tuple[th.Tensor, th.Tensor]  # see CloningTerm.draw
 
 LOG_SQRT_2_PI = 0.5 * math.log(2 * math.pi)
 
@@ -33,48 +38,64 @@ class Losses(NamedTuple):
 class Batch:
     """
     Room for a batch and for what is computed on its way through the networks. Where samples are s | s', the first B are
-    the observations and the other B are the next observations; ``now_`` stands for the first half.
+    the observations and the other B are the next observations; ``now_`` stands for the first half. The actor reads
+    old s | s | s' at once and learns from old s | s, ``learned_``.
 
     :param size: B
+    :param n_old: K
     :param actor: the actor
     :param critic: the critics
     """
 
-    def __init__(self, size: int, actor: ParallelMlp, critic: ParallelMlp):
+    def __init__(self, size: int, n_old: int, actor: ParallelMlp, critic: ParallelMlp):
         like = actor.first_weight
         n_observed, n_inputs = like.shape[1], critic.first_weight.shape[1]
         n_actions = n_inputs - n_observed
-        self.size, self.n_observed, self.n_actions = size, n_observed, n_actions
+        self.size, self.n_old, self.n_observed, self.n_actions = size, n_old, n_observed, n_actions
+        n_learned = n_old + size
         # What the critics read: observations over actions.
         self.taken = like.new_empty(n_inputs, size)  # s, a of the replay buffer
         self.taken_observations, self.taken_actions = self.taken[:n_observed], self.taken[n_observed:]
-        chosen = like.new_empty(n_inputs, 2 * size)  # s, a of the actor | s', a' of the actor
-        self.observations, self.actions = chosen[:n_observed], chosen[n_observed:]
-        self.now, self.next = chosen.split(size, dim=1)
+        chosen = like.new_empty(n_inputs, n_old + 2 * size)  # old s | s, a of the actor | s', a' of the actor
+        self.observations, self.actions = chosen[:n_observed], chosen[n_observed:, n_old:]
+        self.now, self.next = chosen[:, n_old:].split(size, dim=1)
+        self.old_observations, self.learned_observations = self.observations[:, :n_old], self.observations[:, :n_learned]
         self.now_observations, self.next_observations = self.now[:n_observed], self.next[:n_observed]
         self.rewards, self.discounts = like.new_empty(2, 1, size)
 
-        self.actor_outputs, self.actor_deltas = actor.outputs(2 * size), actor.outputs(size)
+        self.actor_outputs, self.actor_deltas = actor.outputs(n_old + 2 * size), actor.outputs(n_learned)
         self.critic_outputs, self.critic_deltas = critic.outputs(size), critic.outputs(size)
-        self.now_actor_outputs = self.actor_outputs.columns(size)
+        self.learned_actor_outputs = self.actor_outputs.columns(n_learned)
         self.errors = self.critic_deltas.last.view(-1)
-        # The actor's distribution in s | s'.
+        # The actor's distribution in old s | s | s', and what is drawn from it in s | s'.
         self.drawn = like.new_empty(2 * size, n_actions)
         self.drawn_now, self.drawn_next = self.drawn.split(size)
         self.drawn_columns = self.drawn.t()
         self.mean, self.raw_log_std = self.actor_outputs.last[0].split(n_actions)
         self.d_mean, self.d_log_std = self.actor_deltas.last[0].split(n_actions)
-        self.noise, self.log_std, self.std, self.slope, self.soft = like.new_empty(5, n_actions, 2 * size)
+        self.log_std, self.std = like.new_empty(2, n_actions, n_old + 2 * size)
+        self.noise, self.slope, self.soft = like.new_empty(3, n_actions, 2 * size)
         self.log_prob = like.new_empty(2 * size)
         self.now_log_prob, self.next_log_prob = self.log_prob.split(size)
-        distribution = (self.actions, self.noise, self.log_std, self.raw_log_std, self.std, self.slope, self.soft)
-        self.now_distribution = [values[:, :size] for values in distribution]
+        self.drawn_from = [values[:, n_old:] for values in (self.mean, self.log_std, self.std)]
+        self.not_clamped = [values[:, :n_learned] for values in (self.raw_log_std, self.log_std)]
+        now_std = self.std[:, n_old:n_learned]
+        self.now_action = [*(values[:, :size] for values in (self.actions, self.noise, self.slope, self.soft)), now_std]
+        self.now_deltas = [values[:, n_old:] for values in (self.d_mean, self.d_log_std)]
+        # What cloning holds, and to what.
+        self.kept = like.new_empty(2 * n_actions, n_old)
+        self.old_distributions = [*self.kept.split(n_actions), self.mean[:, :n_old], self.std[:, :n_old]]
+        self.old_deltas = [values[:, :n_old] for values in (self.d_mean, self.d_log_std)]
 
-    def load(self, samples: ReplayBufferSamples, gamma: float) -> None:
+    def load(self, samples: ReplayBufferSamples, gamma: float, cloned: Cloned | None) -> None:
         """
         :param samples: B transitions, samples as rows
         :param gamma: discount where the samples bring none
+        :param cloned: K old observations, samples as rows, and mean and standard deviation that were kept, [K, 2 A]
         """
+        if cloned is not None:
+            self.old_observations.copy_(cloned[0].reshape(self.n_old, self.n_observed).t())
+            self.kept.copy_(cloned[1].t())
         shape = (self.size, self.n_observed)
         self.now_observations.copy_(samples.observations.reshape(shape).t())
         self.next_observations.copy_(samples.next_observations.reshape(shape).t())
@@ -146,15 +167,19 @@ class FastUpdate:
         :param samples: B transitions
         :param update_target: whether the target critics follow
         """
-        size = len(samples.rewards)
-        if self._batch is None or self._batch.size != size:
-            self._batch = Batch(size, self.actor, self.critic)
+        cloning: CloningTerm | None = getattr(self.model, "cloning", None)
+        cloned = None if cloning is None else cloning.draw()
+        sizes = len(samples.rewards), 0 if cloned is None else len(cloned[1])
+        if self._batch is None or (self._batch.size, self._batch.n_old) != sizes:
+            self._batch = Batch(*sizes, self.actor, self.critic)
         batch = self._batch
-        batch.load(samples, self.model.gamma)
+        batch.load(samples, self.model.gamma, cloned)
         self._act(batch)
         mean_log_prob = float(batch.now_log_prob.mean())
         ent_coef, ent_coef_loss = self._update_ent_coef(mean_log_prob)
         critic_loss = self._update_critic(batch, ent_coef)
+        if cloning is not None and cloned is not None:
+            cloning.note(self._clone(batch, cloning.coef))
         actor_loss = self._update_actor(batch, ent_coef, mean_log_prob)
         if update_target:
             self.target_values.values.lerp_(self.critic_values.values, self.model.tau)
@@ -162,7 +187,8 @@ class FastUpdate:
 
     def _act(self, batch: Batch) -> None:
         """
-        Actions and their log-probabilities in s | s', as SB3's squashed Gaussian has them: with noise eps,
+        Actions and their log-probabilities in s | s', as SB3's squashed Gaussian has them (in old s, mu and sigma only). With
+        noise eps,
 
             l = clamp(log_std, -20, 2),  sigma = exp(l),  u = mu + sigma eps,  a = tanh(u)                      [A, 2B]
             log pi(a|s) = sum over A of [ -eps^2 / 2 - l - log sqrt(2 pi) - log(1 - a^2 + 1e-6) ]               [2B]
@@ -172,10 +198,11 @@ class FastUpdate:
         self.actor.forward(batch.observations, batch.actor_outputs)
         th.clamp(batch.raw_log_std, LOG_STD_MIN, LOG_STD_MAX, out=batch.log_std)
         th.exp(batch.log_std, out=batch.std)
-        actions = th.addcmul(batch.mean, batch.std, noise, out=batch.actions).tanh_()
+        mean, log_std, std = batch.drawn_from
+        actions = th.addcmul(mean, std, noise, out=batch.actions).tanh_()
         th.mul(actions, actions, out=batch.slope).neg_().add_(1)  # da/du = 1 - a^2
         th.add(batch.slope, self._epsilon, out=batch.soft)
-        terms = batch.soft.log().add_(batch.log_std).addcmul_(noise, noise, value=0.5)
+        terms = batch.soft.log().add_(log_std).addcmul_(noise, noise, value=0.5)
         th.sum(terms, dim=0, out=batch.log_prob).neg_().sub_(batch.n_actions * LOG_SQRT_2_PI)
 
     def _update_ent_coef(self, mean_log_prob: float) -> tuple[float, float | None]:
@@ -209,6 +236,18 @@ class FastUpdate:
         self.critic_adam.step()
         return loss
 
+    def _clone(self, batch: Batch, coef: float) -> th.Tensor:
+        """
+        loss = coef / K sum over the old s of KL(pi_old(.|s) || pi(.|s)): its gradient with respect to mean and log_std, which
+        :meth:`_update_actor` takes into its step. (The derivatives stand in ``gaussian_kl``.)
+
+        :return: loss / coef
+        """
+        divergence, d_mean, d_log_std = gaussian_kl(*batch.old_distributions)
+        for gradient, delta in zip((d_mean, d_log_std), batch.old_deltas, strict=True):
+            th.mul(gradient, coef / batch.n_old, out=delta)
+        return divergence.sum() / batch.n_old
+
     def _update_actor(self, batch: Batch, ent_coef: float, mean_log_prob: float) -> float:
         """
         loss = mean( alpha log pi(a|s) - min_i Q_i(s, a) ), where the noise eps stays as it was drawn.
@@ -222,11 +261,11 @@ class FastUpdate:
         """
         smallest, chosen = self.critic.forward(batch.now, batch.critic_outputs)[:, 0].min(dim=0)
         action_gradient = self.critic.input_gradient(batch.critic_outputs, chosen, batch.n_observed)
-        actions, noise, log_std, raw_log_std, std, slope, soft = batch.now_distribution
-        d_mean = th.div(actions, soft, out=batch.d_mean)
-        d_mean.mul_(2 * ent_coef).sub_(action_gradient).mul_(slope).div_(batch.size)
-        th.mul(d_mean, std, out=batch.d_log_std).mul_(noise).sub_(ent_coef / batch.size).mul_(raw_log_std == log_std)
-        self.actor.backward(batch.now_observations, batch.now_actor_outputs, batch.actor_deltas, self.actor_gradients)
+        (actions, noise, slope, soft, std), (d_mean, d_log_std) = batch.now_action, batch.now_deltas
+        th.div(actions, soft, out=d_mean).mul_(2 * ent_coef).sub_(action_gradient).mul_(slope).div_(batch.size)
+        th.mul(d_mean, std, out=d_log_std).mul_(noise).sub_(ent_coef / batch.size)
+        batch.d_log_std.mul_(th.eq(*batch.not_clamped))  # where cloning joins in, of old s too
+        self.actor.backward(batch.learned_observations, batch.learned_actor_outputs, batch.actor_deltas, self.actor_gradients)
         self.actor_adam.step()
         return ent_coef * mean_log_prob - float(smallest.mean())
 

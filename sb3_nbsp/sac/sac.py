@@ -14,6 +14,7 @@ from sb3_nbsp.base.arguments import documented
 from sb3_nbsp.base.random_states import RandomStates
 from sb3_nbsp.common import arguments as arg
 from sb3_nbsp.common import max_entropy
+from sb3_nbsp.common.cloning_term import SOFT_ACTOR
 from sb3_nbsp.common.off_policy_algorithm import OffPolicyContinualAlgorithm
 from sb3_nbsp.sac.fast_sac import FastSAC
 from sb3_nbsp.sac.policies import CnnPolicy, MlpPolicy, MultiInputPolicy
@@ -44,6 +45,7 @@ class NBSPSAC(OffPolicyContinualAlgorithm, FastSAC):
     optimizer_names = ("actor.optimizer", "critic.optimizer")
     target_networks = (("critic", "critic_target"),)
     scoring_losses = LOSSES
+    cloned_outputs = SOFT_ACTOR
 
     reset_ent_coef: bool
     random_states: RandomStates
@@ -84,9 +86,12 @@ class NBSPSAC(OffPolicyContinualAlgorithm, FastSAC):
         scoring_steps: arg.ScoringSteps = 5_000,
         memory_size: arg.MemorySize = 10_000,
         memory_retention: arg.MemoryRetention = "uniform",
+        rehearsal: arg.OffPolicyRehearsal = "replay",
         replay_mode: arg.ReplayMode = "interval",
         replay_interval: arg.ReplayInterval = 10,
         old_task_fraction: arg.OldTaskFraction = 0.5,
+        clone_coef: arg.CloneCoef = 100.0,
+        clone_batch_size: arg.CloneBatchSize = 128,
         reset_replay_buffer: arg.ResetReplayBuffer = True,
         reset_optimizer: arg.ResetOptimizer = False,
         reset_ent_coef: arg.ResetEntCoef = True,

@@ -7,9 +7,12 @@ from sb3_nbsp.tasks.point_goal_image import PointGoalImageEnv, point_image_seque
 from sb3_nbsp.tasks.registration import named_sequences, register_envs
 from sb3_nbsp.tasks.sequence import Task, TaskSequence, gymnasium_sequence
 from sb3_nbsp.tasks.sequence_env import TaskSequenceEnv
+from sb3_nbsp.tasks.sequence_vector_env import TaskSequenceVectorEnv
 from sb3_nbsp.tasks.task_env import TaskEnv
+from sb3_nbsp.tasks.vector import GymnasiumVecEnv
 
 __all__ = [
+    "GymnasiumVecEnv",
     "MetaWorldEnv",
     "PointGoalEnv",
     "PointGoalImageEnv",
@@ -17,6 +20,7 @@ __all__ = [
     "TaskEnv",
     "TaskSequence",
     "TaskSequenceEnv",
+    "TaskSequenceVectorEnv",
     "atari_sequence",
     "gymnasium_sequence",
     "make_atari_game",

@@ -16,14 +16,10 @@ import numpy.typing as npt
 from gymnasium import spaces
 from stable_baselines3.common.atari_wrappers import AtariWrapper, EpisodicLifeEnv
 
+from sb3_nbsp.tasks.atari_emulator import EPISODE_FRAMES, FIRE, FRAME_SKIP, FRAMES_PER_SECOND, ID, NOOP, UP, import_emulator
 from sb3_nbsp.tasks.atari_scores import SCORES
+from sb3_nbsp.tasks.atari_vector import make_atari_vector
 from sb3_nbsp.tasks.sequence import Task, TaskSequence, check_positive_int, names_of, ordered, unknown_name_message
-
-EPISODE_FRAMES = 108_000  # 30 minutes: where published scores end a game, and ale-py's own limit
-FRAMES_PER_SECOND = 60
-FRAME_SKIP = 4
-ID = "{}NoFrameskip-v4"
-NOOP, FIRE, UP = 0, 1, 2  # of the 18 actions
 
 
 def atari_sequence(
@@ -63,7 +59,8 @@ def atari_sequence(
         raise ValueError(f"repeat_action_probability must be at least 0 and below 1, got {repeat_action_probability}.")
     make = partial(make_atari_game, frame_stack=frame_stack, repeat_action_probability=repeat_action_probability)
     judge = partial(make, evaluation=True, max_frames=max_evaluation_frames)
-    made = (Task(name, partial(make, name), partial(judge, name), SCORES.get(name)) for name in names)
+    many = partial(make_atari_vector, frame_stack=frame_stack, repeat_action_probability=repeat_action_probability)
+    made = (Task(name, partial(make, name), partial(judge, name), SCORES.get(name), partial(many, name)) for name in names)
     return TaskSequence(tuple(made), steps_per_task, cycles, order=ordered(order))
 
 
@@ -91,7 +88,7 @@ def make_atari_game(
     :return: the environment: ``Discrete(18)``, observations (84, 84, frame_stack) of uint8, oldest frame first
     :raises ImportError: if ale-py or OpenCV is not installed
     """
-    _import_emulator()
+    import_emulator()
     env: gym.Env = gym.make(
         ID.format(game),
         render_mode=render_mode,
@@ -207,18 +204,8 @@ class FireAfterLifeLoss(gym.Wrapper):
         return int(self.unwrapped.ale.lives())  # type: ignore[attr-defined]
 
 
-def _import_emulator() -> None:
-    """Let Gymnasium know the games."""
-    try:
-        import ale_py
-        import cv2  # noqa: F401 (SB3's wrapper resizes frames with it, and would miss it at the first reset only)
-    except ImportError as error:
-        raise ImportError(f'Atari games need ale-py and OpenCV ({error}): pip install "sb3-nbsp[atari]"') from error
-    gym.register_envs(ale_py)
-
-
 def _known_games() -> list[str]:
-    _import_emulator()
+    import_emulator()
     suffix = ID.format("")
     return [env_id.removesuffix(suffix) for env_id in gym.registry if env_id.endswith(suffix)]
 

@@ -18,6 +18,7 @@ from sb3_nbsp.tasks.point_goal import point_goal_sequence
 from sb3_nbsp.tasks.point_goal_image import point_image_sequence
 from sb3_nbsp.tasks.sequence import TaskSequence, gymnasium_sequence
 from sb3_nbsp.tasks.sequence_env import SwitchOn, TaskSequenceEnv
+from sb3_nbsp.tasks.sequence_vector_env import TaskSequenceVectorEnv
 
 
 def _paper_pair(first: str, second: str) -> tuple[str, str, dict[str, Any]]:
@@ -63,6 +64,8 @@ _SEQUENCES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "Atari4-v0": _atari("Pong", "Breakout", "SpaceInvaders", "DemonAttack", relation="two related pairs", cycles=1),
     "Gymnasium-v0": ("make_gymnasium_env", "Any Gymnasium environments with equal spaces: tasks=[id, id]", {}),
 }
+# The same for many sub-environments in one, as gymnasium.make_vec makes them
+VECTOR_ENTRY_POINTS = {"make_atari_env": "make_atari_vector_env"}
 
 
 def register_envs() -> None:
@@ -72,6 +75,9 @@ def register_envs() -> None:
             gym.register(
                 f"sb3_nbsp/{name}",
                 entry_point=f"{__name__}:{entry_point}",
+                vector_entry_point=f"{__name__}:{VECTOR_ENTRY_POINTS[entry_point]}"
+                if entry_point in VECTOR_ENTRY_POINTS
+                else None,
                 kwargs=kwargs,
                 disable_env_checker=True,
                 # In Gymnasium's sense: a seeded reset() does not take the sequence back to its beginning.
@@ -148,6 +154,18 @@ def make_atari_env(
     return _make(atari_sequence, n_envs, switch_on, render_mode, sequence_kwargs)
 
 
+def make_atari_vector_env(num_envs: int = 1, render_mode: None = None, **sequence_kwargs: Any) -> TaskSequenceVectorEnv:
+    """
+    Entry point of ``gymnasium.make_vec``: a sequence of Atari games on ale-py's vector emulator.
+
+    :param num_envs: sub-environments
+    :param render_mode: it draws nothing
+    :param sequence_kwargs: arguments of :func:`atari_sequence`
+    :return: the vector environment
+    """
+    return TaskSequenceVectorEnv(_checked(atari_sequence, sequence_kwargs), num_envs)
+
+
 def make_gymnasium_env(
     n_envs: int = 1, switch_on: SwitchOn = "steps", render_mode: str | None = None, **sequence_kwargs: Any
 ) -> gym.Env:
@@ -166,7 +184,11 @@ def make_gymnasium_env(
 def _make(
     sequence: Callable[..., TaskSequence], n_envs: int, switch_on: SwitchOn, render_mode: str | None, kwargs: dict[str, Any]
 ) -> TaskSequenceEnv:
-    """Make the environment; where an argument is unknown or missing, say which there are."""
+    return TaskSequenceEnv(_checked(sequence, kwargs), n_envs, switch_on, render_mode)
+
+
+def _checked(sequence: Callable[..., TaskSequence], kwargs: dict[str, Any]) -> TaskSequence:
+    """The sequence; where an argument is unknown or missing, say which there are."""
     known = inspect.signature(sequence).parameters
     for name in kwargs:
         if name not in known:
@@ -174,7 +196,7 @@ def _make(
     missing = [name for name, parameter in known.items() if parameter.default is parameter.empty and name not in kwargs]
     if missing:
         raise TypeError(f"Missing argument {', '.join(missing)}. Arguments: {', '.join(known)}; e.g. tasks=[name, name].")
-    return TaskSequenceEnv(sequence(**kwargs), n_envs, switch_on, render_mode)
+    return sequence(**kwargs)
 
 
 def _make_drawn(

@@ -11,6 +11,7 @@ from typing import Any
 import cloudpickle
 import gymnasium as gym
 import numpy as np
+from gymnasium.vector import VectorEnv
 
 from sb3_nbsp.base.names import unknown_name_message
 from sb3_nbsp.tasks.task_env import TaskEnv
@@ -58,6 +59,8 @@ class Task:
         trained on, e.g. because rewards are clipped in training. Spaces must be equal. Default: ``make``.
     :param reference_scores: returns of a random player and of a human on ``make_evaluation``'s environment. Where all
         tasks have them, results are normalised: ``(return - random) / (human - random)``.
+    :param make_vector: ``make_vector(num_envs)`` returns many copies of what ``make`` makes as one Gymnasium vector env, with
+        ``SAME_STEP``; for :class:`TaskSequenceVectorEnv`
     :raises ValueError: if the two reference scores are not two different finite numbers
     """
 
@@ -65,10 +68,11 @@ class Task:
     make: Callable[[str | None], gym.Env]
     make_evaluation: Callable[[str | None], gym.Env] | None = None
     reference_scores: tuple[float, float] | None = None
+    make_vector: Callable[[int], VectorEnv] | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         # As SB3 sends the makers of envs: functions of a script, and lambdas, are no module's that the other process knows.
-        makers = cloudpickle.dumps((self.make, self.make_evaluation))
+        makers = cloudpickle.dumps((self.make, self.make_evaluation, self.make_vector))
         return _task_of, (self.name, makers, self.reference_scores)
 
     def __post_init__(self) -> None:
@@ -79,8 +83,8 @@ class Task:
 
 
 def _task_of(name: str, makers: bytes, reference_scores: tuple[float, float] | None) -> Task:
-    make, make_evaluation = cloudpickle.loads(makers)
-    return Task(name, make, make_evaluation, reference_scores)
+    make, make_evaluation, make_vector = cloudpickle.loads(makers)
+    return Task(name, make, make_evaluation, reference_scores, make_vector)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedul
 from sb3_nbsp.base.arguments import documented
 from sb3_nbsp.common import arguments as arg
 from sb3_nbsp.common import max_entropy
+from sb3_nbsp.common.cloning_term import SOFT_ACTOR
 from sb3_nbsp.common.cpu_speedups import FasterUpdates
 from sb3_nbsp.common.off_policy_algorithm import OffPolicyContinualAlgorithm
 from sb3_nbsp.tqc.policies import CnnPolicy, MlpPolicy, MultiInputPolicy
@@ -37,6 +38,7 @@ class NBSPTQC(FasterUpdates, OffPolicyContinualAlgorithm, TQC):
     optimizer_names = ("actor.optimizer", "critic.optimizer")
     target_networks = (("critic", "critic_target"),)
     scoring_losses = LOSSES
+    cloned_outputs = SOFT_ACTOR
 
     reset_ent_coef: bool
 
@@ -77,9 +79,12 @@ class NBSPTQC(FasterUpdates, OffPolicyContinualAlgorithm, TQC):
         scoring_steps: arg.ScoringSteps = 5_000,
         memory_size: arg.MemorySize = 10_000,
         memory_retention: arg.MemoryRetention = "uniform",
+        rehearsal: arg.OffPolicyRehearsal = "replay",
         replay_mode: arg.ReplayMode = "interval",
         replay_interval: arg.ReplayInterval = 10,
         old_task_fraction: arg.OldTaskFraction = 0.5,
+        clone_coef: arg.CloneCoef = 100.0,
+        clone_batch_size: arg.CloneBatchSize = 128,
         reset_replay_buffer: arg.ResetReplayBuffer = True,
         reset_optimizer: arg.ResetOptimizer = False,
         reset_ent_coef: arg.ResetEntCoef = True,

@@ -2,6 +2,7 @@
 
 import inspect
 from copy import deepcopy
+from functools import partial
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import gymnasium as gym
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import CheckpointCallback
-from stable_baselines3.common.vec_env import VecEnv, VecNormalize
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecMonitor, VecNormalize
 
 try:
     from rl_zoo3 import ALGOS
@@ -25,7 +26,7 @@ from sb3_nbsp.evaluation import SequenceEvalCallback
 from sb3_nbsp.ppo import NBSPPPO
 from sb3_nbsp.qrdqn import NBSPQRDQN
 from sb3_nbsp.sac import NBSPSAC
-from sb3_nbsp.tasks import TaskSequence
+from sb3_nbsp.tasks import GymnasiumVecEnv, TaskSequence
 from sb3_nbsp.tqc import NBSPTQC
 
 NAMESPACE = "sb3_nbsp/"
@@ -91,6 +92,19 @@ class SequenceExperimentManager(ExperimentManager):
                 n_tasks = len(self.sequence.tasks)
                 self.n_eval_episodes = -(-self.n_eval_episodes // n_tasks) * n_tasks
         return result
+
+    def create_envs(self, n_envs: int, eval_env: bool = False, no_log: bool = False) -> VecEnv:
+        """rl-zoo3's envs; several sub-envs of a sequence that has a vector env of its own (Atari games) are one."""
+        one_by_one = self.vec_env_class
+        many = n_envs > 1 and not eval_env and one_by_one is DummyVecEnv and self.env_wrapper is None
+        if many and gym.spec(self.env_name.gym_id).vector_entry_point is not None:
+            folder = None if no_log else self.save_path
+            kwargs = {name: value for name, value in self.env_kwargs.items() if name not in ("n_envs", "switch_on")}
+            self.vec_env_class = partial(as_one_vec_env, self.env_name.gym_id, kwargs, folder)  # type: ignore[assignment]
+        try:
+            return super().create_envs(n_envs, eval_env, no_log)
+        finally:
+            self.vec_env_class = one_by_one
 
     def create_callbacks(self) -> None:
         """rl-zoo3's callbacks; on a task sequence our evaluation in place of its."""
@@ -208,6 +222,18 @@ class ResumableCheckpoint(CheckpointCallback):
                 if older != Path(newest):
                     older.unlink()
         return keep_going
+
+
+def as_one_vec_env(env_id: str, env_kwargs: dict[str, Any], folder: str | None, makers: list[Any]) -> VecEnv:
+    """
+    :param env_id: a registered id with a vector env
+    :param env_kwargs: arguments of the env
+    :param folder: where ``0.monitor.csv`` is written, or none
+    :param makers: what SB3 would make the sub-envs with: their number is what counts
+    :return: that many sub-envs in one vector env
+    """
+    envs = gym.make_vec(env_id, len(makers), vectorization_mode="vector_entry_point", **env_kwargs)
+    return VecMonitor(GymnasiumVecEnv(envs), None if folder is None else str(Path(folder) / "0"))
 
 
 def hyperparameter_file(algo: str) -> str:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch as th
 from helpers import same
-from helpers.fast_updates import NET, ROUNDING, difference, held, held_entries, made
+from helpers.fast_updates import NET, ROUNDING, difference, held, held_entries, keep_clones, made
 from torch import nn
 
 from sb3_nbsp.base.random_states import RandomStates, RandomStreams
@@ -55,8 +55,9 @@ def apart(alone, together) -> float:
 
 
 DIFFERENT = [
-    {"learning_rate": 1e-3, "mask_target": "gradient", "replay_interval": 3},
-    {"gamma": 0.9, "tau": 0.02, "target_entropy": -1.0, "replay_interval": 5},
+    {"learning_rate": 1e-3, "mask_target": "gradient", "replay_interval": 3, "rehearsal": "both", "clone_coef": 3.0},
+    {"gamma": 0.9, "tau": 0.02, "target_entropy": -1.0, "rehearsal": "clone"},
+    {"replay_interval": 5},
     {"learning_rate": 2e-4, "memory_size": 0},
 ]
 
@@ -82,6 +83,7 @@ def test_agents_of_different_settings_learn_what_they_learn_alone(common):
         for agent, model in enumerate(learners.models):
             if model.memory_size:
                 with learners.streams[agent].in_use():
+                    keep_clones(model, 100)
                     model.replay_buffer.remember(0)
                 held(model, [0.0, 0.0, 0.3, 0.7])
             model.log_ent_coef.data.fill_(0.0)
@@ -90,7 +92,7 @@ def test_agents_of_different_settings_learn_what_they_learn_alone(common):
     for learners in (alone, together):
         learners.train(60)
     assert apart(alone, together) < ROUNDING
-    assert [same(held_entries(m), b) for m, b in zip(together.models, before, strict=True)] == [True] * 3
+    assert [same(held_entries(m), b) for m, b in zip(together.models, before, strict=True)] == [True] * 4
     assert sum(len(entries) for entries in before[0]) > 0
 
 
@@ -108,14 +110,14 @@ def test_a_fixed_entropy_coefficient():
         for model in learners.models:
             model.ent_coef_tensor = model.ent_coef_tensor.double()
         learners.train(50)
-    assert apart(alone, together) < 1e-9 and together.learner.update.losses()[1].ent_coef == pytest.approx(0.05)
+    assert apart(alone, together) < 1e-9 and together.learner.update.losses()[1][0].ent_coef == pytest.approx(0.05)
 
 
 def test_losses_are_the_mean_ones():
     alone, together = both([{}, {"gamma": 0.5}])
     for learners in (alone, together):
         learners.train(7)
-    for model, losses in zip(alone.models, together.learner.update.losses(), strict=True):
+    for model, (losses, _) in zip(alone.models, together.learner.update.losses(), strict=True):
         logged = model.logger.name_to_value
         for name, value in losses._asdict().items():
             assert value == pytest.approx(logged[f"train/{name}"], rel=1e-10)

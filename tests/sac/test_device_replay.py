@@ -14,7 +14,7 @@ from sb3_nbsp.sac.buffer_reader import BufferReader, is_plain
 from sb3_nbsp.sac.device_replay import DeviceReplay
 
 SIZE = 40
-FIELDS = ("taken", "observations", "rewards", "discounts")
+FIELDS = ("taken", "now_observations", "next_observations", "rewards", "discounts")
 
 
 def own_streams(models) -> list[RandomStreams]:
@@ -25,17 +25,17 @@ def own_streams(models) -> list[RandomStreams]:
 class Pair:
     """The same batches, read from the buffers and from the mirror."""
 
-    def __init__(self, models):
-        self.models = models
+    def __init__(self, models, n_old: int = 0):
+        self.models, self.n_old = models, n_old
         stack = AgentStack(models)
-        self.batches = [AgentBatches(SIZE, stack) for _ in range(2)]
+        self.batches = [AgentBatches(SIZE, self.n_old, stack) for _ in range(2)]
         self.readers = [BufferReader(*pair) for pair in zip(models, own_streams(models), strict=True)]
         self.replay = DeviceReplay(models, own_streams(models), stack.actor.first_weight)
         self.gamma = th.tensor([model.gamma for model in models])
 
     def assert_same(self, n_steps: int = 3) -> None:
         counts = [model.replay_buffer.n_batches for model in self.models]
-        self.replay.prepare(n_steps, SIZE)
+        self.replay.prepare(n_steps, self.batches[1])
         for model, count in zip(self.models, counts, strict=True):
             model.replay_buffer.n_batches = count  # both see the same batches of the memory
         for step in range(n_steps):
@@ -50,6 +50,10 @@ class Pair:
                 one, other = (getattr(batch, name) for batch in self.batches)
                 assert th.allclose(one, other, rtol=1e-6, atol=1e-7), name
                 assert float(one.std()) > 0
+            for agent, model in enumerate(self.models if self.n_old else []):
+                if model.cloning.is_due():
+                    assert th.equal(*(batch.old_observations[agent] for batch in self.batches))
+                    assert th.equal(*(batch.kept[agent] for batch in self.batches))
 
 
 def agents(**kwargs):
@@ -85,6 +89,18 @@ def test_memories_of_old_tasks(replay):
         pair.assert_same(4)
     models[0].replay_buffer.memory.current_task = 0
     pair.assert_same(4)
+
+
+def test_what_is_cloned_on():
+    models = agents(memory_size=30, clone_batch_size=16)
+    models[0].rehearsal, models[1].rehearsal = "clone", "both"
+    pair = Pair(models, n_old=16)
+    for task in range(2):
+        for model in models[: task + 1]:
+            add(model, 50, seed=task)
+            model.cloning.remember(task, model.replay_buffer.observations_of_task(30))
+        pair.assert_same()
+        assert [model.cloning.is_due() for model in models] == [True, task == 1]
 
 
 def test_another_buffer_is_noticed(tmp_path):

@@ -1,0 +1,177 @@
+"""The vector environment that goes through a whole task sequence."""
+
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+
+from sb3_nbsp.tasks.place import Place
+from sb3_nbsp.tasks.sequence import Task, TaskSequence
+
+
+class TaskSequenceVectorEnv(VectorEnv):
+    """
+    A Gymnasium vector environment that goes through a :class:`TaskSequence` by itself: what :class:`TaskSequenceEnv` is among
+    environments, for tasks that can make many sub-environments as one (``Task.make_vector``), as Atari games can.
+
+    The step that ends a segment is truncated in every sub-environment and has ``task_done``; within that step (``SAME_STEP``)
+    the next task's vector env is built, and its first observations are returned. The one left is closed before: never two
+    are at work. ``info`` holds what :class:`TaskSequenceEnv` tells, as arrays; success is not told.
+
+    For Stable-Baselines3, put ``GymnasiumVecEnv`` around it.
+
+    :param sequence: the tasks, in learning order; all of them with ``make_vector``
+    :param num_envs: number of sub-environments
+    :raises ValueError: if a task cannot make vector envs, spaces differ, the sequence appends ids, or a segment is shorter
+        than one step of all sub-environments
+    """
+
+    switch_on = "steps"
+
+    def __init__(self, sequence: TaskSequence, num_envs: int) -> None:
+        self.metadata = {"autoreset_mode": AutoresetMode.SAME_STEP}
+        self.task_sequence = sequence
+        self.num_envs = num_envs
+        self._place = Place(sequence, num_envs)
+        self.single_observation_space, self.single_action_space = _common_spaces(sequence)
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self._seed: int | None = None
+        self._n_built = 0
+        self._task: str | None = None
+        self._env: VectorEnv | None = None
+
+    @property
+    def sequence_steps(self) -> int:
+        """Steps taken so far, over all sub-environments."""
+        return self._place.steps
+
+    def set_n_envs(self, n_envs: int) -> None:
+        """
+        :param n_envs: sub-environments that step together; only what they are fits
+        :raises ValueError: if it is another number
+        """
+        if n_envs != self.num_envs:
+            raise ValueError(f"This vector env has {self.num_envs} sub-environments, not {n_envs}.")
+
+    def fast_forward(self, steps: int) -> None:
+        """
+        Go to a place in the sequence. The running episodes are dropped: call ``reset()`` next.
+
+        :param steps: environment steps already taken, over all sub-environments
+        :raises ValueError: if ``steps`` is negative
+        """
+        self._place.go_to(steps)
+        self._leave()
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """
+        Begin an episode in every sub-environment: of the next segment's task if the last step ended a segment.
+
+        :param seed: from here on, each vector env that is built is seeded with a number made from this one
+        :param options: handed on to the task's vector env
+        :return: observations and info
+        """
+        if seed is not None:
+            self._seed, self._n_built = seed, 0
+            self._leave()
+        obs, info = self._begin(options)
+        return obs, {**info, **self._position()}
+
+    def _begin(self, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        self._place.enter()
+        if self._task != self._place.task:
+            self._leave()
+            self._task = self._place.task
+            self._env = _maker_of(self.task_sequence.tasks[self._place.task_index])(self.num_envs)
+            self._n_built += 1
+            return self._env.reset(seed=self._task_seed(), options=options)
+        return self._running().reset(options=options)
+
+    def _task_seed(self) -> int | None:
+        if self._seed is None:
+            return None
+        # Below 2**31, and with room for a neighbouring number per sub-env: emulators take 32-bit seeds.
+        state = np.random.SeedSequence([self._seed, self._place.task_index, self._n_built]).generate_state(1)
+        return int(state[0]) % (2**31 - self.num_envs)
+
+    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        """
+        Take one step of the current task in every sub-environment.
+
+        :param actions: one action each
+        :return: observations, rewards, terminated, truncated, info
+        """
+        obs, rewards, terminated, truncated, info = self._running().step(actions)
+        over = self._place.step()
+        told = {**info, **self._position(over)}
+        if "final_info" in told:
+            told["final_info"] = {**told["final_info"], **self._position(over)}
+        if over:
+            obs, told = self._switch(obs, np.logical_or(terminated, truncated), told)
+            truncated = ~np.asarray(terminated)
+        return obs, rewards, terminated, truncated, told
+
+    def _switch(self, obs: Any, ended: Any, told: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        """End every episode, and begin those of the next task."""
+        last = np.array(obs)
+        if np.any(ended):
+            for i in np.flatnonzero(ended):
+                last[i] = told["final_obs"][i]
+        final_info = {key: value for key, value in told.items() if key.lstrip("_") not in ("final_obs", "final_info")}
+        obs, info = self._begin()
+        every = np.ones(self.num_envs, dtype=np.bool_)
+        finals = {"final_obs": last, "_final_obs": every, "final_info": final_info, "_final_info": every}
+        return obs, {**info, **self._position(), **finals}
+
+    def _position(self, over: bool = False) -> dict[str, Any]:
+        place = self._place
+        now = {"task_id": place.task_index, "task_name": place.task, "segment": place.segment, "sequence_steps": place.steps}
+        return {key: np.full(self.num_envs, value) for key, value in {**now, "task_done": over}.items()}
+
+    def _running(self) -> VectorEnv:
+        if self._env is None:
+            raise gym.error.ResetNeeded("No episode is running. Call reset() first (after fast_forward() too).")
+        return self._env
+
+    def _leave(self) -> None:
+        if self._env is not None:
+            self._env.close()
+        self._env = self._task = None
+
+    def close_extras(self, **kwargs: Any) -> None:
+        """Close the running task's vector env."""
+        self._leave()
+
+    def __str__(self) -> str:
+        return f"<{type(self).__name__}<{self._env}>>"
+
+
+def _common_spaces(sequence: TaskSequence) -> tuple[gym.Space, gym.Space]:
+    """The spaces that all tasks' own envs share, which are made one after another."""
+    if sequence.id_width > 0:
+        raise ValueError(
+            "A vector env of a task sequence appends no ids (task_id). Use ordinary environments: TaskSequenceEnv."
+        )
+    found = []
+    for task in sequence.tasks:
+        _maker_of(task)
+        env = sequence.make_task_env(task.name)
+        found.append((env.observation_space, env.action_space))
+        env.close()
+        if found[-1] != found[0]:
+            raise ValueError(
+                f"All tasks of a sequence must share their spaces: {task.name!r} has {found[-1]}, not {found[0]}."
+            )
+    return found[0]
+
+
+def _maker_of(task: Task) -> Callable[[int], VectorEnv]:
+    if task.make_vector is None:
+        raise ValueError(
+            f"Task {task.name!r} cannot make a vector env (Task.make_vector). Use ordinary ones: TaskSequenceEnv."
+        )
+    return task.make_vector
