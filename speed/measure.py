@@ -12,6 +12,7 @@ computes (with one thread; with several they are of the wall clock), else of the
 """
 
 import argparse
+import math
 import platform
 import statistics
 import time
@@ -191,7 +192,8 @@ def measured(block: list[Line], rounds: int, seconds: float) -> list[tuple[Line,
         for found, learner in zip(rates, learners, strict=True):
             found.append(learner.rate(seconds))
     del learners
-    ends = [statistics.median(end_to_end(line, seconds) for _ in range(max(rounds // 2, 1))) for line in block]
+    n_ends = max(rounds // 2, 1)  # masks cost nothing outside the learner
+    ends = [math.nan if line.masked else statistics.median(end_to_end(line, seconds) for _ in range(n_ends)) for line in block]
     return [(line, statistics.median(found), end) for line, found, end in zip(block, rates, ends, strict=True)]
 
 
@@ -212,7 +214,7 @@ def table(rows: list[tuple[Line, float, float, float, float]]) -> str:
         head
         + [
             f"| {line.device} | {list(line.net)}, {line.batch} | {line.name} | {rate:,.0f} | {rate / first:.2f} "
-            f"| {end:,.0f} | {end / first_end:.2f} |"
+            + ("| | |" if math.isnan(end) else f"| {end:,.0f} | {end / first_end:.2f} |")
             for line, rate, end, first, first_end in rows
         ]
     )

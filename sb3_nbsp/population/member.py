@@ -9,8 +9,9 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
-from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.callbacks import BaseCallback, CallbackList, ConvertCallback
 from stable_baselines3.common.type_aliases import MaybeCallback
+from torch.utils.hooks import RemovableHandle
 
 from sb3_nbsp.base.random_states import ProcessStreams
 
@@ -24,6 +25,7 @@ class Member:
     """
 
     callback: BaseCallback
+    is_watched: bool  # whether someone else's callback may exchange parts of the model at any step
 
     def __init__(self, model: Any, streams: ProcessStreams):
         self.model = model
@@ -32,6 +34,7 @@ class Member:
         self.before_log: Callable[[], None] | None = None  # called before a line of the log is written
         self._log_interval: int | None = None
         self._locals: dict[str, Any] = {}
+        self._mark: tuple[Any, ...] = ()
         self._actions: tuple[np.ndarray, np.ndarray] | None = None
 
     def own_streams(self) -> AbstractContextManager[None]:
@@ -51,6 +54,7 @@ class Member:
         self.model.is_learning = True
         with self.own_streams():
             total_timesteps, self.callback = self.model._setup_learn(total_timesteps, callback, **setup)
+            self.is_watched = _is_foreign(self.callback)
             self.callback.on_training_start({**setup, "self": self.model, "total_timesteps": total_timesteps}, globals())
 
     @property
@@ -92,22 +96,24 @@ class Member:
         model = self.model
         return bool(model.num_timesteps < max(model.learning_starts, model._warmup_until))
 
-    def send_action(self, action: np.ndarray | None) -> None:
+    def send_action(self, drawn: tuple[np.ndarray, np.ndarray] | None) -> None:
         """
         Start an env step.
 
-        :param action: what the policy drew, in the action space, [n_envs, ...]; ``None`` has the model choose
+        :param drawn: what the policy drew, [n_envs, ...]: the actions and those for the replay buffer; ``None`` has the
+            model choose
         """
         model = self.model
         with self.own_streams():
-            if action is None:
-                self._actions = model._sample_action(model.learning_starts, model.action_noise, model.env.num_envs)
-            else:
-                self._actions = _explored(model, action)
+            self._actions = drawn or model._sample_action(model.learning_starts, model.action_noise, model.env.num_envs)
             model.env.step_async(self._actions[0])
 
-    def finish_step(self) -> None:
-        """Wait for the env and do what follows a step. Where a callback stops the training, nothing is stored, as in SB3."""
+    def finish_step(self, is_last: bool) -> None:
+        """
+        Wait for the env and do what follows a step. Where a callback stops the training, nothing is stored, as in SB3.
+
+        :param is_last: whether the rollout ends with it
+        """
         model, callback = self.model, self.callback
         assert self._actions is not None
         with self.own_streams():
@@ -129,6 +135,8 @@ class Member:
             for index, done in enumerate(dones):
                 if done:
                     self._end_episode(index)
+            if is_last:
+                callback.on_rollout_end()
 
     def _end_episode(self, index: int) -> None:
         model = self.model
@@ -141,12 +149,13 @@ class Member:
                 self.before_log()
             model.dump_logs()
 
-    def end_rollout(self) -> None:
-        """After the steps."""
-        with self.own_streams():
-            self.callback.on_rollout_end()
-
     # train()
+
+    def may_have_changed(self) -> bool:
+        """Whether parts of the model (not their values) may be others than at the last call."""
+        mark = self.model.n_task_ends, self.model.in_stack, RemovableHandle.next_id
+        before, self._mark = self._mark, mark
+        return self.is_watched or mark != before
 
     @property
     def is_ready_to_train(self) -> bool:
@@ -168,9 +177,19 @@ class Member:
                 self.model.train(batch_size=self.model.batch_size, gradient_steps=self.gradient_steps)
 
 
-def _explored(model: Any, action: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What SB3's ``_sample_action`` makes of the policy's action: that for the env, and that for the replay buffer."""
-    scaled = model.policy.scale_action(action)
-    if model.action_noise is not None:
-        scaled = np.clip(scaled + model.action_noise(), -1, 1)
-    return model.policy.unscale_action(scaled), scaled
+# Callbacks that exchange no parts of a model but in consolidate(), save() and load_state_dict() of networks.
+KNOWN_CALLBACKS = (
+    "sb3_nbsp.common.",
+    "sb3_nbsp.evaluation.",
+    "sb3_nbsp.zoo.",
+    "stable_baselines3.common.callbacks",
+    "rl_zoo3.",
+)
+
+
+def _is_foreign(callback: BaseCallback) -> bool:
+    if isinstance(callback, CallbackList):
+        return any(map(_is_foreign, callback.callbacks))
+    if isinstance(callback, ConvertCallback):
+        return callback.callback is not None
+    return not type(callback).__module__.startswith(KNOWN_CALLBACKS)

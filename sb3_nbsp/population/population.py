@@ -8,7 +8,6 @@ import numpy as np
 from stable_baselines3.common.type_aliases import MaybeCallback
 
 from sb3_nbsp.base.random_states import ProcessStreams, RandomStates, RandomStreams, fresh_states
-from sb3_nbsp.population.acting import BatchedActor
 from sb3_nbsp.population.agreement import check_agreement
 from sb3_nbsp.population.member import Member
 from sb3_nbsp.sac.batched_learner import BatchedLearner
@@ -19,6 +18,8 @@ Self = TypeVar("Self", bound="Population")
 # Widest hidden layer, in neurons, up to which one thread of a CPU computes many agents' updates faster together than one after
 # another (docs/performance.md): 2.0 times as fast at 64 and a batch of 64, 1.2 to 1.4 times at 128, as fast at 256.
 WIDEST_ON_CPU = 128
+
+CHECK_INTERVAL = 50  # trainings after which every model is looked at, whatever its callbacks are
 
 
 class Population:
@@ -40,8 +41,8 @@ class Population:
         check_agreement(models)
         self.models = list(models)
         self._learner: BatchedLearner | None = None
-        self._actor: BatchedActor | None = None
         self._members: list[Member] = []  # those that are computed together
+        self._n_unseen = 0
 
     def learn(
         self: Self,
@@ -102,25 +103,24 @@ class Population:
         """``collect_rollouts`` of all: ``train_freq`` env steps."""
         for member in running:
             member.begin_rollout()
-        for _ in range(running[0].model.train_freq.frequency):
+        n_steps = running[0].model.train_freq.frequency
+        for step in range(n_steps):
             playing = [member for member in running if not member.has_stopped]
             actions = self._act(playing)
             for member, action in zip(playing, actions, strict=True):
                 member.send_action(action)
             for member in playing:
-                member.finish_step()
-        for member in running:
-            if not member.has_stopped:
-                member.end_rollout()
+                member.finish_step(is_last=step == n_steps - 1)
 
-    def _act(self, playing: list[Member]) -> list[np.ndarray | None]:
+    def _act(self, playing: list[Member]) -> list[tuple[np.ndarray, np.ndarray] | None]:
         """By member what its policy does next; ``None`` where the model is to choose by itself."""
         acting = [not member.explores_at_random for member in self._members]
-        if self._learner is None or self._actor is None or not any(acting):
+        if self._learner is None or not any(acting):
             return [None] * len(playing)
         self._learner.stack.take_over_changes(actors_only=True)
-        drawn = self._actor.act([member.model for member in self._members], acting)
-        by_member = {id(m): action for m, action, acts in zip(self._members, drawn, acting, strict=True) if acts}
+        actions, scaled = self._learner.actor(playing[0].model.n_envs).act([member.model for member in self._members], acting)
+        drawn = zip(actions, scaled, strict=True)
+        by_member = {id(m): pair for m, pair, acts in zip(self._members, drawn, acting, strict=True) if acts}
         return [by_member.get(id(member)) for member in playing]
 
     # Learning
@@ -130,7 +130,7 @@ class Population:
         together = self._together(ready)
         if together:
             assert self._learner is not None
-            self._learner.train(together[0].gradient_steps, together[0].model.batch_size)
+            self._learner.train(together[0].gradient_steps, together[0].model.batch_size, unchanged=True)
         for member in ready:
             if member not in together:
                 member.train_alone()
@@ -138,8 +138,7 @@ class Population:
     def _together(self, ready: list[Member]) -> list[Member]:
         """The members whose gradient steps are computed at once; they come into a stack of theirs."""
         if self._learner is not None and self._members == [member for member in ready if member in self._members]:
-            changed = [agent for agent in range(len(self._members)) if not self._learner.stack.is_current(agent)]
-            if all(find_obstacle(self._members[agent].model) is None for agent in changed):
+            if all([self._fits(agent, member) for agent, member in enumerate(self._members)]):
                 return self._members
         self._dissolve()
         able = [member for member in ready if find_obstacle(member.model) is None] if len(ready) > 1 else []
@@ -147,12 +146,24 @@ class Population:
             self._stack(able)
         return self._members
 
+    def _fits(self, agent: int, member: Member) -> bool:
+        """Whether a member of the stack can stay; where parts of its model are others now, they are taken over."""
+        assert self._learner is not None
+        stack = self._learner.stack
+        self._n_unseen += 1
+        due = member.may_have_changed() or self._n_unseen % (CHECK_INTERVAL * len(self._members)) < len(self._members)
+        if not due or stack.is_current(agent):
+            return True
+        if find_obstacle(member.model) is not None:
+            return False
+        stack.put(agent)
+        return True
+
     def _stack(self, members: list[Member]) -> None:
         models = [member.model for member in members]
         streams = [member.streams for member in members]
         self._members = members
         self._learner = BatchedLearner(models, streams)
-        self._actor = BatchedActor(self._learner.stack, models[0].n_envs, streams)
         for member in members:
             member.before_log = self._learner.log_losses
 
@@ -161,7 +172,7 @@ class Population:
         if self._learner is not None:
             self._learner.give_back()
             self._learner.log_losses()
-        self._learner = self._actor = None
+        self._learner = None
         for member in self._members:
             member.before_log = None
         self._members = []

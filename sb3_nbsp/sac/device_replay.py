@@ -1,4 +1,4 @@
-"""The replay buffers of many agents as one tensor beside their networks, from which a batch of each is taken at once."""
+"""The replay buffers of many agents as one tensor beside their networks, from which all batches are taken at once."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,6 +11,8 @@ from sb3_nbsp.rehearsal.memory import Transitions
 from sb3_nbsp.sac.agent_batches import AgentBatches
 
 NOISE_STEPS = 50  # gradient steps for which noise is drawn ahead: a launch per agent and step would cost more than the step
+
+FEW_ROWS = 64  # of an agent: more go over by themselves
 
 
 class DeviceReplay:
@@ -42,6 +44,7 @@ class DeviceReplay:
         self._clone_places = [0] * len(models)
         self._host_index = th.empty(0, 0, dtype=th.long)
         self._index = th.empty(0, dtype=th.long, device=like.device)  # of each agent: B rows, then K clones
+        self._staged, self._staged_places = th.empty(0, self._width), th.empty(0, dtype=th.long)
         self._noise = like.new_empty(0)
         self._n_used = NOISE_STEPS
         self._copied = th.cuda.Event() if like.is_cuda else None  # after the last copy out of pinned memory
@@ -55,8 +58,7 @@ class DeviceReplay:
         """
         if self._copied is not None:
             self._copied.synchronize()
-        for agent in range(len(self.models)):
-            self._copy_new_rows(agent)
+        self._copy_new_rows()
         self._copy_new_memories()
         if batch.n_old:
             self._copy_new_clones()
@@ -82,6 +84,16 @@ class DeviceReplay:
         :param step: which of those that were prepared
         """
         self._index.copy_(self._host_index[step], non_blocking=True)
+        self._draw_noise(batch)
+        if self._copied is not None:
+            self._copied.record()
+
+    def _draw_noise(self, batch: AgentBatches) -> None:
+        if not batch.drawn.is_cuda:
+            for drawn, streams in zip(batch.drawn, self._streams, strict=True):
+                for half in drawn.split(batch.size):  # apart, as SB3 draws them
+                    half.normal_(generator=streams.torch)
+            return
         if self._noise.shape[1:] != batch.drawn.shape:
             self._noise = batch.drawn.new_empty(NOISE_STEPS, *batch.drawn.shape)
             self._n_used = NOISE_STEPS
@@ -91,8 +103,6 @@ class DeviceReplay:
                 self._noise[:, agent].normal_(generator=streams.on(self._noise.device))
         batch.drawn.copy_(self._noise[self._n_used])
         self._n_used += 1
-        if self._copied is not None:
-            self._copied.record()
 
     def load(self, batch: AgentBatches, gamma: th.Tensor) -> None:
         """
@@ -122,18 +132,40 @@ class DeviceReplay:
             return ring
         return np.concatenate([ring, *(self._places[agent][task] + chosen for task, chosen in old)])
 
-    def _copy_new_rows(self, agent: int) -> None:
-        buffer = self.models[agent].replay_buffer
-        seen = self._seen[agent]
+    def _copy_new_rows(self) -> None:
+        """Few rows of every agent, as in training, go over together."""
+        places, parts = [], []
+        for agent, model in enumerate(self.models):
+            for part in self._new_rows(agent):
+                begin = agent * self._ring + part.start * model.replay_buffer.n_envs
+                rows = _ring_rows(model.replay_buffer, part)
+                if len(rows) > FEW_ROWS:
+                    self._put(begin, rows)
+                else:
+                    places.append(np.arange(begin, begin + len(rows)))
+                    parts.append(rows)
+        if not parts:
+            return
+        n = sum(map(len, parts))
+        if n > len(self._staged):
+            self._staged = th.empty(n, self._width, pin_memory=self._pins)
+            self._staged_places = th.empty(n, dtype=th.long, pin_memory=self._pins)
+        np.concatenate(parts, out=self._staged.numpy()[:n])
+        np.concatenate(places, out=self._staged_places.numpy()[:n])
+        rows, found = self.rows, self._staged_places[:n].to(self.rows.device, non_blocking=True)
+        rows.index_copy_(0, found, self._staged[:n].to(rows, non_blocking=True))
+
+    def _new_rows(self, agent: int) -> list[slice]:
+        """Rows of an agent's ring that were added since the last call."""
+        buffer, seen = self.models[agent].replay_buffer, self._seen[agent]
         new = buffer.size()
         if seen is not None and seen[0] is buffer and seen[1] == buffer.n_resets:
             new = min(buffer.n_added - seen[2], new)
         self._seen[agent] = (buffer, buffer.n_resets, buffer.n_added)
         begin = (buffer.pos - new) % buffer.buffer_size
-        for start, stop in ((begin, min(begin + new, buffer.buffer_size)), (0, begin + new - buffer.buffer_size)):
-            if start < stop:
-                place = agent * self._ring + start * buffer.n_envs
-                self._put(place, _ring_rows(buffer, slice(start, stop)))
+        end = begin + new
+        parts = slice(begin, min(end, buffer.buffer_size)), slice(0, end - buffer.buffer_size)
+        return [part for part in parts if part.start < part.stop]
 
     def _copy_new_memories(self) -> None:
         kept = [list(model.memory.tasks.values()) for model in self.models]

@@ -4,8 +4,10 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch as th
 from stable_baselines3 import SAC
+from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.type_aliases import ReplayBufferSamples
 from stable_baselines3.common.utils import polyak_update
 from torch.nn import functional as F
@@ -71,10 +73,23 @@ class FastSAC(SAC):
 
     def update_learning_rates(self) -> None:
         """Have all optimizers follow the schedule."""
+        self._update_learning_rate(self.learning_optimizers())
+
+    def learning_optimizers(self) -> list[th.optim.Optimizer]:
+        """Those of the networks, and of the entropy coefficient where it is learned."""
         optimizers = [self.actor.optimizer, self.critic.optimizer]
-        if self.ent_coef_optimizer is not None:
-            optimizers.append(self.ent_coef_optimizer)
-        self._update_learning_rate(optimizers)
+        return optimizers if self.ent_coef_optimizer is None else [*optimizers, self.ent_coef_optimizer]
+
+    def _sample_action(
+        self, learning_starts: int, action_noise: ActionNoise | None = None, n_envs: int = 1
+    ) -> tuple[np.ndarray, np.ndarray]:
+        # On a CUDA device SB3's pass through the policy takes as long as a gradient step.
+        fast = self._fast if isinstance(self._fast, BatchedLearner) else None
+        if fast is None or self.num_timesteps < learning_starts or action_noise is not self.action_noise:
+            return super()._sample_action(learning_starts, action_noise, n_envs)
+        fast.stack.take_over_changes(actors_only=True)
+        actions, scaled = fast.actor(n_envs).act([self], [True])
+        return actions[0], scaled[0]
 
     def _choose_update(self) -> "FastUpdate | BatchedLearner | AutogradUpdate":
         if self._fast is None or not self._fast.is_current():

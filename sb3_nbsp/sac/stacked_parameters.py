@@ -34,6 +34,7 @@ class StackedParameters(FlatParameters):
             [start + agent * size + i for start, size in zip(starts, sizes, strict=True) for i in range(size)]
             for agent in range(self.n_agents)
         ]
+        self.own_views = self.views(self.values)
 
     def put(self, agent: int, groups: Groups) -> None:
         """
@@ -42,11 +43,11 @@ class StackedParameters(FlatParameters):
         :param agent: its number
         :param groups: its parameters now, which may be others than before
         """
-        views = self.views(self.values)
         for place, p in zip(self.places_of[agent], [p for group in groups for p in group], strict=True):
-            assert p.shape == self.parameters[place].shape
-            views[place].copy_(p.data)
-            p.data = views[place]
+            view = self.own_views[place]
+            if p.data_ptr() != view.data_ptr():
+                view.copy_(p.data)
+                p.data = view
             self.parameters[place] = p
 
     def give_back(self, agent: int) -> None:
@@ -95,6 +96,10 @@ class StackedAdam:
         self._before: th.Tensor | None = None
         self.is_masking = self.masks_gradients = False
         self._since_flush = 0
+        self._gradient_views, self._first_views, self._second_views = (
+            flat.views(buffer) for buffer in (self.gradients, self.first_moments, self.second_moments)
+        )
+        self._step_views = self.steps.unbind()
         for agent in range(flat.n_agents):
             self.put(agent, self.optimizers[agent])
 
@@ -107,19 +112,21 @@ class StackedAdam:
         """
         self.optimizers[agent] = optimizer
         self._seen[agent] = None
-        buffers = (self.gradients, self.first_moments, self.second_moments)
-        views = [self.flat.views(buffer) for buffer in buffers]
-        count = 0.0
+        states = base_of(optimizer).state
         for place in self.flat.places_of[agent]:
-            p, step = self.flat.parameters[place], self.steps[place]
-            gradient, first, second = (view[place] for view in views)
-            state = base_of(optimizer).state[p]
-            for view, name in ((first, "exp_avg"), (second, "exp_avg_sq"), (step, "step")):
-                view.copy_(state[name]) if state else view.zero_()
-            count = float(step)
-            state.update(step=step, exp_avg=first, exp_avg_sq=second)
-            p.grad = gradient
-        self._counts[agent] = count
+            p = self.flat.parameters[place]
+            p.grad = self._gradient_views[place]
+            views = {
+                "step": self._step_views[place], "exp_avg": self._first_views[place], "exp_avg_sq": self._second_views[place]
+            }  # fmt: skip
+            state = states[p]
+            for name, view in views.items():
+                if not state:
+                    view.zero_()
+                elif state[name] is not view:
+                    view.copy_(state[name])
+            state.update(views)
+        self._counts[agent] = float(self._step_views[self.flat.places_of[agent][0]])
 
     def give_back(self, agent: int) -> None:
         """Give an agent's parameters and optimizer state memory of their own again."""
@@ -157,9 +164,10 @@ class StackedAdam:
             if not optimizer.is_masking:
                 return
             self._masks = th.ones(2, len(self.values), device=self.values.device, dtype=self.values.dtype)
+            self._mask_views = [self.flat.views(mask) for mask in self._masks]
             self._before = th.empty_like(self.values)
         self._masked[agent] = optimizer.is_masking
-        of_gradients, of_changes = (self.flat.views(mask) for mask in self._masks)
+        of_gradients, of_changes = self._mask_views
         factors = dict(zip(optimizer._held, optimizer._factors, strict=True))
         for place in self.flat.places_of[agent]:
             gradient, change = of_gradients[place].fill_(1.0), of_changes[place].fill_(1.0)

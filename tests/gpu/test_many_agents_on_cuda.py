@@ -88,12 +88,10 @@ def test_a_step_on_the_gpu_is_that_on_the_cpu(device):
             batch.taken_observations.copy_(batch.now_observations)
         for update, batch in zip(updates, batches, strict=True):
             update.step(batch, True), update.stepped(1)
-    apart = [
-        float((a.values.cpu() - b.values.cpu()).abs().max())
-        for a, b in zip(stacks[0].flats.values(), stacks[1].flats.values(), strict=True)
-    ]
-    assert max(apart) < 1e-9
-    assert updates[0].losses()[2][0] == pytest.approx(updates[1].losses()[2][0], rel=1e-9)
+    # Where a gradient is hardly more than rounding, Adam divides one rounding error by another: not to the last digits.
+    for a, b in zip(stacks[0].flats.values(), stacks[1].flats.values(), strict=True):
+        assert th.allclose(a.values, b.values.cpu(), rtol=1e-7, atol=1e-7)
+    assert updates[0].losses()[2][0] == pytest.approx(updates[1].losses()[2][0], rel=1e-7)
 
 
 def on_sequence(device: str, seed: int = 0, **kwargs) -> NBSPSAC:
