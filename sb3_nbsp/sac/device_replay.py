@@ -152,8 +152,8 @@ class DeviceReplay:
             self._staged_places = th.empty(n, dtype=th.long, pin_memory=self._pins)
         np.concatenate(parts, out=self._staged.numpy()[:n])
         np.concatenate(places, out=self._staged_places.numpy()[:n])
-        rows, found = self.rows, self._staged_places[:n].to(self.rows.device, non_blocking=True)
-        rows.index_copy_(0, found, self._staged[:n].to(rows, non_blocking=True))
+        found = self._staged_places[:n].to(self.rows.device, non_blocking=True)
+        self.rows.index_copy_(0, found, self._staged[:n].to(self.rows, non_blocking=True))
 
     def _new_rows(self, agent: int) -> list[slice]:
         """Rows of an agent's ring that were added since the last call."""
