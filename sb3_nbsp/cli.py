@@ -7,20 +7,22 @@ USAGE = """\
 usage: sb3-nbsp COMMAND [ARGUMENTS]
 
 commands:
-  train      train an agent: rl-zoo3's train, all its arguments included
-  enjoy      watch or test a trained agent: rl-zoo3's enjoy
-  envs       list the registered task sequences
-  demo       see forgetting and its cure, in minutes
-  benchmark  train methods x sequences x seeds of a suite, here or on a cluster
-  report     tables with intervals, and figures, of a benchmark or of any runs
-  probe      silence the skill neurons of a trained agent and see what it still can
-  push       upload a trained agent, with its skill neurons, to the Hugging Face Hub
-  pull       download one
+  train         train an agent: rl-zoo3's train, all its arguments included
+  enjoy         watch or test a trained agent: rl-zoo3's enjoy
+  record-video  film a trained agent on every task of its sequence
+  envs          list the registered task sequences
+  demo          see forgetting and its cure, in minutes
+  benchmark     train methods x sequences x seeds of a suite, here or on a cluster
+  report        tables with intervals, and figures, of a benchmark or of any runs
+  probe         silence the skill neurons of a trained agent and see what it still can
+  push          upload a trained agent, with its skill neurons, to the Hugging Face Hub
+  pull          download one
 
 examples:
   sb3-nbsp train --algo nbspsac --env sb3_nbsp/PointGoal-v0 -P
   sb3-nbsp train --algo nbspsac --env sb3_nbsp/WindowOpenClose-v0 --env-kwargs steps_per_task:100_000 --seed 1
   sb3-nbsp enjoy --algo nbspsac --env sb3_nbsp/PointGoal-v0 -f logs --no-render
+  sb3-nbsp record-video --algo nbspsac --env sb3_nbsp/PointGoal-v0 -f logs
   sb3-nbsp benchmark quick.yml -f runs/quick --n-jobs 2
   sb3-nbsp report runs/quick
   sb3-nbsp probe logs/nbspsac/sb3_nbsp-PointGoal-v0_1
@@ -33,6 +35,7 @@ examples:
 COMMANDS = {
     "train": "sb3_nbsp.zoo.commands:train",
     "enjoy": "sb3_nbsp.zoo.commands:enjoy",
+    "record-video": "sb3_nbsp.zoo.video:main",
     "envs": "sb3_nbsp.zoo.envs_command:main",
     "demo": "sb3_nbsp.zoo.demo_command:main",
     "benchmark": "sb3_nbsp.zoo.benchmark_command:main",

@@ -3,6 +3,8 @@
 import difflib
 from collections.abc import Iterable
 
+MANY = 60  # more than all Meta-World tasks
+
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """
@@ -10,7 +12,8 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     :param known: the names that exist
     :return: a question, e.g. ``"Did you mean 'reward'?"``; empty where none comes close
     """
-    close = difflib.get_close_matches(name, list(known))
+    by_lower = {other.lower(): other for other in known}
+    close = [by_lower[lower] for lower in difflib.get_close_matches(name.lower(), list(by_lower))]
     return f"Did you mean {', '.join(map(repr, close))}?" if close else ""
 
 
@@ -21,8 +24,9 @@ def unknown_name_message(kind: str, name: str, known: Iterable[str]) -> str:
     :param kind: what was named, e.g. ``"task"``
     :param name: the name that was given
     :param known: the names that exist
-    :return: the message
+    :return: the message; where none comes close and there are very many, it names a few
     """
     known = list(known)
-    hint = did_you_mean(name, known) or f"Known: {', '.join(known)}."
+    listed = ", ".join(known) if len(known) <= MANY else f"{', '.join(known[:5])} and {len(known) - 5} others"
+    hint = did_you_mean(name, known) or f"Known: {listed}."
     return f"Unknown {kind} {name!r}. {hint}"

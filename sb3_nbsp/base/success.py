@@ -23,16 +23,16 @@ def success_of(info: Mapping[str, Any]) -> float:
     return float("nan")
 
 
-def spread_over_episodes(successes: np.ndarray, episode_starts: np.ndarray, ended: bool) -> np.ndarray:
+def spread_over_episodes(successes: np.ndarray, episode_starts: np.ndarray, episode_ends: np.ndarray) -> np.ndarray:
     """
     Give every step a success, where an env tells it at some steps of an episode only, e.g. the last.
 
-    A step takes what is told next in its episode, or, where nothing is told after it, what was told last. The rest of the last
+    A step takes what is told next in its episode, or, where nothing is told after it, what was told last. The rest of an
     episode may be missing: where nothing was told in it, it counts as an average one.
 
     :param successes: [T], NaN where none was told
     :param episode_starts: [T], whether a step is the first of its episode
-    :param ended: whether an episode ended with the last step
+    :param episode_ends: [T], whether a step is the last of its episode
     :return: [T], NaN in episodes of which nothing is known
     """
     filled = np.array(successes, dtype=float)
@@ -44,9 +44,11 @@ def spread_over_episodes(successes: np.ndarray, episode_starts: np.ndarray, ende
         if len(told):
             steps = np.arange(episode.stop - episode.start)
             filled[episode] = filled[episode][told[np.minimum(np.searchsorted(told, steps), len(told) - 1)]]
-    last = episodes[-1]
-    if not ended and last.start > 0 and np.isnan(filled[last.start]):
-        filled[last] = np.mean([filled[episode.start] for episode in episodes[:-1]])
+    whole = [episode for episode in episodes if episode_ends[episode].any()]
+    average = np.mean([filled[episode.start] for episode in whole]) if whole else np.nan
+    for episode in episodes:
+        if not episode_ends[episode].any() and np.isnan(filled[episode.start]):
+            filled[episode] = average
     return filled
 
 

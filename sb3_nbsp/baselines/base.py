@@ -196,6 +196,15 @@ class TaskBoundaryCallback(BaseCallback):
             handle.remove()
 
 
+def is_in_force(model: BaseAlgorithm, name: str) -> bool:
+    """
+    :param model: any model
+    :param name: of a method's class
+    :return: whether the method has hooks on the model now, which is so in trainings with it
+    """
+    return bool(_HOOKS.get(model, {}).get(name))
+
+
 def _flat(callback: Any) -> Iterator[BaseCallback]:
     if isinstance(callback, CallbackList):
         for part in callback.callbacks:

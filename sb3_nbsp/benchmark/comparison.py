@@ -11,7 +11,7 @@ from sb3_nbsp.evaluation.last_evaluations import average_last
 from sb3_nbsp.evaluation.statistics import Estimate, estimate, improvement, iqm, mean
 from sb3_nbsp.neurons.skill_neurons import SkillNeurons
 
-METRICS = ("asr", "fm", "fwt")
+METRICS = ("asr", "asr_without_last", "fm", "fwt")
 LOWER_IS_BETTER = ("fm",)
 
 
@@ -37,7 +37,7 @@ class Method:
 
     def values(self, metric: str) -> list[float]:
         """
-        :param metric: ``asr``, ``fm``, ``fwt``, or the name of a task for its performance at the end
+        :param metric: one of ``METRICS``, or the name of a task for its performance at the end
         :return: one value per run
         """
         if metric in METRICS:
@@ -72,8 +72,9 @@ class Comparison:
 
     def labels(self) -> dict[str, str]:
         """What tables call the metrics, and the performance on each task at the end."""
-        average = {"asr": self.first.measure.average, "fm": "FM", "fwt": "FWT"}
-        return {**average, **{task: f"{self.first.measure.name} on {task}" for task in self.first.task_names}}
+        measure = self.first.measure
+        averages = {"asr": measure.average, "asr_without_last": measure.average_without_last, "fm": "FM", "fwt": "FWT"}
+        return {**averages, **{task: f"{measure.name} on {task}" for task in self.first.task_names}}
 
 
 def group(runs: Iterable[Run], last: int) -> list[Comparison]:

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from sb3_nbsp.base.markdown import code, escaped
 from sb3_nbsp.benchmark.find_runs import Found, NotCounted, Run
 from sb3_nbsp.evaluation.table import markdown_table
 
@@ -25,7 +26,7 @@ def provenance_section(found: Found) -> list[str]:
         "machine": _counted(_machine(run.manifest) for run in found.runs),
         "versions": _counted(", ".join(f"{k} {v}" for k, v in run.results.versions.items()) for run in found.runs),
     }
-    parts.append("\n".join(f"- {name}: {value}" for name, values in facts.items() for value in values))
+    parts.append("\n".join(f"- {name}: {escaped(value)}" for name, values in facts.items() for value in values))
     if found.not_counted:
         parts += ["## Not counted", "\n".join(f"- {line}" for line in _missing(found))]
     return parts
@@ -43,14 +44,17 @@ def _arguments(cells: Sequence[Run]) -> list[str]:
     common = _shared(cells, usual)
     of_sequence = {name: _shared(runs, usual) for name, runs in _by("sequence", cells).items()}
     of_method = {name: (_shared(runs, usual), set(_by("sequence", runs))) for name, runs in _by("method", cells).items()}
-    by_sequence = [[name, _code(shared, common)] for name, shared in of_sequence.items()]
+    by_sequence = [[escaped(name), _code(shared, common)] for name, shared in of_sequence.items()]
     by_method = [
-        [name, _code(shared, [argument for argument in shared if all(argument in of_sequence[where] for where in on)])]
+        [
+            escaped(name),
+            _code(shared, [argument for argument in shared if all(argument in of_sequence[where] for where in on)]),
+        ]
         for name, (shared, on) in of_method.items()
     ]
     tables = [(kind, rows) for kind, rows in (("sequence", by_sequence), ("method", by_method)) if len(rows) > 1]
     first = [f"All cells: {_code(common)}."] if common else []
-    first += [f"Where a method names no other: `--algo {usual}`."] if usual else []
+    first += [f"Where a method names no other: {code(f'--algo {usual}')}."] if usual else []
     return [" ".join(first), *(markdown_table([kind, "adds"], rows) for kind, rows in tables)]
 
 
@@ -85,7 +89,7 @@ def _settings(manifest: dict[str, Any], usual: str | None) -> list[str]:
 
 def _code(settings: Sequence[str], but: Sequence[str] = ()) -> str:
     """Each in its own marks, so that lines can be broken between them."""
-    return " ".join(f"`{setting}`" for setting in settings if setting not in but).replace("|", "\\|")
+    return " ".join(code(setting) for setting in settings if setting not in but)
 
 
 def _machine(manifest: dict[str, Any]) -> str | None:
@@ -110,14 +114,14 @@ def _missing(found: Found) -> list[str]:
     lines: dict[tuple[str, str, str], list[str]] = {}
     for (reason, sequence, method), entries in seeds.items():
         missing = _ranges(seed for entry in entries for seed in entry.seeds)
-        where = f" (`{entries[0].path}`)" if len(entries) == 1 and entries[0].path else ""
-        lines.setdefault((reason, sequence, missing), []).append(method + where)
+        where = f" ({code(entries[0].path)})" if len(entries) == 1 and entries[0].path else ""
+        lines.setdefault((reason, sequence, missing), []).append(escaped(method) + where)
     methods: dict[str, set[str]] = {}
     for suite in found.suites:
         for cell in suite["cells"]:
-            methods.setdefault(cell["sequence"], set()).add(cell["method"])
+            methods.setdefault(cell["sequence"], set()).add(escaped(cell["method"]))
     return [
-        f"{reason}: {sequence}, {missing}: {_names(names, methods.get(sequence, set()))}"
+        f"{escaped(reason)}: {escaped(sequence)}, {missing}: {_names(names, methods.get(sequence, set()))}"
         for (reason, sequence, missing), names in lines.items()
     ]
 

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sb3_nbsp.benchmark.comparison import LOWER_IS_BETTER, METRICS, Comparison, Method, summary
+from sb3_nbsp.benchmark.comparison import LOWER_IS_BETTER, Comparison, Method, summary
 from sb3_nbsp.benchmark.suite import slug
 from sb3_nbsp.evaluation import plot_sequence
 from sb3_nbsp.evaluation.comparison_plots import AxisPanel, Bar, plot_axis, plot_intervals
@@ -19,6 +19,7 @@ from sb3_nbsp.evaluation.statistics import Estimate
 CURVES_TOGETHER = 6  # more cannot be told apart
 PANELS_PER_FIGURE = 16
 AXIS_METRICS = ("asr", "fm")
+INTERVAL_METRICS = ("asr", "fm", "fwt")  # in the tables there are more
 # Kinds of figures, in the order of their file names: <kind>.png or <kind>-<which>.png
 KINDS = ("intervals", "axis", "performance", "curves", "matrices", "scores")
 
@@ -88,7 +89,7 @@ def _draw_intervals(comparison: Comparison, baselines: Sequence[str], note: str,
         f"{labels[metric]} ({'lower' if metric in LOWER_IS_BETTER else 'higher'} is better)": {
             method.name: Bar(_mean(method, metric), method.values(metric)) for method in methods
         }
-        for metric in METRICS
+        for metric in INTERVAL_METRICS
     }
     present = [name for name in baselines if comparison.method(name) is not None]
     marked = "bold, dotted line at the mean: what others are compared with" if present else ""

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from sb3_nbsp.base.markdown import escaped, one_line
 from sb3_nbsp.benchmark.comparison import METRICS, Comparison, Method, improvement_over, pooled, summary
 from sb3_nbsp.evaluation.json_csv import write_csv
 from sb3_nbsp.evaluation.statistics import Estimate
@@ -36,7 +37,7 @@ def sequence_section(comparison: Comparison, baselines: Sequence[str], pictures:
     images = {kind: _images(comparison.sequence, kind, pictures) for kind in CAPTIONS}
     few = len(rows) <= FEW
     return [
-        f"## {comparison.sequence}",
+        f"## {escaped(comparison.sequence)}",
         f"{note}." if note else "",
         *images["intervals"],
         *_tables(rows, labels, baselines),
@@ -58,7 +59,7 @@ def pooled_section(comparisons: Sequence[Comparison], baselines: Sequence[str]) 
     rows = pooled(comparisons)
     if not rows or not _poolable(comparisons):
         return []
-    text = f"Methods that were trained on each of {', '.join(comparison.sequence for comparison in comparisons)}."
+    text = f"Methods that were trained on each of {', '.join(escaped(comparison.sequence) for comparison in comparisons)}."
     return ["## All sequences together", text, *_tables(rows, comparisons[0].labels(), baselines)]
 
 
@@ -124,25 +125,25 @@ def _tables(rows: dict[str, list[Method]], labels: dict[str, str], baselines: Se
 
 def _folded(title: str, parts: Sequence[str], shown: bool = False) -> list[str]:
     """Paragraphs that GitHub and browsers fold up below their title; none where there are none."""
-    opening = f"<details{' open' if shown else ''}><summary>{html.escape(title, quote=False)}</summary>"
+    opening = f"<details{' open' if shown else ''}><summary>{html.escape(one_line(title), quote=False)}</summary>"
     return [opening, *parts, "</details>"] if parts else []
 
 
 def _estimates(rows: dict[str, list[Method]], metrics: dict[str, str], kind: str) -> str:
     cells = [
-        [name, _n_runs(methods), *(str(summary(methods, metric)[kind]) for metric in metrics)]
+        [escaped(name), _n_runs(methods), *(str(summary(methods, metric)[kind]) for metric in metrics)]
         for name, methods in rows.items()
     ]
-    return markdown_table(["method", "seeds", *metrics.values()], cells)
+    return markdown_table(["method", "seeds", *map(escaped, metrics.values())], cells)
 
 
 def _improvements(rows: dict[str, list[Method]], metrics: dict[str, str], baseline: str) -> str:
     cells = [
-        [name, *(str(improvement_over(methods, rows[baseline], metric)) for metric in metrics)]
+        [escaped(name), *(str(improvement_over(methods, rows[baseline], metric)) for metric in metrics)]
         for name, methods in rows.items()
         if name != baseline
     ]
-    return markdown_table(["method", *(f"in {label}" for label in metrics.values())], cells)
+    return markdown_table(["method", *(f"in {escaped(label)}" for label in metrics.values())], cells)
 
 
 def _n_runs(methods: Sequence[Method]) -> str:
@@ -161,4 +162,4 @@ def _numbers(estimate: Estimate) -> tuple[float, float, float]:
 
 
 def _images(sequence: str, kind: str, pictures: dict[str, list[str]]) -> list[str]:
-    return [f"![{CAPTIONS[kind]}: {sequence}]({path})" for path in pictures.get(kind, [])]
+    return [f"![{CAPTIONS[kind]}: {escaped(sequence)}]({path})" for path in pictures.get(kind, [])]

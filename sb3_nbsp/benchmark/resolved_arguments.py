@@ -14,6 +14,7 @@ from sb3_nbsp.benchmark.suite_file import read_yaml
 from sb3_nbsp.evaluation.json_csv import json_safe
 
 PARAMS = ("-params", "--hyperparams")
+ENV_KWARGS = ("--env-kwargs",)
 SETTINGS_FILE = ("-conf", "--conf-file")
 
 
@@ -37,6 +38,24 @@ def recorded_arguments(manifest: dict[str, Any]) -> dict[str, Any]:
         return recorded
     algo, env, arguments = manifest.get("algo", ""), manifest.get("env", ""), manifest.get("arguments", ())
     return _resolve(DEFAULTS.get(algo, {}), env, OF_ENVS.get(algo, {}).get(env, {}), arguments)
+
+
+def hyperparameters(algo: str, env: str, arguments: Sequence[str]) -> dict[str, Any]:
+    """
+    :param algo: key of one of our algorithms
+    :param env: id of a task sequence
+    :param arguments: further arguments of ``sb3-nbsp train``
+    :return: all hyperparameters that the settings' file or the command names
+    """
+    return {**_of_env(algo, env), **_given(arguments)}
+
+
+def environment_arguments(arguments: Sequence[str]) -> dict[str, Any]:
+    """
+    :param arguments: further arguments of ``sb3-nbsp train``
+    :return: what they say to the environment
+    """
+    return _pairs_of(ENV_KWARGS, arguments)
 
 
 @cache
@@ -71,10 +90,18 @@ def _resolve(defaults: dict[str, Any], env: str, of_env: dict[str, Any], argumen
     files_given = [name for name in _values_of(SETTINGS_FILE, arguments) if Path(name).suffix in (".yml", ".yaml")]
     if files_given and Path(files_given[-1]).is_file():  # in place of ours
         of_env = _settings_for(env, files_given[-1])
-    given = {name: _value(text) for name, _, text in (pair.partition(":") for pair in _values_of(PARAMS, arguments))}
+    given = _given(arguments)
     values = {name: given.get(name, of_env.get(name, default)) for name, default in defaults.items()}
     resolved: dict[str, Any] = json_safe(values)
     return resolved
+
+
+def _given(arguments: Sequence[str]) -> dict[str, Any]:
+    return _pairs_of(PARAMS, arguments)
+
+
+def _pairs_of(options: Sequence[str], arguments: Sequence[str]) -> dict[str, Any]:
+    return {name: _value(text) for name, _, text in (pair.partition(":") for pair in _values_of(options, arguments))}
 
 
 def without(names: Container[str], arguments: Sequence[str]) -> list[str]:

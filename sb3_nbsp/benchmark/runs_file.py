@@ -16,7 +16,7 @@ bytes.
 
 import json
 from collections.abc import Iterable, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from sb3_nbsp.base.atomic_write import replacing
@@ -61,12 +61,24 @@ def read_runs_file(path: Path) -> tuple[Suites, list[Record]]:
             raise ValueError(f"its format is {header['format']!r}, not {FORMAT!r}")
         if len(lines) != header["runs"]:
             raise ValueError(f"it holds {len(lines)} of {header['runs']} runs")
+        for place in (
+            *header["suites"],
+            *(line["folder"] for line in lines),
+            *(name for line in lines for name in line["files"]),
+        ):
+            _check_inside(place)
         return header["suites"], [Record(line["folder"], line["files"], f"{path}: {line['folder']}") for line in lines]
     except (lzma.LZMAError, EOFError, ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f"Expected in {path} what `sb3-nbsp report RUNS --archive FOLDER` writes, got something else ({error!r}). "
             "Take back an earlier version of the file (git checkout), or delete it and write it anew from the runs."
         ) from error
+
+
+def _check_inside(place: Any) -> None:
+    """A folder or file of a run lies below the file of runs: nothing else is read, or deleted, for it."""
+    if not isinstance(place, str) or PurePosixPath(place).is_absolute() or ".." in PurePosixPath(place).parts or "\\" in place:
+        raise ValueError(f"it names the place {place!r}, which does not lie below it")
 
 
 def _lzma() -> Any:

@@ -22,9 +22,10 @@ A suite: named methods on named task sequences with several seeds, read from a Y
     aliases: {SAC: fine-tuning} # earlier names of methods: runs of that name count as the method's
 
 Settings may stand under ``common``, a sequence or a method; the latter count more: ``algo``, ``params`` (hyperparameters),
-``env_kwargs``, ``eval_freq``, ``eval_episodes``, ``save_freq`` (checkpoints, with the replay buffer), ``callbacks`` (as in
-rl-zoo3's files) and ``arguments`` (anything else that ``sb3-nbsp train`` takes, as a list). An axis that is a mapping names
-its methods: ``axis: {memory_size: {0: masks only, 1000: NBSP}}``.
+``env_kwargs``, ``eval_freq``, ``eval_episodes``, ``eval_tasks`` (how many tasks each evaluation plays, ``all`` by default),
+``save_freq`` (checkpoints, with the replay buffer), ``callbacks`` (as in rl-zoo3's files) and ``arguments`` (anything else
+that ``sb3-nbsp train`` takes, as a list). An axis that is a mapping names its methods:
+``axis: {memory_size: {0: masks only, 1000: NBSP}}``.
 """
 
 import json
@@ -110,25 +111,31 @@ class Suite:
         seeds, last = tuple(content["seeds"]), content.get("last_evaluations", 1)
         return cls(Path(path).stem, tuple(methods), sequences, seeds, baselines, last, aliases)
 
-    def cells(self, folder: Path, only: Sequence[str] = (), seeds: Sequence[int] = ()) -> list[Cell]:
+    def cells(
+        self, folder: Path, only: Sequence[str] = (), seeds: Sequence[int] = (), sequences: Sequence[str] = ()
+    ) -> list[Cell]:
         """
         All trainings, seed by seed, so that a benchmark that was stopped has as many of every method.
 
         :param folder: parent of all cells' folders; a file of published runs in it tells of cells that have no folder
         :param only: methods, by their own or their family's name, or an earlier one; ``*`` stands for anything; default: all
         :param seeds: instead of the suite's
-        :raises SuiteError: if no method has such a name
+        :param sequences: task sequences by name; ``*`` stands for anything; default: all
+        :raises SuiteError: if no method or sequence has such a name
         :raises ValueError: if the file of published runs is damaged
         """
         chosen = [method for method in self.methods if not only or any(self._is_meant(method, name) for name in only)]
         if unknown := [name for name in only if not any(self._is_meant(method, name) for method in self.methods)]:
             raise SuiteError(f"Expected methods among {_listed(method.name for method in self.methods)}, got {unknown}.")
+        if unknown := [name for name in sequences if not any(fnmatchcase(known, name) for known in self.sequences)]:
+            raise SuiteError(f"Expected sequences among {_listed(self.sequences)}, got {unknown}.")
         records = read_runs_file(folder / RUNS)[1] if (folder / RUNS).is_file() else []
         published = {record.folder: record for record in records}
         return [
             self._cell(folder, method, sequence, seed, published)
             for seed in seeds or self.seeds
             for sequence in self.sequences
+            if not sequences or any(fnmatchcase(sequence, name) for name in sequences)
             for method in chosen
             if sequence in method.sequences
         ]
@@ -183,7 +190,7 @@ def train_arguments(settings: Settings) -> tuple[str, ...]:
     arguments: list[str] = []
     if settings.get("env_kwargs"):
         arguments += ["--env-kwargs", *_pairs(settings["env_kwargs"])]
-    for name in ("eval_freq", "eval_episodes", "save_freq"):
+    for name in ("eval_freq", "eval_episodes", "eval_tasks", "save_freq"):
         if name in settings:
             arguments += [f"--{name.replace('_', '-')}", str(settings[name])]
     if "save_freq" in settings:

@@ -1,14 +1,18 @@
 """What may stand in a suite's file."""
 
 import difflib
+import keyword
 import os
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-Settings = Mapping[str, Any]
+from sb3_nbsp.evaluation.eval_tasks import checked_eval_tasks
 
-TOP = {
+Settings = Mapping[str, Any]
+Kinds = Mapping[str, Any]  # what value an entry has: a type or a union
+
+TOP: Kinds = {
     "seeds": list,
     "common": dict,
     "sequences": dict,
@@ -18,21 +22,25 @@ TOP = {
     "aliases": dict,
 }
 REQUIRED = ("seeds", "sequences", "methods")
-SETTINGS = {
+SETTINGS: Kinds = {
     "algo": str,
     "params": dict,
     "env_kwargs": dict,
     "eval_freq": int,
     "eval_episodes": int,
+    "eval_tasks": int | str,
     "save_freq": int,
     "callbacks": list,
     "arguments": list,
 }
-OF_SEQUENCE = {**SETTINGS, "env": str}
-OF_METHOD = {**SETTINGS, "axis": dict, "sequences": list}
+OF_SEQUENCE: Kinds = {**SETTINGS, "env": str}
+OF_METHOD: Kinds = {**SETTINGS, "axis": dict, "sequences": list}
 # What a cell sets itself; given twice, the last one would count.
 OF_CELLS = ("--algo", "--env", "--seed", "-f", "--log-folder", "-i", "--trained-agent", "-uuid", "--uuid", "-optimize")
-AS_SETTINGS = ("-params", "--hyperparams", "--env-kwargs", "--eval-freq", "--eval-episodes", "--save-freq")
+AS_SETTINGS = ("-params", "--hyperparams", "--env-kwargs", "--eval-freq", "--eval-episodes", "--eval-tasks", "--save-freq")
+ALGO = re.compile(r"\w+")
+ENV = re.compile(r"(?:\w[\w.-]*/)?\w[\w.-]*")  # Gymnasium's ids, without the form that imports a module
+DOTTED = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)+")
 # What YAML 1.1 takes for text: a number in scientific notation without a point.
 NUMBER_AS_TEXT = re.compile(r"[+-]?\d+[eE][+-]?\d+")
 
@@ -99,7 +107,7 @@ def merge(*parts: Settings) -> dict[str, Any]:
     return merged
 
 
-def _check_entries(where: str, given: Any, known: Mapping[str, type]) -> None:
+def _check_entries(where: str, given: Any, known: Kinds) -> None:
     if not isinstance(given, dict):
         raise SuiteError(f"Expected entries for {where}, got {given!r}.")
     for name, value in given.items():
@@ -108,16 +116,60 @@ def _check_entries(where: str, given: Any, known: Mapping[str, type]) -> None:
             hint = f" Did you mean {close[0]!r}?" if close else ""
             raise SuiteError(f"Expected for {where} some of {', '.join(known)}; got {name!r}.{hint}")
         if not isinstance(value, known[name]) or isinstance(value, bool):
-            raise SuiteError(f"Expected a {known[name].__name__} for {name!r} of {where}, got {value!r}.")
+            kind = getattr(known[name], "__name__", known[name])
+            raise SuiteError(f"Expected a {kind} for {name!r} of {where}, got {value!r}.")
+    if "eval_tasks" in given:
+        try:
+            checked_eval_tasks(given["eval_tasks"])
+        except ValueError as error:
+            raise SuiteError(f"{where}: {error}") from error
     for name in ("params", "env_kwargs"):
+        _check_names(f"{name} of {where}", given.get(name, {}))
         _check_numbers(f"{name} of {where}", given.get(name, {}).items())
+    _check_ids(where, given)
     for argument in given.get("arguments", ()):
-        if argument in OF_CELLS:
+        if not isinstance(argument, str | int | float):
+            raise SuiteError(f"Expected arguments of {where} as a list of texts and numbers, got {argument!r}.")
+        if _means(argument, OF_CELLS):
             raise SuiteError(f"Expected arguments of {where} that a cell does not set itself, got {argument!r}. Leave it out.")
-        if argument in AS_SETTINGS:
+        if _means(argument, AS_SETTINGS):
             raise SuiteError(
                 f"Expected {argument!r} of {where} as a setting, got it in arguments. Settings: {', '.join(known)}."
             )
+
+
+def _check_names(where: str, given: Mapping[Any, Any]) -> None:
+    """rl-zoo3 evaluates what stands before and behind the colon of an argument: names are names, values plain ones."""
+    for name, value in given.items():
+        if not isinstance(name, str) or not name.isidentifier() or keyword.iskeyword(name):
+            raise SuiteError(f"Expected names of arguments for {where}: letters, digits and _; got {name!r}.")
+        if not _is_plain(value):
+            raise SuiteError(f"Expected for {name!r} in {where} numbers, texts, lists and mappings, got {value!r}.")
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, list):
+        return all(map(_is_plain, value))
+    if isinstance(value, dict):
+        return all(_is_plain(part) for item in value.items() for part in item)
+    return value is None or isinstance(value, str | int | float)
+
+
+def _check_ids(where: str, given: Settings) -> None:
+    """Of algorithms, envs and callbacks: what leads neither to another folder nor to another argument."""
+    for name, form, expected in (("algo", ALGO, "as nbspsac"), ("env", ENV, "as sb3_nbsp/PointGoal-v0")):
+        if name in given and not form.fullmatch(given[name]):
+            raise SuiteError(f"Expected for {name!r} of {where} an id {expected}, got {given[name]!r}.")
+    for callback in given.get("callbacks", ()):
+        names = list(callback) if isinstance(callback, dict) else [callback]
+        if len(names) != 1 or not isinstance(names[0], str) or not DOTTED.fullmatch(names[0]):
+            raise SuiteError(f"Expected callbacks of {where} as package.Class, or that with its arguments; got {callback!r}.")
+
+
+def _means(argument: Any, options: Iterable[str]) -> bool:
+    """Whether the command reads an argument as one of some options: with its value, or shortened, too."""
+    given = str(argument).partition("=")[0]
+    return given in options or (len(given) > 2 and given.startswith("--") and any(o.startswith(given) for o in options))
 
 
 def _check_numbers(where: str, entries: Iterable[tuple[str, Any]]) -> None:
@@ -129,6 +181,7 @@ def _check_numbers(where: str, entries: Iterable[tuple[str, Any]]) -> None:
 def _check_axis(method: str, axis: Any) -> None:
     if axis is None:
         return
+    _check_names(f"axis of method {method!r}", dict.fromkeys(axis))
     values = next(iter(axis.values()), None)
     plain = isinstance(values, list | dict) and values and all(isinstance(value, str | int | float) for value in values)
     if len(axis) != 1 or not plain:

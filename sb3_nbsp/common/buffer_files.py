@@ -7,11 +7,50 @@ from typing import Any
 
 import numpy as np
 from stable_baselines3.common.buffers import ReplayBuffer
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
+from sb3_nbsp.common import plain_buffers
+from sb3_nbsp.common.older_files import moved_modules
+from sb3_nbsp.common.save_util import File, whole_file
 from sb3_nbsp.rehearsal.memory import TaskMemory, Transitions
 from sb3_nbsp.rehearsal.replay_buffers import MEMORY_ARGUMENTS, MixedBuffer
 
 ADDED = (*MEMORY_ARGUMENTS, "memory", "n_batches", "n_rows_of_task", "n_task_ends")  # what a MixedBuffer has beside SB3's
+
+
+def write(path: File, model: Any) -> None:
+    """
+    :param path: where to; with the suffix ``.npz`` without pickle
+    :param model: an off-policy NBSP model, whose buffer is written without the memory
+    :raises ValueError: for ``.npz`` and a buffer that keeps more than arrays
+    """
+    if plain_buffers.is_plain(path):
+        plain_buffers.write_buffer(path, model.replay_buffer, model)
+        return
+    with whole_file(path, ".pkl") as target, without_memory(model.replay_buffer):
+        OffPolicyAlgorithm.save_replay_buffer(model, target)
+
+
+def read(path: File, model: Any, truncate_last_traj: bool, trust: bool) -> ReplayBuffer:
+    """
+    :param path: a replay buffer's file
+    :param model: an off-policy NBSP model; its own buffer may be another one after the call
+    :param truncate_last_traj: see SB3
+    :param trust: whether code in the file may run
+    :return: what the file holds
+    :raises ValueError: for a pickle without trust, or a damaged file without pickle
+    """
+    if plain_buffers.is_plain(path):
+        return plain_buffers.read_buffer(path, model)
+    if not trust:
+        raise ValueError(
+            f"{path} holds a pickle, which can run code when it is read: trust=False takes files that were saved with the "
+            "suffix .npz. If you trust where it comes from, load it without trust=False."
+        )
+    with moved_modules():
+        OffPolicyAlgorithm.load_replay_buffer(model, path, truncate_last_traj)
+    loaded: ReplayBuffer = model.replay_buffer
+    return loaded
 
 
 @contextmanager

@@ -49,16 +49,20 @@ class CloningTerm:
     Of the model it takes ``rehearsal``, ``memory_size``, ``clone_coef`` and ``clone_batch_size``, so that a change of them is
     obeyed from the next ``train()`` on.
 
-    :param model: an off-policy NBSP model
-    :param cloned: what is held
+    :param model: an off-policy NBSP model, whose class says what is held (``cloned_outputs``)
     """
 
-    def __init__(self, model: Any, cloned: ClonedOutputs):
+    def __init__(self, model: Any):
         self.model = model
-        self.cloned = cloned
         self.memory: JoinedMemory[Clones] = JoinedMemory(Clones)
         self._is_on = False
         self._losses: list[th.Tensor] = []
+
+    @property
+    def cloned(self) -> ClonedOutputs:
+        """What is held. Not an attribute: functions of a class cannot be pickled, models can."""
+        held: ClonedOutputs = self.model.cloned_outputs
+        return held
 
     @property
     def is_wanted(self) -> bool:

@@ -135,9 +135,14 @@ def frozen_statistics(env: VecEnv) -> Iterator[None]:
 @contextmanager
 def silent_monitors(env: VecEnv) -> Iterator[None]:
     """
-    Inside the block SB3's monitors around the sub-envs write no rows and let episodes be cut short. After it they wait for a
-    reset, as after an episode's end. Monitors in other processes (``SubprocVecEnv``) are out of reach.
+    Inside the block SB3's monitors, around the sub-envs and around all of them (``VecMonitor``), write no rows and let
+    episodes be cut short. After it they wait for a reset, as after an episode's end. Monitors in other processes
+    (``SubprocVecEnv``) are out of reach.
     """
+    around = [wrapper for wrapper in _vec_wrappers(env) if isinstance(wrapper, VecMonitor)]
+    writers = [(monitor.results_writer, monitor.episode_count) for monitor in around]
+    for vec_monitor in around:
+        vec_monitor.results_writer = None
     monitors = [m for sub_env in getattr(env.unwrapped, "envs", []) for m in _gym_wrappers(sub_env) if isinstance(m, Monitor)]
     before = [(m.results_writer, m.allow_early_resets, m.total_steps, len(m.episode_returns)) for m in monitors]
     for monitor in monitors:
@@ -150,6 +155,8 @@ def silent_monitors(env: VecEnv) -> Iterator[None]:
             for rows in (monitor.episode_returns, monitor.episode_lengths, monitor.episode_times):
                 del rows[n_episodes:]
             monitor.rewards, monitor.needs_reset = [], True
+        for vec_monitor, (results_writer, count) in zip(around, writers, strict=True):
+            vec_monitor.results_writer, vec_monitor.episode_count = results_writer, count
 
 
 def _gym_wrappers(env: gym.Env) -> list[gym.Env]:

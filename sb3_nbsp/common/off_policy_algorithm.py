@@ -17,7 +17,6 @@ from stable_baselines3.common.type_aliases import MaybeCallback
 from sb3_nbsp.common import buffer_files, buffer_requirements
 from sb3_nbsp.common.cloning_term import ClonedOutputs, CloningTerm
 from sb3_nbsp.common.continual_algorithm import ContinualAlgorithm
-from sb3_nbsp.common.older_files import moved_modules
 from sb3_nbsp.common.position import FollowedSequence
 from sb3_nbsp.common.ram_estimate import (
     Part,
@@ -27,7 +26,7 @@ from sb3_nbsp.common.ram_estimate import (
     scoring_bytes,
     transitions_bytes,
 )
-from sb3_nbsp.common.save_util import File, whole_file
+from sb3_nbsp.common.save_util import File
 from sb3_nbsp.rehearsal.replay_buffers import (
     MEMORY_ARGUMENTS,
     MixedBuffer,
@@ -77,7 +76,7 @@ class OffPolicyContinualAlgorithm(ContinualAlgorithm, OffPolicyAlgorithm):
         return {name: getattr(self, name) for name in MEMORY_ARGUMENTS} | {"memory_size": self._replayed_size}
 
     def _setup_model(self) -> None:
-        self.cloning = CloningTerm(self, self.cloned_outputs)
+        self.cloning = CloningTerm(self)
         # Where SB3 would choose one of its buffers, ours takes its place. It is made before SB3 looks, because SB3
         # takes n_steps > 1 for a mistake beside any class that is not its own.
         if self.n_task_ends is None:  # a new model, or the file of one that did not count
@@ -251,22 +250,28 @@ class OffPolicyContinualAlgorithm(ContinualAlgorithm, OffPolicyAlgorithm):
         return [*super()._excluded_save_params(), "cloning"]
 
     def save_replay_buffer(self, path: File) -> None:
-        """See SB3. A file is replaced as a whole. The memory of old tasks is not in it: it is saved with the model."""
-        with whole_file(path, ".pkl") as target, buffer_files.without_memory(self.replay_buffer):
-            super().save_replay_buffer(target)
+        """
+        See SB3. A file is replaced as a whole. The memory of old tasks is not in it: it is saved with the model.
 
-    def load_replay_buffer(self, path: File, truncate_last_traj: bool = True) -> None:
+        :param path: with the suffix ``.npz`` arrays without pickle are written, which :meth:`load_replay_buffer` reads with
+            ``trust=False``; else SB3's pickle
+        :raises ValueError: for ``.npz`` and a buffer that keeps more than arrays, such as HER's or one of your own
+        """
+        buffer_files.write(path, self)
+
+    def load_replay_buffer(self, path: File, truncate_last_traj: bool = True, trust: bool = True) -> None:
         """
         See SB3. The memory stays the model's, whatever the file holds. Transitions of another task than the current one do not
         count for it; with ``reset_replay_buffer`` they are left out altogether. Both is said in a warning.
 
         From a buffer that the SB3 parent saved the transitions are taken.
+
+        :param trust: whether code in the file may run, as reading a pickle can; a ``.npz`` file holds none
+        :raises ValueError: for a pickle with ``trust=False``, or for a damaged ``.npz`` file
         """
         before = getattr(self, "replay_buffer", None)  # some delete it first, to make room
-        with moved_modules():
-            super().load_replay_buffer(path, truncate_last_traj)
-        loaded, self.replay_buffer = self.replay_buffer, before
-        assert loaded is not None
+        loaded = buffer_files.read(path, self, truncate_last_traj, trust)
+        self.replay_buffer = before
         of_task = buffer_files.is_of_current_task(loaded, self)
         if of_task or before is None or not buffer_files.is_left_out(loaded, self, str(path)):
             self.replay_buffer = buffer_files.taken_over(loaded, self, of_task)

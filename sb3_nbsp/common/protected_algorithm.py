@@ -8,9 +8,10 @@ from typing import Any, ClassVar, TypeVar
 import torch as th
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.save_util import recursive_getattr, recursive_setattr
+from stable_baselines3.common.type_aliases import GymEnv
 
 from sb3_nbsp.base.arguments import check_arguments
-from sb3_nbsp.common import from_sb3, gate_requirements, save_util
+from sb3_nbsp.common import from_sb3, gate_requirements, save_util, settings_file, space_mismatch
 from sb3_nbsp.common.older_files import moved_modules
 from sb3_nbsp.common.position import SequencePosition
 from sb3_nbsp.common.scoring_losses import ScoringLoss
@@ -152,6 +153,11 @@ class ProtectedAlgorithm(BaseAlgorithm):
         for optimizer in self._optimizers():
             optimizer.set_factors(factors)
 
+    def set_env(self, env: GymEnv, force_reset: bool = True) -> None:
+        """See SB3."""
+        with space_mismatch.explained(env):
+            super().set_env(env, force_reset)
+
     # Files and other models
 
     def _optional_states(self) -> dict[str, Any]:
@@ -179,18 +185,33 @@ class ProtectedAlgorithm(BaseAlgorithm):
         """
         with save_util.whole_file(path, ".zip") as target, save_util.deflated(target) as stored:
             super().save(stored, *args, **kwargs)
+            settings_file.add_settings(stored, self)
 
     @classmethod
-    def load(cls: type[Self], path: save_util.File, *args: Any, **kwargs: Any) -> Self:
+    def load(
+        cls: type[Self],
+        path: save_util.File,
+        env: Any = None,
+        device: th.device | str = "auto",
+        custom_objects: dict[str, Any] | None = None,
+        *args: Any,
+        trust: bool = True,
+        **kwargs: Any,
+    ) -> Self:
         """
-        Load a model that this class saved. See SB3 for the arguments.
+        Load a model that this class saved. See SB3 for the other arguments.
 
-        :raises ValueError: for a file that another class saved
+        :param trust: whether code in the file may run. With ``False`` nothing is unpickled: settings are read from
+            ``settings.json``, networks, masks and memory as tensors (``weights_only``). A file with own classes, functions or
+            schedules other than constants and ``lin_x`` is refused unless ``custom_objects`` gives these.
+        :raises ValueError: for a file that another class saved, or one that needs trust
         """
         save_util.check_origin(cls, path)
+        if not trust:
+            custom_objects = settings_file.plain_settings(cls, path, custom_objects or {})
         try:
-            with moved_modules():
-                return super().load(path, *args, **kwargs)
+            with moved_modules(), space_mismatch.explained(env):
+                return super().load(path, env, device, custom_objects, *args, **kwargs)
         except (TypeError, AttributeError) as error:  # e.g. settings of another algorithm
             raise ValueError(f"{path} cannot be loaded as {cls.__name__} ({error}). Was it saved by another class?") from error
 

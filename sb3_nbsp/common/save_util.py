@@ -11,11 +11,13 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch as th
-from stable_baselines3.common.save_util import load_from_zip_file, open_path
+from stable_baselines3.common.save_util import load_from_zip_file
 
 from sb3_nbsp.base.atomic_write import replacing
+from sb3_nbsp.common.settings_file import SETTINGS, opened
 
-OTHER_FILES = {"data", "_stable_baselines3_version", "system_info.txt", "pytorch_variables.pth"}  # in every model's file
+# In every model's file
+OTHER_FILES = {"data", SETTINGS, "_stable_baselines3_version", "system_info.txt", "pytorch_variables.pth"}
 CHUNK = 2**20  # bytes that are deflated at a time
 File = str | pathlib.Path | io.BufferedIOBase
 
@@ -61,18 +63,11 @@ def check_origin(cls: Any, path: File) -> None:
     :param path: a model's file
     :raises ValueError: if another class saved it
     """
-    file = open_path(path, "r", suffix="zip")
-    try:
-        if not zipfile.is_zipfile(file):
+    with opened(path) as archive:
+        if archive is None:
             return  # SB3 has words for that
-        with zipfile.ZipFile(file) as archive:
-            names = set(archive.namelist())
-            data = json.loads(archive.read("data")) if "data" in names else {}
-    finally:
-        if file is path:
-            file.seek(0)
-        else:
-            file.close()
+        names = set(archive.namelist())
+        data = json.loads(archive.read("data")) if "data" in names else {}
     if "skill_fraction" in data and {f"{name}.pth" for name in cls.optimizer_names} <= names:
         return
     raise ValueError(

@@ -9,7 +9,14 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.utils import check_for_correct_spaces
 from stable_baselines3.common.vec_env import VecEnv
 
-from sb3_nbsp.common.env_util import frozen_statistics, shares_env, silent_monitors, task_sequence_of, wrap_like
+from sb3_nbsp.common.env_util import (
+    frozen_statistics,
+    is_task_sequence,
+    shares_env,
+    silent_monitors,
+    task_sequence_of,
+    wrap_like,
+)
 from sb3_nbsp.neurons.rollout import ScoringSteps, run_for_scoring
 
 
@@ -18,12 +25,12 @@ def steps_on_task(model: BaseAlgorithm, env: gym.Env | VecEnv | None, task: str,
     Run a model's policy on a task. Statistics of normalisation stay as they are.
 
     :param model: any SB3 model
-    :param env: a Gymnasium env, or a ``VecEnv`` with one sub-env that is wrapped like the training env; ``None``: one of the
-        task, made from the sequence that the model trains on, else the training env
+    :param env: a Gymnasium env, or a ``VecEnv`` that is wrapped like the training env; ``None``: one of the task, made from
+        the sequence that the model trains on, else the training env
     :param task: the task's name
-    :param n_steps: T, env steps
+    :param n_steps: env steps over all sub-envs, see :func:`~sb3_nbsp.neurons.rollout.run_for_scoring`
     :param seed: of the env, unless it is the training env, which goes on with its own randomness
-    :raises ValueError: if there is no env, or none of a single task with a single sub-env
+    :raises ValueError: if there is no env, or none of a single task
     """
     with scoring_env(model, env, task) as scored, frozen_statistics(scored):
         if model.env is None or not shares_env(model.env, scored):
@@ -45,7 +52,7 @@ def scoring_env(model: BaseAlgorithm, env: gym.Env | VecEnv | None, task: str) -
     env = env or model.env
     if env is None:
         raise ValueError("consolidate() needs an env to score on: pass one, or give the model one with set_env().")
-    if not isinstance(env, VecEnv) and hasattr(env.unwrapped, "task_sequence"):
+    if is_task_sequence(env) if isinstance(env, VecEnv) else hasattr(env.unwrapped, "task_sequence"):
         raise ValueError(
             "consolidate() needs the env of one task, got one that goes through a task sequence. Pass "
             "sequence.make_task_env(task), or no env where the model trains on that sequence."
@@ -61,8 +68,6 @@ def scoring_env(model: BaseAlgorithm, env: gym.Env | VecEnv | None, task: str) -
         model._last_obs = None  # the running episode is lost: learn() resets the env before it goes on
     if not isinstance(env, VecEnv):
         env = wrap_like(model.env, env) if model.env is not None else model._wrap_env(env, verbose=0)
-    if env.num_envs != 1:
-        raise ValueError(f"The env to score on must have one sub-env; got {env.num_envs}. Pass a single gymnasium.Env.")
     with silent_monitors(env):
         yield env
 

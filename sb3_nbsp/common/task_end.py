@@ -10,6 +10,7 @@ The end of a task, step by step.
         spread over the parameters                  protection.masks.NeuronMasks.parameter_factors
         obeyed from now on                          protection.optimizer.MaskedOptimizer.set_factors
         some of its samples are remembered          rehearsal.memory.TaskMemory.store
+        and what the networks put out there         common.cloning_term.CloningTerm.remember
         what must not leak into the next is reset   the algorithms' _prepare_next_task
         names, scores and the place are noted
 
@@ -111,6 +112,9 @@ def _log(model: Any, skill: SkillNeurons | None) -> None:
     values = {"tasks_held": model.neuron_masks.n_held, "free_share": model.neuron_masks.free_share()}
     if model.memory is not None:
         values["memory"] = len(model.memory)
+    cloning = getattr(model, "cloning", None)  # off-policy algorithms have it
+    if cloning is not None and cloning.is_wanted:
+        values["cloned"] = len(cloning.memory)
     if skill is not None:
         values["good_share"] = skill.good_share
         values["silent_share"] = skill.share("silent", "neurons")

@@ -6,27 +6,28 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 
+from sb3_nbsp.base.spare_files import may_fail
 from sb3_nbsp.evaluation import plots
+from sb3_nbsp.evaluation.best_model import newest_is_best
+from sb3_nbsp.evaluation.carried_over import is_finished, own_earlier_results
+from sb3_nbsp.evaluation.eval_tasks import ALL, EvalTasks, checked_eval_tasks, tasks_to_play
 from sb3_nbsp.evaluation.evaluator import SEED_OFFSET, TaskEvaluator, same_agent
-from sb3_nbsp.evaluation.metrics import summarize
-from sb3_nbsp.evaluation.performance_kind import NORMALISED, RETURN, SUCCESS
-from sb3_nbsp.evaluation.results import Evaluation, Kind, SequenceResults
-from sb3_nbsp.evaluation.skill_file import write_skill_neurons
+from sb3_nbsp.evaluation.logged import record_evaluation
+from sb3_nbsp.evaluation.results import RESULTS, Evaluation, Kind, SequenceResults
+from sb3_nbsp.evaluation.skill_file import SKILL_NEURONS, write_skill_neurons
 from sb3_nbsp.evaluation.versions import library_versions
 from sb3_nbsp.tasks import TaskSequence
 
-# The text logger cuts keys at 36 characters, of which 3 indent and the longest suffix, "_success", takes 8.
-MAX_LOGGED_NAME = 25
+TRY_AGAIN = "Training goes on; the next evaluation tries again."
 
 
 class SequenceEvalCallback(BaseCallback):
     """
-    Evaluate an agent on *every* task of the sequence it is learning: at the start, every ``eval_freq`` steps, at every
-    task switch and at the end of training.
+    Evaluate an agent on the tasks of the sequence it is learning, *all* of them or a few in turn: at the start, every
+    ``eval_freq`` steps, at every task switch and at the end of training.
 
     One callback follows one agent, over several calls of ``learn()`` and over being saved and loaded at their end. With
     another agent, or at a sequence's beginning, it starts anew.
@@ -38,7 +39,9 @@ class SequenceEvalCallback(BaseCallback):
 
     With ``log_path``, every evaluation replaces ``results.json``, ``evaluations.csv`` and ``matrix.csv`` there, and the
     end of training draws ``sequence.png`` and ``matrix.png`` if matplotlib is installed. Where the model keeps a record of its
-    skill neurons (``skill_neuron_records``), ``skill_neurons.json`` is replaced whenever a task was consolidated.
+    skill neurons (``skill_neuron_records``), ``skill_neurons.json`` is replaced whenever a task was consolidated. Where one of
+    these files, or ``best_model.zip``, cannot be written, a warning names it and training goes on. A training that goes on in
+    the middle of its sequence keeps what stands in ``results.json``, if it is of the same sequence, algorithm and seed.
 
     Logs ``continual/<task>_success`` (0 to 1), ``continual/<task>_return``, ``continual/<task>_hns`` (human-normalised
     score: 0 for a random player, 1 for a human; for tasks with reference scores), ``continual/task`` (index of the task
@@ -57,6 +60,10 @@ class SequenceEvalCallback(BaseCallback):
         env's position are dropped
     :param seed: seed of the evaluation envs; by default the model's seed plus a million
     :param verbose: 1 prints each evaluation
+    :param eval_tasks: ``"all"``, or how many tasks each evaluation plays: the one being trained or just ended, and others in
+        turn; all at the end (:mod:`sb3_nbsp.evaluation.eval_tasks`). Evaluations of long sequences then cost a number of
+        episodes that grows with the number of tasks, not with its square.
+    :param draw: whether to draw the figures at the end of training; :meth:`draw_figures` does it later
     """
 
     results: SequenceResults
@@ -72,6 +79,8 @@ class SequenceEvalCallback(BaseCallback):
         resume_from: str | os.PathLike[str] | None = None,
         seed: int | None = None,
         verbose: int = 0,
+        eval_tasks: EvalTasks = ALL,
+        draw: bool = True,
     ) -> None:
         super().__init__(verbose)
         if eval_freq < 0 or n_eval_episodes < 1:
@@ -84,6 +93,8 @@ class SequenceEvalCallback(BaseCallback):
         self.settings = settings or {}
         self.resume_from = resume_from
         self.seed = seed
+        self.eval_tasks = checked_eval_tasks(eval_tasks)
+        self.draw = draw
         self._sequence: TaskSequence | None = None
         self._evaluated: BaseAlgorithm | None = None  # whose results these are
         self._evaluator: TaskEvaluator | None = None
@@ -104,6 +115,10 @@ class SequenceEvalCallback(BaseCallback):
             self._forget()
         if self._sequence is None:
             self.results = self._first_results(sequence)
+            in_the_middle = self.training_env.get_attr("sequence_steps", 0)[0] > 0
+            if self.resume_from is None and in_the_middle:
+                self.resume_from = own_earlier_results(self.log_path, self.results)
+                self.results = self._first_results(sequence)
         if self.results.sequence != (sequence.task_names, sequence.segments, sequence.segment_steps):
             source = self.resume_from if self._sequence is None else "this callback's earlier training"
             warnings.warn(
@@ -142,6 +157,7 @@ class SequenceEvalCallback(BaseCallback):
             "eval_freq": self.eval_freq,
             "n_eval_episodes": self.n_eval_episodes,
             "deterministic": self.deterministic,
+            **({} if self.eval_tasks == ALL else {"eval_tasks": self.eval_tasks}),
             **self.settings,
         }
         results.reference_scores = sequence.reference_scores
@@ -160,6 +176,8 @@ class SequenceEvalCallback(BaseCallback):
         self._position = self.training_env.get_attr("sequence_steps", 0)[0]
         self._segment = self._sequence.segment_at(self._position)
         self.results.evaluations = [kept for kept in self.results.evaluations if kept.step <= self._position]
+        if self.results.evaluations:  # carried over: they stand in the run's own file from the beginning
+            self._write()
         self._write_skill_neurons()
         # Where a run was stopped right after a switch and before its evaluation, it is made up for.
         if self._position in self._sequence.switch_steps:
@@ -184,12 +202,10 @@ class SequenceEvalCallback(BaseCallback):
             return
         self._evaluate_once("end")
         self._close_envs()
-        self.results.finished = any(self._is_last_switch(evaluation) for evaluation in self.results.evaluations)
+        self.results.finished = is_finished(self.results)
         self._write()
-        self._draw()
-
-    def _is_last_switch(self, evaluation: Evaluation) -> bool:
-        return evaluation.kind == "switch" and evaluation.segment == len(self.results.segments) - 1
+        if self.draw:
+            self.draw_figures()
 
     def _evaluate_once(self, kind: Kind) -> None:
         """Evaluate, log and write, unless this position has been evaluated already."""
@@ -198,70 +214,63 @@ class SequenceEvalCallback(BaseCallback):
             return
         assert self._evaluator is not None
         started = time.perf_counter()
-        success, mean_return = self._evaluator.evaluate(self.model)
+        success, mean_return = self._evaluator.evaluate(self.model, self._tasks_to_play(kind))
         duration = time.perf_counter() - started
         evaluation = Evaluation(self._position, self._segment, kind, success, mean_return, duration)
-        self._save_if_best(evaluation)
         evaluations.append(evaluation)
+        self._save_if_best()
         self._log(evaluation)
         self._write()
 
-    def _save_if_best(self, evaluation: Evaluation) -> None:
-        if self.best_model_save_path is None:
-            return
-        if all(self._rank(evaluation) > self._rank(earlier) for earlier in self.results.evaluations):
-            os.makedirs(self.best_model_save_path, exist_ok=True)
-            self.model.save(Path(self.best_model_save_path, "best_model"))
+    def _tasks_to_play(self, kind: Kind) -> tuple[str, ...]:
+        names, segments = self.results.task_names, self.results.segments
+        at_the_end = kind == "end" or (kind == "switch" and self._segment == len(segments) - 1)
+        eval_tasks = ALL if at_the_end else self.eval_tasks
+        return tasks_to_play(eval_tasks, names, segments[self._segment], self.results.evaluations)
 
-    def _rank(self, evaluation: Evaluation) -> tuple[int, float, float]:
-        # The number of tasks comes first: mastering one task out of one is no better than most of two.
-        seen = sorted(set(self.results.segments[: evaluation.segment + 1]))
-        success = float(np.mean([evaluation.success[name] or 0.0 for name in seen]))
-        measure = self.results.measure
-        returns = self.results.performance(evaluation, RETURN.name if measure == SUCCESS else measure.name)
-        return len(seen), success, float(np.mean([returns[name] for name in seen]))
+    def _save_if_best(self) -> None:
+        if self.best_model_save_path is None or not newest_is_best(self.results):
+            return
+        path = Path(self.best_model_save_path, "best_model")
+        with may_fail(path.with_suffix(".zip")):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self.model.save(path)
 
     def _log(self, evaluation: Evaluation) -> None:
-        names = self.results.task_names
-        too_long = any(len(name) > MAX_LOGGED_NAME for name in names)
-        for index, name in enumerate(names):
-            key = f"continual/task{index}" if too_long else f"continual/{name}"
-            if evaluation.success[name] is not None:
-                self.logger.record(f"{key}_success", evaluation.success[name])
-            self.logger.record(f"{key}_return", evaluation.mean_return[name])
-            if name in self.results.reference_scores:
-                self.logger.record(f"{key}_hns", self.results.performance(evaluation, NORMALISED.name)[name])
-        self.logger.record("continual/task", self.results.segment_indices[evaluation.segment])
-        if evaluation.kind == "switch":
-            values = summarize(self.results.metrics())
-            for key, name in ((self.results.measure.average.lower(), "asr"), ("fm", "fm"), ("fwt", "fwt")):
-                if values[name] is not None:
-                    self.logger.record(f"continual/{key}", values[name])
+        record_evaluation(self.logger, self.results, evaluation)
         self.logger.record("time/total_timesteps", self.num_timesteps, exclude="tensorboard")
-        self.logger.dump(self.num_timesteps)
+        with may_fail(self.logger.get_dir() or "SB3's log"):
+            self.logger.dump(self.num_timesteps)
         if self.verbose >= 1:
             measure = self.results.measure.name
-            shown = ", ".join(f"{name} {value:.2f}" for name, value in self.results.performance(evaluation).items())
+            values = self.results.performance(evaluation)
+            shown = ", ".join(f"{name} {values[name]:.2f}" for name in evaluation.mean_return)
             print(f"Evaluation at step {evaluation.step} ({evaluation.kind}), {measure}: {shown}")
 
     def _write(self) -> None:
         self.results.wall_time_s = time.perf_counter() - self._started
         if self.log_path is not None:
-            self.results.write(self.log_path)
+            with may_fail(Path(self.log_path, RESULTS), TRY_AGAIN):
+                self.results.write(self.log_path)
 
     def _write_skill_neurons(self) -> None:
         records = getattr(self.model, "skill_neuron_records", {})
         # Cheap enough for every step: a record that is still the same object is not looked into.
         if self.log_path is not None and records != self._written_records:
-            write_skill_neurons(records, self.log_path)
+            with may_fail(Path(self.log_path, SKILL_NEURONS), "Training goes on; the model's file holds the same."):
+                write_skill_neurons(records, self.log_path)
             self._written_records = dict(records)
 
-    def _draw(self) -> None:
+    def draw_figures(self) -> None:
+        """Draw ``sequence.png`` and ``matrix.png`` into ``log_path``, if matplotlib is installed."""
         if self.log_path is None:
             return
+        runs, sequence, matrix = [self.results], Path(self.log_path, "sequence.png"), Path(self.log_path, "matrix.png")
         try:
-            plots.plot_sequence([(type(self.model).__name__, [self.results])], Path(self.log_path, "sequence.png"))
-            plots.plot_matrix([self.results], Path(self.log_path, "matrix.png"))
+            with may_fail(sequence):
+                plots.plot_sequence([(type(self.model).__name__, runs)], sequence)
+            with may_fail(matrix):
+                plots.plot_matrix(runs, matrix)
         except ImportError as error:
             if self.verbose >= 1:
                 print(error)

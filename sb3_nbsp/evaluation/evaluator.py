@@ -1,5 +1,6 @@
 """Evaluation of one agent on every task of a sequence, beside its training."""
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -48,9 +49,12 @@ class TaskEvaluator:
             made = {name: sequence.make_task_env(name, evaluation=True) for name in sequence.task_names}
             self.envs = {name: wrap_like(training_env, env) for name, env in made.items()}
 
-    def evaluate(self, model: BaseAlgorithm) -> tuple[dict[str, float | None], dict[str, float]]:
+    def evaluate(
+        self, model: BaseAlgorithm, tasks: Collection[str] | None = None
+    ) -> tuple[dict[str, float | None], dict[str, float]]:
         """
         :param model: the agent
+        :param tasks: names of the tasks to play; default: all. A task's episodes do not depend on which others are played.
         :return: by task, the share of successful episodes (``None`` where the env knows no success) and the mean return
         :raises ValueError: if the model was trained with a method that must act here and was not imported
         """
@@ -58,6 +62,8 @@ class TaskEvaluator:
         mean_return: dict[str, float] = {}
         was_training = model.policy.training
         for index, (name, env) in enumerate(self.envs.items()):
+            if tasks is not None and name not in tasks:
+                continue
             with isolated_rng(self.seed + index, model.action_space), playing(model, name):
                 env.seed(self.seed + index)
                 success[name], mean_return[name] = self._play(model, env)

@@ -13,7 +13,8 @@ def average_last(results: SequenceResults, n: int) -> SequenceResults:
     """
     Put the mean of a segment's last evaluations in place of the one at its end, as Continual World does with five.
 
-    The performance matrix and the metrics of what is returned are those of the means. Evaluations between switches stay.
+    The performance matrix and the metrics of what is returned are those of the means. Evaluations between switches stay. Of a
+    task that was not played in all of them, the mean is over those in which it was.
 
     :param results: a run
     :param n: number of evaluations, 1 or more; a segment with fewer gives all of its own
@@ -36,9 +37,11 @@ def _of_segment(evaluations: Sequence[Evaluation], segment: int) -> list[Evaluat
 
 
 def _mean(evaluations: Sequence[Evaluation]) -> Evaluation:
+    """Of each task over the evaluations in which it was played."""
     last = evaluations[-1]
-    success = {task: _mean_of([evaluation.success[task] for evaluation in evaluations]) for task in last.success}
-    returns = {task: float(np.mean([evaluation.mean_return[task] for evaluation in evaluations])) for task in last.mean_return}
+    played = dict.fromkeys(task for evaluation in (last, *evaluations) for task in evaluation.mean_return)
+    success = {task: _mean_of([e.success[task] for e in evaluations if task in e.success]) for task in played}
+    returns = {task: float(np.mean([e.mean_return[task] for e in evaluations if task in e.mean_return])) for task in played}
     return replace(last, success=success, mean_return=returns)
 
 

@@ -1,7 +1,8 @@
 """
 The names of the methods, and how figures draw each of them: one colour, marker and line for a method in all figures.
 
-Families have hues of Okabe and Ito's palette: greys and browns learn on without protection, blues rehearse, oranges and reds
+Families have hues of Okabe and Ito's palette: greys and browns learn on without protection, slate
+has a policy per task, blues rehearse, oranges and reds
 are NBSP and its variants, greens task gates, purples penalties on parameters, black PackNet. Within a family shades, markers
 and lines tell methods apart: the more transitions are kept, the darker.
 """
@@ -38,11 +39,22 @@ STYLES: dict[str, Style] = {
     "new networks at each switch": Style("#8C6D46", "X", ":"),
     "low learning rate after the first task": Style("#B59B78", "v", ":"),
     "ReDo": Style("#6B4F2A", "P", ":"),
+    "CReLU": Style("#A0522D", "^", ":"),
+    "continual backprop": Style("#D2A679", "s", ":"),
+    "plasticity injection": Style("#5C4033", "o", ":"),
+    "UPGD": Style("#C4956A", "D", ":"),
+    # A policy per task: what one network is compared with.
+    "saved copy per task": Style("#2F4F4F", "D", "--"),
+    "from scratch per task": Style("#7A9A9A", "X", "--"),
+    "single task": Style("#BBBBBB", "o", "--"),
     # Old transitions, or what the networks say of them.
     "rehearsal": Style("#0072B2", "s"),
     "rehearsal, 100 transitions": Style("#8CC5E8", "s", "-."),
     "rehearsal, 1,000 transitions": Style("#4A9FD1", "s", "--"),
     "rehearsal, half of each batch": Style("#004C7A", "s", ":"),
+    "cloning": Style("#56409E", "o"),
+    "cloning, 100 observations": Style("#A79BDB", "o", "--"),
+    "A-GEM": Style("#16355B", "v", "-."),
     "behavioural cloning": Style("#3F3D99", "P"),
     "behavioural cloning, 100 observations": Style("#8A88D6", "P", "--"),
     # NBSP, its parts and its variants.
@@ -72,6 +84,8 @@ STYLES: dict[str, Style] = {
     "L2": Style("#E3B7D0", "v", "-."),
     "EWC": Style("#CC79A7", "v"),
     "MAS": Style("#96467A", "v", "--"),
+    "NPC": Style("#B0479A", "v", ":"),
+    "ANCL": Style("#6E2F5C", "s", "--"),
     "PackNet": Style("#000000", "P"),
 }
 # The demonstration says which algorithm: "NBSPDQN" is drawn as NBSP, "DQN, buffer kept" as fine-tuning with its buffer kept.

@@ -6,8 +6,21 @@ and FWT that NBSP (arXiv 2504.08000) reports; only their names could be had, so 
 The ``cw_`` functions follow Continual World (Wołczyk et al. 2021, https://arxiv.org/abs/2105.10919, section 3.3).
 
 ``matrix`` is the performance matrix ``[n_segments, n_tasks]``: row ``k`` holds the performance on every task right after
-segment ``k``. Rows with a NaN are not measured yet and are left out. ``segments[k]`` is the index of the task trained in
+segment ``k``. Rows of NaN are not measured yet and are left out. ``segments[k]`` is the index of the task trained in
 segment ``k``. A metric without a value is NaN.
+
+A measured row may have *holes*: NaN for the tasks that were not played then (:mod:`sb3_nbsp.evaluation.eval_tasks`). The task
+that was trained in the segment has none, and the last row of a finished sequence has none. So
+
+- forward transfer, which reads no other entries, is the same with holes as without,
+- average success needs the whole last row, forgetting the last row of all old tasks: with a hole among these they are NaN,
+  never a mean over fewer tasks that no one could compare,
+- in forgetting, a task's best is the best of its known values, at least the one at the end of its own training: with holes
+  it can be lower, never higher, and so can the measure,
+- Continual World's means of the last five evaluations are taken for each task over those in which it was played; a task's
+  area under the curve begins and ends where it was played first and last in its own segment.
+
+A finished sequence therefore has all metrics, with holes too.
 """
 
 import math
@@ -31,6 +44,7 @@ class Metrics:
     :param cw_performance: Continual World's P, see :func:`cw_performance`
     :param cw_forgetting: Continual World's F, see :func:`cw_forgetting`
     :param cw_forward_transfer: Continual World's FT, see :func:`cw_forward_transfer`
+    :param asr_without_last: the same as ``asr`` over old tasks, see :func:`average_success_without_last`
     """
 
     asr: float
@@ -39,6 +53,7 @@ class Metrics:
     cw_performance: float = math.nan
     cw_forgetting: float = math.nan
     cw_forward_transfer: float = math.nan
+    asr_without_last: float = math.nan
 
 
 def summarize(metrics: Metrics) -> dict[str, float | None]:
@@ -51,7 +66,8 @@ def summarize(metrics: Metrics) -> dict[str, float | None]:
 
 def average_success(matrix: npt.ArrayLike) -> float:
     """
-    ASR, or AR where performance is a return: mean over all tasks of the performance after the last measured segment.
+    ASR, or AR where performance is a return: mean over all tasks of the performance after the last measured segment. NaN while
+    a task was not played there.
 
     Our reading of NBSP's ASR: arXiv 2504.08000 gives the name only.
 
@@ -63,13 +79,33 @@ def average_success(matrix: npt.ArrayLike) -> float:
     return float(performance[rows[-1]].mean()) if rows else math.nan
 
 
+def average_success_without_last(matrix: npt.ArrayLike, segments: Sequence[int]) -> float:
+    """
+    ASR without the last task: mean of the performance after the last measured segment over all tasks but the one that this
+    segment trained.
+
+    The last task is good whatever was forgotten, which raises the mean of a method that forgets everything: with two tasks to
+    a half. Our own, after what a group that reproduced several benchmarks reports.
+
+    :param matrix: performance matrix [n_segments, n_tasks]
+    :param segments: index of the task trained in each segment [n_segments]
+    :return: in the unit of ``matrix`` (success rate: 0 to 1, higher is better); NaN where there is one task only
+    :raises ValueError: if the two arguments do not fit each other
+    """
+    performance, rows = _measured(matrix, segments)
+    if not rows:
+        return math.nan
+    return _mean(np.delete(performance[rows[-1]], segments[rows[-1]]).tolist())
+
+
 def forgetting_measure(matrix: npt.ArrayLike, segments: Sequence[int]) -> float:
     """
     FM: how far the tasks that are no longer trained have fallen from their best.
 
     Chaudhry et al. 2018 (https://arxiv.org/abs/1801.10112, eq. 3): the mean over old tasks ``i`` of
     ``max_l matrix[l, i] - matrix[k, i]``, where ``k`` is the last measured segment and ``l`` runs from the first segment
-    that trained ``i`` to ``k - 1``. An old task was trained before ``k`` and is not trained in ``k`` (a task may return).
+    that trained ``i`` to ``k - 1``, over those in which ``i`` was played. An old task was trained before ``k`` and is not
+    trained in ``k`` (a task may return). NaN while an old task was not played in ``k``.
     Our reading of NBSP's FM: arXiv 2504.08000 gives the name only.
 
     :param matrix: performance matrix [n_segments, n_tasks]
@@ -83,7 +119,8 @@ def forgetting_measure(matrix: npt.ArrayLike, segments: Sequence[int]) -> float:
     last = rows[-1]
     drops = []
     for task in sorted(set(segments[:last]) - {segments[last]}):
-        earlier = [row for row in rows if list(segments).index(task) <= row < last]
+        first = list(segments).index(task)
+        earlier = [row for row in rows if first <= row < last and not np.isnan(performance[row, task])]
         if earlier:
             drops.append(performance[earlier, task].max() - performance[last, task])
     return _mean(drops)
@@ -106,7 +143,8 @@ def forward_transfer(matrix: npt.ArrayLike, segments: Sequence[int], reference: 
     performance, rows = _measured(matrix, segments)
     references = np.broadcast_to(np.asarray(reference, dtype=np.float64), performance.shape[1:])
     first_rows = {task: list(segments).index(task) for task in set(segments)}
-    return _mean([performance[row, task] - references[task] for task, row in first_rows.items() if row in rows])
+    known = {task: row for task, row in first_rows.items() if row in rows and not np.isnan(performance[row, task])}
+    return _mean([performance[row, task] - references[task] for task, row in known.items()])
 
 
 def cw_performance(curves_last: npt.ArrayLike) -> float:
@@ -115,10 +153,38 @@ def cw_performance(curves_last: npt.ArrayLike) -> float:
 
     Their code takes the last five evaluations for ``p_i(END)``.
 
-    :param curves_last: the last evaluations of every task [n_evaluations, n_tasks]
-    :return: in the unit of the curves (success rate: 0 to 1, higher is better)
+    :param curves_last: the last evaluations of every task, NaN where a task was not played [n_evaluations, n_tasks]
+    :return: in the unit of the curves (success rate: 0 to 1, higher is better); NaN if a task was not played at all
     """
-    return float(np.asarray(curves_last, dtype=np.float64).mean())
+    values = np.asarray(curves_last, dtype=np.float64)
+    # Without holes the mean of all: their order of summing gives the same number as ever, to the last digit.
+    return float((task_means(values) if np.isnan(values).any() else values).mean())
+
+
+def task_means(curves: npt.ArrayLike) -> FloatArray:
+    """
+    :param curves: evaluations of every task, NaN where a task was not played [n_evaluations, n_tasks]
+    :return: mean over the evaluations in which a task was played, NaN where there is none [n_tasks]
+    """
+    values = np.asarray(curves, dtype=np.float64)
+    holes = np.isnan(values)
+    if not holes.any():
+        return np.asarray(values.mean(axis=0))
+    played = (~holes).sum(axis=0)
+    sums = np.where(holes, 0.0, values).sum(axis=0)
+    return np.divide(sums, played, out=np.full(values.shape[1], math.nan), where=played > 0)
+
+
+def is_complete(matrix: npt.ArrayLike, segments: Sequence[int]) -> bool:
+    """
+    :param matrix: performance matrix [n_segments, n_tasks]
+    :param segments: index of the task trained in each segment [n_segments]
+    :return: whether every segment was measured on its own task, and the last one on all tasks
+    :raises ValueError: if the two arguments do not fit each other
+    """
+    performance, _ = _measured(matrix, segments)
+    own = performance[np.arange(len(segments)), list(segments)]
+    return len(segments) > 0 and not (np.isnan(own).any() or np.isnan(performance[-1]).any())
 
 
 def cw_forgetting(after_training: npt.ArrayLike, at_end: npt.ArrayLike) -> float:
@@ -162,13 +228,13 @@ def area_under_curve(steps: npt.ArrayLike, values: npt.ArrayLike, start: float, 
     evaluations are not equally spaced.
 
     :param steps: env steps of the evaluations, increasing [n_evaluations]
-    :param values: performance at these steps [n_evaluations]
+    :param values: performance at these steps, NaN where the task was not played, which is left out [n_evaluations]
     :param start: first env step of the task's own segment
     :param end: last env step of the task's own segment
     :return: in the unit of ``values``; NaN with fewer than two evaluations inside
     """
     times, heights = np.asarray(steps, dtype=np.float64), np.asarray(values, dtype=np.float64)
-    inside = (times >= start) & (times <= end)
+    inside = (times >= start) & (times <= end) & ~np.isnan(heights)
     times, heights = times[inside], heights[inside]
     if len(times) < 2:
         return math.nan
@@ -176,7 +242,7 @@ def area_under_curve(steps: npt.ArrayLike, values: npt.ArrayLike, start: float, 
 
 
 def _measured(matrix: npt.ArrayLike, segments: Sequence[int] | None = None) -> tuple[FloatArray, list[int]]:
-    """The matrix as an array, and the indices of its rows without NaN."""
+    """The matrix as an array, and the indices of its rows with a value."""
     performance = np.asarray(matrix, dtype=np.float64)
     if performance.ndim != 2:
         raise ValueError(f"Expected a performance matrix [n_segments, n_tasks], got shape {performance.shape}.")
@@ -185,7 +251,7 @@ def _measured(matrix: npt.ArrayLike, segments: Sequence[int] | None = None) -> t
             raise ValueError(f"Expected one task index per row ({len(performance)}), got {len(segments)} segments.")
         if not all(0 <= task < performance.shape[1] for task in segments):
             raise ValueError(f"Expected task indices from 0 to {performance.shape[1] - 1} in segments, got {list(segments)}.")
-    return performance, [int(row) for row in np.flatnonzero(~np.isnan(performance).any(axis=1))]
+    return performance, [int(row) for row in np.flatnonzero(~np.isnan(performance).all(axis=1))]
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -20,6 +20,11 @@ class Measure:
     title: str
     average: str
 
+    @property
+    def average_without_last(self) -> str:
+        """Name of the same mean over old tasks."""
+        return f"{self.average} without the last task"
+
 
 SUCCESS = Measure("success", "success rate", "ASR")
 NORMALISED = Measure("normalised return", "human-normalised return", "AR")

@@ -147,10 +147,12 @@ def common_curves(runs: Sequence[SequenceResults], task: int) -> tuple[FloatArra
     """
     :param runs: of one method
     :param task: index of a task
-    :return: env steps at which every run was evaluated [n_steps], and performance on the task there [n_runs, n_steps]
+    :return: env steps at which every run was evaluated on the task [n_steps], and performance there [n_runs, n_steps]
     """
     steps = np.array(sorted(set.intersection(*(set(run.steps.tolist()) for run in runs))))
-    return steps, np.array([run.values()[np.isin(run.steps, steps), task] for run in runs])
+    curves = np.array([run.values()[np.isin(run.steps, steps), task] for run in runs])
+    played = ~np.isnan(curves).any(axis=0)
+    return steps[played], curves[:, played]
 
 
 def _mark_segments(panel: "Axes", first: SequenceResults, task_name: str) -> None:

@@ -16,6 +16,7 @@ from sb3_nbsp.evaluation.json_csv import json_safe, write_csv
 from sb3_nbsp.evaluation.performance_kind import NORMALISED, RETURN, SUCCESS, Measure, Metric, normalised_return
 
 FORMAT = "sb3_nbsp.sequence_results/1"
+RESULTS = "results.json"
 # Continual World takes the mean of the last five evaluations for the performance at a segment's end.
 CW_LAST_EVALUATIONS = 5
 
@@ -26,7 +27,8 @@ Kind = Literal["start", "interval", "switch", "end"]
 @dataclass(frozen=True)
 class Evaluation:
     """
-    One evaluation of the agent on every task of the sequence.
+    One evaluation of the agent, on every task of the sequence or on some of them. A task that was left out has no entry in
+    ``success`` and ``mean_return``.
 
     :param step: position in the sequence, in env steps over all sub-envs
     :param segment: index of the segment being trained
@@ -102,15 +104,15 @@ class SequenceResults:
         """
         :param evaluation: one of ``evaluations``
         :param metric: what to read; by default the run's own :attr:`measure`
-        :return: performance by task, NaN where it is not known
+        :return: performance by task, NaN where it is not known: not told, or not played
         """
         name = metric or self.measure.name
-        if name == SUCCESS.name:
-            return {task: math.nan if value is None else value for task, value in evaluation.success.items()}
-        if name == RETURN.name:
-            return dict(evaluation.mean_return)
+        known: Mapping[str, float | None] = evaluation.success if name == SUCCESS.name else evaluation.mean_return
+        values = {task: math.nan if (value := known.get(task)) is None else value for task in self.task_names}
+        if name != NORMALISED.name:
+            return values
         scores = {task: self.reference_scores.get(task, (math.nan, math.nan)) for task in self.task_names}
-        return {task: normalised_return(value, scores[task]) for task, value in evaluation.mean_return.items()}
+        return {task: normalised_return(value, scores[task]) for task, value in values.items()}
 
     def values(self, metric: Metric | None = None) -> m.FloatArray:
         """
@@ -125,7 +127,8 @@ class SequenceResults:
     def matrix(self, metric: Metric | None = None) -> m.FloatArray:
         """
         :param metric: as in :meth:`performance`
-        :return: performance after each segment, NaN rows where not measured yet [n_segments, n_tasks]
+        :return: performance after each segment, NaN rows where not measured yet, NaN where a task was not played then
+            [n_segments, n_tasks]
         """
         matrix = np.full((len(self.segments), len(self.task_names)), math.nan)
         for evaluation, row in zip(self.evaluations, self.values(metric), strict=True):
@@ -140,7 +143,7 @@ class SequenceResults:
         :param baseline_auc: :meth:`auc` by task of runs that train each task alone; without it Continual World's forward
             transfer is NaN
         :param reference: performance by task that FWT compares with, 0 where not given
-        :return: all metrics; Continual World's are NaN until the sequence is finished
+        :return: all metrics; Continual World's are NaN until the sequence is finished and, at its end, all tasks were played
         """
         matrix, segments = self.matrix(), self.segment_indices
         references = [(reference or {}).get(name, 0.0) for name in self.task_names]
@@ -148,7 +151,8 @@ class SequenceResults:
             m.average_success(matrix),
             m.forgetting_measure(matrix, segments),
             m.forward_transfer(matrix, segments, references),
-            *(() if np.isnan(matrix).any() else self._continual_world(baseline_auc)),
+            *(self._continual_world(baseline_auc) if m.is_complete(matrix, segments) else (math.nan,) * 3),
+            m.average_success_without_last(matrix, segments),
         )
 
     def auc(self) -> dict[str, float]:
@@ -166,8 +170,8 @@ class SequenceResults:
         """Continual World's performance, forgetting and forward transfer of a finished sequence."""
         segments = self.segment_indices
         late = [self._late_evaluations(segment) for segment in range(len(segments))]
-        after_training = [rows.mean(axis=0)[task] for rows, task in zip(late, segments, strict=True)]
-        forgetting = m.cw_forgetting(after_training, late[-1].mean(axis=0)[segments])
+        after_training = [m.task_means(rows)[task] for rows, task in zip(late, segments, strict=True)]
+        forgetting = m.cw_forgetting(after_training, m.task_means(late[-1])[segments])
         if baseline_auc is None:
             return m.cw_performance(late[-1]), forgetting, math.nan
         auc = self.auc()
@@ -216,7 +220,7 @@ class SequenceResults:
 
     def write(self, folder: str | os.PathLike[str]) -> None:
         """
-        Write ``results.json``, ``evaluations.csv`` (one row per evaluation and task) and ``matrix.csv``.
+        Write ``results.json``, ``evaluations.csv`` (one row per evaluation and task played in it) and ``matrix.csv``.
 
         Each file is replaced as a whole: a run killed while writing leaves the earlier one.
 
@@ -228,11 +232,12 @@ class SequenceResults:
         for e in self.evaluations:
             read = [self.performance(e, name) for name in columns]
             told = (e.step, e.segment, self.segments[e.segment], e.kind)
-            evaluations += [(*told, name, *(values[name] for values in read)) for name in self.task_names]
+            played = (name for name in self.task_names if name in e.mean_return)
+            evaluations += [(*told, name, *(values[name] for values in read)) for name in played]
         matrix_rows = ((k, self.segments[k], *row) for k, row in enumerate(self.matrix().tolist()))
         write_csv(Path(folder, "evaluations.csv"), [header, *evaluations])
         write_csv(Path(folder, "matrix.csv"), [("segment", "trained_task", *self.task_names), *matrix_rows])
-        with replacing(Path(folder, "results.json")) as temporary:
+        with replacing(Path(folder, RESULTS)) as temporary:
             temporary.write_text(self.to_json())
 
     @classmethod
@@ -241,7 +246,7 @@ class SequenceResults:
         :param path: a ``results.json``, or the folder that holds it
         :raises ValueError: if the file is broken or of another kind
         """
-        file = Path(path, "results.json") if os.path.isdir(path) else Path(path)
+        file = Path(path, RESULTS) if os.path.isdir(path) else Path(path)
         try:
             return cls.from_json(file.read_text())
         except ValueError as error:

@@ -11,6 +11,7 @@ from sb3_nbsp.evaluation.method_styles import COLOURS, TASK_COLOURS
 from sb3_nbsp.evaluation.metrics import FloatArray
 from sb3_nbsp.evaluation.performance_kind import RETURN, SUCCESS
 from sb3_nbsp.evaluation.plots import (
+    SHADE,
     WIDTH,
     balanced,
     colour_limits,
@@ -138,6 +139,7 @@ def _draw_matrix(panel: "Axes", matrix: Any, first: SequenceResults, limits: tup
     from matplotlib.patches import Rectangle
 
     image = panel.imshow(matrix, cmap="cividis", vmin=limits[0], vmax=limits[1], aspect="auto")
+    panel.set_facecolor(SHADE)  # where not measured
     for (row, column), value in np.ndenumerate(matrix):
         if np.isfinite(value):
             bright = np.asarray(image.norm(np.array([value])))[0] >= 0.5

@@ -6,6 +6,7 @@ from dataclasses import asdict
 import numpy as np
 import numpy.typing as npt
 
+from sb3_nbsp.base.markdown import escaped
 from sb3_nbsp.evaluation.results import SequenceResults
 
 NOTES = {
@@ -35,14 +36,14 @@ def results_table(results: LabelledRuns) -> str:
     for label, runs in results:
         metrics = [asdict(run.metrics()) for run in runs]
         cells = [_cell([values[name] for values in metrics]) for name in ("asr", "fm", "fwt")]
-        summary.append([label, str(len(runs)), *cells])
+        summary.append([escaped(label), str(len(runs)), *cells])
         matrix = np.array([run.matrix() for run in runs])  # [n_seeds, n_segments, n_tasks]
         for k, name in enumerate(first.segments):
-            matrices.append([label, f"{k + 1}. {name}", *(_cell(values) for values in matrix[:, k].T)])
+            matrices.append([escaped(label), f"{k + 1}. {escaped(name)}", *(_cell(values) for values in matrix[:, k].T)])
     measure = first.measure
     single = all(len(runs) == 1 for _, runs in results)
     shown = "One run each" if single else "Mean over seeds [95% percentile bootstrap interval]"
-    columns = ["method", "after training", *(f"{measure.name} on {name}" for name in first.task_names)]
+    columns = ["method", "after training", *(f"{measure.name} on {escaped(name)}" for name in first.task_names)]
     return "\n".join(
         [
             markdown_table(["method", "seeds", measure.average, "FM", "FWT"], summary),

@@ -7,14 +7,16 @@ import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
-from sb3_nbsp.base.arrays import Observations
+from sb3_nbsp.base.arrays import Observations, each
 from sb3_nbsp.base.success import spread_over_episodes, success_of
 
 
 @dataclass(frozen=True)
 class ScoringSteps:
     """
-    T steps of the policy on a task, as it sees them (observations are normalised where training normalises them).
+    T steps of the policy on a task, as it sees them (observations are normalised where training normalises them). Those of
+    one sub-env follow one another, then come those of the next: an episode's steps stand together, and at the end of each
+    sub-env's the last episode may be cut off.
 
     :param observations: [T, ...]
     :param actions: [T, action_dim], as the networks take them (scaled to [-1, 1] where the policy squashes its output)
@@ -22,9 +24,10 @@ class ScoringSteps:
     :param next_observations: [T, ...]
     :param dones: [T], terminated (time limits do not count)
     :param episode_starts: [T], whether a step is the first of its episode
+    :param episode_ends: [T], whether a step is the last of its episode (at time limits too); none of an episode's is where it
+        was cut off
     :param successes: [T], success of the step; where the env tells it at some steps of an episode only (e.g. the last), its
         other steps have it too; NaN where the env does not tell
-    :param ended: whether an episode ended with the last step
     """
 
     observations: Observations
@@ -33,8 +36,8 @@ class ScoringSteps:
     next_observations: Observations
     dones: np.ndarray
     episode_starts: np.ndarray
+    episode_ends: np.ndarray
     successes: np.ndarray
-    ended: bool = False
 
     def goal(self, metric: str) -> np.ndarray:
         """
@@ -56,9 +59,10 @@ class ScoringSteps:
             return self.rewards
         episode = np.cumsum(self.episode_starts) - 1
         returns = np.bincount(episode, weights=self.rewards)
-        if len(returns) > 1 and not self.ended:
-            # The rest of the last episode's return is missing: it counts as an average one.
-            returns[-1] = returns[:-1].mean()
+        ended = np.bincount(episode, weights=self.episode_ends) > 0
+        if ended.any():
+            # The rest of the return is missing where an episode was cut off: it counts as an average one.
+            returns[~ended] = returns[ended].mean()
         return returns[episode]
 
 
@@ -67,53 +71,54 @@ def run_for_scoring(model: BaseAlgorithm, env: VecEnv, n_steps: int) -> ScoringS
     Run the model's stochastic policy: exploration noise is what gives both good and bad steps.
 
     :param model: any SB3 algorithm
-    :param env: a vectorised env with one sub-env, wrapped as the training env is
-    :param n_steps: T, env steps
+    :param env: a vectorised env, wrapped as the training env is
+    :param n_steps: env steps over all sub-envs, which take equally many: rounded up to a multiple of their number
+    :return: T steps, T = n_envs * ceil(n_steps / n_envs)
     """
-    steps: dict[str, list[Any]] = {name: [] for name in ScoringSteps.__dataclass_fields__ if name != "ended"}
-    observation, start = env.reset(), True
-    for _ in range(n_steps):
-        action, _ = model.predict(observation, deterministic=False)  # type: ignore[arg-type]
-        after, reward, done, infos = env.step(action)
-        info = infos[0]
-        # A VecEnv has already begun the next episode when one ended.
-        next_observation = _batch_of_one(info["terminal_observation"]) if done[0] else after
-        values = {
-            "observations": observation,
-            "actions": action,
-            "rewards": reward[0],
-            "next_observations": next_observation,
-            "dones": float(done[0] and not info.get("TimeLimit.truncated", False)),
-            "episode_starts": start,
-            "successes": success_of(info),
-        }
-        for name, value in values.items():
-            steps[name].append(_copy(value))
-        observation, start = after, bool(done[0])
-    arrays = {name: _stack(values) for name, values in steps.items()}
+    taken: list[dict[str, Any]] = []
+    # Copies: some envs hand out the same arrays at every step.
+    observation, starts = each(np.array, env.reset()), np.ones(env.num_envs, dtype=bool)
+    for _ in range(-(-n_steps // env.num_envs)):
+        action, _ = model.predict(observation, deterministic=False)
+        after, rewards, ends, infos = env.step(action)
+        after, ends = each(np.array, after), np.array(ends, dtype=bool)
+        limited = np.array([bool(info.get("TimeLimit.truncated", False)) for info in infos])
+        taken.append(
+            {
+                "observations": observation,
+                "actions": action,
+                "rewards": np.array(rewards),
+                "next_observations": _with_last_observations(after, ends, infos),
+                "dones": (ends & ~limited).astype(float),
+                "episode_starts": starts,
+                "episode_ends": ends,
+                "successes": np.array([success_of(info) for info in infos]),
+            }
+        )
+        observation, starts = after, ends
+    arrays = {name: _env_by_env([step[name] for step in taken]) for name in taken[0]}
     if model.policy.squash_output:
         arrays["actions"] = model.policy.scale_action(arrays["actions"])
     if arrays["actions"].ndim > 2:
-        arrays["actions"] = arrays["actions"].reshape(n_steps, -1)
-    arrays["successes"] = spread_over_episodes(arrays["successes"], arrays["episode_starts"], start)
-    return ScoringSteps(**arrays, ended=start)
+        arrays["actions"] = arrays["actions"].reshape(len(arrays["rewards"]), -1)
+    arrays["successes"] = spread_over_episodes(arrays["successes"], arrays["episode_starts"], arrays["episode_ends"])
+    return ScoringSteps(**arrays)
 
 
-def _batch_of_one(observation: Any) -> Any:
-    if isinstance(observation, dict):
-        return {key: np.asarray(value)[None] for key, value in observation.items()}
-    return np.asarray(observation)[None]
+def _with_last_observations(after: Any, ends: np.ndarray, infos: list[dict[str, Any]]) -> Any:
+    """What the steps led to, [n_envs, ...]: a VecEnv has already begun the next episode where one ended."""
+    found = each(np.array, after)
+    for index in np.flatnonzero(ends):
+        last = infos[index]["terminal_observation"]
+        for key in found if isinstance(found, dict) else ():
+            found[key][index] = last[key]
+        if not isinstance(found, dict):
+            found[index] = last
+    return found
 
 
-def _copy(value: Any) -> Any:
-    """Some envs hand out the same array at every step."""
-    if isinstance(value, dict):
-        return {key: array.copy() for key, array in value.items()}
-    return value.copy() if isinstance(value, np.ndarray) else value
-
-
-def _stack(values: list[Any]) -> Any:
-    """Join T values: arrays with a leading batch axis of one, or numbers."""
+def _env_by_env(values: list[Any]) -> Any:
+    """Arrays of each step, [n_envs, ...] -> one of all, [n_envs * n_steps, ...], in which a sub-env's stand together."""
     if isinstance(values[0], dict):
-        return {key: np.concatenate([value[key] for value in values]) for key in values[0]}
-    return np.concatenate(values) if isinstance(values[0], np.ndarray) else np.asarray(values)
+        return {key: _env_by_env([value[key] for value in values]) for key in values[0]}
+    return np.concatenate(np.stack(values, axis=1))

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from sb3_nbsp.base.markdown import escaped
 from sb3_nbsp.evaluation.plots import new_figure, save_figure
 from sb3_nbsp.evaluation.statistics import estimate
 from sb3_nbsp.evaluation.table import markdown_table
@@ -31,16 +32,18 @@ def probe_table(*probes: Probe) -> str:
     rows = []
     for task, which in first.performance:
         values = [_over(probe.performance[task, which][on] for probe in probes) for on in tasks]
-        rows.append([f"{which} of {task}" if task else which, _lesion(probes, task, which), *values])
+        rows.append([f"{which} of {escaped(task)}" if task else which, _lesion(probes, task, which), *values])
     judged = f"{first.measure.capitalize()}, mean over {first.n_eval_episodes} episodes per task"
     runs = f"; mean [95 % interval] over {len(probes)} runs" if len(probes) > 1 else ""
     parts = [
         f"# Probe\n\n## Silenced neurons\n\n{judged}{runs}; random: mean over {N_RANDOM} draws.\n",
         *([markdown_table(["silenced", OWN_TASK], _own_task_rows(probes))] if first.lesions else []),
-        markdown_table(["silenced", "neurons", *(f"on {task}" for task in tasks)], rows),
+        markdown_table(["silenced", "neurons", *(f"on {escaped(task)}" for task in tasks)], rows),
     ]
-    overlaps = [[" and ".join(pair), _over(probe.task_overlap[pair] for probe in probes)] for pair in first.task_overlap] + [
-        [f"{task}, {N_RESCORED} scorings with other seeds", _over(probe.seed_overlap[task] for probe in probes)]
+    overlaps = [
+        [" and ".join(map(escaped, pair)), _over(probe.task_overlap[pair] for probe in probes)] for pair in first.task_overlap
+    ] + [
+        [f"{escaped(task)}, {N_RESCORED} scorings with other seeds", _over(probe.seed_overlap[task] for probe in probes)]
         for task in first.seed_overlap
     ]
     if overlaps:

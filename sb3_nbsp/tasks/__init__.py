@@ -5,9 +5,10 @@ from sb3_nbsp.tasks.metaworld import MetaWorldEnv, metaworld_sequence
 from sb3_nbsp.tasks.point_goal import PointGoalEnv, point_goal_sequence
 from sb3_nbsp.tasks.point_goal_image import PointGoalImageEnv, point_image_sequence
 from sb3_nbsp.tasks.registration import named_sequences, register_envs
-from sb3_nbsp.tasks.sequence import Task, TaskSequence, gymnasium_sequence
+from sb3_nbsp.tasks.sequence import TaskSequence, gymnasium_sequence
 from sb3_nbsp.tasks.sequence_env import TaskSequenceEnv
 from sb3_nbsp.tasks.sequence_vector_env import TaskSequenceVectorEnv
+from sb3_nbsp.tasks.task import Task
 from sb3_nbsp.tasks.task_env import TaskEnv
 from sb3_nbsp.tasks.vector import GymnasiumVecEnv
 

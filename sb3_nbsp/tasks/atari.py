@@ -19,7 +19,8 @@ from stable_baselines3.common.atari_wrappers import AtariWrapper, EpisodicLifeEn
 from sb3_nbsp.tasks.atari_emulator import EPISODE_FRAMES, FIRE, FRAME_SKIP, FRAMES_PER_SECOND, ID, NOOP, UP, import_emulator
 from sb3_nbsp.tasks.atari_scores import SCORES
 from sb3_nbsp.tasks.atari_vector import make_atari_vector
-from sb3_nbsp.tasks.sequence import Task, TaskSequence, check_positive_int, names_of, ordered, unknown_name_message
+from sb3_nbsp.tasks.sequence import TaskSequence, check_positive_int, names_of, ordered, unknown_name_message
+from sb3_nbsp.tasks.task import Task
 
 
 def atari_sequence(
@@ -36,7 +37,7 @@ def atari_sequence(
 
     A game's reference scores are those of :mod:`sb3_nbsp.tasks.atari_scores`, where it has any.
 
-    :param tasks: games, spelled as in Gymnasium's ids: ``"Pong"``, ``"SpaceInvaders"``, or the ids, ``"ALE/Pong-v5"``
+    :param tasks: games, ``"Pong"``, ``"SpaceInvaders"``, ``"space_invaders"``, or their ids, ``"ALE/Pong-v5"``
     :param steps_per_task: environment steps (of 4 frames each) for one visit, over all sub-environments
     :param cycles: how often the list is gone through
     :param frame_stack: newest frames in an observation
@@ -48,11 +49,8 @@ def atari_sequence(
     :raises ImportError: if ale-py or OpenCV is not installed
     :raises ValueError: if a game is unknown or a number out of range
     """
-    names = [_game_of(name) for name in names_of(tasks)]
     known = _known_games()
-    for name in names:
-        if name not in known:
-            raise ValueError(unknown_name_message("Atari game", name, known))
+    names = [_game_of(name, known) for name in names_of(tasks)]
     check_positive_int(frame_stack, "frame_stack")
     check_positive_int(max_evaluation_frames, "max_evaluation_frames")
     if not 0 <= repeat_action_probability < 1:
@@ -210,6 +208,10 @@ def _known_games() -> list[str]:
     return [env_id.removesuffix(suffix) for env_id in gym.registry if env_id.endswith(suffix)]
 
 
-def _game_of(name: str) -> str:
-    """A game's name out of whatever it is called in Gymnasium: "Pong", "ALE/Pong-v5", "PongNoFrameskip-v4"."""
-    return re.sub(r"(NoFrameskip|Deterministic)?(-v\d+)?$", "", name.removeprefix("ALE/"))
+def _game_of(name: str, known: list[str]) -> str:
+    """A game's name out of whatever it is called: "Pong", "space_invaders", "ALE/Pong-v5", "PongNoFrameskip-v4"."""
+    short = re.sub(r"(NoFrameskip|Deterministic)?(-v\d+)?$", "", name.removeprefix("ALE/"))
+    by_letters = {game.lower(): game for game in known}
+    if (letters := re.sub(r"[\W_]", "", short).lower()) not in by_letters:
+        raise ValueError(unknown_name_message("Atari game", short, known))
+    return by_letters[letters]

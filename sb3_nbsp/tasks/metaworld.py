@@ -1,9 +1,9 @@
 """Meta-World v3 tasks with what a sequence needs: seeds that work, one time limit, action repeat, no upstream traps."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal, get_args
 
 import gymnasium as gym
 import numpy as np
@@ -11,9 +11,10 @@ import numpy.typing as npt
 from gymnasium import spaces
 
 from sb3_nbsp.base.names import unknown_name_message
-from sb3_nbsp.tasks.sequence import Task, TaskSequence, check_positive_int, names_of, ordered
+from sb3_nbsp.tasks.sequence import TaskSequence, check_positive_int, names_of, ordered
+from sb3_nbsp.tasks.task import Task
 
-REWARD_FUNCTION_VERSION = "v2"  # Meta-World's default; results of "v1" (continual world's) do not compare
+RewardVersion = Literal["v1", "v2"]  # Continual World's, and Meta-World's default: results of the two do not compare
 SIMULATOR_STEPS = 500  # the simulator raises beyond
 FIXED_GOAL_SEED = 0
 OBSERVATION_SIZE = 39
@@ -35,8 +36,11 @@ class MetaWorldEnv(gym.Env):
     :param action_repeat: simulator steps per step: the reward is their mean, and any success among them counts
     :param horizon: steps per episode (not simulator steps); by default as many as the simulator's 500 allow
     :param random_goals: draw one of 50 goals in each episode, instead of always the same goal
+    :param reward_function_version: ``v2``, 0 to 10 per simulator step, or ``v1``, that of Continual World, whose scale differs
+        from task to task (up to thousands). Upstream's ``v1`` of stick-pull reads the object's position where an earlier
+        observation had it; here it reads where it is.
     :raises ImportError: if Meta-World is not installed
-    :raises ValueError: if the task is unknown, or ``horizon * action_repeat`` exceeds 500
+    :raises ValueError: if the task or the version is unknown, or ``horizon * action_repeat`` exceeds 500
     """
 
     def __init__(
@@ -46,6 +50,7 @@ class MetaWorldEnv(gym.Env):
         action_repeat: int = 1,
         horizon: int | None = None,
         random_goals: bool = True,
+        reward_function_version: RewardVersion = "v2",
     ) -> None:
         self._metaworld = _import_metaworld()
         self._name = f"{_short_name(task, self._metaworld)}-v3"
@@ -53,9 +58,12 @@ class MetaWorldEnv(gym.Env):
         self.horizon = _checked_horizon(horizon, action_repeat)
         self.random_goals = random_goals
         self.render_mode = render_mode
+        self.reward_function_version = _checked_version(reward_function_version)
         self._simulator = self._metaworld.ALL_V3_ENVIRONMENTS[self._name](
-            render_mode=render_mode, camera_name="corner2", reward_function_version=REWARD_FUNCTION_VERSION
+            render_mode=render_mode, camera_name="corner2", reward_function_version=reward_function_version
         )
+        if (self._name, reward_function_version) == ("stick-pull-v3", "v1"):
+            self._simulator.compute_reward = partial(_reward_of_stick_pull, self._simulator.compute_reward)
         # The declared bounds are wrong upstream: they hold the goal at 0 (Metaworld #599).
         self.observation_space = spaces.Box(-np.inf, np.inf, (OBSERVATION_SIZE,), np.float64)
         self.action_space = spaces.Box(-1.0, 1.0, (4,))
@@ -78,7 +86,7 @@ class MetaWorldEnv(gym.Env):
         self._simulator.set_task(self._goals[int(self.np_random.integers(len(self._goals)))])
         obs, info = self._simulator.reset()
         self._elapsed = 0
-        return obs, {**info, "reward_function_version": REWARD_FUNCTION_VERSION}
+        return obs, {**info, "reward_function_version": self.reward_function_version}
 
     def _make_goals(self) -> list[Any]:
         seed = int(self.np_random.integers(2**31)) if self.random_goals else FIXED_GOAL_SEED
@@ -124,6 +132,7 @@ def metaworld_sequence(
     random_goals: bool = True,
     task_id: bool | int = False,
     order: Iterable[str] | None = None,
+    reward_function_version: RewardVersion = "v2",
 ) -> TaskSequence:
     """
     Meta-World tasks, one after another. See :class:`MetaWorldEnv` for what an episode is.
@@ -136,13 +145,16 @@ def metaworld_sequence(
     :param random_goals: draw one of 50 goals in each episode, instead of always the same goal
     :param task_id: append the one-hot task id to the observation; a number is its length, with room for later tasks
     :param order: names of the tasks in the order in which they are visited in a cycle; default: each once
+    :param reward_function_version: ``v2`` or ``v1``, see :class:`MetaWorldEnv`
     :return: the sequence
     :raises ImportError: if Meta-World is not installed
-    :raises ValueError: if a task is unknown, or ``horizon * action_repeat`` exceeds 500
+    :raises ValueError: if a task or the version is unknown, or ``horizon * action_repeat`` exceeds 500
     """
     module = _import_metaworld()
     horizon = _checked_horizon(horizon, action_repeat)
-    make = partial(MetaWorldEnv, action_repeat=action_repeat, horizon=horizon, random_goals=random_goals)
+    version = _checked_version(reward_function_version)
+    kept: dict[str, Any] = {"horizon": horizon, "random_goals": random_goals, "reward_function_version": version}
+    make = partial(MetaWorldEnv, action_repeat=action_repeat, **kept)
     names = [_short_name(name, module) for name in names_of(tasks)]
     return TaskSequence(
         tuple(Task(name, partial(make, name)) for name in names), steps_per_task, cycles, task_id, ordered(order)
@@ -163,6 +175,27 @@ def _short_name(name: str, module: ModuleType) -> str:
     if short not in known:
         raise ValueError(unknown_name_message("Meta-World v3 task", short, known))
     return short
+
+
+def _checked_version(version: RewardVersion) -> RewardVersion:
+    if version not in get_args(RewardVersion):
+        raise ValueError(f"reward_function_version must be 'v1' or 'v2', got {version!r}.")
+    return version
+
+
+class _StickPullObservation(np.ndarray):
+    """
+    An observation of stick-pull whose entries 6 to 8 are those 11 to 13: the object's position, where version 1 of the reward
+    looks for it. An observation once was hand (0 to 2), stick (3 to 5), object (6 to 8); now it is hand, gripper, stick (4 to
+    6), its rotation, object (11 to 13), and upstream moved the stick's indices only (metaworld 3.1.1).
+    """
+
+    def __getitem__(self, key: Any) -> Any:
+        return np.asarray(self)[slice(11, 14) if key == slice(6, 9) else key]
+
+
+def _reward_of_stick_pull(compute_reward: Callable[..., Any], action: npt.NDArray[Any], obs: npt.NDArray[Any]) -> Any:
+    return compute_reward(action, obs.view(_StickPullObservation))
 
 
 def _checked_horizon(horizon: int | None, action_repeat: int) -> int:

@@ -10,7 +10,8 @@ import numpy.typing as npt
 from gymnasium import spaces
 
 from sb3_nbsp.base.names import unknown_name_message
-from sb3_nbsp.tasks.sequence import Task, TaskSequence, check_positive_int, names_of, ordered
+from sb3_nbsp.tasks.sequence import TaskSequence, check_positive_int, names_of, ordered
+from sb3_nbsp.tasks.task import Task
 
 GOALS = {"east": (1.0, 0.0), "west": (-1.0, 0.0), "north": (0.0, 1.0), "south": (0.0, -1.0)}
 MOVES = np.array([(0.0, 0.0), *GOALS.values()])  # what the actions stand for where they are discrete

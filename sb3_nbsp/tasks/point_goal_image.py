@@ -9,7 +9,8 @@ import numpy.typing as npt
 from gymnasium import spaces
 
 from sb3_nbsp.tasks.point_goal import ARENA, GOALS, PointGoalEnv
-from sb3_nbsp.tasks.sequence import Task, TaskSequence, names_of, ordered, unknown_name_message
+from sb3_nbsp.tasks.sequence import TaskSequence, check_id, names_of, ordered, unknown_name_message
+from sb3_nbsp.tasks.task import Task
 
 SIDE = 36  # pixels; the smallest picture that SB3's NatureCNN takes
 ARENA_SIDE = 30  # pixels: one per step at full velocity. The margin keeps the blob nearly whole at the walls
@@ -90,7 +91,7 @@ def point_image_sequence(
     steps_per_task: int | tuple[int, ...] = 3000,
     cycles: int = 2,
     horizon: int = 25,
-    task_id: bool = True,
+    task_id: bool | int = True,
     discrete: bool = True,
     order: Iterable[str] | None = None,
 ) -> TaskSequence:
@@ -101,16 +102,21 @@ def point_image_sequence(
     :param steps_per_task: environment steps for one visit, over all sub-environments
     :param cycles: how often the list is gone through
     :param horizon: steps per episode
-    :param task_id: show the task's place among the tasks as a bar in the picture, see :class:`PointGoalImageEnv`
+    :param task_id: show the task's place among the tasks as a bar in the picture, see :class:`PointGoalImageEnv`. It has four
+        places, whichever number from that of the tasks to 4 is given: room for later tasks needs no reserving
     :param discrete: five actions instead of continuous ones
     :param order: names of the tasks in the order in which they are visited in a cycle; default: each once
     :return: the sequence; its own ``task_id`` is ``False``, because nothing is to be appended to a picture
-    :raises ValueError: if a goal is unknown
+    :raises TypeError: if ``task_id`` is neither a bool nor an int
+    :raises ValueError: if a goal is unknown, or ``task_id`` is a number that the bar cannot serve
     """
     names = names_of(tasks)
     for name in names:
         if name not in GOALS:
             raise ValueError(unknown_name_message("goal", name, GOALS))
+    check_id(task_id, len(names))
+    if task_id > N_CUES:
+        raise ValueError(f"task_id={task_id}: the bar that tells the task has {N_CUES} places. Use {N_CUES} at most, or True.")
     made = tuple(
         Task(name, partial(PointGoalImageEnv, name, horizon=horizon, discrete=discrete, cue=index if task_id else None))
         for index, name in enumerate(names)

@@ -94,6 +94,28 @@ def named_sequences() -> dict[str, str]:
     return {f"sb3_nbsp/{name}": description for name, (_, description, _) in _SEQUENCES.items()}
 
 
+def sequence_of_id(env_id: str, **kwargs: Any) -> TaskSequence | None:
+    """
+    The tasks of a registered sequence, without making their environments, which takes seconds with a simulator.
+
+    :param env_id: e.g. ``sb3_nbsp/PointGoal-v0``
+    :param kwargs: arguments of the environment
+    :return: the sequence, ``None`` for an id that is not ours
+    """
+    name = env_id.partition("sb3_nbsp/")[2]
+    if name not in _SEQUENCES:
+        return None
+    entry_point, _, own = _SEQUENCES[name]
+    makers: dict[str, Callable[..., TaskSequence]] = {
+        "make_point_goal_env": point_goal_sequence,
+        "make_point_image_env": point_image_sequence,
+        "make_metaworld_env": metaworld_sequence,
+        "make_atari_env": atari_sequence,
+        "make_gymnasium_env": gymnasium_sequence,
+    }
+    return makers[entry_point](**{**own, **kwargs})
+
+
 def make_point_goal_env(
     n_envs: int = 1, switch_on: SwitchOn = "steps", render_mode: str | None = None, **sequence_kwargs: Any
 ) -> gym.Env:

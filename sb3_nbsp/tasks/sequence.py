@@ -1,19 +1,17 @@
 """What is learned and in which order: tasks, their budgets, and how often the list is gone through."""
 
-import math
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate
 from typing import Any
 
-import cloudpickle
 import gymnasium as gym
 import numpy as np
-from gymnasium.vector import VectorEnv
 
 from sb3_nbsp.base.names import unknown_name_message
+from sb3_nbsp.tasks.task import Task
 from sb3_nbsp.tasks.task_env import TaskEnv
 
 
@@ -32,59 +30,29 @@ def check_positive_int(value: Any, name: str) -> None:
         raise ValueError(f"{name} must be at least 1, got {value}.")
 
 
-def check_reference_scores(task: str, scores: Sequence[float]) -> None:
+def check_id(task_id: Any, n_tasks: int) -> None:
     """
-    Refuse reference scores that no return can be normalised with.
+    :param task_id: what the user gave: whether there is an id, or its length
+    :param n_tasks: how many tasks it must tell apart
+    :raises TypeError: if it is neither a bool nor an int
+    :raises ValueError: if it is too short
+    """
+    if isinstance(task_id, bool | np.bool_):
+        return
+    if not isinstance(task_id, int | np.integer):
+        raise TypeError(f"task_id must be True, False or the id's length, got {task_id!r}.")
+    if task_id < n_tasks:
+        raise ValueError(f"task_id={task_id} leaves no room for {n_tasks} tasks. Use at least as many, or True.")
 
-    :param task: the task's name, for the message
-    :param scores: returns of a random player and of a human
-    :raises ValueError: if they are not two different finite numbers
-    """
-    if len(scores) != 2 or not all(math.isfinite(score) for score in scores) or scores[0] == scores[1]:
-        raise ValueError(
-            f"reference_scores of task {task!r} must be two different finite numbers, the returns of a random player and of a "
-            f"human; got {scores!r}. Use None where they are not known."
+
+def _tasks_of(tasks: Any) -> tuple[Task, ...]:
+    """A task, or several, as a tuple."""
+    if isinstance(tasks, str | Mapping) or not isinstance(tasks, Task | Iterable):
+        raise TypeError(
+            f"tasks must be a list of sb3_nbsp.tasks.Task objects, got {tasks!r}. Sequences of names are made by functions "
+            "such as gymnasium_sequence()."
         )
-
-
-@dataclass(frozen=True)
-class Task:
-    """
-    One task: a name and the way to make its environment.
-
-    :param name: how the task is called in ``info``, results and plots
-    :param make: ``make(render_mode)`` returns a new environment with its own time limit. It is sent to subprocesses by
-        cloudpickle, so functions of a script and lambdas will do.
-    :param make_evaluation: the same for the environment that agents are judged on, where it is not the one they are
-        trained on, e.g. because rewards are clipped in training. Spaces must be equal. Default: ``make``.
-    :param reference_scores: returns of a random player and of a human on ``make_evaluation``'s environment. Where all
-        tasks have them, results are normalised: ``(return - random) / (human - random)``.
-    :param make_vector: ``make_vector(num_envs)`` returns many copies of what ``make`` makes as one Gymnasium vector env, with
-        ``SAME_STEP``; for :class:`TaskSequenceVectorEnv`
-    :raises ValueError: if the two reference scores are not two different finite numbers
-    """
-
-    name: str
-    make: Callable[[str | None], gym.Env]
-    make_evaluation: Callable[[str | None], gym.Env] | None = None
-    reference_scores: tuple[float, float] | None = None
-    make_vector: Callable[[int], VectorEnv] | None = None
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        # As SB3 sends the makers of envs: functions of a script, and lambdas, are no module's that the other process knows.
-        makers = cloudpickle.dumps((self.make, self.make_evaluation, self.make_vector))
-        return _task_of, (self.name, makers, self.reference_scores)
-
-    def __post_init__(self) -> None:
-        if self.reference_scores is not None:
-            # Wherever they came from (a configuration file knows lists only), results compare them as tuples.
-            object.__setattr__(self, "reference_scores", tuple(self.reference_scores))
-            check_reference_scores(self.name, self.reference_scores)
-
-
-def _task_of(name: str, makers: bytes, reference_scores: tuple[float, float] | None) -> Task:
-    make, make_evaluation, make_vector = cloudpickle.loads(makers)
-    return Task(name, make, make_evaluation, reference_scores, make_vector)
+    return (tasks,) if isinstance(tasks, Task) else tuple(tasks)
 
 
 @dataclass(frozen=True)
@@ -92,7 +60,7 @@ class TaskSequence:
     """
     Tasks in learning order, with their budgets.
 
-    :param tasks: the tasks, with distinct names
+    :param tasks: the tasks, with distinct names; a single task is a sequence of one
     :param steps_per_task: environment steps for one visit to a task, counted over all sub-environments;
         one number for all tasks or one per task, wherever it is visited
     :param cycles: how often the whole list is gone through (A, B, A, B is 2)
@@ -111,7 +79,7 @@ class TaskSequence:
     order: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "tasks", tuple(self.tasks))
+        object.__setattr__(self, "tasks", _tasks_of(self.tasks))
         if self.order is not None:
             object.__setattr__(self, "order", names_of(self.order))
         if not isinstance(self.steps_per_task, int):
@@ -120,7 +88,7 @@ class TaskSequence:
         self._check_tasks()
         self._check_steps()
         self._check_order()
-        self._check_id()
+        check_id(self.task_id, len(self.tasks))
         check_positive_int(self.cycles, "cycles")
 
     def _check_order(self) -> None:
@@ -129,16 +97,6 @@ class TaskSequence:
                 raise ValueError(f"order visits tasks of the sequence. {unknown_name_message('task', name, self.task_names)}")
         if left_out := [name for name in self.task_names if self.order is not None and name not in self.order]:
             raise ValueError(f"order must visit every task at least once; {', '.join(left_out)} is in none of its places.")
-
-    def _check_id(self) -> None:
-        if isinstance(self.task_id, bool | np.bool_):
-            return
-        if not isinstance(self.task_id, int | np.integer):
-            raise TypeError(f"task_id must be True, False or the id's length, got {self.task_id!r}.")
-        if self.task_id < len(self.tasks):
-            raise ValueError(
-                f"task_id={self.task_id} leaves no room for {len(self.tasks)} tasks. Use at least as many, or True."
-            )
 
     def _check_tasks(self) -> None:
         if not self.tasks:
@@ -243,23 +201,29 @@ def gymnasium_sequence(
     A sequence over registered Gymnasium environments. Their spaces must agree.
 
     :param tasks: environment ids, which are the task names too; or, by the task's name, the ``id`` and arguments of
-        ``gymnasium.make``: ``{"light": {"id": "Pendulum-v1", "g": 5.0}, "heavy": {"id": "Pendulum-v1", "g": 12.0}}``
+        ``gymnasium.make``: ``{"light": {"id": "Pendulum-v1", "g": 5.0}, "heavy": {"id": "Pendulum-v1", "g": 12.0}}``. Where
+        a name is an id itself, ``id`` can be left out: ``{"Pendulum-v1": {"g": 5.0}}``
     :param steps_per_task: environment steps for one visit, over all sub-environments
     :param cycles: how often the list is gone through
     :param task_id: append the one-hot task id to the observation, see :class:`TaskSequence`
     :param order: see :class:`TaskSequence`
     :return: the sequence
-    :raises ValueError: if a task has arguments and no ``id``
+    :raises ValueError: if a task has arguments and no ``id``, and its name is none
     """
-    given = dict(tasks) if isinstance(tasks, Mapping) else {name: {"id": name} for name in names_of(tasks)}
-    for name, arguments in given.items():
-        if not isinstance(arguments, Mapping) or "id" not in arguments:
-            raise ValueError(
-                f"Task {name!r} must have an id, and may have arguments of gymnasium.make, e.g. "
-                f"{{'id': 'Pendulum-v1', 'g': 5.0}}; got {arguments!r}."
-            )
-    made = tuple(Task(name, partial(_make_gymnasium_env, dict(arguments))) for name, arguments in given.items())
+    given = {name: {} for name in names_of(tasks)} if not isinstance(tasks, Mapping) else tasks
+    made = tuple(Task(name, partial(_make_gymnasium_env, _arguments_of(name, given[name]))) for name in given)
     return TaskSequence(made, steps_per_task, cycles, task_id, ordered(order))
+
+
+def _arguments_of(name: str, given: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What gymnasium.make is given for a task. Without an ``id`` its name is the id."""
+    is_id = isinstance(name, str) and (":" in name or name in gym.registry)
+    if not isinstance(given, Mapping | None) or not (given is None or "id" in given or not given or is_id):
+        raise ValueError(
+            f"Task {name!r} must have an id, if it is none itself, and may have arguments of gymnasium.make, e.g. "
+            f"{{'id': 'Pendulum-v1', 'g': 5.0}}; got {given!r}."
+        )
+    return {"id": name, **(given or {})}
 
 
 def _make_gymnasium_env(arguments: dict[str, Any], render_mode: str | None) -> gym.Env:
@@ -270,8 +234,15 @@ def names_of(tasks: str | Iterable[str]) -> tuple[str, ...]:
     """
     :param tasks: names, or a single one
     :return: the names
+    :raises TypeError: for anything else
     """
-    return (tasks,) if isinstance(tasks, str) else tuple(tasks)
+    names = (tasks,) if isinstance(tasks, str) else tuple(tasks) if isinstance(tasks, Iterable) else None
+    if names is None or isinstance(tasks, Mapping) or not all(isinstance(name, str) for name in names):
+        raise TypeError(
+            f"Expected names, such as ('A', 'B'), got {tasks!r}. Gymnasium's environments can have arguments, by the task's "
+            "name: {'light': {'id': 'Pendulum-v1', 'g': 5.0}, 'heavy': {'id': 'Pendulum-v1', 'g': 12.0}}."
+        )
+    return names
 
 
 def ordered(order: str | Iterable[str] | None) -> tuple[str, ...] | None:

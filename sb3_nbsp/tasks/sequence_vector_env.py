@@ -9,7 +9,8 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from sb3_nbsp.tasks.place import Place
-from sb3_nbsp.tasks.sequence import Task, TaskSequence
+from sb3_nbsp.tasks.sequence import TaskSequence
+from sb3_nbsp.tasks.task import Task
 
 
 class TaskSequenceVectorEnv(VectorEnv):

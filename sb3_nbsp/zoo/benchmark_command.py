@@ -13,7 +13,9 @@ from sb3_nbsp.benchmark.cells import Cell
 from sb3_nbsp.benchmark.local_runner import CellError
 from sb3_nbsp.benchmark.manifest import check_manifest
 from sb3_nbsp.benchmark.suite import Suite, shipped_suites
+from sb3_nbsp.zoo.benchmark_cost import cost_statement
 
+N_JOBS = min(os.cpu_count() or 1, 2)
 STATES = {
     "waiting": "to be trained",
     "interrupted": "started and not finished: will go on",
@@ -42,7 +44,7 @@ def main(arguments: list[str]) -> None:
     folder = args.folder or Path("runs") / args.suite.stem
     try:
         suite = Suite.read(args.suite)
-        cells = suite.cells(folder, args.only, args.seeds)
+        cells = suite.cells(folder, args.only, args.seeds, args.sequences)
         for cell in cells:
             check_manifest(cell, args.retry)
     except ValueError as error:  # of the suite, of a cell's folder, or of published runs
@@ -51,6 +53,7 @@ def main(arguments: list[str]) -> None:
     if args.dry_run:
         for cell in cells:
             print(f"{cell.state:<12} {shlex.join(['sb3-nbsp', 'train', *cell.train_arguments(cell.checkpoint())])}")
+        print(f"\n{cost_statement(cells, args.n_jobs or N_JOBS)}")
         return
     suite.write(folder)
     try:
@@ -75,7 +78,7 @@ def _train(cells: list[Cell], folder: Path, args: argparse.Namespace) -> None:
 
     for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
         signal.signal(number, _interrupt)  # stop the trainings, as for Ctrl-C
-    train_with_progress(cells, args.n_jobs or min(os.cpu_count() or 1, 2), args.retry, args.keep_weights)
+    train_with_progress(cells, args.n_jobs or N_JOBS, args.retry, args.keep_weights)
     print(f"All {len(cells)} trainings are done. Tables and figures: sb3-nbsp report {shlex.quote(str(folder))}")
 
 
@@ -98,10 +101,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("-f", "--folder", type=Path, help="where cells go (default: runs/SUITE)")
     parser.add_argument("--n-jobs", type=int, help="trainings at a time, one thread each (default: 2; on a cluster no limit)")
     parser.add_argument("--only", nargs="+", default=[], metavar="METHOD", help="methods by name; * stands for anything")
+    sequences = "task sequences by name; * stands for anything"
+    parser.add_argument("--sequences", nargs="+", default=[], metavar="SEQUENCE", help=sequences)
     parser.add_argument("--seeds", type=int, nargs="+", default=[], help="instead of the suite's")
     parser.add_argument("--retry", action="store_true", help="also train what has failed before")
     parser.add_argument("--keep-weights", action="store_true", help="keep the models and replay buffers of finished cells")
-    parser.add_argument("--dry-run", action="store_true", help="show the cells, their states and commands")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="show the cells, their states and commands, and about how long they take"
+    )
     cluster = parser.add_argument_group("on a cluster", "needs submitit: pip install 'sb3-nbsp[slurm]'")
     cluster.add_argument("--slurm", action="store_true", help="submit the cells as a job array, one CPU each, and return")
     cluster.add_argument("--partition", help="Slurm partition")

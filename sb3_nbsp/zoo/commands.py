@@ -10,6 +10,7 @@ import sys
 import traceback
 from typing import Any
 
+import stable_baselines3.common.env_util
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
@@ -24,7 +25,10 @@ from sb3_nbsp.common.env_util import is_task_sequence
 from sb3_nbsp.evaluation.contexts import play_by_task
 from sb3_nbsp.evaluation.watch_table import TaskReport
 from sb3_nbsp.zoo.experiments import ALGORITHMS, PARENTS, SequenceExperimentManager, sequence_of
+from sb3_nbsp.zoo.logs_may_fail import MonitorMayFail
+from sb3_nbsp.zoo.run_settings import SAFE_YAML, check_made, saved_hyperparams
 from sb3_nbsp.zoo.samplers import register_sampler
+from sb3_nbsp.zoo.train_parser import ARGPARSE
 
 MISTAKES = (AssertionError, TypeError, ValueError)  # as rl-zoo3, Gymnasium and our constructors tell them
 
@@ -35,6 +39,8 @@ def register() -> None:
     for parent, algo in PARENTS.items():
         register_sampler(algo, parent)
     rl_zoo3.train.ExperimentManager = SequenceExperimentManager  # type: ignore[misc]
+    stable_baselines3.common.env_util.Monitor = MonitorMayFail  # type: ignore[misc]
+    rl_zoo3.train.argparse = ARGPARSE  # type: ignore[assignment]
     rl_zoo3.enjoy.create_test_env = create_test_env
 
 
@@ -67,13 +73,23 @@ def enjoy(arguments: list[str]) -> None:
     """
     register()
     rl_zoo3.enjoy.ALGOS = {name: Watched(algorithm) for name, algorithm in rl_zoo3.ALGOS.items()}  # type: ignore[misc]
+    rl_zoo3.enjoy.yaml = SAFE_YAML  # type: ignore[assignment]
+    rl_zoo3.enjoy.get_saved_hyperparams = saved_hyperparams(_gym_packages(arguments))
     sys.argv = ["sb3-nbsp enjoy", *arguments]
     try:
         rl_zoo3.enjoy.enjoy()
     except MISTAKES as error:
+        if _raised_in(error, "read_run_yaml", "get_saved_hyperparams", "check_made"):
+            sys.exit(f"sb3-nbsp enjoy: {error}")
         if not _raised_in(error, "get_model_path"):
             raise
         sys.exit(f"sb3-nbsp enjoy: {error}. Expected a run of `sb3-nbsp train`; -f and --exp-id say which.")
+
+
+def _gym_packages(arguments: list[str]) -> list[str]:
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--gym-packages", nargs="+", default=[])
+    return list(parser.parse_known_args(arguments)[0].gym_packages)
 
 
 def _verbosity(arguments: list[str]) -> int:
@@ -109,6 +125,7 @@ class Watched:
 
 def create_test_env(env_id: str, *args: Any, env_kwargs: dict[str, Any] | None = None, **kwargs: Any) -> VecEnv:
     """rl-zoo3's, with the tasks of a sequence in turns and a table of the successes at the end."""
+    check_made(env_kwargs or {}, "env_kwargs in args.yml")
     if sequence_of(env_id, env_kwargs) is not None:
         env_kwargs = {**(env_kwargs or {}), "switch_on": "episode"}
     env = Watched.env = rl_zoo3.create_test_env(env_id, *args, **{**kwargs, "env_kwargs": env_kwargs})

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
+import torch as th
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import CheckpointCallback
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecMonitor, VecNormalize
@@ -19,15 +20,18 @@ try:
 except ImportError as error:
     raise ImportError(f'Experiments need rl-zoo3 ({error}): pip install "sb3-nbsp[zoo]"') from error
 
-import sb3_nbsp.baselines  # noqa: F401  (registers what acts in evaluations of models that were trained with them)
+import sb3_nbsp.baselines
+from sb3_nbsp.base.spare_files import may_fail
 from sb3_nbsp.common.continual_algorithm import ContinualAlgorithm
 from sb3_nbsp.dqn import NBSPDQN
 from sb3_nbsp.evaluation import SequenceEvalCallback
+from sb3_nbsp.evaluation.eval_tasks import ALL, EvalTasks
 from sb3_nbsp.ppo import NBSPPPO
 from sb3_nbsp.qrdqn import NBSPQRDQN
 from sb3_nbsp.sac import NBSPSAC
 from sb3_nbsp.tasks import GymnasiumVecEnv, TaskSequence
 from sb3_nbsp.tqc import NBSPTQC
+from sb3_nbsp.zoo.logs_may_fail import LogsMayFail
 
 NAMESPACE = "sb3_nbsp/"
 ALGORITHMS: dict[str, type[ContinualAlgorithm]] = {
@@ -56,6 +60,7 @@ class SequenceExperimentManager(ExperimentManager):
     def __init__(self, args: Any, algo: str, env_id: str, *more: Any, **kwargs: Any):
         super().__init__(args, algo, env_id, *more, **kwargs)
         self.steps_given = self.n_timesteps > 0
+        self.eval_tasks: EvalTasks = getattr(args, "eval_tasks", ALL)
         if args.conf_file is None and (algo in ALGORITHMS or (algo in PARENTS and env_id.startswith(NAMESPACE))):
             self.config = hyperparameter_file(PARENTS.get(algo, algo))
 
@@ -80,6 +85,8 @@ class SequenceExperimentManager(ExperimentManager):
                 del hyperparams[name]
 
     def _preprocess_hyperparams(self, hyperparams: dict[str, Any]) -> Any:
+        if isinstance(hyperparams.get("policy_kwargs"), str):  # rl-zoo3 knows torch's names only
+            hyperparams["policy_kwargs"] = eval(hyperparams["policy_kwargs"], {"th": th, "nn": th.nn, "sb3_nbsp": sb3_nbsp})
         result = super()._preprocess_hyperparams(hyperparams)
         if self.sequence is not None:
             if self._eval_env_kwargs_args or self.n_eval_envs != 1:
@@ -117,8 +124,9 @@ class SequenceExperimentManager(ExperimentManager):
         for i, callback in enumerate(self.callbacks):
             if isinstance(callback, CheckpointCallback):
                 self.callbacks[i] = ResumableCheckpoint(self.save_freq, self.save_path, self.save_replay_buffer)
+        self.callbacks.insert(0, LogsMayFail())
         if self.normalize:
-            self.callbacks.append(SaveVecNormalizeCallback(STATISTICS_FREQ, self.params_path))
+            self.callbacks.append(StatisticsMayFail(STATISTICS_FREQ, self.params_path))
         if eval_freq >= 0 and not self.optimize_hyperparameters:
             # First: a checkpoint of the same step must come after the evaluation that a continued run counts on.
             self.callbacks.insert(0, self._evaluation(eval_freq))
@@ -134,6 +142,8 @@ class SequenceExperimentManager(ExperimentManager):
             settings={**self.shown_settings, "env_kwargs": self.env_kwargs, "n_envs": self.n_envs},
             resume_from=earlier if self.continue_training and earlier.is_file() else None,
             verbose=self.verbose,
+            eval_tasks=self.eval_tasks,
+            draw=False,  # after the model is saved
         )
 
     def _load_pretrained_agent(self, hyperparams: dict[str, Any], env: VecEnv) -> BaseAlgorithm:
@@ -186,9 +196,17 @@ class SequenceExperimentManager(ExperimentManager):
             pass
         finally:
             for callback in self.callbacks:
-                callback.on_training_end()
+                with may_fail(f"Files of {type(callback).__name__}", "The model is saved all the same."):
+                    callback.on_training_end()
             assert model.env is not None
             model.env.close()
+
+    def save_trained_model(self, model: BaseAlgorithm) -> None:
+        """rl-zoo3's: the model first, then the figures of its evaluations."""
+        super().save_trained_model(model)
+        for callback in self.callbacks:
+            if isinstance(callback, SequenceEvalCallback):
+                callback.draw_figures()
 
     def _take_to_position(self, model: BaseAlgorithm) -> None:
         assert self.sequence is not None and model.env is not None
@@ -199,6 +217,15 @@ class SequenceExperimentManager(ExperimentManager):
         if not isinstance(model, ContinualAlgorithm):  # ours do it themselves
             model.env.env_method("fast_forward", position)
             model._last_obs = None
+
+
+class StatisticsMayFail(SaveVecNormalizeCallback):
+    """rl-zoo3's, which goes on where the file cannot be written; the next time tries again."""
+
+    def _on_step(self) -> bool:
+        with may_fail(self.save_path, "Training goes on; it is tried again."):
+            super()._on_step()
+        return True
 
 
 class ResumableCheckpoint(CheckpointCallback):

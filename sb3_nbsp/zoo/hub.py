@@ -7,6 +7,7 @@ cannot be imported beside the integration of today (3.2), and its card knows nei
 
 import argparse
 import json
+import math
 import shutil
 import tempfile
 import zipfile
@@ -23,11 +24,13 @@ try:
 except ImportError as error:
     raise ImportError(f'`sb3-nbsp push` and `pull` need rl-zoo3 ({error}): pip install "sb3-nbsp[zoo]"') from error
 
+from sb3_nbsp.base.markdown import escaped
 from sb3_nbsp.evaluation import SequenceResults, results_table
 from sb3_nbsp.evaluation.skill_file import SKILL_NEURONS, write_skill_neurons
 from sb3_nbsp.evaluation.table import markdown_table
 from sb3_nbsp.neurons.skill_neurons import SkillNeurons
 from sb3_nbsp.zoo import commands
+from sb3_nbsp.zoo.run_settings import check_made, read_run_yaml
 
 USE = """\
 # {name} on {env}
@@ -120,8 +123,8 @@ def package(algo: str, env: EnvironmentName, model: Path, run: Path, repo_id: st
     shutil.copy(model, folder / ModelName(algo, env).filename)
     for name in ("args.yml", "config.yml"):
         shutil.copy(settings / name, folder)
-    # rl-zoo3 writes Python objects into its YAML. These are the user's own.
-    env_kwargs = yaml.load((settings / "args.yml").read_text(), Loader=yaml.UnsafeLoader)["env_kwargs"] or {}
+    env_kwargs = read_run_yaml((settings / "args.yml").read_text())["env_kwargs"] or {}
+    check_made(env_kwargs, f"env_kwargs in {settings / 'args.yml'}")
     (folder / "env_kwargs.yml").write_text(yaml.dump(env_kwargs))
     for file, name in ((settings / "vecnormalize.pkl", "vec_normalize.pkl"), (run / "sequence.png", "sequence.png")):
         if file.is_file():
@@ -148,10 +151,10 @@ def skill_report(skills: dict[str, SkillNeurons], fraction: float) -> str:
     """
     rows, parts = [], [FOUND]
     for task, skill in skills.items():
-        parts.append(f"- {skill.table().splitlines()[0]}")
-        rows += [[task, network, *map(str, counts.values())] for network, counts in skill.counts().items()]
+        parts.append(f"- {escaped(skill.table().splitlines()[0])}")
+        rows += [[escaped(task), network, *map(str, counts.values())] for network, counts in skill.counts().items()]
     parts += ["", markdown_table(["task", "network", "neurons", "chosen", "silent", "silent among the chosen"], rows)]
-    overlaps = [[f"{a} and {b}", f"{skills[a].overlap(skills[b]):.2f}"] for a, b in combinations(skills, 2)]
+    overlaps = [[f"{escaped(a)} and {escaped(b)}", f"{skills[a].overlap(skills[b]):.2f}"] for a, b in combinations(skills, 2)]
     if overlaps:
         chance = f"Jaccard overlap of the chosen sets, 0 to 1; two random sets have {fraction / (2 - fraction):.2f}.\n"
         parts += [chance, markdown_table(["skill neurons of", "overlap"], overlaps)]
@@ -170,7 +173,8 @@ def _card(algo: str, env_id: str, repo_id: str, run: Path) -> str:
         text += f"\n## {title.capitalize()}\n\n{results_table([(f'{name}, seed {results.seed}', [results])])}"
         # Where the Hub compares models, the mean over tasks stands for this one.
         mean, label = float(results.values()[-1].mean()), f"mean {title} over tasks at the end"
-        scores = [EvalResult("reinforcement-learning", env_id, env_id, "mean_performance", mean, metric_name=label)]
+        if math.isfinite(mean):  # a run that was stopped may have played some tasks only
+            scores = [EvalResult("reinforcement-learning", env_id, env_id, "mean_performance", mean, metric_name=label)]
     if (run / "sequence.png").is_file():
         text += "\n![On each task, while the sequence was learned](sequence.png)\n"
     tags = [env_id, "deep-reinforcement-learning", "reinforcement-learning", "stable-baselines3", "sb3-nbsp"]

@@ -54,9 +54,8 @@ def test_outputs_are_those_of_the_tasks_end_and_only_old_tasks_are_drawn(case):
     assert {visit: ids for visit, *ids in model.drawn} == {1: [1.0, 0.0], 2: [0.0, 1.0], 3: [1.0, 0.0]}
     for task, place in enumerate((EAST, WEST)):
         samples = model.cloning.memory.tasks[task]
-        assert (
-            len(samples) == 25 and (samples.observations[:, place] == 1).all() and len(np.unique(samples.outputs, axis=0)) > 5
-        )
+        assert len(samples) == 25 and (samples.observations[:, place] == 1).all()
+        assert len(np.unique(samples.outputs, axis=0)) > 5
         model.policy.load_state_dict(model.ends[2 + task])  # of its second visit
         with th.no_grad():
             expected = model.cloned_outputs.outputs(model, th.as_tensor(samples.observations))

@@ -13,14 +13,23 @@ from sb3_nbsp.common import arguments
 from sb3_nbsp.common.from_sb3 import own_arguments
 
 # Where a class says something else than NBSPSAC, and why.
-OTHER_DEFAULTS = {"fast_update": {"nbsptqc", "nbspdqn", "nbspqrdqn", "nbspppo"}}  # opt-in: not bit for bit the parent
-OTHER_TYPES = {"fast_update": OTHER_DEFAULTS["fast_update"], "memory_size": {"nbspppo"}, "replay_mode": {"nbspppo"}}
+OTHER_DEFAULTS = {
+    "fast_update": {"nbsptqc", "nbspdqn", "nbspqrdqn", "nbspppo"},  # opt-in: not bit for bit the parent
+    "rehearsal": {"nbspppo"},  # PPO has no replay
+    "clone_coef": {"nbspdqn", "nbspqrdqn"},  # Q-values are cloned, not actions
+    "clone_batch_size": {"nbspdqn", "nbspqrdqn"},  # their batches are smaller
+}
+OTHER_TYPES = {
+    "fast_update": OTHER_DEFAULTS["fast_update"],
+    **{name: {"nbspppo"} for name in ("memory_size", "rehearsal", "replay_mode")},
+}
 WRONG = {
     "skill_fraction": 1.5, "mask_coef": "0.2", "mask_target": "weights", "mask_networks": None, "mask_sides": "left",
     "mask_output_biases": "no", "task_gates": 1, "score": "best", "select_among": "some", "goal_metric": "reward ",
-    "scoring_steps": 0, "memory_size": -1, "memory_retention": "old", "rehearsal": "both", "replay_mode": "always",
-    "replay_interval": 0, "old_task_fraction": 2, "reset_replay_buffer": "True", "reset_optimizer": 0, "reset_ent_coef": None,
-    "reset_log_std": 1, "task_warmup": 1.5, "schedules_per_task": "yes", "fast_update": "fast",
+    "scoring_steps": 0, "memory_size": -1, "memory_retention": "old", "rehearsal": "none", "replay_mode": "always",
+    "replay_interval": 0, "old_task_fraction": 2, "clone_coef": -1, "clone_batch_size": 0, "clone_temperature": 0.0,
+    "reset_replay_buffer": "True", "reset_optimizer": 0, "reset_ent_coef": None, "reset_log_std": 1,
+    "task_warmup": 1.5, "schedules_per_task": "yes", "fast_update": "fast",
 }  # fmt: skip
 
 

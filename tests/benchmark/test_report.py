@@ -119,7 +119,7 @@ def test_report_of_a_benchmark(folder: Path, tmp_path: Path) -> None:
     better = {(row["sequence"], row["method"], row["metric"]): row for row in rows_of(tmp_path / "report" / "improvement.csv")}
     assert float(better["S", "memory, memory size 100", "asr"]["probability"]) == 1.0
     assert float(better["S", "memory, memory size 100", "fm"]["probability"]) == 1.0  # less forgetting is better
-    assert len(rows_of(tmp_path / "report" / "runs.csv")) == 9 * 5  # finished runs, metrics and tasks
+    assert len(rows_of(tmp_path / "report" / "runs.csv")) == 9 * 6  # finished runs, metrics and tasks
 
 
 @pytest.mark.usefixtures("tables_only")

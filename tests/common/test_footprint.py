@@ -10,10 +10,12 @@ from helpers import IMAGE, VECTOR, VECTORS, toy_sequence_env
 from stable_baselines3.common.buffers import DictReplayBuffer, DictRolloutBuffer, ReplayBuffer, RolloutBuffer
 
 from sb3_nbsp import NBSPSAC
+from sb3_nbsp.base.arrays import each
 from sb3_nbsp.common import ram_estimate
 from sb3_nbsp.common.ram_estimate import (
     Part,
     check_footprint,
+    clones_bytes,
     gigabytes,
     machine_memory,
     replay_buffer_bytes,
@@ -22,6 +24,7 @@ from sb3_nbsp.common.ram_estimate import (
     transitions_bytes,
 )
 from sb3_nbsp.neurons.rollout import run_for_scoring
+from sb3_nbsp.rehearsal.memory import Clones, JoinedMemory
 from sb3_nbsp.rehearsal.replay_buffers import MixedDictReplayBuffer, MixedNStepReplayBuffer, MixedReplayBuffer
 
 ACTIONS = {
@@ -77,6 +80,35 @@ def test_a_tasks_memory_takes_what_was_computed(buffer_class, observation, n_ste
     for task in range(2):
         buffer.memory.store(task, buffer._transitions(np.arange(20), np.zeros(20, int)), 20)
     assert buffer.memory.nbytes == 2 * transitions_bytes(observation, action, 20, n_steps)
+
+
+@pytest.mark.parametrize("observation", OBSERVATIONS.values(), ids=OBSERVATIONS)
+def test_what_is_cloned_on_takes_what_was_computed(observation):
+    """float64 is kept as float32."""
+    memory = JoinedMemory(Clones)
+    buffer_class = DictReplayBuffer if isinstance(observation, spaces.Dict) else ReplayBuffer
+    kept = buffer_class(20, observation, ACTIONS["box"], "cpu").observations
+    kept = each(lambda array: array[:, 0].astype(np.float32 if array.dtype == np.float64 else array.dtype), kept)
+    for task in range(2):
+        memory.store(task, Clones(observations=kept, outputs=np.zeros((20, 4), np.float32)), 20)
+    assert memory.nbytes == 2 * clones_bytes(observation, 20, 4)
+
+
+@pytest.mark.known_answer
+def test_a_hundred_observations_of_meta_world_are_as_large_as_documented():
+    space = spaces.Box(-np.inf, np.inf, (39,), np.float64)
+    assert clones_bytes(space, 100, 2 * 4) == 18_800
+
+
+def test_the_footprint_names_what_is_cloned_on():
+    parts = {}
+    for rehearsal in ("replay", "clone", "both"):
+        settings = {"policy_kwargs": {"net_arch": [8]}, "buffer_size": 10, "memory_size": 20, "rehearsal": rehearsal}
+        model = NBSPSAC("MlpPolicy", toy_sequence_env(space=VECTOR), **settings)
+        sizes = {part.name: part.n_bytes for part in model._footprint(3)}
+        parts[rehearsal] = sizes["memory of 3 tasks"], sizes["observations of 3 tasks to clone on"]
+    replayed, cloned = 3 * transitions_bytes(VECTOR, spaces.Box(-2.0, 2.0, (2,)), 20), 3 * clones_bytes(VECTOR, 20, 4)
+    assert parts == {"replay": (replayed, 0), "clone": (0, cloned), "both": (replayed, cloned)}
 
 
 def test_scored_steps_take_what_was_computed():

@@ -101,7 +101,16 @@ def test_what_is_not_one_number_is_warned_of(value):
     ],
 )
 def test_success_is_spread_over_its_episode(told, starts, ended, spread):
-    np.testing.assert_array_equal(spread_over_episodes(np.array(told), np.array(starts, dtype=bool), ended), spread)
+    ends = np.array([*starts[1:], ended], dtype=bool)
+    np.testing.assert_array_equal(spread_over_episodes(np.array(told), np.array(starts, dtype=bool), ends), spread)
+
+
+@pytest.mark.known_answer
+def test_success_is_spread_where_several_sub_envs_were_cut_off():
+    """Told at an episode's end only: of the first sub-env's second episode and of the second's first it is not known."""
+    starts, ends = np.array([1, 0, 1, 1, 0, 1], dtype=bool), np.array([0, 1, 0, 0, 0, 1], dtype=bool)
+    told = np.array([NAN, 1, NAN, NAN, NAN, 0])
+    np.testing.assert_array_equal(spread_over_episodes(told, starts, ends), [1, 1, 0.5, 0.5, 0.5, 0])
 
 
 @each_form

@@ -2,9 +2,11 @@
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from sb3_nbsp.benchmark import report
 from sb3_nbsp.benchmark.file_names import RUNS
 from sb3_nbsp.benchmark.runs_file import read_runs_file, write_runs_file
 
@@ -34,3 +36,20 @@ def test_every_run_is_whole(path: Path, tmp_path: Path) -> None:
     assert all((results := record.results()) is not None and results.finished for record in records)
     write_runs_file(tmp_path / RUNS, suites, records)
     assert (tmp_path / RUNS).read_bytes() == path.read_bytes()
+
+
+def reported() -> list[Any]:
+    """Published runs with a report. The intervals of hundreds of runs take a minute or more."""
+    paths = [path for path in PUBLISHED if (path.parent / "report").is_dir()]
+    marks = {path: [pytest.mark.expensive] if path.stat().st_size > MEGABYTE / 5 else [] for path in paths}
+    return [pytest.param(path, id=path.parent.name, marks=marks[path]) for path in paths]
+
+
+@pytest.mark.parametrize("path", reported())
+def test_every_table_is_what_a_report_makes_of_the_data(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    published = path.parent / "report"
+    (tmp_path / "figures").symlink_to(published / "figures")  # the report names those that are there
+    monkeypatch.setattr(report, "draw", lambda *_: None)
+    report.write_report(path.parent, tmp_path)
+    for name in ("report.md", "summary.csv", "improvement.csv", "runs.csv"):
+        assert (tmp_path / name).read_text() == (published / name).read_text(), f"sb3-nbsp report {path.parent}"

@@ -276,7 +276,7 @@ def test_best_model_has_seen_most_tasks(tmp_path, monkeypatch):
     monkeypatch.setattr(model, "save", lambda path: saved.append((model.num_timesteps, os.path.basename(path))))
     scripted = iter([(0.0, 1.0), (1.0, 1.0), (0.5, 9.0), (0.5, 2.0), (0.5, 2.5), (0.5, 2.5)])
 
-    def scripted_evaluation(self, model):
+    def scripted_evaluation(self, model, tasks):
         success, mean_return = next(scripted)
         return dict.fromkeys(self.envs, success), dict.fromkeys(self.envs, mean_return)
 

@@ -13,6 +13,7 @@ from sb3_nbsp.evaluation import (
     SequenceResults,
     area_under_curve,
     average_success,
+    average_success_without_last,
     bootstrap_interval,
     cw_forgetting,
     cw_forward_transfer,
@@ -58,6 +59,15 @@ def test_forgetting_counts_only_tasks_not_being_trained():
     assert forgetting_measure(CYCLE_MATRIX, CYCLE) == pytest.approx(0.3)
     # a: 0.8 - 0.6, b: 0.6 - 0.2.
     assert forgetting_measure(THREE_MATRIX, [0, 1, 2]) == pytest.approx(0.3)
+
+
+@pytest.mark.known_answer
+def test_the_average_without_the_last_task_is_that_of_the_others():
+    assert average_success_without_last([[1.0, 0.0, 0.0], [0.5, 1.0, 0.0], [0.2, 0.4, 0.9]], [0, 1, 2]) == pytest.approx(0.3)
+    # After three of four segments it is the third's task that is left out; of a task alone nothing is left.
+    assert average_success_without_last([*CYCLE_MATRIX[:3], [NAN, NAN]], CYCLE) == pytest.approx(CYCLE_MATRIX[2][1])
+    assert math.isnan(average_success_without_last([[0.7]], [0]))
+    assert math.isnan(average_success_without_last([[NAN, NAN]], [0]))
 
 
 @pytest.mark.known_answer
@@ -132,6 +142,7 @@ def test_summary_is_json_safe():
         "cw_performance": None,
         "cw_forgetting": None,
         "cw_forward_transfer": None,
+        "asr_without_last": None,
     }
 
 
@@ -141,7 +152,7 @@ def test_results_give_matrix_and_metrics():
     np.testing.assert_array_equal(results.matrix(), CYCLE_MATRIX)
     np.testing.assert_allclose(results.matrix("return"), 10 * np.array(CYCLE_MATRIX))
     metrics = results.metrics()
-    assert (metrics.asr, metrics.fm, metrics.fwt) == pytest.approx((0.65, 0.3, 0.85))
+    assert (metrics.asr, metrics.asr_without_last, metrics.fm, metrics.fwt) == pytest.approx((0.65, 0.7, 0.3, 0.85))
     # Each segment has two evaluations of its own: a 0.7, b 0.6, a 0.9, b 0.5; at the end a 0.75, b 0.5.
     assert metrics.cw_performance == pytest.approx((0.75 + 0.5) / 2)
     assert metrics.cw_forgetting == pytest.approx((0.7 - 0.75 + 0.6 - 0.5 + 0.9 - 0.75 + 0.0) / 4)

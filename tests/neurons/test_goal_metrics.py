@@ -12,9 +12,24 @@ from sb3_nbsp.neurons.scoring import choose_goal
 
 @pytest.mark.known_answer
 def test_return_belongs_to_every_step_of_its_episode():
-    steps = rollout([1, 2, 4, 8, 16], starts=[True, False, True, False, True])
-    assert replace(steps, ended=True).goal("return").tolist() == [3, 3, 12, 12, 16]
+    rewards, starts = [1, 2, 4, 8, 16], [True, False, True, False, True]
+    assert rollout(rewards, starts, ended=True).goal("return").tolist() == [3, 3, 12, 12, 16]
+    steps = rollout(rewards, starts)
     assert steps.goal("return").tolist() == [3, 3, 12, 12, 7.5]  # cut off: counts as an average one
+
+
+@pytest.mark.known_answer
+def test_each_sub_envs_last_episode_may_be_cut_off():
+    """Two sub-envs of four steps: the first one's second episode and the second one's only one are not at their end."""
+    starts = [True, False, True, False, True, False, False, False]
+    steps = replace(
+        rollout([1, 2, 4, 8, 16, 32, 64, 128], starts), episode_ends=np.array([0, 1, 0, 0, 0, 0, 0, 0], dtype=bool)
+    )
+    assert steps.goal("return").tolist() == [3] * 8
+    steps = replace(steps, episode_ends=np.array([0, 1, 0, 0, 0, 0, 0, 1], dtype=bool))
+    assert steps.goal("return").tolist() == [3, 3, 121.5, 121.5, 240, 240, 240, 240]
+    steps = replace(steps, episode_ends=np.zeros(8, dtype=bool))
+    assert steps.goal("return").tolist() == [3, 3, 12, 12, 240, 240, 240, 240]  # of equal length, where all are cut off
 
 
 @pytest.mark.known_answer
@@ -37,7 +52,7 @@ def test_auto_takes_success_if_told():
 
 @pytest.mark.known_answer
 def test_auto_takes_the_return_if_success_is_not_told():
-    name, goal = choose_goal(replace(rollout([1, 2, 4], starts=[True, False, True]), ended=True), "auto")
+    name, goal = choose_goal(rollout([1, 2, 4], starts=[True, False, True], ended=True), "auto")
     assert (name, goal.tolist()) == ("return", [3, 3, 4])
 
 

@@ -266,12 +266,6 @@ def test_consolidating_without_any_env():
     assert model.learned_tasks == ["east"]
 
 
-def test_several_sub_envs_to_score_on_are_refused():
-    two = DummyVecEnv([lambda: task_env("east")] * 2)
-    with pytest.raises(ValueError, match="must have one sub-env; got 2"):
-        made(sequence_env(2)).consolidate(two, "east")
-
-
 def test_record_activations():
     model = made(task_env())
     with model.policy.record_activations() as recorder:

@@ -147,3 +147,35 @@ def test_named_sequences(simulator):
     assert env.task_sequence.segments == ("window-close", "window-open") * 2
     assert (env._task_envs[0].unwrapped.action_repeat, env._task_envs[0].unwrapped.horizon) == (1, 500)
     env.close()
+
+
+@pytest.mark.known_answer
+def test_version_1_of_stick_pulls_reward_knows_where_the_object_is(simulator):
+    """By hand, with the stick in the gripper and in the object: distances to the object itself, not to the stick's height."""
+    env = MetaWorldEnv("stick-pull", reward_function_version="v1")
+    assert env.reset(seed=0)[1]["reward_function_version"] == "v1"
+    told = env.step(ACTION)
+    target = env._simulator._target_pos
+    assert told[-1]["obj_to_target"] == pytest.approx(np.linalg.norm(told[0][11:13] - target[:2]))
+
+    inner = env._simulator
+    hand = (inner._get_site_pos("rightEndEffector") + inner._get_site_pos("leftEndEffector")) / 2
+    made = told[0].copy()
+    made[4:7] = made[11:14] = hand
+    reward = inner.compute_reward(np.array([0.0, 0.0, 0.0, 1.0]), made)[0]
+    to_goal = np.linalg.norm(hand[:2] - target[:2])
+    near = np.exp(-(to_goal**2) / 0.01) + np.exp(-(to_goal**2) / 0.001)
+    place, pull = 1000 * inner.maxPlaceDist + 2 * 1000, 1000 * (inner.maxPullDist - to_goal) + 2000 * near
+    assert reward == pytest.approx(1 / 50 + 100 * inner.heightTarget + max(place + pull, 0))
+    env.close()
+
+
+def test_the_rewards_version_is_chosen_for_a_whole_sequence(simulator):
+    sequence = metaworld_sequence(["hammer"], steps_per_task=10, reward_function_version="v1")
+    env = sequence.make_task_env("hammer")
+    assert env.unwrapped.reward_function_version == "v1"
+    env.close()
+    with pytest.raises(ValueError, match="'v1' or 'v2', got 'v3'"):
+        metaworld_sequence(reward_function_version="v3")
+    with pytest.raises(ValueError, match="'v1' or 'v2', got 'v3'"):
+        MetaWorldEnv("hammer", reward_function_version="v3")

@@ -4,10 +4,17 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from helpers import HORIZON
-from helpers.cases import every_case
+from helpers.cases import PPO_CASE, SAC_CASE, every_case, on_cases
 from torch import nn
 
-from sb3_nbsp.tasks import TaskSequence, TaskSequenceEnv, atari_sequence, gymnasium_sequence, point_goal_sequence
+from sb3_nbsp.tasks import (
+    TaskSequence,
+    TaskSequenceEnv,
+    atari_sequence,
+    gymnasium_sequence,
+    point_goal_sequence,
+    point_image_sequence,
+)
 from sb3_nbsp.tasks.atari import _game_of
 
 pytestmark = pytest.mark.filterwarnings(
@@ -83,6 +90,27 @@ def test_a_task_is_added_to_a_trained_agent(case, gates, tmp_path):
             assert added.gates.owns(2) and np.array_equal(added.predict(seen, deterministic=True)[0], before)
 
 
+@pytest.mark.parametrize(
+    ("trained", "given", "words"),
+    [
+        ({"task_id": 8}, {"task_id": True}, "id has length 2.*model's has length 8: make the env with task_id=8"),
+        ({"task_id": True}, {"tasks": ("east", "west", "north")}, "id has length 3.*length 2: train it from.*e.g. task_id=8"),
+        ({"task_id": False}, {"task_id": True}, "id has length 2.*length 0: make the env with task_id=False"),
+    ],
+)
+@on_cases(SAC_CASE, PPO_CASE)
+def test_ids_of_other_lengths(case, trained, given, words, tmp_path):
+    model = case.made(case.sequence_env(**trained))
+    model.save(tmp_path / "model")
+    with pytest.raises(ValueError, match=f"Observation spaces do not match.*{words}"):
+        model.set_env(case.sequence_env(**given))
+    with pytest.raises(ValueError, match=words):
+        case.cls.load(tmp_path / "model", env=case.sequence_env(**given))
+    with pytest.raises(ValueError, match="Observation spaces do not match") as other:
+        model.set_env(gym.make("CartPole-v1"))
+    assert "task_id" not in str(other.value)
+
+
 def test_arguments_per_task():
     tasks = {"light": {"id": "Pendulum-v1", "g": 5.0}, "heavy": {"id": "Pendulum-v1", "g": 12.0}}
     for sequence in (gymnasium_sequence(tasks, 10), gym.make("sb3_nbsp/Gymnasium-v0", tasks=tasks).unwrapped.task_sequence):
@@ -90,10 +118,71 @@ def test_arguments_per_task():
         assert [sequence.make_task_env(name).unwrapped.g for name in sequence.task_names] == [5.0, 12.0]
 
 
-@pytest.mark.parametrize("wrong", [{"a": {"g": 5.0}}, {"a": "Pendulum-v1"}])
+@pytest.mark.parametrize("wrong", [{"a": {"g": 5.0}}, {"a": "Pendulum-v1"}, {"a": [5.0]}])
 def test_a_task_with_arguments_needs_an_id(wrong):
-    with pytest.raises(ValueError, match=r"Task 'a' must have an id, and may have arguments of gymnasium.make"):
+    with pytest.raises(ValueError, match=r"Task 'a' must have an id, if it is none itself, and may have arguments of gymn"):
         gymnasium_sequence(wrong, 10)
+
+
+@pytest.mark.parametrize("given", [{"g": 5.0}, {"id": "Pendulum-v1", "g": 5.0}, {}, None])
+def test_a_name_that_is_an_id(given):
+    sequence = gymnasium_sequence({"Pendulum-v1": given, "heavy": {"id": "Pendulum-v1", "g": 12.0}}, 10)
+    expected = [5.0 if given else 10.0, 12.0]
+    assert [sequence.make_task_env(name).unwrapped.g for name in ("Pendulum-v1", "heavy")] == expected
+    assert gymnasium_sequence({"gymnasium.envs:CartPole-v1": {"sutton_barto_reward": True}}, 10).make_task_env(
+        "gymnasium.envs:CartPole-v1"
+    )
+
+
+PAIR = ("Pendulum-v1", ("Pendulum-v1", {"g": 9.8}))
+DICTS = [{"id": "Pendulum-v1", "g": 5.0}, {"id": "Pendulum-v1", "g": 12.0}]
+
+
+@pytest.mark.parametrize("wrong", [PAIR, DICTS, 5, None, ("Pendulum-v1", 5)], ids=str)
+def test_tasks_that_are_no_names(wrong):
+    for made in (gymnasium_sequence, point_goal_sequence, point_image_sequence):
+        with pytest.raises(TypeError, match=r"Expected names, such as .*'heavy': {'id': 'Pendulum-v1', 'g': 12.0}}"):
+            made(wrong, 10)
+    with pytest.raises(TypeError, match="Expected names"):
+        gym.make("sb3_nbsp/Gymnasium-v0", tasks=wrong)
+    with pytest.raises(TypeError, match=r"tasks must (be a list of|hold) sb3_nbsp\.tasks\.Task objects"):
+        TaskSequence(wrong, 10)
+
+
+def test_arguments_are_not_dropped_where_a_family_takes_names_only():
+    with pytest.raises(TypeError, match="Expected names"):
+        point_goal_sequence({"east": {"horizon": 5}}, 10)
+    with pytest.raises(TypeError, match="Sequences of names are made by functions such as gymnasium_sequence"):
+        TaskSequence("Pendulum-v1", 10)
+    with pytest.raises(TypeError, match="Expected names"):
+        point_goal_sequence("east", 10, order=5)
+
+
+def test_a_single_task_is_a_sequence_of_one():
+    (task,) = point_goal_sequence("north", 10).tasks
+    assert TaskSequence(task, 5).tasks == (task,)
+
+
+@pytest.mark.parametrize("task_id", [2, 3, 4, np.int64(4), True])
+def test_the_bar_of_pictures_has_four_places(task_id):
+    """However many are reserved: a task's picture stays the same, so that tasks can be added."""
+    picture = point_image_sequence(("east", "west"), 10, task_id=task_id).make_task_env("west").reset(seed=0)[0]
+    assert np.array_equal(picture, point_image_sequence(("east", "west"), 10).make_task_env("west").reset(seed=0)[0])
+    assert picture[:4, 9:17, 2].min() == 255 and picture[..., 2].sum() == 4 * 8 * 255
+
+
+@pytest.mark.parametrize(
+    ("task_id", "error", "words"),
+    [
+        (1, ValueError, "no room for 2 tasks"),
+        (0, ValueError, "no room"),
+        (8, ValueError, "has 4 places"),
+        ("4", TypeError, "task_id"),
+    ],
+)
+def test_an_id_that_the_bar_cannot_show(task_id, error, words):
+    with pytest.raises(error, match=words):
+        point_image_sequence(("east", "west"), 10, task_id=task_id)
 
 
 def test_a_single_name_is_a_sequence_of_one():
@@ -105,10 +194,11 @@ def test_a_single_name_is_a_sequence_of_one():
 @pytest.mark.parametrize(
     ("name", "game"),
     [("Pong", "Pong"), ("ALE/Pong-v5", "Pong"), ("Pong-v4", "Pong"), ("SpaceInvadersNoFrameskip-v4", "SpaceInvaders"),
-     ("BreakoutDeterministic-v0", "Breakout")],
+     ("BreakoutDeterministic-v0", "Breakout"), ("pong", "Pong"), ("space_invaders", "SpaceInvaders"),
+     ("SPACE INVADERS", "SpaceInvaders"), ("space-invaders", "SpaceInvaders")],
 )  # fmt: skip
 def test_a_games_name(name, game):
-    assert _game_of(name) == game
+    assert _game_of(name, ["Pong", "Breakout", "SpaceInvaders"]) == game
 
 
 def test_ales_ids_are_understood():
@@ -116,3 +206,6 @@ def test_ales_ids_are_understood():
     assert atari_sequence(("ALE/Pong-v5", "BreakoutNoFrameskip-v4"), 10).task_names == ("Pong", "Breakout")
     with pytest.raises(ValueError, match=r"Unknown Atari game 'Pung'. Did you mean 'Pong'"):
         atari_sequence("ALE/Pung-v5", 10)
+    with pytest.raises(ValueError, match="Unknown Atari game 'zzz'") as unlike:
+        atari_sequence("zzz", 10)
+    assert len(str(unlike.value)) < 150 and "others" in str(unlike.value)

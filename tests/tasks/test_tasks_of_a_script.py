@@ -38,6 +38,22 @@ def test_in_other_processes(start_method, tmp_path):
     assert "['light', 'heavy']" in run_python("script.py", start_method, folder=tmp_path)
 
 
+HOLDS_A_LOCK = SCRIPT.replace("import gymnasium as gym, sys", "import gymnasium as gym, sys, threading").replace(
+    "lambda render_mode: gym.make", "lambda render_mode, lock=threading.Lock(): gym.make"
+)
+
+
+@pytest.mark.parametrize("start_method", ["fork", "forkserver"])
+def test_a_task_that_cannot_be_sent_is_named(start_method, tmp_path):
+    """By fork nothing is sent at first, and it comes to light when the model asks for the sequence."""
+    (tmp_path / "script.py").write_text(HOLDS_A_LOCK)
+    output = run_python("script.py", start_method, folder=tmp_path, expect=1)
+    last = output.strip().splitlines()[-1]
+    if start_method == "fork":  # else SB3's own makers of envs hold the lock
+        assert last.startswith("TypeError: Task 'heavy' cannot be sent to another process")
+    assert "lock" in last and "EOFError" not in output
+
+
 def test_wrappers_that_only_look_on_are_allowed(tmp_path):
     made = gym.make("sb3_nbsp/PointGoal-v0", steps_per_task=60, horizon=HORIZON, cycles=1, render_mode="rgb_array")
     env = DummyVecEnv([lambda: Monitor(RecordEpisodeStatistics(made))])

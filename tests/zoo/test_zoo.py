@@ -10,6 +10,7 @@ from stable_baselines3 import SAC
 from sb3_nbsp import NBSPSAC
 
 pytest.importorskip("rl_zoo3")
+imageio_ffmpeg = pytest.importorskip("imageio_ffmpeg")
 ENV = "sb3_nbsp/PointGoal-v0"
 SMALL = ("--env-kwargs", "steps_per_task:200", "cycles:1", "--eval-episodes", "2", "--verbose", "0", "--seed", "1")
 TINY = ("-params", "learning_starts:50", "batch_size:16", "scoring_steps:100", "policy_kwargs:dict(net_arch=[16,16])")
@@ -72,6 +73,41 @@ def test_enjoy_shows_the_tasks_in_turns(trained: Path) -> None:
     output = sb3_nbsp("enjoy", *arguments, folder=trained.parents[2])
     rows = [line.split() for line in output.splitlines() if line.startswith(("east", "west"))]
     assert [(row[0], row[1]) for row in rows] == [("east", "2"), ("west", "2")]
+
+
+def test_record_video_films_every_task_as_evaluations_play_it(trained: Path) -> None:
+    """The context of a method is entered for each task by its name."""
+    folder = trained.parents[2]
+    model = NBSPSAC.load(trained / "sb3_nbsp-PointGoal-v0.zip")
+    model.baseline_states = {"Told": {}}
+    model.save(trained / "rl_model_7_steps.zip")
+    script = (
+        "import sys; from contextlib import contextmanager\n"
+        "from sb3_nbsp.evaluation import register_context; from sb3_nbsp.zoo import video\n"
+        "@contextmanager\n"
+        "def told(model, task):\n"
+        "    print('playing', task)\n"
+        "    yield\n"
+        "register_context('Told', told, module=__name__)\n"
+        "video.main(sys.argv[1:])\n"
+    )
+    arguments = ("--algo", "nbspsac", "--env", ENV, "-f", "logs", "--exp-id", "1", "--no-render")
+    output = run_python("-c", script, *arguments, "--load-checkpoint", "7", "-o", "films", "-n", "40", folder=folder)
+    assert [line for line in output.splitlines() if "playing" in line] == ["playing east", "playing west"]
+    films = [folder / "films" / f"checkpoint-7-nbspsac-sb3_nbsp-PointGoal-v0-{task}.mp4" for task in ("east", "west")]
+    assert output.split("Films:\n")[1].split() == [str(film.relative_to(folder)) for film in films]
+    assert [imageio_ffmpeg.count_frames_and_secs(film)[0] for film in films] == [40, 40]
+    output = sb3_nbsp("record-video", *arguments, "--env-kwargs", "tasks:'west'", folder=folder, expect=1)
+    assert "Observation spaces do not match" in output and "Traceback" not in output  # without room for the other task's id
+    west = ("--env-kwargs", "tasks:'west'", "task_id:2")
+    sb3_nbsp("record-video", *arguments, *west, folder=folder)  # one episode, beside the run
+    assert [film.name for film in (trained / "videos").iterdir()] == ["final-model-nbspsac-sb3_nbsp-PointGoal-v0-west.mp4"]
+    assert imageio_ffmpeg.count_frames_and_secs(next((trained / "videos").iterdir()))[0] == 25
+
+
+def test_record_video_without_such_a_run_says_so(tmp_path: Path) -> None:
+    output = sb3_nbsp("record-video", "--algo", "nbspsac", "--env", ENV, "-f", "logs", folder=tmp_path, expect=1)
+    assert "Expected a run of `sb3-nbsp train`" in output and "Traceback" not in output
 
 
 def test_several_normalized_sub_envs_go_on(tmp_path: Path) -> None:

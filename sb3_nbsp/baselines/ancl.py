@@ -1,0 +1,144 @@
+"""ANCL: held near the old parameters, and near those of an auxiliary network that learned the new task without being held."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch as th
+from torch.utils.hooks import RemovableHandle
+
+from sb3_nbsp.base.random_states import isolated_rng
+from sb3_nbsp.baselines.base import TaskBoundaryCallback
+from sb3_nbsp.baselines.ewc import actor_fisher, critic_fisher
+from sb3_nbsp.baselines.importance import mean_importances
+from sb3_nbsp.baselines.parameters import Networks, check_coef, check_count, check_networks, learned_parameters, optimizers
+from sb3_nbsp.baselines.quadratic_penalty import Parameters, no_penalty, penalty_hooks
+from sb3_nbsp.baselines.task_samples import visited
+from sb3_nbsp.common.env_util import is_task_sequence
+
+AUXILIARY_SEED = 40_000  # far from the seeds of task ends
+
+
+class ANCL(TaskBoundaryCallback):
+    """
+    Auxiliary network continual learning, in its form with EWC. From the second task on a task is learned twice:
+
+    1. by the auxiliary network, which goes on from the old parameters theta_old and is held by nothing;
+    2. by the network itself, again from theta_old, with this added to the loss:
+
+        coef/2 sum_j F_j (theta_j - theta_old_j)^2 + aux_coef/2 sum_j F^aux_j (theta_j - theta_aux_j)^2
+
+    F is the diagonal of the Fisher information (as :class:`~sb3_nbsp.baselines.EWC` computes it) at the end of each task,
+    merged as F <- fusion F + (1 - fusion) F_new, beginning with 0; F^aux that of the auxiliary network at its end.
+
+    The auxiliary network acts too: a task's env steps are shared between the two, half and half, so that the method takes no
+    more of them than others; the replay buffer stays, and serves both. Until then evaluations see the auxiliary network.
+    Where the network goes back to theta_old, so do target networks, and the optimizers begin anew.
+
+    Source: Kim et al. 2023 (arXiv 2303.05859) by the authors' code, ``src/approach/a-ewc.py`` of ``kim-sanghwan/ANCL``, from
+    which the three numbers are too: they are for image classification, where both networks see all data. How it is best
+    carried over to reinforcement learning is not published; sharing the steps is our choice.
+
+    :param coef: strength of the penalty around the old parameters
+    :param aux_coef: strength of the penalty around those of the auxiliary network
+    :param fusion: share of the earlier tasks' Fisher information, in [0, 1]
+    :param aux_steps: env steps, over all sub-envs, that the auxiliary network learns from the beginning of a task; default:
+        half of the task's in the sequence
+    :param networks: which parameters are held: ``actor``, ``critic`` or ``all``
+    :param n_samples: samples per Fisher information
+    :param verbose: 1 prints each task end
+    """
+
+    def __init__(
+        self,
+        coef: float = 1e4,
+        aux_coef: float = 10.0,
+        fusion: float = 0.5,
+        aux_steps: int | None = None,
+        networks: Networks = "actor",
+        n_samples: int = 2560,
+        verbose: int = 0,
+    ):
+        super().__init__(verbose)
+        if not 0 <= fusion <= 1:
+            raise ValueError(f"fusion must be a number in [0, 1]; got {fusion!r}.")
+        self.coef = check_coef(coef)
+        self.aux_coef = check_coef(aux_coef)
+        self.fusion = fusion
+        self.aux_steps = aux_steps if aux_steps is None else check_count("aux_steps", aux_steps)
+        self.networks = check_networks(networks)
+        self.n_samples = check_count("n_samples", n_samples)
+
+    def initial_state(self) -> dict[str, Any]:
+        """
+        ``importances`` and ``anchors``: F and theta_old. ``start``: the policy when the task began, while the auxiliary
+        network learns. ``auxiliary``: F^aux and theta_aux, while the network itself does.
+        """
+        return {**no_penalty(), "start": None, "auxiliary": None}
+
+    def _on_training_start(self) -> None:
+        if self.aux_steps is None and not is_task_sequence(self.training_env):
+            raise ValueError(
+                "ANCL gives its auxiliary network half of a task's steps: without a task sequence, give aux_steps."
+            )
+        super()._on_training_start()
+
+    def on_task_end(self, task: str) -> None:
+        """Merge the Fisher information, and let the auxiliary network begin."""
+        held = learned_parameters(self.model, self.networks)
+        merged = merge(self.state["importances"], self._fisher(task), self.fusion)
+        anchors = {name: p.detach().cpu().clone() for name, p in held.items()}
+        start = {name: value.detach().cpu().clone() for name, value in self.model.policy.state_dict().items()}
+        self.state.update(importances=merged, anchors=anchors, start=start, auxiliary=None)
+
+    def _fisher(self, task: str) -> dict[str, th.Tensor]:
+        self.model.policy.set_training_mode(False)
+        samples = visited(self.model, task, self.state["steps"], self.n_samples)
+        found = mean_importances(self.model, samples, self.networks, actor_fisher, critic_fisher)
+        return {name: values.cpu() for name, values in found.items()}
+
+    def _on_rollout_start(self) -> None:
+        super()._on_rollout_start()
+        steps = self.state["steps"] * self.training_env.num_envs
+        if self.state["start"] is not None and self.current_task is not None and 0 < self._steps_of_auxiliary() <= steps:
+            self._begin_again()
+
+    def _steps_of_auxiliary(self) -> int:
+        if self.aux_steps is not None:
+            return self.aux_steps
+        sequence = self.training_env.get_attr("task_sequence", 0)[0]
+        segment = min(len(self.state["ended"]), len(sequence.segments) - 1)
+        return sequence.segment_steps[segment] // 2
+
+    def _begin_again(self) -> None:
+        """The auxiliary network has learned: keep what it knows, and let the network itself begin."""
+        assert self.current_task is not None
+        with isolated_rng(AUXILIARY_SEED + (self.model.seed or 0) + len(self.state["ended"]), self.model.action_space):
+            importances = self._fisher(self.current_task)
+        held = learned_parameters(self.model, self.networks)
+        anchors = {name: p.detach().cpu().clone() for name, p in held.items()}
+        start = self.state["start"]
+        with th.no_grad():
+            for name, value in self.model.policy.state_dict().items():
+                value.copy_(start[name])
+        for optimizer in optimizers(self.model):
+            optimizer.state.clear()
+        self.state.update(start=None, auxiliary={"importances": importances, "anchors": anchors})
+        self._put_in_force()
+
+    def hook(self) -> Iterator[RemovableHandle]:
+        """Add the gradients of both penalties, while the network itself learns."""
+        if self.state["auxiliary"] is not None:
+            held = learned_parameters(self.model, self.networks)
+            yield from penalty_hooks(self.state, held, self.coef / 2)
+            yield from penalty_hooks(self.state["auxiliary"], held, self.aux_coef / 2)
+
+
+def merge(earlier: Parameters, new: Parameters, fusion: float) -> dict[str, th.Tensor]:
+    """
+    fusion F + (1 - fusion) F_new.
+
+    :param earlier: F by the parameters' names; empty at first, which stands for 0
+    :param new: F_new
+    :param fusion: in [0, 1]
+    """
+    return {name: fusion * earlier.get(name, th.zeros_like(value)) + (1 - fusion) * value for name, value in new.items()}

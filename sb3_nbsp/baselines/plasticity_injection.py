@@ -1,0 +1,210 @@
+"""Plasticity injection: what the network has learned is frozen, and a new one learns what is to be added to it."""
+
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from copy import deepcopy
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch as th
+from stable_baselines3.common.base_class import BaseAlgorithm
+from torch import nn
+
+from sb3_nbsp.baselines.base import Removable, TaskBoundaryCallback, is_in_force
+from sb3_nbsp.baselines.parameters import check_count, fresh_parameters, reset_moments
+from sb3_nbsp.evaluation.contexts import register_context
+
+NAME = "PlasticityInjection"
+WITH_TARGETS = ("actor", "critic", "q_net", "quantile_net")
+Values = Mapping[str, th.Tensor]  # parameters by their names inside the policy
+
+
+class PlasticityInjection(TaskBoundaryCallback):
+    """
+    At a task's end each network h, all that stands behind the features extractor, becomes
+
+        h_theta(x) + h_theta1(x) - h_theta2(x),    theta1 = theta2 drawn anew,
+
+    in which theta and theta2 are frozen and theta1 learns. What the networks put out is the same at first, while what learns
+    is new. The features extractor goes on learning. With the next injection theta1 is frozen as well, and so on.
+
+    The policy's own parameters are theta1, so that its shapes, optimizers and files are as always; theta and theta2 are kept
+    with the model. While it is trained they are added by themselves. A model that is at rest, or was loaded, must play inside
+    :func:`injected`, which our evaluations enter by themselves; without it only the newest network plays.
+
+    Target networks get the same frozen parts as the networks that they follow. The optimizers forget what they knew of theta.
+
+    Source: Nikishin et al. 2023 (arXiv 2305.15555, expression 1). The authors inject once into agents of one task; with
+    ``n_injections=1`` so does this. At each task's end is our choice for sequences.
+
+    :param n_injections: at how many task ends, from the first on; ``None`` for all
+    :param verbose: 1 prints each task end
+    :raises ValueError: with gSDE
+    """
+
+    acts_in_evaluation = True
+    before_consolidation = False
+
+    def __init__(self, n_injections: int | None = None, verbose: int = 0):
+        super().__init__(verbose)
+        self.n_injections = n_injections if n_injections is None else check_count("n_injections", n_injections)
+
+    def initial_state(self) -> dict[str, Any]:
+        """``injections``: for each ``old``, theta, and ``new``, theta2, by the parameters' names."""
+        return {"injections": []}
+
+    def _init_callback(self) -> None:
+        if getattr(self.model, "use_sde", False):
+            raise ValueError("Plasticity injection is not made for gSDE (use_sde=True), whose noise reads the hidden layers.")
+        super()._init_callback()
+
+    @th.no_grad()
+    def on_task_end(self, task: str) -> None:
+        """Freeze what has learned, and begin with new networks."""
+        injections = self.state["injections"]
+        if self.n_injections is not None and len(injections) >= self.n_injections:
+            return
+        policy = self.model.policy
+        paths = {path for head in heads(policy) for path in head.paths}
+        own = {name: p for name, p in policy.named_parameters() if any(name.startswith(f"{path}.") for path in paths)}
+        fresh = fresh_parameters(self.model)
+        injections.append(
+            {
+                "old": {name: p.detach().cpu().clone() for name, p in own.items()},
+                "new": {name: fresh[name].cpu().clone() for name in own},
+            }
+        )
+        everything = dict(policy.named_parameters())
+        for name, p in own.items():
+            p.data.copy_(fresh[name])
+            reset_moments(self.model, p)
+            target = everything.get(_of_target(name))
+            if target is not None:
+                target.data.copy_(fresh[name])
+
+    def hook(self) -> Iterator[Removable]:
+        """Add what is frozen."""
+        yield from frozen_parts(self.model.policy, self.state["injections"])
+
+
+@dataclass(frozen=True)
+class Head:
+    """
+    A network behind the features.
+
+    :param body: path of what gets the features, inside the policy
+    :param outputs: paths of what gives the outputs: what reads the body's, or the body itself
+    """
+
+    body: str
+    outputs: tuple[str, ...]
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """All that belongs to it."""
+        return tuple(dict.fromkeys((self.body, *self.outputs)))
+
+
+def heads(policy: nn.Module) -> list[Head]:
+    """
+    :param policy: of SAC, TQC, TD3, DDPG, DQN, QRDQN, PPO or A2C
+    :return: its networks without target networks
+    :raises TypeError: for a policy of another structure
+    """
+    names = [name for name, _ in policy.named_modules()]
+    two_parts = (
+        Head("actor.latent_pi", ("actor.mu", "actor.log_std")),
+        Head("mlp_extractor.policy_net", ("action_net",)),
+        Head("mlp_extractor.value_net", ("value_net",)),
+    )
+    found = [head for head in two_parts if head.body in names]
+    whole = ["q_net.q_net", "quantile_net.quantile_net", *([] if "actor.latent_pi" in names else ["actor.mu"])]
+    whole += [name for name in names if name.startswith("critic.qf") and name.count(".") == 1]
+    found += [Head(name, (name,)) for name in whole if name in names]
+    if not found:
+        raise TypeError(f"Expected a policy of SAC, TQC, TD3, DQN, QRDQN, PPO or A2C, got {type(policy).__name__}.")
+    return found
+
+
+class _Frozen:
+    """What the frozen networks of a head add to its outputs: for each output sum_i h_old_i(x) - h_new_i(x)."""
+
+    def __init__(self, policy: nn.Module, head: Head, injections: list[dict[str, Values]]):
+        self.head = head
+        self.parts = [
+            (sign, {path: _copy(policy.get_submodule(path), path, injection[which]) for path in head.paths})
+            for injection in injections
+            for sign, which in ((1.0, "old"), (-1.0, "new"))
+        ]
+        self.latents: list[th.Tensor] = []
+
+    def read(self, module: nn.Module, inputs: tuple[th.Tensor, ...], output: th.Tensor) -> None:
+        self.latents = [modules[self.head.body](inputs[0]) for _, modules in self.parts]
+
+    def add(self, path: str, module: nn.Module, inputs: tuple[th.Tensor, ...], output: th.Tensor) -> th.Tensor:
+        for (sign, modules), latent in zip(self.parts, self.latents, strict=True):
+            output = output + sign * (latent if path == self.head.body else modules[path](latent))
+        return output
+
+    def hang(self, policy: nn.Module, rename: Any = str) -> Iterator[Removable]:
+        yield policy.get_submodule(rename(self.head.body)).register_forward_hook(self.read)
+        for path in self.head.outputs:
+            yield policy.get_submodule(rename(path)).register_forward_hook(partial(self.add, path))
+
+
+def frozen_parts(policy: nn.Module, injections: list[dict[str, Values]]) -> Iterator[Removable]:
+    """
+    Add the frozen networks to a policy's, those of target networks too.
+
+    :param policy: the policy
+    :param injections: see :meth:`PlasticityInjection.initial_state`
+    :return: what takes them off again
+    """
+    if not injections:
+        return
+    names = {name for name, _ in policy.named_modules() if name}
+    for head in heads(policy):
+        yield from _Frozen(policy, head, injections).hang(policy)
+        if _of_target(head.body) in names:
+            yield from _Frozen(policy, head, injections).hang(policy, _of_target)
+
+
+def _of_target(name: str) -> str:
+    network, _, rest = name.partition(".")
+    return f"{network}_target.{rest}" if network in WITH_TARGETS else ""
+
+
+def _copy(module: nn.Module, path: str, values: Values) -> nn.Module:
+    """A frozen copy with other parameters, and without the hooks that hang on the module now."""
+    hung = [(part, part._forward_hooks, part._forward_pre_hooks) for part in module.modules()]
+    try:
+        for part, _, _ in hung:
+            part._forward_hooks, part._forward_pre_hooks = OrderedDict(), OrderedDict()
+        copy = deepcopy(module).requires_grad_(False)
+    finally:
+        for part, after, before in hung:
+            part._forward_hooks, part._forward_pre_hooks = after, before
+    for name, p in copy.named_parameters():
+        p.data.copy_(values[f"{path}.{name}"])
+    return copy
+
+
+@contextmanager
+def injected(model: BaseAlgorithm, task: str = "") -> Iterator[None]:
+    """
+    Inside the block a model plays with all that plasticity injection has frozen; it is the same for all tasks.
+
+    :param model: any model, also one that was loaded from a file; while it is trained with the method nothing is left to do
+    :param task: the task's name, not used
+    """
+    state = getattr(model, "baseline_states", {}).get(NAME, {})
+    with ExitStack() as stack:
+        if not is_in_force(model, NAME):
+            for handle in frozen_parts(model.policy, state.get("injections", [])):
+                stack.callback(handle.remove)
+        yield
+
+
+register_context(NAME, injected, module="sb3_nbsp.baselines")

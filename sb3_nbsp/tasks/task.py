@@ -1,0 +1,79 @@
+"""One task: a name and the way to make its environment."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from multiprocessing import parent_process
+from typing import Any
+
+import cloudpickle
+import gymnasium as gym
+from gymnasium.vector import VectorEnv
+
+
+def check_reference_scores(task: str, scores: Sequence[float]) -> None:
+    """
+    Refuse reference scores that no return can be normalised with.
+
+    :param task: the task's name, for the message
+    :param scores: returns of a random player and of a human
+    :raises ValueError: if they are not two different finite numbers
+    """
+    if len(scores) != 2 or not all(math.isfinite(score) for score in scores) or scores[0] == scores[1]:
+        raise ValueError(
+            f"reference_scores of task {task!r} must be two different finite numbers, the returns of a random player and of a "
+            f"human; got {scores!r}. Use None where they are not known."
+        )
+
+
+@dataclass(frozen=True)
+class Task:
+    """
+    One task: a name and the way to make its environment.
+
+    :param name: how the task is called in ``info``, results and plots
+    :param make: ``make(render_mode)`` returns a new environment with its own time limit. It is sent to subprocesses by
+        cloudpickle, so functions of a script and lambdas will do.
+    :param make_evaluation: the same for the environment that agents are judged on, where it is not the one they are
+        trained on, e.g. because rewards are clipped in training. Spaces must be equal. Default: ``make``.
+    :param reference_scores: returns of a random player and of a human on ``make_evaluation``'s environment. Where all
+        tasks have them, results are normalised: ``(return - random) / (human - random)``.
+    :param make_vector: ``make_vector(num_envs)`` returns many copies of what ``make`` makes as one Gymnasium vector env, with
+        ``SAME_STEP``; for :class:`TaskSequenceVectorEnv`
+    :raises ValueError: if the two reference scores are not two different finite numbers
+    """
+
+    name: str
+    make: Callable[[str | None], gym.Env]
+    make_evaluation: Callable[[str | None], gym.Env] | None = None
+    reference_scores: tuple[float, float] | None = None
+    make_vector: Callable[[int], VectorEnv] | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # As SB3 sends the makers of envs: functions of a script, and lambdas, are no module's that the other process knows.
+        try:
+            makers = cloudpickle.dumps((self.make, self.make_evaluation, self.make_vector))
+        except Exception as error:  # of whatever the makers hold
+            text = (
+                f"Task {self.name!r} cannot be sent to another process, as SubprocVecEnv must: {error}. Make "
+                "what cannot be sent within the task's make(), or use DummyVecEnv."
+            )
+            if parent_process() is None:
+                raise TypeError(text) from error
+            return _refuse, (text,)  # an error in a worker of SubprocVecEnv would end it; so it is raised where it is received
+        return _task_of, (self.name, makers, self.reference_scores)
+
+    def __post_init__(self) -> None:
+        if self.reference_scores is not None:
+            # Wherever they came from (a configuration file knows lists only), results compare them as tuples.
+            object.__setattr__(self, "reference_scores", tuple(self.reference_scores))
+            check_reference_scores(self.name, self.reference_scores)
+
+
+def _task_of(name: str, makers: bytes, reference_scores: tuple[float, float] | None) -> Task:
+    make, make_evaluation, make_vector = cloudpickle.loads(makers)
+    return Task(name, make, make_evaluation, reference_scores, make_vector)
+
+
+def _refuse(text: str) -> Task:
+    raise TypeError(text)

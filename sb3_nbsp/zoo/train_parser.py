@@ -1,0 +1,33 @@
+"""The arguments that ``sb3-nbsp train`` takes beside rl-zoo3's."""
+
+import argparse
+from types import SimpleNamespace
+from typing import Any
+
+from sb3_nbsp.evaluation.eval_tasks import EvalTasks, checked_eval_tasks
+
+
+class TrainParser(argparse.ArgumentParser):
+    """The parser that rl-zoo3's train makes, with our arguments. Where they are not given, ``args.yml`` is rl-zoo3's."""
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.add_argument(
+            "--eval-tasks",
+            type=_eval_tasks,
+            default=argparse.SUPPRESS,
+            metavar="K",
+            help="On a task sequence: how many tasks each evaluation plays, the one being trained or just ended and others in "
+            "turn, all at the end (default: all, at every evaluation)",
+        )
+
+
+# In place of the module argparse in rl_zoo3.train
+ARGPARSE = SimpleNamespace(**{**vars(argparse), "ArgumentParser": TrainParser})
+
+
+def _eval_tasks(text: str) -> EvalTasks:
+    try:
+        return checked_eval_tasks(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error

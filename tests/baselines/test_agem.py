@@ -1,0 +1,97 @@
+"""A-GEM against numbers that were computed by hand, and with the algorithms that have a memory."""
+
+from copy import deepcopy
+from typing import Any
+
+import pytest
+import torch as th
+from helpers import NBSP_SETTINGS, sequence_env
+from helpers.cases import off_policy_cases
+from test_baselines import STEPS, sac
+
+from sb3_nbsp import NBSPSAC
+from sb3_nbsp.baselines import AGEM
+from sb3_nbsp.baselines.agem import project
+
+REMEMBERS = {"skill_fraction": 0, "memory_size": 50, "replay_mode": "share", "old_task_fraction": 0.0}
+
+
+def remembering(**kwargs: Any) -> NBSPSAC:
+    return NBSPSAC("MlpPolicy", sequence_env(steps=STEPS), **deepcopy({**NBSP_SETTINGS, **REMEMBERS, **kwargs}))
+
+
+@pytest.mark.known_answer
+def test_a_gradient_against_the_old_one_loses_that_part_of_it():
+    g, reference = [th.tensor([1.0, 2.0]), th.tensor([[3.0]])], (th.tensor([1.0, 0.0]), th.tensor([[-2.0]]))
+    # g . r = 1 - 6 = -5, r . r = 5: g + r
+    assert project(g, reference)
+    assert g[0].tolist() == [2.0, 2.0] and g[1].tolist() == [[1.0]]
+    assert sum(float((a * b).sum()) for a, b in zip(g, reference, strict=True)) == 0
+
+
+@pytest.mark.known_answer
+def test_a_gradient_that_helps_old_tasks_is_left_alone():
+    g, reference = [th.tensor([1.0, 2.0])], (th.tensor([1.0, -0.25]),)  # g . r = 0.5
+    assert not project(g, reference)
+    assert g[0].tolist() == [1.0, 2.0]
+
+
+@off_policy_cases
+def test_what_is_learned_does_not_raise_the_loss_on_the_old_batch(case):
+    """The gradients that the optimizers get have no part against the old batch's; of some the part was taken away."""
+    products: dict[str, list[float]] = {}
+
+    class Watched(AGEM):
+        """Every second old loss is turned upside down, so that there is something to project."""
+
+        sign = 1.0
+
+        def _loss(self, part: str) -> th.Tensor:
+            return self.sign * super()._loss(part)
+
+        def _project(self, part: str, optimizer: th.optim.Optimizer, *more: Any) -> None:
+            self.sign = 1.0 if len(products.get(part, [])) % 2 else -1.0
+            drawn = deepcopy(th.get_rng_state())
+            memory = self.model.replay_buffer.memory
+            fixed = memory.sample(self.batch_size)
+            memory.sample = lambda size: fixed  # both look at the same old batch
+            super()._project(part, optimizer, *more)
+            after = th.get_rng_state()
+            th.set_rng_state(drawn)
+            parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+            with th.enable_grad():
+                reference = th.autograd.grad(self._loss(part), parameters, allow_unused=True, materialize_grads=True)
+            del memory.sample
+            th.set_rng_state(after)
+            product = sum(float((p.grad * r).sum()) for p, r in zip(parameters, reference, strict=True))
+            products.setdefault(part, []).append(product)
+
+    env = case.sequence_env(steps=STEPS)
+    model = case.made(env, **{**REMEMBERS, "reset_replay_buffer": True, "task_warmup": 5})
+    callback = Watched(batch_size=16)
+    model.learn(2 * STEPS, callback=callback)
+    assert products.keys() == model.scoring_losses.keys()
+    for values in products.values():
+        assert min(values) > -1e-4
+        assert any(abs(value) < 1e-4 for value in values)  # projected
+        assert any(value > 1e-3 for value in values)  # left alone
+
+
+def test_nothing_changes_before_there_is_an_old_task():
+    states = [remembering().learn(STEPS - 1, callback=c).policy.state_dict() for c in (None, AGEM())]
+    assert all(th.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+def test_a_second_task_is_learned_otherwise_than_without_it():
+    states = [remembering(fast_update=False).learn(2 * STEPS, callback=c).policy.state_dict() for c in (None, AGEM(16))]
+    assert not all(th.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+def test_what_has_no_memory_or_rehearses_it_is_refused():
+    with pytest.raises(TypeError, match="got SAC"):
+        sac().learn(10, callback=AGEM())
+    for wrong in ({"memory_size": 0}, {"replay_mode": "interval"}, {"old_task_fraction": 0.5}):
+        with pytest.raises(ValueError, match="not rehearsed"):
+            remembering(**wrong).learn(10, callback=AGEM())
+    with pytest.raises(ValueError, match="n_steps=3"):
+        remembering(n_steps=3).learn(10, callback=AGEM())

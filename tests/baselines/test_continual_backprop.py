@@ -1,0 +1,116 @@
+"""Continual backprop against numbers that were computed by hand."""
+
+from copy import deepcopy
+from typing import Any
+
+import pytest
+import torch as th
+from helpers import same, sequence_env
+from stable_baselines3 import DQN, PPO, SAC
+from test_baselines import STEPS, discrete_env, nbspsac, sac
+
+from sb3_nbsp import NBSPSAC
+from sb3_nbsp.baselines import ContinualBackprop
+from sb3_nbsp.baselines.continual_backprop import outgoing
+from sb3_nbsp.neurons import find_networks
+from sb3_nbsp.neurons.layers import NeuronLayer, Reader
+
+
+def layer_of_three(weights: list[list[float]]) -> NeuronLayer:
+    """Three neurons, read by the columns of a weight."""
+    reader = Reader(th.nn.Parameter(th.tensor(weights)), dim=1, start=0, span=1)
+    return NeuronLayer("layer", th.nn.ReLU(), 3, [th.nn.Parameter(th.zeros(3, 2))], [reader])
+
+
+@pytest.mark.known_answer
+def test_utilities_ages_and_what_is_due_by_hand():
+    layer = layer_of_three([[1.0, -2.0, 0.5], [-1.0, 1.0, 0.0]])
+    assert outgoing(layer).tolist() == [2.0, 3.0, 0.5]
+    callback = ContinualBackprop(replacement_rate=0.5, maturity=1, decay=0.75)
+    zeros = {"layer": th.zeros(3)}
+    callback.state = {"utilities": deepcopy(zeros), "ages": deepcopy(zeros), "due": {"layer": 0.0}, "replaced": 0}
+
+    callback._activations["layer"] = th.tensor([1.0, 2.0, 8.0])
+    assert callback._due(layer).tolist() == []  # age 1 is not older than 1
+    assert callback.state["utilities"]["layer"].tolist() == [0.5, 1.5, 1.0]  # a quarter of 2, 6, 4
+    callback.state["ages"]["layer"][1] = 0.0  # one of the neurons is younger than the others
+
+    callback._activations["layer"] = th.tensor([4.0, 0.0, 0.0])
+    # Utilities 0.375 + 2, 1.125, 0.75; the young one is not due, so that 0.5 * 2 = 1 neuron is: the smallest of the others.
+    assert callback._due(layer).tolist() == [2]
+    assert callback.state["utilities"]["layer"].tolist() == [2.375, 1.125, 0.0]
+    assert callback.state["ages"]["layer"].tolist() == [2.0, 1.0, 0.0]
+    assert callback.state["due"]["layer"] == 0.0
+
+
+@pytest.mark.known_answer
+def test_a_utility_is_corrected_for_its_age():
+    """0.3 after 2 steps of decay 0.5 stands for 0.4, 0.35 after 10 for 0.35: the latter is replaced."""
+    layer = layer_of_three([[1.0, 1.0, 1.0]])
+    callback = ContinualBackprop(replacement_rate=1 / 3, maturity=1, decay=0.5)
+    utilities, ages = th.tensor([0.6, 0.7, 9.0]), th.tensor([1.0, 9.0, 9.0])
+    callback.state = {"utilities": {"layer": utilities}, "ages": {"layer": ages}, "due": {"layer": 0.0}}
+    callback._activations["layer"] = th.zeros(3)
+    assert callback._due(layer).tolist() == [1]
+
+
+def test_readers_of_every_kind_are_summed():
+    weight = th.nn.Parameter(th.arange(12.0).reshape(2, 6))
+    spans = layer_of_three([[0.0] * 3])
+    spans.readers = [Reader(weight, dim=1, start=0, span=2), Reader(weight, dim=1, start=1, span=0, neurons=(2, -1, 0))]
+    # Columns sum to 6, 8, 10, 12, 14, 16; the second reader reads neuron 2 at column 1 and neuron 0 at column 3.
+    assert outgoing(spans).tolist() == [14.0 + 12.0, 22.0, 30.0 + 8.0]
+
+
+class Watched(ContinualBackprop):
+    """Notes what is replaced, and the parameters right after it."""
+
+    def _after_step(self, layers: list[NeuronLayer], *more: Any) -> None:
+        ages = {layer.name: self.state["ages"][layer.name].clone() for layer in layers}
+        super()._after_step(layers, *more)
+        self.replaced = getattr(self, "replaced", [])
+        new = {layer: ((self.state["ages"][layer.name] == 0) & (ages[layer.name] > 0)).nonzero()[:, 0] for layer in layers}
+        drawn = {layer.own[0]: neurons for layer, neurons in new.items()}
+        for layer, neurons in new.items():
+            reader = layer.readers[0].parameter.detach().clone()
+            reader[drawn.get(layer.readers[0].parameter, [])] = 0.0  # readers that are new themselves read everything
+            if len(neurons):
+                self.replaced.append((layer.name, neurons.tolist(), bool((reader[:, neurons] == 0).all())))
+
+
+@pytest.mark.parametrize("cls", [SAC, NBSPSAC, PPO, DQN])
+def test_neurons_are_replaced_and_what_reads_them_is_0(cls):
+    env = discrete_env() if cls is DQN else sequence_env(steps=STEPS)
+    small = {"n_steps": 20, "batch_size": 10} if cls is PPO else {"learning_starts": 10, "batch_size": 16}
+    if cls is DQN:
+        small["train_freq"] = 1
+    model = cls("MlpPolicy", env, policy_kwargs={"net_arch": [8, 8]}, seed=1, **small)
+    callback = Watched(replacement_rate=0.05, maturity=5)
+    model.learn(2 * STEPS, callback=callback)
+    assert callback.replaced and all(silent for _, _, silent in callback.replaced)
+    hidden = [layer.name for network in find_networks(model.policy) for layer in network.layers]
+    assert {name for name, _, _ in callback.replaced} == set(hidden)  # of every network
+    assert callback.state["replaced"] == sum(len(neurons) for _, neurons, _ in callback.replaced)
+
+
+def test_before_they_are_mature_nothing_is_replaced():
+    states = [sac().learn(2 * STEPS, callback=c).policy.state_dict() for c in (None, ContinualBackprop())]
+    assert same(*states)
+
+
+def test_ages_count_gradient_steps_and_go_on_after_loading(tmp_path):
+    model, callback = nbspsac(), ContinualBackprop()
+    model.learn(STEPS, callback=callback)
+    n = model._n_updates
+    assert all(bool((ages == n).all()) for ages in callback.state["ages"].values())
+    model.save(tmp_path / "model")
+    loaded, again = NBSPSAC.load(tmp_path / "model", env=sequence_env(steps=STEPS)), ContinualBackprop()
+    assert same(loaded.baseline_states["ContinualBackprop"]["utilities"], callback.state["utilities"])
+    loaded.learn(STEPS, callback=again, reset_num_timesteps=False)
+    assert all(bool((ages == loaded._n_updates).all()) for ages in again.state["ages"].values())
+
+
+@pytest.mark.parametrize("wrong", [{"replacement_rate": 2.0}, {"maturity": 0}, {"decay": 1.0}])
+def test_values_out_of_range_are_refused(wrong):
+    with pytest.raises(ValueError, match="got"):
+        ContinualBackprop(**wrong)

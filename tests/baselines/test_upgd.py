@@ -1,0 +1,99 @@
+"""UPGD against numbers that were computed by hand."""
+
+import math
+
+import pytest
+import torch as th
+from helpers import same, sequence_env
+from stable_baselines3 import DQN, PPO, SAC
+from test_baselines import STEPS, discrete_env, nbspsac
+
+from sb3_nbsp import NBSPSAC
+from sb3_nbsp.baselines import UPGD
+from sb3_nbsp.baselines.parameters import learned_parameters
+
+
+def sigmoid(x: float) -> float:
+    return 1 / (1 + math.exp(-x))
+
+
+def stepped(optimizer: UPGD, parameters: list[th.nn.Parameter], gradients: list[list[float]]) -> None:
+    for p, gradient in zip(parameters, gradients, strict=True):
+        p.grad = th.tensor(gradient)
+    optimizer.step()
+
+
+@pytest.mark.known_answer
+def test_two_steps_by_hand():
+    """Utility -g w; the largest is that of all parameters; both moments and the utility are corrected for their start."""
+    one, two = th.nn.Parameter(th.tensor([1.0, -2.0])), th.nn.Parameter(th.tensor([0.5]))
+    optimizer = UPGD([one, two], lr=0.1, betas=(0.5, 0.9), eps=0.0, weight_decay=0.2, beta_utility=0.8, sigma=0.0)
+    stepped(optimizer, [one, two], [[-1.0, -1.0], [2.0]])
+    # Utilities 1, -2, -1; at the first step m / sqrt(v) is the gradient's sign. lr weight_decay = 0.02, 2 lr = 0.2.
+    first = [0.98 * w + 0.2 * (1 - sigmoid(u)) for w, u in ((1.0, 1.0), (-2.0, -2.0))]
+    second = 0.98 * 0.5 - 0.2 * (1 - sigmoid(-1.0))
+    assert one.tolist() == pytest.approx(first) and two.tolist() == pytest.approx([second])
+
+    stepped(optimizer, [one, two], [[0.5, 0.0], [-1.0]])
+    correction = 1 - 0.8**2
+    utilities = [(0.2 * 0.8 * 1 + 0.2 * -0.5 * first[0]), 0.2 * 0.8 * -2, (0.2 * 0.8 * -1 + 0.2 * second)]
+    largest = max(utilities) / correction
+    means = [(0.5 * 0.5 * a + 0.5 * b) / (1 - 0.5**2) for a, b in ((-1, 0.5), (-1, 0), (2, -1))]
+    squares = [(0.1 * 0.9 * a**2 + 0.1 * b**2) / (1 - 0.9**2) for a, b in ((-1, 0.5), (-1, 0), (2, -1))]
+    expected = []
+    for w, u, m, v in zip([*first, second], utilities, means, squares, strict=True):
+        free = 1 - sigmoid(u / correction / largest)
+        expected.append(0.98 * w - 0.2 * free * m / math.sqrt(v))
+    assert [*one.tolist(), *two.tolist()] == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.known_answer
+def test_a_useless_weight_learns_as_adam_has_it_and_a_useful_one_more_slowly():
+    """Utility 0 leaves a half of the doubled rate; the most useful weight keeps 1 - sigmoid(1) = 0.27 of it."""
+    useful, useless, harmful = (th.nn.Parameter(th.tensor([w])) for w in (1.0, 0.0, -1.0))
+    optimizer = UPGD([useful, useless, harmful], lr=0.1, eps=0.0, weight_decay=0.0, sigma=0.0)
+    stepped(optimizer, [useful, useless, harmful], [[-3.0], [-3.0], [-3.0]])
+    assert useless.item() == pytest.approx(0.1)
+    assert useful.item() - 1 == pytest.approx(0.2 * (1 - sigmoid(1.0)))
+    assert harmful.item() + 1 == pytest.approx(0.2 * (1 - sigmoid(-1.0)))
+
+
+def test_perturbation_has_the_size_that_was_asked_for():
+    """2 lr (1 - s) sigma, which is lr sigma for weights of utility 0."""
+    p = th.nn.Parameter(th.zeros(100_000))
+    th.manual_seed(0)
+    stepped(UPGD([p], lr=0.1, weight_decay=0.0, sigma=3.0), [p], [[0.0] * 100_000])
+    assert p.detach().std().item() == pytest.approx(0.1 * 3.0, rel=0.02) and abs(p.detach().mean().item()) < 0.005
+
+
+def test_without_any_utility_no_weight_becomes_nan():
+    p = th.nn.Parameter(th.tensor([0.0, 1.0]))
+    stepped(UPGD([p], lr=0.1, eps=0.0, weight_decay=0.0, sigma=0.0), [p], [[1.0, 1.0]])  # utilities 0 and -1
+    assert p.tolist() == pytest.approx([-0.1, 1 - 0.2])
+
+
+@pytest.mark.parametrize("cls", [SAC, PPO, DQN])
+def test_sb3_learns_with_it(cls):
+    env = discrete_env() if cls is DQN else sequence_env(steps=STEPS)
+    small = {"n_steps": 20, "batch_size": 20} if cls is PPO else {"learning_starts": 10}
+    model = cls("MlpPolicy", env, policy_kwargs={"optimizer_class": UPGD, "net_arch": [8]}, seed=1, **small)
+    before = {name: p.detach().clone() for name, p in learned_parameters(model).items()}
+    model.learn(2 * STEPS)
+    assert all(not th.equal(p, before[name]) for name, p in learned_parameters(model).items())
+
+
+def test_its_state_goes_with_the_model(tmp_path):
+    kwargs = {"optimizer_class": UPGD, "net_arch": [8, 8]}
+    model = nbspsac(policy_kwargs=kwargs)
+    model.learn(2 * STEPS)
+    model.save(tmp_path / "model")
+    loaded = NBSPSAC.load(tmp_path / "model", env=sequence_env(steps=STEPS))
+    assert type(loaded.actor.optimizer.base) is UPGD
+    assert same(loaded.actor.optimizer.state_dict()["state"], model.actor.optimizer.state_dict()["state"])
+    assert model.actor.optimizer.state_dict()["state"][0]["utility"].abs().sum() > 0
+
+
+@pytest.mark.parametrize("wrong", [{"lr": -1.0}, {"beta_utility": 1.0}, {"betas": (0.9, 1.5)}, {"sigma": -0.1}])
+def test_values_out_of_range_are_refused(wrong):
+    with pytest.raises(ValueError, match="got"):
+        UPGD([th.nn.Parameter(th.zeros(1))], **wrong)
