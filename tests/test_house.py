@@ -27,7 +27,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "probe": {"base", "neurons", "common", "evaluation"},
     "suites": set(),
     "benchmark": {"base", "neurons", "evaluation", "suites"},
-    "zoo": {"base", "neurons", "common", *ALGORITHMS, "tasks", "evaluation", "baselines", "probe", "benchmark"},
+    "zoo": {"base", "neurons", "common", *ALGORITHMS, "population", "tasks", "evaluation", "baselines", "probe", "benchmark"},
     "cli": {"zoo"},
 }
 MODULES = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in PACKAGE.rglob("*.py")}

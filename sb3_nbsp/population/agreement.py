@@ -56,6 +56,25 @@ FIELDS: dict[str, Callable[[Any], Any]] = {
 }
 
 
+def packs(models: Sequence[Any]) -> list[list[int]]:
+    """
+    :param models: any models
+    :return: their numbers, in groups that can be one population each; what can be in none is a group of one
+    """
+    groups: list[list[int]] = []
+    for number, model in enumerate(models):
+        for group in groups:
+            try:
+                check_agreement([models[group[0]], model])
+            except (TypeError, ValueError):
+                continue
+            group.append(number)
+            break
+        else:
+            groups.append([number])
+    return groups
+
+
 def check_agreement(models: Sequence[Any]) -> None:
     """
     :param models: the members

@@ -28,6 +28,7 @@ from sb3_nbsp.zoo.experiments import ALGORITHMS, PARENTS, SequenceExperimentMana
 from sb3_nbsp.zoo.logs_may_fail import MonitorMayFail
 from sb3_nbsp.zoo.run_settings import SAFE_YAML, check_made, saved_hyperparams
 from sb3_nbsp.zoo.samplers import register_sampler
+from sb3_nbsp.zoo.together import runs_of, train_together
 from sb3_nbsp.zoo.train_parser import ARGPARSE
 
 MISTAKES = (AssertionError, TypeError, ValueError)  # as rl-zoo3, Gymnasium and our constructors tell them
@@ -46,7 +47,7 @@ def register() -> None:
 
 def train(arguments: list[str]) -> None:
     """
-    rl-zoo3's train.
+    rl-zoo3's train; with ``--seeds 0-9`` one run for each seed, which learn together.
 
     :param arguments: its command line arguments
     :raises SystemExit: with a message for what goes wrong before learning begins: mistakes in the arguments. With
@@ -55,7 +56,11 @@ def train(arguments: list[str]) -> None:
     register()
     sys.argv = ["sb3-nbsp train", *arguments]
     try:
-        rl_zoo3.train.train()
+        runs = runs_of(arguments)
+        if runs is None:
+            rl_zoo3.train.train()
+        else:
+            train_together(runs)
     except (*MISTAKES, NameError, SyntaxError) as error:
         if _raised_in(error, "learn", "hyperparameters_optimization", "save_trained_model") or _verbosity(arguments) > 1:
             raise

@@ -185,21 +185,37 @@ class SequenceExperimentManager(ExperimentManager):
         if self.sequence is None:
             super().learn(model)
             return
-        if self.continue_training:
-            self._take_to_position(model)
-        kwargs: dict[str, Any] = {"tb_log_name": type(model).__name__, "reset_num_timesteps": not self.continue_training}
-        if self.log_interval != -1:  # rl-zoo3's sign for SB3's default; what lies below stands for no logging
-            kwargs["log_interval"] = self.log_interval if self.log_interval > -1 else None
+        kwargs = self.begin(model)
         try:
             model.learn(self.n_timesteps, callback=self.callbacks or None, **kwargs)
         except KeyboardInterrupt:  # the model is saved
             pass
         finally:
-            for callback in self.callbacks:
-                with may_fail(f"Files of {type(callback).__name__}", "The model is saved all the same."):
-                    callback.on_training_end()
-            assert model.env is not None
-            model.env.close()
+            self.end(model)
+
+    def begin(self, model: BaseAlgorithm) -> dict[str, Any]:
+        """
+        Have the model stand where its training goes on.
+
+        :param model: what will learn
+        :return: arguments of its ``learn()``
+        """
+        if self.continue_training:
+            self._take_to_position(model)
+        kwargs: dict[str, Any] = {"tb_log_name": type(model).__name__, "reset_num_timesteps": not self.continue_training}
+        if self.log_interval != -1:  # rl-zoo3's sign for SB3's default; what lies below stands for no logging
+            kwargs["log_interval"] = self.log_interval if self.log_interval > -1 else None
+        return kwargs
+
+    def end(self, model: BaseAlgorithm) -> None:
+        """
+        :param model: what has learned
+        """
+        for callback in self.callbacks:
+            with may_fail(f"Files of {type(callback).__name__}", "The model is saved all the same."):
+                callback.on_training_end()
+        assert model.env is not None
+        model.env.close()
 
     def save_trained_model(self, model: BaseAlgorithm) -> None:
         """rl-zoo3's: the model first, then the figures of its evaluations."""
