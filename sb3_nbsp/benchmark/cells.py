@@ -112,13 +112,18 @@ class Cell:
 
     def checkpoint(self) -> Path | None:
         """The last checkpoint that was written in full, with its replay buffer where one is wanted."""
-        found = {path: _number(path) for path in (self.folder / RUN).glob("*/*/rl_model_*_steps.zip")}
+        return next(iter(self.checkpoints().values()), None)
+
+    def checkpoints(self) -> dict[int, Path]:
+        """All that were, by their step, the newest first."""
+        found = {_number(path): path for path in (self.folder / RUN).glob("*/*/rl_model_*_steps.zip")}
         with_buffer = "--save-replay-buffer" in self.arguments
-        for path in sorted(found, key=lambda path: found[path], reverse=True):
-            buffer = path.with_name(f"rl_model_replay_buffer_{found[path]}_steps.pkl")
-            if zipfile.is_zipfile(path) and (not with_buffer or _is_whole_pickle(buffer)):
-                return path
-        return None
+        return {
+            step: path
+            for step, path in sorted(found.items(), reverse=True)
+            if zipfile.is_zipfile(path)
+            and (not with_buffer or _is_whole_pickle(path.with_name(f"rl_model_replay_buffer_{step}_steps.pkl")))
+        }
 
     def delete_weights(self) -> None:
         """Delete models and replay buffers; results, figures and settings stay."""

@@ -208,9 +208,7 @@ class SequenceExperimentManager(ExperimentManager):
         return kwargs
 
     def end(self, model: BaseAlgorithm) -> None:
-        """
-        :param model: what has learned
-        """
+        """After ``learn()``."""
         for callback in self.callbacks:
             with may_fail(f"Files of {type(callback).__name__}", "The model is saved all the same."):
                 callback.on_training_end()

@@ -46,7 +46,7 @@ def runs_of(arguments: Sequence[str]) -> list[list[str]] | None:
         rest = own[:i] + own[i + (1 if value else 2) :]
         value = value or (own[i + 1] if i + 1 < len(own) else "")
         if name == "--together":
-            return [[str(part) for part in run] for run in json.loads(Path(value).read_text())]
+            return [[str(part) for part in run] for run in json.loads(Path(value).read_text())["runs"]]
         for single in ("--seed", "-i", "--trained-agent", "-optimize", "--optimize-hyperparameters"):
             if single in rest:
                 raise ValueError(f"--seeds trains several agents, and {single} is for one. Leave one of them out.")
