@@ -17,6 +17,7 @@ from sb3_nbsp.common import max_entropy
 from sb3_nbsp.common.cloning_term import SOFT_ACTOR
 from sb3_nbsp.common.off_policy_algorithm import OffPolicyContinualAlgorithm
 from sb3_nbsp.sac.fast_sac import FastSAC
+from sb3_nbsp.sac.fastest_device import fastest_device
 from sb3_nbsp.sac.policies import CnnPolicy, MlpPolicy, MultiInputPolicy
 from sb3_nbsp.sac.scoring_losses import LOSSES
 
@@ -33,7 +34,8 @@ class NBSPSAC(OffPolicyContinualAlgorithm, FastSAC):
     what ``SAC`` does; with ``fast_update=False`` bit for bit.
 
     The arguments of SAC, up to ``use_sde_at_warmup`` and from ``stats_window_size`` on, are SB3's. Only
-    ``replay_buffer_class=None`` stands for the fitting mixed buffer of this package instead of SB3's.
+    ``replay_buffer_class=None`` stands for the fitting mixed buffer of this package instead of SB3's, and
+    ``device="fastest"`` for the device that :func:`~sb3_nbsp.sac.fastest_device.fastest_device` names.
     """
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {
@@ -106,6 +108,8 @@ class NBSPSAC(OffPolicyContinualAlgorithm, FastSAC):
         device: th.device | str = "auto",
         _init_setup_model: bool = True,
     ):
+        if device == "fastest":
+            device = fastest_device(locals())
         self._construct(locals())
 
     def learn(
