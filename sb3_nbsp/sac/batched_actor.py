@@ -20,10 +20,10 @@ class BatchedActor:
     :param stack: the agents, which have the same action space
     :param n_envs: environments per agent
     :param streams: the agents' random numbers
-    :param say: is told where the pass cannot be captured in a CUDA graph
+    :param tell: is told why, where the pass cannot be captured in a CUDA graph
     """
 
-    def __init__(self, stack: AgentStack, n_envs: int, streams: Sequence[ProcessStreams], say: Callable[[str], None]):
+    def __init__(self, stack: AgentStack, n_envs: int, streams: Sequence[ProcessStreams], tell: Callable[[str], None]):
         self.stack, self.n_envs, self._streams = stack, n_envs, list(streams)
         like = stack.actor.first_weight
         n_agents, n_observed = like.shape[0], like.shape[2]
@@ -36,7 +36,7 @@ class BatchedActor:
         )
         self._rows = self._observations.numpy().reshape(n_agents, n_envs, *stack.models[0].observation_space.shape)
         self._inputs = like.new_empty(n_agents, n_envs, n_observed + n_actions)  # observations, noise
-        self._graphs = CapturedFunction(say) if like.is_cuda else None
+        self._graphs = CapturedFunction(tell) if like.is_cuda else None
         self._shape = (n_agents, n_envs, *stack.models[0].action_space.shape)
 
     @th.no_grad()

@@ -37,11 +37,12 @@ class BatchedLearner:
         self.readers = [BufferReader(model, own) for model, own in zip(models, streams, strict=True)]
         self.replay: DeviceReplay | None = None
         self.graphs: CapturedFunction | None = None
+        self._has_told = False
         self._batch: AgentBatches | None = None
         self._actor: BatchedActor | None = None
         like = self.stack.actor.first_weight
         if like.is_cuda:
-            self.graphs = CapturedFunction(self.say)
+            self.graphs = CapturedFunction(self.tell_failure)
         if self._mirror_fits(like):
             self.replay = DeviceReplay(models, streams, like)
 
@@ -76,7 +77,7 @@ class BatchedLearner:
         :return: what acts for the agents
         """
         if self._actor is None or self._actor.n_envs != n_envs:
-            self._actor = BatchedActor(self.stack, n_envs, [reader.streams for reader in self.readers], self.say)
+            self._actor = BatchedActor(self.stack, n_envs, [reader.streams for reader in self.readers], self.tell_failure)
         return self._actor
 
     def _update_learning_rates(self) -> None:
@@ -140,6 +141,16 @@ class BatchedLearner:
         what = "The replay buffer and memory" if len(self.models) == 1 else f"{len(self.models)} replay buffers and memories"
         self.say(f"{what} ({needed / 1e9:.2f} GB) {where} ({free / 1e9:.1f} GB free).")
         return fits
+
+    def tell_failure(self, reason: str) -> None:
+        """
+        Say, once for acting and learning, that something is not captured.
+
+        :param reason: why
+        """
+        if not self._has_told:
+            self._has_told = True
+            self.say(f"Not everything could be captured in a CUDA graph, so training is slower: {reason}")
 
     def say(self, line: str) -> None:
         """Print a line, where any model is to say something."""

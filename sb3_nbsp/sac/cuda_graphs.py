@@ -15,13 +15,14 @@ class CapturedFunction:
     Nothing is run for the sake of capturing: the first calls are ordinary ones, and a capture executes nothing. Where
     capturing fails, every call is an ordinary one.
 
-    :param say: is told in one line where capturing fails
+    :param tell: is told why, in one line, where capturing fails
     """
 
-    def __init__(self, say: Callable[[str], None]):
-        self._say = say
+    def __init__(self, tell: Callable[[str], None]):
+        self._tell = tell
         self._graphs: dict[Hashable, th.cuda.CUDAGraph] = {}
         self._n_calls = 0
+        self.n_captured = 0
         self.has_failed = False
 
     def run(self, function: Callable[[], None], key: Hashable) -> None:
@@ -47,11 +48,10 @@ class CapturedFunction:
         except RuntimeError as error:
             self.has_failed = True
             th.cuda.synchronize()
-            self._say(
-                f"The gradient step could not be captured in a CUDA graph, so it runs slower: {str(error).splitlines()[0]}"
-            )
+            self._tell(str(error).splitlines()[0])
             return False
         self._graphs[key] = graph
+        self.n_captured += 1
         return True
 
     def forget(self) -> None:
