@@ -6,12 +6,13 @@ INSTALLED := $(VENV)/.installed
 DOCS_INSTALLED := $(VENV)/.installed-docs
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-expensive test-gpu test-sb3 test-wheel speed notebooks lint format docs build clean
+.PHONY: help install demo test test-expensive test-reliability test-gpu test-sb3 test-wheel speed notebooks lint format docs build clean
 
 help:
 	@echo "make demo            see forgetting and its cure (5 minutes on two cores, set-up included)"
 	@echo "make test            run the tests"
 	@echo "make test-expensive  run the tests that take minutes"
+	@echo "make test-reliability  kill trainings 50 times and compare them with undisturbed ones (half an hour)"
 	@echo "make test-gpu        run the tests that need a GPU (two minutes)"
 	@echo "make test-sb3        run SB3's own tests with our classes in place of theirs"
 	@echo "make test-wheel      try the wheel in an empty environment, one extra after the other (10 minutes)"
@@ -40,6 +41,9 @@ test: $(INSTALLED)
 
 test-expensive: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m expensive
+
+test-reliability: $(INSTALLED)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -s -m "expensive or not expensive" tests/reliability tests/checkpoints
 
 # The other targets hide GPUs from the tests.
 test-gpu: $(INSTALLED)

@@ -16,6 +16,7 @@ NO_ROOMS = {
     "docs",
     "gpu",
     "helpers",
+    "reliability",  # bad inputs and interrupted runs, across all rooms
     "sb3_suite",  # SB3's own tests, with our classes
 }
 FILES = sorted(TESTS.rglob("*.py"))

@@ -12,10 +12,11 @@ Arguments that describe themselves: a type says which values are allowed, a chec
 """
 
 import inspect
+import math
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from math import isfinite
 from numbers import Integral, Real
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Protocol, TypeVar, Union, get_args, get_origin
@@ -62,7 +63,7 @@ class AtLeast:
     """
     A finite number from ``low`` on.
 
-    :param low: the lowest number
+    :param low: the lowest number; minus infinity: any finite number will do
     :param excluded: whether ``low`` itself is not allowed
     """
 
@@ -71,11 +72,13 @@ class AtLeast:
 
     def allows(self, value: Any) -> bool:
         """See :class:`Constraint`. NaN and infinity are none; YAML reads 1e4 as text."""
-        if not isinstance(value, Real) or isinstance(value, bool) or not isfinite(value):
+        if not isinstance(value, Real) or isinstance(value, bool) or not math.isfinite(value):
             return False
         return float(value) > self.low or (float(value) == self.low and not self.excluded)
 
     def __str__(self) -> str:
+        if self.low == -math.inf:
+            return "a finite number"
         return f"a number above {self.low:g}" if self.excluded else f"a number, {self.low:g} or more"
 
 
@@ -86,17 +89,40 @@ class Whole:
 
     :param low: smallest allowed value
     :param unit: what is counted
+    :param high: largest allowed value
     """
 
     low: int
     unit: str
+    high: float = math.inf
 
     def allows(self, value: Any) -> bool:
         """See :class:`Constraint`. YAML reads 1.0e+4 as a float, which is none."""
-        return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= self.low
+        return isinstance(value, Integral) and not isinstance(value, bool) and self.low <= int(value) <= self.high
 
     def __str__(self) -> str:
-        return f"a whole number of {self.unit}, {self.low} or more"
+        up_to = "or more" if self.high == math.inf else f"to {self.high}"
+        return f"a whole number of {self.unit}, {self.low} {up_to}"
+
+
+@dataclass(frozen=True)
+class Is:
+    """
+    Anything that passes a test.
+
+    :param words: what it is, to stand after "must be"
+    :param test: whether a value is one
+    """
+
+    words: str
+    test: Callable[[Any], bool]
+
+    def allows(self, value: Any) -> bool:
+        """See :class:`Constraint`."""
+        return bool(self.test(value))
+
+    def __str__(self) -> str:
+        return self.words
 
 
 @dataclass(frozen=True)
@@ -140,10 +166,32 @@ def check_arguments(function: Callable[..., Any], values: Mapping[str, Any]) -> 
     :param values: by the parameters' names; names that are not there are not checked
     :raises ValueError: names the first value that is not allowed, and what is
     """
-    for name, hint in described(function).items():
+    check_values(described(function), values)
+
+
+def check_values(hints: Mapping[str, Any], values: Mapping[str, Any]) -> None:
+    """
+    :param hints: what is allowed, by name: types of this module, ``Literal``, ``bool``, unions of these and ``None``
+    :param values: by name; names that have no type are not checked
+    :raises ValueError: names the first value that is not allowed, and what is
+    """
+    for name, hint in hints.items():
         if name in values and not _allows(hint, values[name]):
             hint_of_names = did_you_mean(values[name], _names(hint)) if isinstance(values[name], str) else ""
             raise ValueError(f"{name} must be {_words(hint)}; got {values[name]!r}. {hint_of_names}".rstrip())
+
+
+@contextmanager
+def naming(where: str) -> Iterator[None]:
+    """
+    Inside the block an error about a value says where the value stands.
+
+    :param where: e.g. the file's name
+    """
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error
 
 
 def described(function: Callable[..., Any]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """
-Python values as JSON text and back, without running code: numbers, arrays, spaces, and objects of classes that are listed.
+Python values as JSON text and back, without running code: numbers, arrays, tensors (which come back on the CPU), spaces, and
+objects of classes that are listed.
 
 What JSON has stands for itself. All else is an object with the one key ``":kind:"`` beside what that kind needs::
 
@@ -19,7 +20,10 @@ from enum import Enum
 from typing import Any
 
 import numpy as np
+import torch as th
 from gymnasium import spaces
+
+from sb3_nbsp.base.arrays import to_array
 
 KIND = ":kind:"
 SPACES: dict[str, tuple[type[spaces.Space], tuple[str, ...]]] = {
@@ -136,6 +140,7 @@ def _forms(known: Mapping[str, type]) -> dict[str, Form]:
     return {
         "tuple": (tuple, lambda v: {"items": list(map(plain, v))}, lambda c: tuple(map(read, c["items"]))),
         "array": (np.ndarray, _array, _array_of),
+        "tensor": (th.Tensor, lambda v: _array(_on_cpu(v)), lambda c: th.from_numpy(_array_of(c))),
         "deque": (
             deque,
             lambda v: {"items": list(map(plain, v)), "maxlen": v.maxlen},
@@ -154,6 +159,13 @@ def _forms(known: Mapping[str, type]) -> dict[str, Form]:
             lambda c: _with_random_state(spaces.Tuple(list(map(read, c["items"]))), c),
         ),
     }
+
+
+def _on_cpu(tensor: th.Tensor) -> np.ndarray:
+    try:
+        return to_array(tensor)
+    except (TypeError, RuntimeError) as error:  # NumPy lacks its type, or it has a gradient
+        raise NotPlainError(f"a tensor: {error}") from error
 
 
 def _array(value: np.ndarray) -> dict[str, Any]:

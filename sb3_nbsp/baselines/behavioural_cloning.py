@@ -10,7 +10,7 @@ from torch.utils.hooks import RemovableHandle
 from sb3_nbsp.base.arrays import Observations
 from sb3_nbsp.baselines.base import TaskBoundaryCallback
 from sb3_nbsp.baselines.network_outputs import action_distribution
-from sb3_nbsp.baselines.parameters import check_coef
+from sb3_nbsp.baselines.parameters import check_coef, check_count
 from sb3_nbsp.baselines.task_samples import as_seen, visited
 from sb3_nbsp.rehearsal.cloning import distribution_parameters, kl_to_stored
 
@@ -32,6 +32,9 @@ class BehaviouralCloning(TaskBoundaryCallback):
 
     The gradient is added right before the actor's optimizer steps. The memory is saved with the model.
 
+    ``NBSPSAC`` and ``NBSPTQC`` have the same loss inside (``rehearsal="clone"``), at a smaller cost; this callback serves
+    plain SAC and TQC, and as what theirs is compared with.
+
     :param coef: strength
     :param memory_size: observations kept per task
     :param batch_size: remembered observations per gradient step
@@ -41,11 +44,9 @@ class BehaviouralCloning(TaskBoundaryCallback):
 
     def __init__(self, coef: float = 100.0, memory_size: int = 10_000, batch_size: int = 128, verbose: int = 0):
         super().__init__(verbose)
-        if memory_size < 1 or batch_size < 1:
-            raise ValueError(f"Expected memory_size >= 1 and batch_size >= 1; got {memory_size!r} and {batch_size!r}.")
         self.coef = check_coef(coef)
-        self.memory_size = memory_size
-        self.batch_size = batch_size
+        self.memory_size = check_count("memory_size", memory_size)
+        self.batch_size = check_count("batch_size", batch_size)
         self._loss: th.Tensor | None = None
 
     def initial_state(self) -> dict[str, Any]:

@@ -19,7 +19,7 @@ class ContinualBackprop(TaskBoundaryCallback):
     After every gradient step of a network, for each of its hidden layers: with h the activations in the batch and w_ik the
     weight by which neuron i is read,
 
-        u_i <- decay u_i + (1 - decay) mean|h_i| sum_k |w_ik|,    a_i <- a_i + 1
+        u_i <- decay u_i + (1 - decay) mean(abs(h_i)) sum_k abs(w_ik),    a_i <- a_i + 1
 
     and replacement_rate times the number of neurons that are older than maturity are due. As soon as one neuron is due, of
     those the one with the smallest u_i / (1 - decay^a_i) is drawn anew: incoming weights and bias from their initial
@@ -118,7 +118,7 @@ class ContinualBackprop(TaskBoundaryCallback):
 def outgoing(layer: NeuronLayer) -> th.Tensor:
     """
     :param layer: a hidden layer
-    :return: sum_k |w_ik| over what reads each neuron, [n_neurons]
+    :return: sum_k abs(w_ik) over what reads each neuron, [n_neurons]
     """
     return th.stack([_read_by(reader, layer.n_neurons) for reader in layer.readers]).sum(dim=0)
 

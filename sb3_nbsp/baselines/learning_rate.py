@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from sb3_nbsp.base.arguments import Share, check_values
 from sb3_nbsp.baselines.base import TaskBoundaryCallback
 
 
@@ -19,8 +20,7 @@ class LowerLearningRate(TaskBoundaryCallback):
 
     def __init__(self, factor: float = 0.1, verbose: int = 0):
         super().__init__(verbose)
-        if not 0 <= factor <= 1:
-            raise ValueError(f"factor must be a number in [0, 1]; got {factor!r}.")
+        check_values({"factor": Share}, locals())
         self.factor = factor
 
     def on_task_end(self, task: str) -> None:

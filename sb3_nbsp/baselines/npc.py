@@ -18,7 +18,7 @@ class NPC(TaskBoundaryCallback):
     Neuron-level plasticity control. At every gradient step each hidden neuron n with activation h_n gets an importance, the
     Taylor criterion, scaled by its layer's root mean square and averaged over time,
 
-        c_n = | mean over the batch of h_n dL/dh_n |,    C_n <- decay C_n + (1 - decay) c_n / sqrt(mean over the layer of c^2)
+        c_n = abs(mean over the batch of h_n dL/dh_n),    C_n <- decay C_n + (1 - decay) c_n / sqrt(mean over the layer of c^2)
 
     and the change that the optimizer makes to its incoming weights and bias is multiplied by
 
@@ -98,7 +98,7 @@ class NPC(TaskBoundaryCallback):
 
 def importance(activations: th.Tensor, gradients: th.Tensor, axis: int = 1) -> th.Tensor:
     """
-    | mean over the batch of h dL/dh |, divided by its root mean square over the layer.
+    abs(mean over the batch of h dL/dh), divided by its root mean square over the layer.
 
     :param activations: of a layer, [batch, n_neurons] or [batch, channels, ...]
     :param gradients: of a loss that is a mean over the batch, in the same shape

@@ -4,19 +4,26 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
 import torch as th
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from torch.utils.hooks import RemovableHandle
 
+from sb3_nbsp.base.arguments import AtLeast, Whole, check_values
 from sb3_nbsp.baselines.base import TaskBoundaryCallback
 from sb3_nbsp.baselines.parameters import Networks, check_networks, learned_parameters, optimizers
 from sb3_nbsp.common.env_util import is_task_sequence
 from sb3_nbsp.evaluation.contexts import register_context
 
 RETRAIN_SHARE = 0.1  # 100,000 gradient steps after 1,000,000 (Continual World)
+
+ARGUMENTS: dict[str, Any] = {
+    "n_tasks": Annotated[int, Whole(1, "tasks")] | None,
+    "retrain_steps": Annotated[int, Whole(0, "gradient steps")] | None,
+    "clip_norm": Annotated[float, AtLeast(0, excluded=True)] | None,
+}
 
 
 class PackNet(TaskBoundaryCallback):
@@ -60,10 +67,7 @@ class PackNet(TaskBoundaryCallback):
         verbose: int = 0,
     ):
         super().__init__(verbose)
-        if n_tasks is not None and n_tasks < 1:
-            raise ValueError(f"n_tasks must be None or 1 or more; got {n_tasks!r}.")
-        if retrain_steps is not None and retrain_steps < 0:
-            raise ValueError(f"retrain_steps must be None or 0 or more gradient steps; got {retrain_steps!r}.")
+        check_values(ARGUMENTS, locals())
         self.n_tasks = n_tasks
         self.retrain_steps = retrain_steps
         self.networks = check_networks(networks)

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator
 from copy import deepcopy
-from numbers import Real
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import torch as th
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.save_util import recursive_getattr
+
+from sb3_nbsp.base.arguments import AtLeast, Whole, check_values
 
 Networks = Literal["actor", "critic", "all"]
 # Beginnings of the parameters' names inside a policy. Target networks match none of them.
@@ -16,6 +17,8 @@ ACTOR_PARTS = ("actor.", "mlp_extractor.policy_net.", "action_net.", "pi_feature
 CRITIC_PARTS = ("critic.", "mlp_extractor.value_net.", "value_net.", "vf_features_extractor.")
 # The one network of a value-based algorithm acts and values; a shared features extractor serves both.
 COMMON_PARTS = ("q_net.", "quantile_net.", "features_extractor.")
+
+COUNT = Annotated[int, Whole(1, "units")]
 
 
 def check_networks(networks: Networks) -> Networks:
@@ -33,10 +36,10 @@ def check_coef(coef: Any) -> float:
     """
     :param coef: what a user asked for
     :return: the same, as a float
-    :raises ValueError: for anything but a number, 0 or more
+    :raises ValueError: for anything but a finite number, 0 or more
     """
-    if isinstance(coef, bool) or not isinstance(coef, Real) or float(coef) < 0:
-        raise ValueError(f"coef must be a number, 0 or more; got {coef!r}. (YAML takes 1e4 for text: write 1.0e+4.)")
+    if not AtLeast(0).allows(coef):
+        raise ValueError(f"coef must be {AtLeast(0)}; got {coef!r}. (YAML takes 1e4 for text: write 1.0e+4.)")
     return float(coef)
 
 
@@ -45,10 +48,9 @@ def check_count(name: str, value: int) -> int:
     :param name: an argument's name
     :param value: what a user asked for
     :return: the same
-    :raises ValueError: below 1
+    :raises ValueError: for anything but a whole number, 1 or more
     """
-    if value < 1:
-        raise ValueError(f"{name} must be 1 or more; got {value!r}.")
+    check_values({name: COUNT}, {name: value})
     return value
 
 

@@ -1,11 +1,12 @@
 """ReDo: neurons that are dormant are recycled."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch as th
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
+from sb3_nbsp.base.arguments import AtLeast, Whole, check_values
 from sb3_nbsp.base.arrays import to_tensors
 from sb3_nbsp.baselines.base import TaskBoundaryCallback
 from sb3_nbsp.baselines.network_outputs import action_distribution, critic_outputs, deterministic_actions, has_critic
@@ -13,6 +14,12 @@ from sb3_nbsp.baselines.parameters import fresh_parameters, reset_moments
 from sb3_nbsp.baselines.task_samples import as_seen, newest
 from sb3_nbsp.neurons.activations import ActivationRecorder
 from sb3_nbsp.neurons.networks import NeuronLayer, find_networks
+
+ARGUMENTS: dict[str, Any] = {
+    "tau": Annotated[float, AtLeast(0)],
+    "period": Annotated[int, Whole(1, "gradient steps")],
+    "n_samples": Annotated[int, Whole(1, "samples")],
+}
 
 
 class ReDo(TaskBoundaryCallback):
@@ -40,8 +47,7 @@ class ReDo(TaskBoundaryCallback):
 
     def __init__(self, tau: float = 0.025, period: int = 1000, n_samples: int = 64, verbose: int = 0):
         super().__init__(verbose)
-        if tau < 0 or period < 1 or n_samples < 1:
-            raise ValueError(f"Expected tau >= 0, period >= 1, n_samples >= 1; got {tau!r}, {period!r}, {n_samples!r}.")
+        check_values(ARGUMENTS, locals())
         self.tau = tau
         self.period = period
         self.n_samples = n_samples

@@ -1,15 +1,23 @@
 """Resets: networks, or their last layers, are initialised anew from time to time."""
 
 from collections.abc import Iterator
+from typing import Annotated, Any
 
 import numpy as np
 import torch as th
 
+from sb3_nbsp.base.arguments import Whole, check_values
 from sb3_nbsp.baselines.base import TaskBoundaryCallback
 from sb3_nbsp.baselines.parameters import Networks, check_networks, fresh_parameters, learned_parameters, reset_moments
 from sb3_nbsp.neurons.networks import find_networks
 
 WITH_TARGETS = ("actor", "critic", "q_net", "quantile_net")
+
+ARGUMENTS: dict[str, Any] = {
+    "period": Annotated[int, Whole(1, "env steps")] | None,
+    "at_task_end": bool,
+    "n_layers": Annotated[int, Whole(1, "layers")] | None,
+}
 
 
 class Resets(TaskBoundaryCallback):
@@ -37,9 +45,7 @@ class Resets(TaskBoundaryCallback):
         verbose: int = 0,
     ):
         super().__init__(verbose)
-        for name, value in (("period", period), ("n_layers", n_layers)):
-            if value is not None and value < 1:
-                raise ValueError(f"{name} must be None or 1 or more; got {value!r}.")
+        check_values(ARGUMENTS, locals())
         self.period = period
         self.at_task_end = at_task_end
         self.n_layers = n_layers

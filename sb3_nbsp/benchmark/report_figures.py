@@ -1,12 +1,14 @@
 """The figures of a report."""
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from sb3_nbsp.base.spare_files import may_fail
 from sb3_nbsp.benchmark.comparison import LOWER_IS_BETTER, Comparison, Method, summary
 from sb3_nbsp.benchmark.suite import slug
 from sb3_nbsp.evaluation import plot_sequence
@@ -20,6 +22,7 @@ CURVES_TOGETHER = 6  # more cannot be told apart
 PANELS_PER_FIGURE = 16
 AXIS_METRICS = ("asr", "fm")
 INTERVAL_METRICS = ("asr", "fm", "fwt")  # in the tables there are more
+NOT_IN_NAMES = r"[^\w.-]"  # of files: an argument's name may have come from somewhere else
 # Kinds of figures, in the order of their file names: <kind>.png or <kind>-<which>.png
 KINDS = ("intervals", "axis", "performance", "curves", "matrices", "scores")
 
@@ -42,14 +45,16 @@ def draw(
         old.unlink()
     for name, figure in _figures(comparison, baselines, note).items():
         if only is None or any(fnmatchcase(f"{folder.name}/{name}", pattern) for pattern in only):
-            figure(folder / f"{name}.png")
+            path = folder / f"{name}.png"
+            with may_fail(path, "The report goes on without it."):
+                figure(path)
 
 
 def _figures(comparison: Comparison, baselines: Sequence[str], note: str) -> dict[str, Callable[[Path], None]]:
     """What draws each figure, by the figure's name."""
     figures: dict[str, Callable[[Path], None]] = {"intervals": partial(_draw_intervals, comparison, baselines, note)}
     for argument in dict.fromkeys(method.axis[0] for method in comparison.methods if method.axis):
-        figures[f"axis-{argument}"] = partial(_draw_axis, comparison, argument, baselines, note)
+        figures[f"axis-{re.sub(NOT_IN_NAMES, '-', argument)}"] = partial(_draw_axis, comparison, argument, baselines, note)
     together = most_telling(comparison.methods, baselines)
     figures["performance"] = partial(plot_sequence, [(method.name, method.curves) for method in together])
     for index, methods in enumerate(_portions(comparison.methods)):

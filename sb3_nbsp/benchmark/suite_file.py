@@ -2,9 +2,11 @@
 
 import difflib
 import keyword
+import math
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from sb3_nbsp.evaluation.eval_tasks import checked_eval_tasks
@@ -35,6 +37,9 @@ SETTINGS: Kinds = {
 }
 OF_SEQUENCE: Kinds = {**SETTINGS, "env": str}
 OF_METHOD: Kinds = {**SETTINGS, "axis": dict, "sequences": list}
+LOWEST = {"eval_freq": 0, "eval_episodes": 1, "save_freq": 1}
+MAX_NAME = 150
+MAX_SEED = 2**32 - 1
 # What a cell sets itself; given twice, the last one would count.
 OF_CELLS = ("--algo", "--env", "--seed", "-f", "--log-folder", "-i", "--trained-agent", "-uuid", "--uuid", "-optimize")
 AS_SETTINGS = ("-params", "--hyperparams", "--env-kwargs", "--eval-freq", "--eval-episodes", "--eval-tasks", "--save-freq")
@@ -66,6 +71,15 @@ def read_yaml(path: str | os.PathLike[str]) -> Any:
         raise SuiteError(f"Expected YAML in {path}, got {error}") from error
 
 
+@contextmanager
+def naming_suite(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Inside the block an error in a suite names its file."""
+    try:
+        yield
+    except SuiteError as error:
+        raise SuiteError(f"{path}: {error}") from error
+
+
 def check_suite(content: Any) -> None:
     """
     :param content: what stands in the file
@@ -79,6 +93,8 @@ def check_suite(content: Any) -> None:
         for name, settings in content[where].items():
             if not isinstance(name, str):
                 raise SuiteError(f"Expected names of {where}, got {name!r}. Put it in quotation marks.")
+            if not 0 < len(name) <= MAX_NAME:
+                raise SuiteError(f"Expected names of {where} of 1 to {MAX_NAME} characters: they name folders; got {name!r}.")
             _check_entries(f"{where}: {name}", settings or {}, known)
             _check_axis(name, (settings or {}).get("axis"))
     wrong = [seed for seed in content["seeds"] if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0]
@@ -87,6 +103,8 @@ def check_suite(content: Any) -> None:
     for old, name in content.get("aliases", {}).items():
         if not isinstance(old, str) or not isinstance(name, str):
             raise SuiteError(f"Expected aliases as OLD NAME: NAME, got {old!r}: {name!r}. Put them in quotation marks.")
+    if any(seed > MAX_SEED for seed in content["seeds"]):
+        raise SuiteError(f"Expected seeds up to {MAX_SEED}, NumPy's largest; got {content['seeds']}.")
     if content.get("last_evaluations", 1) < 1:
         raise SuiteError(f"Expected last_evaluations of 1 or more, got {content['last_evaluations']}.")
 
@@ -118,6 +136,9 @@ def _check_entries(where: str, given: Any, known: Kinds) -> None:
         if not isinstance(value, known[name]) or isinstance(value, bool):
             kind = getattr(known[name], "__name__", known[name])
             raise SuiteError(f"Expected a {kind} for {name!r} of {where}, got {value!r}.")
+    for name, low in LOWEST.items():
+        if given.get(name, low) < low:
+            raise SuiteError(f"Expected {name!r} of {where} to be {low} or more, got {given[name]!r}.")
     if "eval_tasks" in given:
         try:
             checked_eval_tasks(given["eval_tasks"])
@@ -174,6 +195,8 @@ def _means(argument: Any, options: Iterable[str]) -> bool:
 
 def _check_numbers(where: str, entries: Iterable[tuple[str, Any]]) -> None:
     for name, value in entries:
+        if isinstance(value, float) and not math.isfinite(value):
+            raise SuiteError(f"Expected a finite number for {name!r} in {where}, got {value}.")
         if isinstance(value, str) and NUMBER_AS_TEXT.fullmatch(value):
             raise SuiteError(f"Expected a number for {name!r} in {where}, got {value}: text to YAML. Write 1.0e-3.")
 

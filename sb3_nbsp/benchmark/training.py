@@ -26,9 +26,11 @@ from sb3_nbsp.benchmark.manifest import (
     write_json,
     write_manifest,
 )
+from sb3_nbsp.checkpoints.manifest import FOLDER, checkpoints_of
 from sb3_nbsp.evaluation.skill_file import SKILL_NEURONS
 
 LOG_LINES = 15  # of a failed training that are shown
+TOLD_TO_STOP = [128 + number for number in (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM))]
 STOP_SECONDS = 10  # until a training that was told to stop is killed
 # Two threads per process on busy cores are many times slower than one.
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
@@ -136,6 +138,8 @@ class Training:
         if cell.state == "failed" and status is None:
             return
         if not cell.is_done:
+            if status in TOLD_TO_STOP:
+                return  # it goes on another time
             if status not in (None, 0) or not cell.is_trained:
                 write_failed(cell, _reason(status), log_end(cell))
                 return
@@ -158,16 +162,32 @@ def start_together(cells: Sequence[Cell], retry: bool = False, keep_weights: boo
     if len(due) == 1:
         due[0]._start()
     elif due:
-        going_on = all(_start_from(training.cell) is not None for training in due)
-        of_each = [training.cell.checkpoints() if going_on else {} for training in due]
-        step = max(set.intersection(*(set(found) for found in of_each)), default=None)
-        checkpoints = [None if step is None else found[step] for found in of_each]
+        checkpoints = _common_checkpoints([_start_from(training.cell) for training in due])
         runs = [training.cell.train_arguments(path) for training, path in zip(due, checkpoints, strict=True)]
         file = due[0].cell.folder / TOGETHER
         write_json(file, {"runs": runs})
         command = [sys.executable, "-m", "sb3_nbsp.cli", "train", "--together", str(file)]
         Training._launch(due, command, checkpoints)
     return trainings
+
+
+def _common_checkpoints(runs: Sequence[Path | None]) -> list[Path | None]:
+    """
+    Have runs that learn together stand at the newest step of which all have a checkpoint. Newer checkpoints of some are
+    deleted; where there is no such step, all begin anew.
+
+    :param runs: their folders, ``None`` for one that begins
+    :return: the same, or ``None`` for all
+    """
+    found = [{} if run is None else checkpoints_of(run / FOLDER) for run in runs]
+    common = set.intersection(*(set(steps) for steps in found))
+    if not common:
+        return [None] * len(runs)
+    for steps in found:
+        for step, path in steps.items():
+            if step > max(common):
+                shutil.rmtree(path)
+    return list(runs)
 
 
 def _conclude(cell: Cell) -> None:

@@ -15,6 +15,7 @@ from sb3_nbsp.protection import masks, optimizer
 from sb3_nbsp.rehearsal.arguments import (
     CloneBatchSize,
     CloneCoef,
+    CloneTarget,
     CloneTemperature,
     MemoryRetention,
     MemorySize,
@@ -160,6 +161,7 @@ FastUpdate = Annotated[
 __all__ = [
     "CloneBatchSize",
     "CloneCoef",
+    "CloneTarget",
     "CloneTemperature",
     "FastUpdate",
     "GoalMetric",

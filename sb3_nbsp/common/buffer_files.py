@@ -10,12 +10,14 @@ from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
 from sb3_nbsp.common import plain_buffers
+from sb3_nbsp.common.file_checks import NO_BUFFER, naming_damage
 from sb3_nbsp.common.older_files import moved_modules
 from sb3_nbsp.common.save_util import File, whole_file
 from sb3_nbsp.rehearsal.memory import TaskMemory, Transitions
 from sb3_nbsp.rehearsal.replay_buffers import MEMORY_ARGUMENTS, MixedBuffer
 
-ADDED = (*MEMORY_ARGUMENTS, "memory", "n_batches", "n_rows_of_task", "n_task_ends")  # what a MixedBuffer has beside SB3's
+# What a MixedBuffer has beside SB3's.
+ADDED = (*MEMORY_ARGUMENTS, "memory", "n_batches", "n_rows_of_task", "n_task_ends", "n_added")
 
 
 def write(path: File, model: Any) -> None:
@@ -47,7 +49,7 @@ def read(path: File, model: Any, truncate_last_traj: bool, trust: bool) -> Repla
             f"{path} holds a pickle, which can run code when it is read: trust=False takes files that were saved with the "
             "suffix .npz. If you trust where it comes from, load it without trust=False."
         )
-    with moved_modules():
+    with moved_modules(), naming_damage(path, "a replay buffer's file", *NO_BUFFER):
         OffPolicyAlgorithm.load_replay_buffer(model, path, truncate_last_traj)
     loaded: ReplayBuffer = model.replay_buffer
     return loaded
@@ -68,6 +70,24 @@ def without_memory(buffer: ReplayBuffer | None) -> Iterator[None]:
         yield
     finally:
         buffer.memory = memory
+
+
+def check_spaces(buffer: ReplayBuffer, model: Any, path: Any) -> None:
+    """
+    :param buffer: as it was read from a file
+    :param model: an off-policy NBSP model
+    :param path: the file, for the message
+    :raises ValueError: if it was filled on an env with other spaces, or with another number of sub-envs
+    """
+    for what in ("observation_space", "action_space"):
+        ours, theirs = getattr(model, what), getattr(buffer, what)
+        if (ours.shape, ours.dtype) != (theirs.shape, theirs.dtype):
+            raise ValueError(f"{path} was filled on another env: its {what} is {theirs}, the model's {ours}. Leave it out.")
+    if buffer.n_envs != model.n_envs:
+        raise ValueError(
+            f"{path} was filled by {buffer.n_envs} sub-envs, the model has {model.n_envs}. Use as many as before, or go on "
+            "without the buffer."
+        )
 
 
 def taken_over(buffer: ReplayBuffer | None, model: Any, of_task: bool) -> ReplayBuffer | None:

@@ -44,7 +44,7 @@ class ContinualAlgorithm(ProtectedAlgorithm):
         """See SB3."""
         self.is_learning = True
         try:
-            return super().learn(*args, **kwargs)  # type: ignore[safe-super]
+            return super().learn(*args, **kwargs)
         finally:
             self.is_learning = False
 
@@ -125,7 +125,7 @@ class ContinualAlgorithm(ProtectedAlgorithm):
                 "again after it.",
                 stacklevel=4,
             )
-        if resumes:
+        if resumes and not self.goes_on_exactly:
             self._resume()
 
     def _resume(self) -> None:

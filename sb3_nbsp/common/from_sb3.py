@@ -11,6 +11,7 @@ from stable_baselines3.common.save_util import recursive_getattr, recursive_seta
 
 from sb3_nbsp.base.random_states import isolated_rng
 from sb3_nbsp.common.env_util import is_task_sequence
+from sb3_nbsp.common.file_checks import check_sb3_file, naming_damage, naming_other_networks
 
 
 def own_arguments(cls: Any) -> list[str]:
@@ -35,7 +36,10 @@ def take_over(cls: Any, model: BaseAlgorithm | str | pathlib.Path, env: Any, arg
             f"{', '.join(sorted(set(arguments) - set(known)))}. Set {cls.sb3_class.__name__}'s own before, e.g. in its load()."
         )
     if isinstance(model, str | pathlib.Path):
-        model = cls.sb3_class.load(model, env=env)
+        path = model
+        with naming_damage(path, f"a file of {cls.sb3_class.__name__}"), naming_other_networks(path):
+            check_sb3_file(path, cls.sb3_class)
+            model = cls.sb3_class.load(path, env=env)
     if not isinstance(model, cls.sb3_class) or isinstance(model, cls):
         raise TypeError(f"{cls.__name__}.from_sb3 takes a {cls.sb3_class.__name__} model; got {type(model).__name__}.")
     new = _with_settings_of(model, cls, arguments)

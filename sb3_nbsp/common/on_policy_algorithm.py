@@ -16,7 +16,10 @@ from stable_baselines3.common.utils import obs_as_tensor
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_nbsp.base.arrays import to_tensors
+from sb3_nbsp.checkpoints.safe_point import safe_point
 from sb3_nbsp.common.continual_algorithm import ContinualAlgorithm
+from sb3_nbsp.common.finite_checks import check_losses
+from sb3_nbsp.common.parents_arguments import check_keywords
 from sb3_nbsp.common.position import FollowedSequence
 from sb3_nbsp.common.ram_estimate import Part, rollout_buffer_bytes, scoring_bytes
 from sb3_nbsp.neurons.scoring import BATCH_SIZE
@@ -70,10 +73,13 @@ class OnPolicyContinualAlgorithm(ContinualAlgorithm, OnPolicyAlgorithm):
             )
 
     def _setup_model(self) -> None:
+        self._check_parents_arguments()
         given = self.rollout_buffer_class
         if given is None:
             is_dict = isinstance(self.observation_space, spaces.Dict)
             self.rollout_buffer_class = MixedDictRolloutBuffer if is_dict else MixedRolloutBuffer
+        assert self.rollout_buffer_class is not None
+        check_keywords("rollout_buffer_kwargs", self.rollout_buffer_kwargs, self.rollout_buffer_class)
         super()._setup_model()
 
     def _apply_memory_settings(self) -> None:
@@ -117,6 +123,7 @@ class OnPolicyContinualAlgorithm(ContinualAlgorithm, OnPolicyAlgorithm):
         self, env: VecEnv, callback: BaseCallback, rollout_buffer: RolloutBuffer, n_rollout_steps: int
     ) -> bool:
         """See SB3. A task of which anything is to be kept ends its rollout, which is learned from before scoring."""
+        safe_point(self, callback)
         self._apply_memory_settings()
         self._reset_log_std_if_due()
         self._rollout_from = self.num_timesteps
@@ -185,6 +192,7 @@ class OnPolicyContinualAlgorithm(ContinualAlgorithm, OnPolicyAlgorithm):
             losses.append(loss.detach())
         if losses:
             self.logger.record("nbsp/cloning_loss", float(th.stack(losses).mean()))
+            check_losses(self)
 
     def _cloning_loss(self, old: RolloutSamples) -> th.Tensor:
         buffer = self.rollout_buffer

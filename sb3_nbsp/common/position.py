@@ -31,6 +31,15 @@ def visits_of(sequence: FollowedSequence) -> list[Visit]:
     return list(zip(sequence.segments, sequence.segment_steps, strict=True))
 
 
+def check_task_name(task: Any) -> None:
+    """
+    :param task: what shall be a task's name
+    :raises ValueError: if it is none
+    """
+    if not isinstance(task, str) or not task:
+        raise ValueError(f"task must be a name, a text that is not empty; got {task!r}.")
+
+
 class SequencePosition:
     """
     A view of the record that is saved with a model: a dictionary of plain values, which ends up as JSON in the file.
@@ -196,6 +205,7 @@ class SequencePosition:
 
     def task_begins(self, task: str) -> None:
         """Note which task is learned."""
+        check_task_name(task)
         self.record["task"] = task
 
     def task_ended(self, task: str) -> None:

@@ -7,14 +7,20 @@ from typing import Any, ClassVar, TypeVar
 
 import torch as th
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.save_util import recursive_getattr, recursive_setattr
-from stable_baselines3.common.type_aliases import GymEnv
+from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 
-from sb3_nbsp.base.arguments import check_arguments
-from sb3_nbsp.common import from_sb3, gate_requirements, save_util, settings_file, space_mismatch
+from sb3_nbsp.base.arguments import check_arguments, check_values
+from sb3_nbsp.base.names import unknown_name_message
+from sb3_nbsp.checkpoints import methods as checkpoints
+from sb3_nbsp.common import finite_checks, from_sb3, gate_requirements, save_util, settings_file, space_mismatch
+from sb3_nbsp.common.file_checks import naming_damage, naming_other_networks
 from sb3_nbsp.common.older_files import moved_modules
+from sb3_nbsp.common.parents_arguments import check_learn, check_policy_kwargs
 from sb3_nbsp.common.position import SequencePosition
 from sb3_nbsp.common.scoring_losses import ScoringLoss
+from sb3_nbsp.common.settings_in_vain import warn_of_settings
 from sb3_nbsp.neurons.networks import find_networks
 from sb3_nbsp.neurons.skill_neurons import SkillNeurons
 from sb3_nbsp.protection.gates import TaskGates
@@ -34,6 +40,7 @@ class ProtectedAlgorithm(BaseAlgorithm):
     The arguments are stored under their own names, as SB3's loading demands.
 
     - ``sb3_class``: the SB3 parent
+    - ``parents_arguments``: what the parent's arguments may be, see :mod:`sb3_nbsp.common.parents_arguments`
     - ``optimizer_names``: the optimizers that are masked, e.g. ``("actor.optimizer", "critic.optimizer")``
     - ``target_networks``: pairs of a network and the target network that follows it
     - ``clips_gradients``: whether ``train()`` clips gradients before the optimizers' step
@@ -42,6 +49,7 @@ class ProtectedAlgorithm(BaseAlgorithm):
     """
 
     sb3_class: ClassVar[type[BaseAlgorithm]]
+    parents_arguments: ClassVar[Mapping[str, Any]]
     optimizer_names: ClassVar[tuple[str, ...]]
     target_networks: ClassVar[tuple[tuple[str, str], ...]] = ()
     clips_gradients: ClassVar[bool] = False
@@ -72,6 +80,15 @@ class ProtectedAlgorithm(BaseAlgorithm):
 
     protection: Protection
 
+    # Checkpoints
+    _written: Any = None
+    _going_on: Any = None
+    _kept_elsewhere: frozenset[str] = frozenset()
+    steps_left = property(checkpoints.steps_left)
+    goes_on_exactly = property(checkpoints.goes_on_exactly)
+    save_checkpoint = checkpoints.save_checkpoint
+    load_checkpoint = classmethod(checkpoints.load_checkpoint)
+
     # Construction
 
     def _construct(self, arguments: dict[str, Any]) -> None:
@@ -82,6 +99,11 @@ class ProtectedAlgorithm(BaseAlgorithm):
         """
         parents = {name: arguments[name] for name in inspect.signature(self.sb3_class).parameters}
         own = {name: value for name, value in arguments.items() if name not in (*parents, "self", "__class__")}
+        check_values(self.parents_arguments, parents)
+        if isinstance(parents["policy"], str) and parents["policy"] not in self.policy_aliases:
+            raise ValueError(unknown_name_message("policy", parents["policy"], self.policy_aliases))
+        if parents["env"] is None and parents["_init_setup_model"]:
+            raise ValueError(f"env must be given to {type(self).__name__}; got None.")
         self.sb3_class.__init__(self, **{**parents, "_init_setup_model": False})
         self.__dict__.update(own)
         self._init_state()
@@ -112,9 +134,31 @@ class ProtectedAlgorithm(BaseAlgorithm):
             base = recursive_getattr(self, name)
             recursive_setattr(self, name, MaskedOptimizer(base, self.mask_target, self.clips_gradients))
 
+    def _check_parents_arguments(self) -> None:
+        """Before anything is made of them; a file's settings may have been changed by ``load()``."""
+        check_values(self.parents_arguments, self.__dict__)
+
     def _check_arguments(self) -> None:
         described = next(cls for cls in type(self).__mro__ if "sb3_class" in vars(cls))  # a user's class may list less
         check_arguments(vars(described)["__init__"], self.__dict__)
+        check_policy_kwargs(self.policy_class, self.policy_kwargs, self.policy_class in self.policy_aliases.values())
+        warn_of_settings(self)
+
+    # Learning
+
+    def learn(self: Self, *args: Any, **kwargs: Any) -> Self:
+        """See SB3. NaN and infinity are refused, see :mod:`sb3_nbsp.common.finite_checks`."""
+        check_learn(args, kwargs)
+        with finite_checks.explained(self):
+            return super().learn(*args, **kwargs)  # type: ignore[safe-super]
+
+    def train(self, *args: Any, **kwargs: Any) -> None:
+        """See SB3."""
+        super().train(*args, **kwargs)  # type: ignore[misc]
+        finite_checks.check_losses(self)
+
+    def _init_callback(self, callback: MaybeCallback, progress_bar: bool = False) -> BaseCallback:
+        return super()._init_callback(finite_checks.guarded(callback), progress_bar)
 
     # What it has
 
@@ -171,13 +215,13 @@ class ProtectedAlgorithm(BaseAlgorithm):
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
         state_dicts, variables = super()._get_torch_save_params()
-        filled = [name for name, part in self._optional_states().items() if save_util.has_content(part.state_dict())]
+        filled = [name for name, part in checkpoints.kept_in_file(self).items() if save_util.has_content(part.state_dict())]
         if "neuron_masks" not in filled:  # before the first consolidation gates say nothing
             filled = [name for name in filled if name != "gates"]
         return [*state_dicts, *filled], variables
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "protection", "is_learning", "goes_beyond"]
+        return [*super()._excluded_save_params(), "protection", "is_learning", "goes_beyond", *checkpoints.ATTRIBUTES]
 
     def save(self, path: save_util.File, *args: Any, **kwargs: Any) -> None:
         """
@@ -210,7 +254,7 @@ class ProtectedAlgorithm(BaseAlgorithm):
         if not trust:
             custom_objects = settings_file.plain_settings(cls, path, custom_objects or {})
         try:
-            with moved_modules(), space_mismatch.explained(env):
+            with moved_modules(), space_mismatch.explained(env), naming_damage(path, "a model's file"):
                 return super().load(path, env, device, custom_objects, *args, **kwargs)
         except (TypeError, AttributeError) as error:  # e.g. settings of another algorithm
             raise ValueError(f"{path} cannot be loaded as {cls.__name__} ({error}). Was it saved by another class?") from error
@@ -223,12 +267,14 @@ class ProtectedAlgorithm(BaseAlgorithm):
         """
         parameters = save_util.read_parameters(load_path_or_dict, device)
         save_util.check_gates(parameters, self.task_gates)
-        save_util.load_states(self._optional_states(), parameters, exact_match)
+        with naming_other_networks(load_path_or_dict):
+            save_util.load_states(self._optional_states(), parameters, exact_match)
         if exact_match and self.neuron_masks.has_neurons and self.neuron_masks.n_tasks == 0:
             self.learned_tasks, self.skill_neuron_records = [], {}
         # A task that only its mask tells of needs a name: the next one must not take its place.
         self.learned_tasks += [f"task {i + 1}" for i in range(len(self.learned_tasks), self.neuron_masks.n_tasks)]
-        super().set_parameters(parameters, exact_match, device)
+        with naming_other_networks(load_path_or_dict):
+            super().set_parameters(parameters, exact_match, device)
         self._apply_masks()
 
     @classmethod

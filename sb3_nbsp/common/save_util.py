@@ -14,6 +14,7 @@ import torch as th
 from stable_baselines3.common.save_util import load_from_zip_file
 
 from sb3_nbsp.base.atomic_write import replacing
+from sb3_nbsp.common.file_checks import class_of_policy, naming_damage
 from sb3_nbsp.common.settings_file import SETTINGS, opened
 
 # In every model's file
@@ -63,11 +64,24 @@ def check_origin(cls: Any, path: File) -> None:
     :param path: a model's file
     :raises ValueError: if another class saved it
     """
-    with opened(path) as archive:
+    if not isinstance(path, str | pathlib.Path | io.BufferedIOBase):
+        raise TypeError(f"Expected a model's file; got {path!r}.")
+    with naming_damage(path, "a model's file"), opened(path) as archive:
         if archive is None:
             return  # SB3 has words for that
         names = set(archive.namelist())
         data = json.loads(archive.read("data")) if "data" in names else {}
+    if "data" not in names:
+        raise ValueError(
+            f"{path} is damaged, cut short, or not a model's file: it has no settings. Take an earlier checkpoint."
+        )
+    own, saved_by = {policy.__module__ for policy in cls.policy_aliases.values()}, class_of_policy(data)
+    if saved_by is not None and data["policy_class"]["__module__"] not in own:
+        raise ValueError(
+            f"{path} was saved by {saved_by}, not by {cls.__name__}. Load it with {saved_by}.load({str(path)!r})."
+        )
+    if data.get("skill_neuron_records") and "neuron_masks.pth" not in names:
+        raise ValueError(f"{path} is damaged: the masks of what it learned are missing. Take an earlier checkpoint or a copy.")
     if "skill_fraction" in data and {f"{name}.pth" for name in cls.optimizer_names} <= names:
         return
     raise ValueError(
@@ -82,7 +96,12 @@ def read_parameters(source: Any, device: th.device | str) -> dict[str, Any]:
     :param device: where to
     :return: parameters by name
     """
-    return source if isinstance(source, dict) else load_from_zip_file(source, device=device, load_data=False)[1]
+    if isinstance(source, dict):
+        return source
+    if not isinstance(source, str | pathlib.Path | io.BufferedIOBase):
+        raise TypeError(f"Expected parameters by name, or a model's file; got {source!r}.")
+    with naming_damage(source, "a model's file"):
+        return load_from_zip_file(source, device=device, load_data=False)[1]
 
 
 def check_gates(parameters: Mapping[str, Any], task_gates: bool) -> None:

@@ -9,6 +9,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.utils import check_for_correct_spaces
 from stable_baselines3.common.vec_env import VecEnv
 
+from sb3_nbsp.base.finite import NotFiniteError, all_finite, first_not_finite
 from sb3_nbsp.common.env_util import (
     frozen_statistics,
     is_task_sequence,
@@ -30,13 +31,21 @@ def steps_on_task(model: BaseAlgorithm, env: gym.Env | VecEnv | None, task: str,
     :param task: the task's name
     :param n_steps: env steps over all sub-envs, see :func:`~sb3_nbsp.neurons.rollout.run_for_scoring`
     :param seed: of the env, unless it is the training env, which goes on with its own randomness
-    :raises ValueError: if there is no env, or none of a single task
+    :raises ValueError: if there is no env, or none of a single task; or if it gives NaN or infinity
     """
     with scoring_env(model, env, task) as scored, frozen_statistics(scored):
         if model.env is None or not shares_env(model.env, scored):
             scored.seed(seed)
         model.policy.set_training_mode(False)
-        return run_for_scoring(model, scored, n_steps)
+        steps = run_for_scoring(model, scored, n_steps)
+    for what, values in (("observation", steps.observations), ("reward", steps.rewards)):
+        if not all_finite(values):
+            place, number = first_not_finite(values) or ("", 0.0)
+            raise NotFiniteError(
+                f"The env on which {task!r} was to be scored gave a {what} that is not finite: of the {n_steps} steps, "
+                f"{what}{place} is {number}."
+            )
+    return steps
 
 
 @contextmanager
@@ -52,6 +61,8 @@ def scoring_env(model: BaseAlgorithm, env: gym.Env | VecEnv | None, task: str) -
     env = env or model.env
     if env is None:
         raise ValueError("consolidate() needs an env to score on: pass one, or give the model one with set_env().")
+    if not isinstance(env, VecEnv | gym.Env):
+        raise TypeError(f"env must be a Gymnasium env or a VecEnv; got {env!r}.")
     if is_task_sequence(env) if isinstance(env, VecEnv) else hasattr(env.unwrapped, "task_sequence"):
         raise ValueError(
             "consolidate() needs the env of one task, got one that goes through a task sequence. Pass "

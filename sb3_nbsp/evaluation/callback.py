@@ -4,13 +4,14 @@ import os
 import time
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 
+from sb3_nbsp.base.arguments import Is, Whole, check_values
 from sb3_nbsp.base.spare_files import may_fail
-from sb3_nbsp.evaluation import plots
+from sb3_nbsp.evaluation import plots, rows_in_checkpoints
 from sb3_nbsp.evaluation.best_model import newest_is_best
 from sb3_nbsp.evaluation.carried_over import is_finished, own_earlier_results
 from sb3_nbsp.evaluation.eval_tasks import ALL, EvalTasks, checked_eval_tasks, tasks_to_play
@@ -22,6 +23,19 @@ from sb3_nbsp.evaluation.versions import library_versions
 from sb3_nbsp.tasks import TaskSequence
 
 TRY_AGAIN = "Training goes on; the next evaluation tries again."
+
+PathHint = Annotated[Any, Is("a path", lambda value: isinstance(value, str | os.PathLike))] | None
+ARGUMENTS: dict[str, Any] = {
+    "eval_freq": Annotated[int, Whole(0, "env steps")],
+    "n_eval_episodes": Annotated[int, Whole(1, "episodes")],
+    "log_path": PathHint,
+    "deterministic": bool,
+    "best_model_save_path": PathHint,
+    "settings": Annotated[dict, Is("a dict", lambda value: isinstance(value, dict))] | None,
+    "resume_from": PathHint,
+    "seed": Annotated[int, Whole(0, "a seed")] | None,
+    "verbose": bool | Annotated[int, Whole(0, "a level of messages")],
+}
 
 
 class SequenceEvalCallback(BaseCallback):
@@ -83,8 +97,7 @@ class SequenceEvalCallback(BaseCallback):
         draw: bool = True,
     ) -> None:
         super().__init__(verbose)
-        if eval_freq < 0 or n_eval_episodes < 1:
-            raise ValueError(f"Expected eval_freq >= 0 and n_eval_episodes >= 1, got {eval_freq} and {n_eval_episodes}.")
+        check_values(ARGUMENTS, locals())
         self.eval_freq = eval_freq
         self.n_eval_episodes = n_eval_episodes
         self.log_path = log_path
@@ -179,6 +192,8 @@ class SequenceEvalCallback(BaseCallback):
         if self.results.evaluations:  # carried over: they stand in the run's own file from the beginning
             self._write()
         self._write_skill_neurons()
+        if getattr(self.model, "goes_on_exactly", False):  # restore_checkpoint_state() brings the rows
+            return
         # Where a run was stopped right after a switch and before its evaluation, it is made up for.
         if self._position in self._sequence.switch_steps:
             self._segment = self._sequence.switch_steps.index(self._position)
@@ -206,6 +221,9 @@ class SequenceEvalCallback(BaseCallback):
         self._write()
         if self.draw:
             self.draw_figures()
+
+    checkpoint_state = rows_in_checkpoints.checkpoint_state
+    restore_checkpoint_state = rows_in_checkpoints.restore_checkpoint_state
 
     def _evaluate_once(self, kind: Kind) -> None:
         """Evaluate, log and write, unless this position has been evaluated already."""

@@ -1,21 +1,27 @@
 """Evaluation of one agent on every task of a sequence, beside its training."""
 
+import warnings
 from collections.abc import Collection
-from typing import Any
+from typing import Any, SupportsFloat
 
+import gymnasium as gym
 import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import VecEnv
 
+from sb3_nbsp.base.interruption import droppable
 from sb3_nbsp.base.random_states import isolated_rng
 from sb3_nbsp.base.success import success_of
 from sb3_nbsp.common.env_util import wrap_like
+from sb3_nbsp.common.finite_checks import check_parameters
 from sb3_nbsp.evaluation.contexts import playing
 from sb3_nbsp.tasks import TaskSequence
 
 # SB3 seeds sub-env i of training with seed + i: far enough for any number of them.
 SEED_OFFSET = 1_000_000
+MAX_EPISODE_STEPS = 10_000  # where a task's env has no time limit that Gymnasium knows
+FRAMES = "max_num_frames_per_episode"  # how ale-py tells an Atari game's own limit
 
 
 class TaskEvaluator:
@@ -25,6 +31,9 @@ class TaskEvaluator:
     Every call plays the same episodes (as far as seeds decide them), so that what changes between two calls is the agent.
     They are played on the tasks' environments for evaluation, where tasks have such (:class:`~sb3_nbsp.tasks.Task`), and with
     what methods have registered for it, such as PackNet's subnetworks (:mod:`sb3_nbsp.evaluation.contexts`).
+
+    An episode ends at the task's time limit (:class:`gymnasium.wrappers.TimeLimit`, or an Atari game's own); where there is
+    none, after 10,000 steps, of which is warned.
 
     :param training_env: the agent's training env; its observation wrappers are repeated
     :param sequence: the tasks
@@ -47,8 +56,9 @@ class TaskEvaluator:
         # Making an env may draw random numbers too.
         with isolated_rng(seed):
             made = {name: sequence.make_task_env(name, evaluation=True) for name in sequence.task_names}
-            self.envs = {name: wrap_like(training_env, env) for name, env in made.items()}
+            self.envs = {name: wrap_like(training_env, _with_end(env)) for name, env in made.items()}
 
+    @droppable()
     def evaluate(
         self, model: BaseAlgorithm, tasks: Collection[str] | None = None
     ) -> tuple[dict[str, float | None], dict[str, float]]:
@@ -58,6 +68,7 @@ class TaskEvaluator:
         :return: by task, the share of successful episodes (``None`` where the env knows no success) and the mean return
         :raises ValueError: if the model was trained with a method that must act here and was not imported
         """
+        check_parameters(model)
         success: dict[str, float | None] = {}
         mean_return: dict[str, float] = {}
         was_training = model.policy.training
@@ -93,6 +104,31 @@ class TaskEvaluator:
         """Close the evaluation envs."""
         for env in self.envs.values():
             env.close()
+
+
+class _LastLimit(gym.wrappers.TimeLimit):
+    """The end of episodes that would have none."""
+
+    def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
+        """See Gymnasium."""
+        obs, reward, terminated, truncated, info = super().step(action)
+        if self._elapsed_steps == self._max_episode_steps and not terminated:
+            warnings.warn(
+                f"An evaluation episode of task {info.get('task_name')!r} had no end after {self._max_episode_steps} steps "
+                "and was cut. Give the task a time limit: gymnasium.wrappers.TimeLimit around its env.",
+                stacklevel=2,
+            )
+        return obs, reward, terminated, truncated, info
+
+
+def _with_end(env: gym.Env) -> gym.Env:
+    """An env, with a step limit if it has none."""
+    inner: Any = env
+    while isinstance(inner, gym.Wrapper):
+        if isinstance(inner, gym.wrappers.TimeLimit) or (inner.spec is not None and FRAMES in inner.spec.kwargs):
+            return env
+        inner = inner.env
+    return _LastLimit(env, MAX_EPISODE_STEPS)
 
 
 def same_agent(first: BaseAlgorithm, second: BaseAlgorithm) -> bool:

@@ -89,7 +89,8 @@ def average_success_without_last(matrix: npt.ArrayLike, segments: Sequence[int])
 
     :param matrix: performance matrix [n_segments, n_tasks]
     :param segments: index of the task trained in each segment [n_segments]
-    :return: in the unit of ``matrix`` (success rate: 0 to 1, higher is better); NaN where there is one task only
+    :return: in the unit of ``matrix`` (success rate: 0 to 1, higher is better); NaN where there is one task only, or
+        while an old task was not played there
     :raises ValueError: if the two arguments do not fit each other
     """
     performance, rows = _measured(matrix, segments)

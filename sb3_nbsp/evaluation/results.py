@@ -14,6 +14,7 @@ from sb3_nbsp.base.atomic_write import replacing
 from sb3_nbsp.evaluation import metrics as m
 from sb3_nbsp.evaluation.json_csv import json_safe, write_csv
 from sb3_nbsp.evaluation.performance_kind import NORMALISED, RETURN, SUCCESS, Measure, Metric, normalised_return
+from sb3_nbsp.evaluation.results_check import check_results
 
 FORMAT = "sb3_nbsp.sequence_results/1"
 RESULTS = "results.json"
@@ -214,7 +215,9 @@ class SequenceResults:
             for name in ("task_names", "segments", "segment_steps"):
                 content[name] = tuple(content[name])
             content["evaluations"] = [_evaluation(**entry) for entry in content["evaluations"]]
-            return cls(**content)
+            results = cls(**content)
+            check_results(results, Kind)
+            return results
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"Expected the results of a sb3_nbsp sequence run, got something else ({error!r}).") from error
 

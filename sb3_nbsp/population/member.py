@@ -14,6 +14,7 @@ from stable_baselines3.common.type_aliases import MaybeCallback
 from torch.utils.hooks import RemovableHandle
 
 from sb3_nbsp.base.random_states import ProcessStreams
+from sb3_nbsp.checkpoints.safe_point import safe_point
 
 
 class Member:
@@ -88,7 +89,17 @@ class Member:
             "continue_training": True,
         }
         with self.own_streams():
+            safe_point(model, self.callback)
             self.callback.on_rollout_start()
+
+    def stop_here(self) -> None:
+        """
+        Write a checkpoint at the beginning of a rollout and stop, where someone asked for it just now.
+
+        :raises Stopped: where it did
+        """
+        with self.own_streams():
+            safe_point(self.model, self.callback)
 
     @property
     def explores_at_random(self) -> bool:

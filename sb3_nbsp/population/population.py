@@ -1,12 +1,13 @@
 """Many agents that learn together: ten seeds for the price of fewer."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 import numpy as np
 from stable_baselines3.common.type_aliases import MaybeCallback
 
+from sb3_nbsp.base.interruption import Stopped
 from sb3_nbsp.base.random_states import ProcessStreams, RandomStates, RandomStreams, fresh_states
 from sb3_nbsp.population.agreement import check_agreement
 from sb3_nbsp.population.member import Member
@@ -101,8 +102,7 @@ class Population:
 
     def _collect(self, running: list[Member]) -> None:
         """``collect_rollouts`` of all: ``train_freq`` env steps."""
-        for member in running:
-            member.begin_rollout()
+        self._begin_rollouts(running)
         n_steps = running[0].model.train_freq.frequency
         for step in range(n_steps):
             playing = [member for member in running if not member.has_stopped]
@@ -111,6 +111,22 @@ class Population:
                 member.send_action(action)
             for member in playing:
                 member.finish_step(is_last=step == n_steps - 1)
+
+    def _begin_rollouts(self, running: list[Member]) -> None:
+        """Where someone asks for a stop, all members come to it at the same step, each with its checkpoint."""
+        waiting, stopped = list(running), None
+        for member in running:
+            try:
+                member.begin_rollout()
+            except Stopped as error:
+                stopped = error
+                waiting.remove(member)
+        if stopped is None:
+            return
+        for member in waiting:
+            with suppress(Stopped):
+                member.stop_here()
+        raise stopped
 
     def _act(self, playing: list[Member]) -> list[tuple[np.ndarray, np.ndarray] | None]:
         """By member what its policy does next; ``None`` where the model is to choose by itself."""

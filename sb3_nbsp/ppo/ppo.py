@@ -10,6 +10,7 @@ from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedul
 
 from sb3_nbsp.base.arguments import documented
 from sb3_nbsp.common import arguments as arg
+from sb3_nbsp.common import parents_arguments
 from sb3_nbsp.common.cpu_speedups import FasterUpdates
 from sb3_nbsp.common.on_policy_algorithm import OnPolicyContinualAlgorithm
 from sb3_nbsp.ppo.policies import CnnPolicy, MlpPolicy, MultiInputPolicy
@@ -37,6 +38,7 @@ class NBSPPPO(FasterUpdates, OnPolicyContinualAlgorithm, PPO):
         "MultiInputPolicy": MultiInputPolicy,
     }
     sb3_class = PPO
+    parents_arguments = parents_arguments.ON_POLICY
     scoring_losses = LOSSES
 
     def __init__(

@@ -11,6 +11,7 @@ from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedul
 
 from sb3_nbsp.base.arguments import documented
 from sb3_nbsp.common import arguments as arg
+from sb3_nbsp.common import parents_arguments
 from sb3_nbsp.common.cpu_speedups import FasterUpdates
 from sb3_nbsp.common.off_policy_algorithm import OffPolicyContinualAlgorithm
 from sb3_nbsp.qrdqn.cloned_outputs import CLONED
@@ -33,6 +34,7 @@ class NBSPQRDQN(FasterUpdates, OffPolicyContinualAlgorithm, QRDQN):
         "MultiInputPolicy": MultiInputPolicy,
     }
     sb3_class = QRDQN
+    parents_arguments = parents_arguments.OF_QRDQN
     optimizer_names = ("policy.optimizer",)
     clips_gradients = True
     scoring_losses = LOSSES
@@ -77,8 +79,9 @@ class NBSPQRDQN(FasterUpdates, OffPolicyContinualAlgorithm, QRDQN):
         replay_mode: arg.ReplayMode = "interval",
         replay_interval: arg.ReplayInterval = 10,
         old_task_fraction: arg.OldTaskFraction = 0.5,
-        clone_coef: arg.CloneCoef = 1.0,
+        clone_coef: arg.CloneCoef = 10.0,
         clone_batch_size: arg.CloneBatchSize = 32,
+        clone_target: arg.CloneTarget = "outputs",
         clone_temperature: arg.CloneTemperature = 0.1,
         reset_replay_buffer: arg.ResetReplayBuffer = True,
         reset_optimizer: arg.ResetOptimizer = False,

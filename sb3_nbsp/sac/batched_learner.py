@@ -6,6 +6,7 @@ from typing import Any
 import torch as th
 
 from sb3_nbsp.base.random_states import ProcessStreams
+from sb3_nbsp.common.finite_checks import check_losses
 from sb3_nbsp.sac.agent_batches import AgentBatches
 from sb3_nbsp.sac.agent_stack import AgentStack
 from sb3_nbsp.sac.batched_actor import BatchedActor
@@ -117,6 +118,7 @@ class BatchedLearner:
                 model._log_losses([losses])
                 if model.cloning.is_due():
                     model.logger.record("nbsp/cloning_loss", cloning_loss)
+                check_losses(model)
 
     def give_back(self) -> None:
         """Give every model memory of its own again."""

@@ -1,6 +1,5 @@
 """SAC with a faster ``train()``: without autograd where that is the same, else with autograd and less waste."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -126,11 +125,6 @@ class FastSAC(SAC):
         for name, values in zip(Losses._fields, zip(*losses, strict=True), strict=True):
             if None not in values:
                 self.logger.record(f"train/{name}", sum(values) / len(values))
-        if math.isnan(losses[-1].actor_loss):  # SB3's distribution refuses such parameters
-            raise ValueError(
-                "The actor's loss is not a number (NaN). Look for NaN or huge values in observations and rewards (SB3's "
-                "VecCheckNan finds them), or lower the learning rate."
-            )
 
     def __getstate__(self) -> dict[str, Any]:
         # A view is pickled together with all of the buffer that it looks into: a copy is made of parameters with memory of
@@ -147,10 +141,10 @@ class FastSAC(SAC):
             stack, agent = self.in_stack
             stack.give_back(agent)
 
-    def save(self, *args: Any, **kwargs: Any) -> None:
-        """See SB3. Of many agents that learn together only this one's parameters are saved."""
+    def get_parameters(self) -> dict[str, dict[str, Any]]:
+        """See SB3. Of many agents that learn together these are this one's alone, e.g. in files."""
         self._leave_stack()
-        super().save(*args, **kwargs)
+        return super().get_parameters()
 
     def _excluded_save_params(self) -> list[str]:
         return [*super()._excluded_save_params(), "_fast", "in_stack", "update_path", "update_obstacle"]

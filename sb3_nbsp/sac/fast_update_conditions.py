@@ -21,6 +21,7 @@ from torch import nn
 from torch.nn.modules import module as torch_module
 from torch.utils.hooks import RemovableHandle
 
+from sb3_nbsp.common.off_policy_algorithm import OffPolicyContinualAlgorithm
 from sb3_nbsp.common.policies import NeuronAccess
 from sb3_nbsp.protection.optimizer import MaskedOptimizer, base_of
 
@@ -59,6 +60,8 @@ def _obstacles(model: SAC) -> Iterator[str]:
     space = model.observation_space
     if model.use_sde:
         yield "gSDE is used"
+    if isinstance(model, OffPolicyContinualAlgorithm) and model.cloning.holds_neurons:
+        yield "activations of skill neurons are cloned"
     if not isinstance(space, spaces.Box):
         yield f"the observation space is {type(space).__name__}, not Box"
     if is_image_space(space) and model.policy.normalize_images:

@@ -13,7 +13,7 @@ from stable_baselines3.sac.policies import SACPolicy
 from sb3_nbsp.base.arguments import documented
 from sb3_nbsp.base.random_states import RandomStates
 from sb3_nbsp.common import arguments as arg
-from sb3_nbsp.common import max_entropy
+from sb3_nbsp.common import max_entropy, parents_arguments
 from sb3_nbsp.common.cloning_term import SOFT_ACTOR
 from sb3_nbsp.common.off_policy_algorithm import OffPolicyContinualAlgorithm
 from sb3_nbsp.sac.fast_sac import FastSAC
@@ -44,6 +44,7 @@ class NBSPSAC(OffPolicyContinualAlgorithm, FastSAC):
         "MultiInputPolicy": MultiInputPolicy,
     }
     sb3_class = SAC
+    parents_arguments = parents_arguments.MAX_ENTROPY
     optimizer_names = ("actor.optimizer", "critic.optimizer")
     target_networks = (("critic", "critic_target"),)
     scoring_losses = LOSSES
@@ -94,6 +95,7 @@ class NBSPSAC(OffPolicyContinualAlgorithm, FastSAC):
         old_task_fraction: arg.OldTaskFraction = 0.5,
         clone_coef: arg.CloneCoef = 100.0,
         clone_batch_size: arg.CloneBatchSize = 128,
+        clone_target: arg.CloneTarget = "outputs",
         reset_replay_buffer: arg.ResetReplayBuffer = True,
         reset_optimizer: arg.ResetOptimizer = False,
         reset_ent_coef: arg.ResetEntCoef = True,

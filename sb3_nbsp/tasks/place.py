@@ -1,5 +1,6 @@
 """Where an environment stands in a task sequence."""
 
+from sb3_nbsp.base.arguments import Whole
 from sb3_nbsp.tasks.sequence import TaskSequence
 
 
@@ -25,7 +26,7 @@ class Place:
         :raises ValueError: if ``n_envs`` is below 1, or one step of all would overrun the shortest segment
         """
         shortest = min(self.sequence.segment_steps)
-        if not 1 <= n_envs <= shortest:
+        if not Whole(1, "sub-envs", shortest).allows(n_envs):
             raise ValueError(
                 f"n_envs must lie between 1 and the shortest segment's {shortest} steps, got {n_envs}. "
                 "Use fewer sub-environments or a larger steps_per_task."

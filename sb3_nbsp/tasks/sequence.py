@@ -180,6 +180,7 @@ class TaskSequence:
         :param render_mode: Gymnasium's render mode
         :param evaluation: make the one that agents are judged on, where the task tells it from the one they train on
         :return: a new environment
+        :raises TypeError: if the task makes something else
         :raises ValueError: if no task of the sequence has that name
         """
         if name not in self.task_names:
@@ -187,7 +188,10 @@ class TaskSequence:
         index = self.task_names.index(name)
         task = self.tasks[index]
         make = task.make_evaluation if evaluation and task.make_evaluation is not None else task.make
-        return TaskEnv(make(render_mode), name, index, self.id_width)
+        env = make(render_mode)
+        if not isinstance(env, gym.Env):
+            raise TypeError(f"Task {name!r} must make a Gymnasium environment, got {env!r} from {make!r}. Does it return one?")
+        return TaskEnv(env, name, index, self.id_width)
 
 
 def gymnasium_sequence(

@@ -40,7 +40,8 @@ class Task:
         tasks have them, results are normalised: ``(return - random) / (human - random)``.
     :param make_vector: ``make_vector(num_envs)`` returns many copies of what ``make`` makes as one Gymnasium vector env, with
         ``SAME_STEP``; for :class:`TaskSequenceVectorEnv`
-    :raises ValueError: if the two reference scores are not two different finite numbers
+    :raises TypeError: if ``name`` is no text, or what makes environments cannot be called
+    :raises ValueError: if the name is empty, or the two reference scores are not two different finite numbers
     """
 
     name: str
@@ -64,6 +65,17 @@ class Task:
         return _task_of, (self.name, makers, self.reference_scores)
 
     def __post_init__(self) -> None:
+        if not isinstance(self.name, str):
+            raise TypeError(f"A task's name must be text, got {self.name!r}. Write e.g. Task('push', make).")
+        if not self.name.strip():
+            raise ValueError("A task's name must not be empty: info, results and plots tell tasks by it.")
+        for argument in ("make", "make_evaluation", "make_vector"):
+            value = getattr(self, argument)
+            if not (callable(value) or (value is None and argument != "make")):
+                raise TypeError(
+                    f"{argument} of task {self.name!r} must be a function that returns an environment, got {value!r}. "
+                    "Write e.g. lambda render_mode: gym.make('Pendulum-v1', render_mode=render_mode)."
+                )
         if self.reference_scores is not None:
             # Wherever they came from (a configuration file knows lists only), results compare them as tuples.
             object.__setattr__(self, "reference_scores", tuple(self.reference_scores))

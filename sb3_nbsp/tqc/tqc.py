@@ -12,7 +12,7 @@ from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedul
 
 from sb3_nbsp.base.arguments import documented
 from sb3_nbsp.common import arguments as arg
-from sb3_nbsp.common import max_entropy
+from sb3_nbsp.common import max_entropy, parents_arguments
 from sb3_nbsp.common.cloning_term import SOFT_ACTOR
 from sb3_nbsp.common.cpu_speedups import FasterUpdates
 from sb3_nbsp.common.off_policy_algorithm import OffPolicyContinualAlgorithm
@@ -35,6 +35,7 @@ class NBSPTQC(FasterUpdates, OffPolicyContinualAlgorithm, TQC):
         "MultiInputPolicy": MultiInputPolicy,
     }
     sb3_class = TQC
+    parents_arguments = parents_arguments.MAX_ENTROPY
     optimizer_names = ("actor.optimizer", "critic.optimizer")
     target_networks = (("critic", "critic_target"),)
     scoring_losses = LOSSES
@@ -85,6 +86,7 @@ class NBSPTQC(FasterUpdates, OffPolicyContinualAlgorithm, TQC):
         old_task_fraction: arg.OldTaskFraction = 0.5,
         clone_coef: arg.CloneCoef = 100.0,
         clone_batch_size: arg.CloneBatchSize = 128,
+        clone_target: arg.CloneTarget = "outputs",
         reset_replay_buffer: arg.ResetReplayBuffer = True,
         reset_optimizer: arg.ResetOptimizer = False,
         reset_ent_coef: arg.ResetEntCoef = True,
@@ -112,6 +114,14 @@ class NBSPTQC(FasterUpdates, OffPolicyContinualAlgorithm, TQC):
     ) -> SelfNBSPTQC:
         """See SB3."""
         return super().learn(total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar)
+
+    def _check_arguments(self) -> None:
+        super()._check_arguments()
+        n_quantiles, dropped = self.policy_kwargs.get("n_quantiles", 25), self.top_quantiles_to_drop_per_net
+        if dropped >= n_quantiles:
+            raise ValueError(
+                f"top_quantiles_to_drop_per_net must be below n_quantiles, the {n_quantiles} of each critic; got {dropped}."
+            )
 
     def _prepare_next_task(self) -> None:
         super()._prepare_next_task()

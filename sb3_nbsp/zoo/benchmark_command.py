@@ -13,6 +13,7 @@ from sb3_nbsp.benchmark.cells import Cell
 from sb3_nbsp.benchmark.local_runner import CellError
 from sb3_nbsp.benchmark.manifest import check_manifest
 from sb3_nbsp.benchmark.suite import Suite, shipped_suites
+from sb3_nbsp.zoo.argument_types import above_zero, jobs, seed, whole
 from sb3_nbsp.zoo.benchmark_cost import cost_statement
 
 N_JOBS = min(os.cpu_count() or 1, 2)
@@ -99,11 +100,11 @@ def _parser() -> argparse.ArgumentParser:
     shipped = ", ".join(shipped_suites())
     parser.add_argument("suite", type=Path, metavar="SUITE.yml", help=f"a suite's file, or one of the package's: {shipped}")
     parser.add_argument("-f", "--folder", type=Path, help="where cells go (default: runs/SUITE)")
-    parser.add_argument("--n-jobs", type=int, help="trainings at a time, one thread each (default: 2; on a cluster no limit)")
+    parser.add_argument("--n-jobs", type=jobs, help="trainings at a time, one thread each (default: 2; on a cluster no limit)")
     parser.add_argument("--only", nargs="+", default=[], metavar="METHOD", help="methods by name; * stands for anything")
     sequences = "task sequences by name; * stands for anything"
     parser.add_argument("--sequences", nargs="+", default=[], metavar="SEQUENCE", help=sequences)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[], help="instead of the suite's")
+    parser.add_argument("--seeds", type=seed, nargs="+", default=[], help="instead of the suite's")
     parser.add_argument(
         "--population",
         action="store_true",
@@ -118,8 +119,8 @@ def _parser() -> argparse.ArgumentParser:
     cluster = parser.add_argument_group("on a cluster", "needs submitit: pip install 'sb3-nbsp[slurm]'")
     cluster.add_argument("--slurm", action="store_true", help="submit the cells as a job array, one CPU each, and return")
     cluster.add_argument("--partition", help="Slurm partition")
-    cluster.add_argument("--minutes", type=int, default=24 * 60, help="time limit of a job (default: a day)")
-    cluster.add_argument("--memory-gb", type=float, default=4, help="memory of a job in gigabytes (default: 4)")
+    cluster.add_argument("--minutes", type=whole(1, "minutes"), default=24 * 60, help="time limit of a job (default: a day)")
+    cluster.add_argument("--memory-gb", type=above_zero, default=4, help="memory of a job in gigabytes (default: 4)")
     cluster.add_argument("--cluster", choices=("slurm", "local"), default="slurm", help="local: processes here, to try it out")
     return parser
 

@@ -104,7 +104,9 @@ def _evaluation_steps(cell: Cell, sequence: TaskSequence, kwargs: Mapping[str, A
     freq, episodes = int(given.get("--eval-freq", 10_000)), int(given.get("--eval-episodes", 5))
     number = 1 + (sequence.total_steps // freq if freq > 0 else len(sequence.segments))
     horizon = kwargs.get("horizon") or HORIZONS[_kind(kwargs, sequence)] // kwargs.get("action_repeat", 1)
-    return number * len(sequence.tasks) * episodes * horizon
+    n_tasks = len(sequence.tasks)
+    played = given.get("--eval-tasks", "all")
+    return number * (n_tasks if played == "all" else min(int(played), n_tasks)) * episodes * horizon
 
 
 def cost_statement(cells: Sequence[Cell], n_jobs: int) -> str:

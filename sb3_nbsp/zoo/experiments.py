@@ -21,6 +21,7 @@ except ImportError as error:
     raise ImportError(f'Experiments need rl-zoo3 ({error}): pip install "sb3-nbsp[zoo]"') from error
 
 import sb3_nbsp.baselines
+from sb3_nbsp.base.arguments import check_values
 from sb3_nbsp.base.spare_files import may_fail
 from sb3_nbsp.common.continual_algorithm import ContinualAlgorithm
 from sb3_nbsp.dqn import NBSPDQN
@@ -32,6 +33,7 @@ from sb3_nbsp.sac import NBSPSAC
 from sb3_nbsp.tasks import GymnasiumVecEnv, TaskSequence
 from sb3_nbsp.tqc import NBSPTQC
 from sb3_nbsp.zoo.logs_may_fail import LogsMayFail
+from sb3_nbsp.zoo.train_checks import check_algorithm, check_settings, read_numbers
 
 NAMESPACE = "sb3_nbsp/"
 ALGORITHMS: dict[str, type[ContinualAlgorithm]] = {
@@ -67,6 +69,8 @@ class SequenceExperimentManager(ExperimentManager):
     def read_hyperparameters(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """rl-zoo3's settings, for the length of the sequence."""
         hyperparams, saved = super().read_hyperparameters()
+        read_numbers(hyperparams)
+        check_settings(hyperparams)
         self._drop_foreign_arguments(hyperparams)
         self._drop_foreign_arguments(saved)
         self.sequence = sequence_of(self.env_name.gym_id, hyperparams.get("env_kwargs") or self.env_kwargs)
@@ -88,6 +92,8 @@ class SequenceExperimentManager(ExperimentManager):
         if isinstance(hyperparams.get("policy_kwargs"), str):  # rl-zoo3 knows torch's names only
             hyperparams["policy_kwargs"] = eval(hyperparams["policy_kwargs"], {"th": th, "nn": th.nn, "sb3_nbsp": sb3_nbsp})
         result = super()._preprocess_hyperparams(hyperparams)
+        if self.algo in PARENTS:  # ours look after themselves
+            check_values(ALGORITHMS[PARENTS[self.algo]].parents_arguments, result[0])
         if self.sequence is not None:
             if self._eval_env_kwargs_args or self.n_eval_envs != 1:
                 print("On a task sequence --eval-env-kwargs and --n-eval-envs have no effect: its own tasks are evaluated")
@@ -151,6 +157,10 @@ class SequenceExperimentManager(ExperimentManager):
             return super()._load_pretrained_agent(hyperparams, env)
         # rl-zoo3 would give any model of a folder the replay buffer of the folder's last one.
         settings = {name: value for name, value in hyperparams.items() if name not in ("policy", "policy_kwargs")}
+        if "policy_kwargs" in (self.custom_hyperparams or {}):  # SB3 compares it with the model's
+            settings["policy_kwargs"] = hyperparams["policy_kwargs"]
+        if self.algo not in ALGORITHMS:
+            check_algorithm(self.trained_agent, self.algo)
         settings |= {"seed": self.seed, "tensorboard_log": self.tensorboard_log, "verbose": self.verbose}
         model = ALGOS[self.algo].load(self.trained_agent, env=env, device=self.device, **settings)
         buffer = self._saved_beside("replay_buffer")
@@ -185,35 +195,24 @@ class SequenceExperimentManager(ExperimentManager):
         if self.sequence is None:
             super().learn(model)
             return
-        kwargs = self.begin(model)
+        if self.continue_training:
+            self._take_to_position(model)
         try:
-            model.learn(self.n_timesteps, callback=self.callbacks or None, **kwargs)
+            model.learn(self.n_timesteps, callback=self.callbacks or None, **self._learn_arguments(model))
         except KeyboardInterrupt:  # the model is saved
             pass
         finally:
-            self.end(model)
+            for callback in self.callbacks:
+                with may_fail(f"Files of {type(callback).__name__}", "The model is saved all the same."):
+                    callback.on_training_end()
+            assert model.env is not None
+            model.env.close()
 
-    def begin(self, model: BaseAlgorithm) -> dict[str, Any]:
-        """
-        Have the model stand where its training goes on.
-
-        :param model: what will learn
-        :return: arguments of its ``learn()``
-        """
-        if self.continue_training:
-            self._take_to_position(model)
+    def _learn_arguments(self, model: BaseAlgorithm) -> dict[str, Any]:
         kwargs: dict[str, Any] = {"tb_log_name": type(model).__name__, "reset_num_timesteps": not self.continue_training}
         if self.log_interval != -1:  # rl-zoo3's sign for SB3's default; what lies below stands for no logging
             kwargs["log_interval"] = self.log_interval if self.log_interval > -1 else None
         return kwargs
-
-    def end(self, model: BaseAlgorithm) -> None:
-        """After ``learn()``."""
-        for callback in self.callbacks:
-            with may_fail(f"Files of {type(callback).__name__}", "The model is saved all the same."):
-                callback.on_training_end()
-        assert model.env is not None
-        model.env.close()
 
     def save_trained_model(self, model: BaseAlgorithm) -> None:
         """rl-zoo3's: the model first, then the figures of its evaluations."""

@@ -25,6 +25,8 @@ except ImportError as error:
     raise ImportError(f'`sb3-nbsp push` and `pull` need rl-zoo3 ({error}): pip install "sb3-nbsp[zoo]"') from error
 
 from sb3_nbsp.base.markdown import escaped
+from sb3_nbsp.common.file_checks import naming_damage
+from sb3_nbsp.common.save_util import check_origin
 from sb3_nbsp.evaluation import SequenceResults, results_table
 from sb3_nbsp.evaluation.skill_file import SKILL_NEURONS, write_skill_neurons
 from sb3_nbsp.evaluation.table import markdown_table
@@ -118,6 +120,8 @@ def package(algo: str, env: EnvironmentName, model: Path, run: Path, repo_id: st
     :param repo_id: organization/name
     :param folder: made if missing
     """
+    if algo in commands.ALGORITHMS:
+        check_origin(commands.ALGORITHMS[algo], model)
     folder.mkdir(parents=True, exist_ok=True)
     settings = run / env
     shutil.copy(model, folder / ModelName(algo, env).filename)
@@ -129,7 +133,7 @@ def package(algo: str, env: EnvironmentName, model: Path, run: Path, repo_id: st
     for file, name in ((settings / "vecnormalize.pkl", "vec_normalize.pkl"), (run / "sequence.png", "sequence.png")):
         if file.is_file():
             shutil.copy(file, folder / name)
-    with zipfile.ZipFile(model) as archive:
+    with naming_damage(model, "a model's file"), zipfile.ZipFile(model) as archive:
         data = json.loads(archive.read("data"))
     records = data.get("skill_neuron_records", {})
     if records:

@@ -1,7 +1,6 @@
 """``sb3-nbsp probe``: the causal test on trained agents, as a table, pictures and JSON."""
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,12 @@ try:
 except ImportError as error:
     raise ImportError(f'The probe needs rl-zoo3 ({error}): pip install "sb3-nbsp[zoo]"') from error
 
-from sb3_nbsp.evaluation import plot_score_histograms
+from sb3_nbsp.base.spare_files import may_fail
+from sb3_nbsp.evaluation import SequenceResults, plot_score_histograms
 from sb3_nbsp.probe.probe_report import plot_probe, probe_table
 from sb3_nbsp.probe.probes_file import SEVERAL, load_probes, save_probes
 from sb3_nbsp.probe.study import Probe, probe_model
+from sb3_nbsp.zoo.argument_types import seed, whole
 from sb3_nbsp.zoo.experiments import ALGORITHMS
 
 
@@ -35,8 +36,10 @@ def main(arguments: list[str]) -> None:
         help="folder of a run of `sb3-nbsp train` (it holds results.json), a model in it, or an earlier probe's probe*.json; "
         "of several, on the same sequence, a table of the means is made, and probes.json with all in one file",
     )
-    parser.add_argument("--episodes", type=int, default=20, help="evaluation episodes per task and lesion (default: 20)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of evaluation and random draws")
+    parser.add_argument(
+        "--episodes", type=whole(1, "episodes"), default=20, help="evaluation episodes per task and lesion (default: 20)"
+    )
+    parser.add_argument("--seed", type=seed, default=0, help="seed of evaluation and random draws")
     parser.add_argument("--no-rescore", action="store_true", help="do not score the tasks again with other seeds")
     parser.add_argument("-o", "--output", type=Path, help="folder for probe.json, probe.md and pictures (default: the run's)")
     args = parser.parse_args(arguments)
@@ -59,7 +62,8 @@ def main(arguments: list[str]) -> None:
     if len(probes) > 1:
         save_probes(probes, output / SEVERAL)
     print(table)
-    plot_probe(*probes, path=output / "probe.png")
+    with may_fail(output / "probe.png", "The table does not need it."):
+        plot_probe(*probes, path=output / "probe.png")
     print(f"Written to {output}: probe.md, probe.png; of every run that was probed now its probe*.json and scores*.png")
 
 
@@ -84,7 +88,7 @@ def _probe(run: Path, settings: dict[str, Any], args: argparse.Namespace, output
 
 def _settings(folder: Path) -> dict[str, Any]:
     file = folder / "results.json"
-    settings = json.loads(file.read_text())["settings"] if file.is_file() else {}
+    settings = SequenceResults.read(file).settings if file.is_file() else {}
     if settings.get("algo") not in ALGORITHMS:
         raise ValueError(
             f"Expected the folder of a run with one of {', '.join(ALGORITHMS)} on a task sequence, with its results.json; got "

@@ -8,6 +8,7 @@ from pathlib import Path
 from sb3_nbsp.benchmark.archive import write_archive
 from sb3_nbsp.benchmark.file_names import RUNS
 from sb3_nbsp.benchmark.report import write_report
+from sb3_nbsp.zoo.argument_types import whole
 
 RUNS_HELP = f"folder of a benchmark, or of any runs of sb3-nbsp train, or a file of published runs ({RUNS})"
 
@@ -28,7 +29,7 @@ def main(arguments: list[str]) -> None:
     last_help = "judge by the mean of the last K evaluations of each segment (default: the suite's, or 1)"
     figures_help = "draw these only, by SEQUENCE'S FOLDER/NAME; * stands for anything, e.g. '*/intervals' (default: all)"
     parser.add_argument("--figures", nargs="*", metavar="FIGURE", help=figures_help)
-    parser.add_argument("--last", type=int, metavar="K", help=last_help)
+    parser.add_argument("--last", type=whole(1, "evaluations"), metavar="K", help=last_help)
     args = parser.parse_args(arguments)
     runs = args.runs
     try:

@@ -7,18 +7,24 @@ import json
 import re
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
 import rl_zoo3.train
 
+from sb3_nbsp.base.interruption import Stopped
+from sb3_nbsp.checkpoints.signals import StopSignals
 from sb3_nbsp.population import Population, packs
-from sb3_nbsp.zoo.experiments import SequenceExperimentManager
+from sb3_nbsp.zoo.checkpointed import CheckpointedExperimentManager
+from sb3_nbsp.zoo.resume import split
+from sb3_nbsp.zoo.train_checks import check_arguments
 
-Prepared = tuple[SequenceExperimentManager, Any]  # what knows a run, and its model
+Prepared = tuple["PreparingManager", Any]  # what knows a run, and its model
 
 
-class PreparingManager(SequenceExperimentManager):
+class PreparingManager(CheckpointedExperimentManager):
     """Prepares a run and leaves the learning to others."""
 
     prepared: ClassVar[list[Prepared]] = []
@@ -29,6 +35,26 @@ class PreparingManager(SequenceExperimentManager):
 
     def save_trained_model(self, model: Any) -> None:
         """Nothing yet."""
+
+    def ready(self, model: Any) -> dict[str, Any]:
+        """
+        Have a model stand where its training begins or goes on.
+
+        :param model: what will learn
+        :return: arguments of its ``learn()``
+        """
+        if self.checkpoint is not None:
+            self.n_timesteps = model.steps_left
+        elif self.continue_training:
+            self._take_to_position(model)
+        return self._learn_arguments(model)
+
+    def finish(self, model: Any) -> None:
+        """After ``learn()``."""
+        for callback in self.callbacks:
+            callback.on_training_end()
+        model.env.close()
+        CheckpointedExperimentManager.save_trained_model(self, model)
 
 
 def runs_of(arguments: Sequence[str]) -> list[list[str]] | None:
@@ -47,7 +73,7 @@ def runs_of(arguments: Sequence[str]) -> list[list[str]] | None:
         value = value or (own[i + 1] if i + 1 < len(own) else "")
         if name == "--together":
             return [[str(part) for part in run] for run in json.loads(Path(value).read_text())["runs"]]
-        for single in ("--seed", "-i", "--trained-agent", "-optimize", "--optimize-hyperparameters"):
+        for single in ("--seed", "-i", "--trained-agent", "--resume", "-optimize", "--optimize-hyperparameters"):
             if single in rest:
                 raise ValueError(f"--seeds trains several agents, and {single} is for one. Leave one of them out.")
         return [[*rest, "--seed", str(seed)] for seed in seeds_of(value)]
@@ -76,41 +102,41 @@ def train_together(runs: Sequence[Sequence[str]]) -> None:
     :param runs: arguments of ``sb3-nbsp train``, for each run
     """
     PreparingManager.prepared.clear()
-    rl_zoo3.train.ExperimentManager = PreparingManager  # type: ignore[misc]
     for run in runs:
-        sys.argv = ["sb3-nbsp train", *run]
+        options, arguments = split(run)
+        rl_zoo3.train.ExperimentManager = partial(PreparingManager, options=options)  # type: ignore[misc,assignment]
+        sys.argv = ["sb3-nbsp train", *arguments]
+        check_arguments(arguments)
         rl_zoo3.train.train()
     prepared = list(PreparingManager.prepared)
     for pack in packs([model for _, model in prepared]):
-        for part in _of_one_length([prepared[number] for number in pack]):
+        if len(pack) == 1 or prepared[pack[0]][0].sequence is None:
+            for manager, model in (prepared[number] for number in pack):
+                CheckpointedExperimentManager.learn(manager, model)
+                CheckpointedExperimentManager.save_trained_model(manager, model)
+            continue
+        parts: dict[Any, list[Prepared]] = {}  # runs that take as many steps, and go on or begin, alike
+        for manager, model in (prepared[number] for number in pack):
+            kwargs = manager.ready(model)
+            parts.setdefault((manager.n_timesteps, repr(kwargs)), []).append((manager, model))
+        for part in parts.values():
             _train(part)
 
 
-def _of_one_length(runs: Sequence[Prepared]) -> list[list[Prepared]]:
-    """Runs that take as many steps, and go on or begin, alike."""
-    parts: dict[Any, list[Prepared]] = {}
-    for manager, model in runs:
-        parts.setdefault((manager.n_timesteps, manager.continue_training, manager.log_interval), []).append((manager, model))
-    return list(parts.values())
-
-
 def _train(runs: Sequence[Prepared]) -> None:
-    if len(runs) == 1 or runs[0][0].sequence is None:
-        for manager, model in runs:
-            SequenceExperimentManager.learn(manager, model)
-            SequenceExperimentManager.save_trained_model(manager, model)
-        return
     managers, models = [manager for manager, _ in runs], [model for _, model in runs]
-    kwargs = [manager.begin(model) for manager, model in runs]
+    first = managers[0]
     print(f"{len(runs)} agents learn together: {', '.join(str(manager.save_path) for manager in managers)}")
+    stop = StopSignals(first._how_to_go_on)
     try:
-        Population(models).learn(
-            managers[0].n_timesteps, callbacks=[manager.callbacks or None for manager in managers], **kwargs[0]
-        )
-    except KeyboardInterrupt:  # the models are saved
-        pass
-    finally:
-        for manager, model in runs:
-            manager.end(model)
+        with stop if first.has_checkpoints else nullcontext():
+            Population(models).learn(
+                first.n_timesteps,
+                callbacks=[manager.callbacks or None for manager in managers],
+                **first._learn_arguments(models[0]),
+            )
+    except Stopped:
+        print("\n".join(manager._how_to_go_on() for manager in managers), flush=True)
+        sys.exit(stop.exit_status)
     for manager, model in runs:
-        SequenceExperimentManager.save_trained_model(manager, model)
+        manager.finish(model)

@@ -28,6 +28,7 @@ WRONG = {
     "mask_output_biases": "no", "task_gates": 1, "score": "best", "select_among": "some", "goal_metric": "reward ",
     "scoring_steps": 0, "memory_size": -1, "memory_retention": "old", "rehearsal": "none", "replay_mode": "always",
     "replay_interval": 0, "old_task_fraction": 2, "clone_coef": -1, "clone_batch_size": 0, "clone_temperature": 0.0,
+    "clone_target": "neurons",
     "reset_replay_buffer": "True", "reset_optimizer": 0, "reset_ent_coef": None, "reset_log_std": 1,
     "task_warmup": 1.5, "schedules_per_task": "yes", "fast_update": "fast",
 }  # fmt: skip

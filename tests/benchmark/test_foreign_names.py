@@ -139,6 +139,17 @@ def test_no_name_becomes_html_or_markdown_in_a_report(tmp_path: Path) -> None:
     assert "&lt;img" in text and "not finished" in text
 
 
+def test_a_figure_that_fails_leaves_the_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_args: object, **_kwargs: object) -> None:
+        raise OSError("No space left on device")
+
+    run_of(settings={"algo": "x", "env": "y"}).write(tmp_path / "runs" / "0")
+    monkeypatch.setattr("sb3_nbsp.benchmark.report_figures.plot_intervals", broken)
+    with pytest.warns(UserWarning, match=r"intervals\.png could not be written .* The report goes on without it"):
+        report = write_report(tmp_path / "runs", tmp_path / "out", figures=["*/intervals", "*/performance"])
+    assert "## y" in report.read_text() and (tmp_path / "out" / "figures" / "y" / "performance.png").is_file()
+
+
 def test_no_name_becomes_html_or_markdown_in_a_table() -> None:
     run = run_of()
     named = replace(run, task_names=(EVIL, "b"), segments=(EVIL, "b"), evaluations=[])

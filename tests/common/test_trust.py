@@ -136,6 +136,18 @@ def test_own_classes_and_functions_are_refused_by_name(tmp_path, settings, names
     assert NBSPSAC.load(tmp_path / "model").num_timesteps == 0
 
 
+def test_what_baselines_keep_is_plain(tmp_path):
+    """Plain values and tensors on the CPU, see sb3_nbsp.baselines.base."""
+    model = SAC_CASE.made()
+    model.baseline_states = {
+        "EWC": {"fisher": {"w": th.rand(3, 2)}, "n": 2, "held": th.tensor([True, False]), "x": th.tensor(0.5)}
+    }
+    model.save(tmp_path / "model")
+    loaded = NBSPSAC.load(without_pickles(tmp_path / "model.zip", tmp_path / "bombs.zip"), trust=False)
+    assert str(loaded.baseline_states) == str(model.baseline_states)
+    assert th.equal(loaded.baseline_states["EWC"]["fisher"]["w"], model.baseline_states["EWC"]["fisher"]["w"])
+
+
 def test_what_is_refused_can_be_given(tmp_path):
     NBSPSAC("MlpPolicy", SAC_CASE.made().env, **{**SAC_CASE.settings(), "learning_rate": own_schedule}).save(
         tmp_path / "model"
@@ -223,7 +235,10 @@ def test_values_come_back_as_what_they_were(value):
     assert plain(again) == plain(value) and type(again) is type(value)
 
 
-@pytest.mark.parametrize("value", [own_schedule, OwnExtractor, object(), np.array([None]), {"a": {1, 2}}], ids=repr)
+NOT_PLAIN = [own_schedule, OwnExtractor, object(), np.array([None]), {"a": {1, 2}}, th.ones(1, requires_grad=True)]
+
+
+@pytest.mark.parametrize("value", NOT_PLAIN, ids=lambda value: type(value).__name__)
 def test_all_else_is_named(value):
     with pytest.raises(NotPlainError):
         to_plain(value, {})

@@ -156,9 +156,7 @@ def test_there_are_examples():
 
 @pytest.mark.parametrize("page", TEXTS, ids=lambda page: str(page.relative_to(ROOT)))
 def test_commands_exist(page):
-    commands = {
-        name for block in blocks(page, "bash") for name in re.findall(r"^sb3-nbsp ([\w-]+)", block, flags=re.MULTILINE)
-    }
+    commands = {name for block in blocks(page, "bash") for name in re.findall(r"^sb3-nbsp ([\w-]+)", block, re.MULTILINE)}
     assert all(f"\n  {command} " in cli.USAGE for command in commands)
     targets = {name for block in blocks(page, "bash") for name in re.findall(r"^make ([\w-]+)", block, flags=re.MULTILINE)}
     assert all(f"\n{target}:" in (ROOT / "Makefile").read_text() for target in targets)

@@ -7,10 +7,10 @@ import warnings
 from pathlib import Path
 
 import pytest
+from helpers.evaluated import STEPS, seen, sequence_env, small_sac
 from stable_baselines3.common.logger import KVWriter, Logger
 
 from sb3_nbsp.evaluation import SequenceEvalCallback, SequenceResults
-from tests.evaluation.test_evaluation import STEPS, seen, sequence_env, small_sac
 
 FULL = OSError(errno.ENOSPC, "No space left on device")
 

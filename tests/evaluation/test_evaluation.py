@@ -7,30 +7,14 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch as th
+from helpers.evaluated import STEPS, seen, sequence_env, small_sac
 from stable_baselines3 import PPO, SAC
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.logger import HumanOutputFormat, KVWriter, Logger
-from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv, VecNormalize
+from stable_baselines3.common.vec_env import SubprocVecEnv, VecNormalize
 
 from sb3_nbsp.evaluation import Evaluation, SequenceEvalCallback, SequenceResults, TaskEvaluator
 from sb3_nbsp.tasks import Task
-
-STEPS = 60  # per task; the sequence is east, west, east, west
-
-
-def sequence_env(num_envs: int = 1, vec_env_cls: type[VecEnv] = DummyVecEnv, **kwargs) -> VecEnv:
-    env_kwargs = {"steps_per_task": STEPS, "horizon": 10, **kwargs}
-    return make_vec_env("sb3_nbsp.tasks:sb3_nbsp/PointGoal-v0", num_envs, env_kwargs=env_kwargs, vec_env_cls=vec_env_cls)
-
-
-def small_sac(env: VecEnv, **kwargs) -> SAC:
-    settings = {"learning_starts": 20, "batch_size": 16, "buffer_size": 500, "seed": 1, "policy_kwargs": {"net_arch": [16]}}
-    return SAC("MlpPolicy", env, **{**settings, **kwargs})
-
-
-def seen(callback: SequenceEvalCallback) -> list[tuple[int, int, str]]:
-    return [(e.step, e.segment, e.kind) for e in callback.results.evaluations]
 
 
 def same_parameters(one: BaseAlgorithm, other: BaseAlgorithm) -> bool:
@@ -318,9 +302,9 @@ def test_an_env_without_sequence_is_refused():
         model.learn(1, callback=SequenceEvalCallback())
 
 
-@pytest.mark.parametrize("kwargs", [{"eval_freq": -1}, {"n_eval_episodes": 0}])
+@pytest.mark.parametrize("kwargs", [{"eval_freq": -1}, {"n_eval_episodes": 0}, {"eval_freq": 1.5}, {"deterministic": "False"}])
 def test_senseless_arguments_are_refused(kwargs):
-    with pytest.raises(ValueError, match="Expected eval_freq >= 0 and n_eval_episodes >= 1"):
+    with pytest.raises(ValueError, match=f"{next(iter(kwargs))} must be .*; got "):
         SequenceEvalCallback(**kwargs)
 
 

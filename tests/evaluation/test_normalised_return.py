@@ -197,7 +197,7 @@ def test_the_best_model_is_chosen_by_normalised_returns(tmp_path, monkeypatch):
     monkeypatch.setattr(model, "save", lambda path: saved.append(model.num_timesteps))
     scripted = iter([(0.0, 0.0), (0.0, 0.0), (0.0, 100.0), (20.0, 60.0), (0.0, 120.0)])
 
-    def scripted_evaluation(self, model):
+    def scripted_evaluation(self, model, tasks):
         return dict.fromkeys("ab"), dict(zip("ab", next(scripted), strict=True))
 
     monkeypatch.setattr("sb3_nbsp.evaluation.callback.TaskEvaluator.evaluate", scripted_evaluation)

@@ -1,0 +1,156 @@
+"""What ``sb3-nbsp train`` is given, checked before rl-zoo3 stumbles over it."""
+
+import argparse
+import json
+import re
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+
+from sb3_nbsp.base.arguments import AtLeast, Is, Whole, check_values, naming
+from sb3_nbsp.common.parents_arguments import MAX_SEED, SHARED
+from sb3_nbsp.zoo.argument_types import whole
+
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+SCHEDULE = re.compile(rf"[a-z]+_{NUMBER.pattern}")
+
+
+def _is_schedule(value: Any) -> bool:
+    return isinstance(value, str) and SCHEDULE.fullmatch(value) is not None
+
+
+def _are_classes(value: Any) -> bool:
+    """rl-zoo3 takes the path of a class, a dict of one path and its arguments, or a list of these."""
+    names = [
+        name
+        for part in (value if isinstance(value, list) else [value])
+        for name in (part if isinstance(part, dict) else [part])
+    ]
+    return all(isinstance(name, str) and "." in name.strip(".") for name in names)
+
+
+def _is_noise(value: Any) -> bool:
+    return value in ("normal", "ornstein-uhlenbeck")
+
+
+def _is_dict_as_text(value: Any) -> bool:
+    return isinstance(value, str) and value.startswith(("dict(", "{"))
+
+
+Dict = Annotated[Any, Is("a dict, or the Python text of one", lambda value: isinstance(value, dict | str))] | None
+Rate = Annotated[float, AtLeast(0)] | Annotated[str, Is("a schedule such as lin_0.001", _is_schedule)]
+Classes = Annotated[Any, Is("the path of a class, e.g. package.module.Class, or a list of such", _are_classes)] | None
+# What rl-zoo3 itself reads in its files and in -params.
+SETTINGS: dict[str, Any] = {
+    "policy": SHARED["policy"],
+    "n_timesteps": Annotated[float, AtLeast(1)],
+    "n_envs": Annotated[int, Whole(1, "envs")],
+    "frame_stack": Annotated[int, Whole(1, "frames")],
+    "normalize": bool
+    | Annotated[dict, Is("a dict", lambda value: isinstance(value, dict))]
+    | Annotated[str, Is("the Python text of a dict, e.g. dict(norm_reward=False)", _is_dict_as_text)],
+    "noise_type": Annotated[str, Is("'normal' or 'ornstein-uhlenbeck'", _is_noise)] | None,
+    "callback": Classes,
+    "env_wrapper": Classes,
+    "vec_env_wrapper": Classes,
+    "learning_rate": Rate,
+    "clip_range": Rate,
+    "policy_kwargs": Dict,
+    "replay_buffer_kwargs": Dict,
+}
+
+
+def read_numbers(settings: dict[str, Any]) -> None:
+    """
+    :param settings: as rl-zoo3 read them; text that is a number becomes one (YAML takes 1e-3 for text)
+    """
+    for name, value in settings.items():
+        if isinstance(value, str) and NUMBER.fullmatch(value):
+            settings[name] = float(value) if set(value) & set(".eE") else int(value)
+
+
+def check_settings(settings: Mapping[str, Any]) -> None:
+    """
+    :param settings: of rl-zoo3's file and of ``-params``
+    :raises ValueError: names the first that rl-zoo3 cannot use
+    """
+    if "policy" not in settings:
+        raise ValueError(f"policy must be {SHARED['policy'].__metadata__[0]}; the settings have none. Add it.")
+    check_values(SETTINGS, settings)
+    if settings.get("noise_type") and "noise_std" not in settings:
+        raise ValueError("noise_type needs noise_std, the noise's standard deviation, beside it.")
+
+
+def check_arguments(arguments: list[str]) -> None:
+    """
+    :param arguments: of the command line
+    :raises ValueError: for a file that cannot be used
+    :raises SystemExit: by argparse, for a number that cannot be
+    """
+    parser = argparse.ArgumentParser("sb3-nbsp train", add_help=False, allow_abbrev=False)
+    parser.add_argument("--seed", type=whole(-1, "a seed (-1: a random one)", MAX_SEED))
+    parser.add_argument("-n", "--n-timesteps", type=_steps)
+    parser.add_argument("--eval-freq", type=whole(-1, "env steps (-1: no evaluation)"))
+    parser.add_argument("--save-freq", type=_steps)
+    parser.add_argument("--num-threads", type=_steps)
+    for name in ("--eval-episodes", "--n-eval-envs"):
+        parser.add_argument(name, type=whole(1, name[2:]))
+    for names in (("--device",), ("-conf", "--conf-file"), ("-i", "--trained-agent")):
+        parser.add_argument(*names)
+    for names in (("-params", "--hyperparams"), ("--env-kwargs",), ("--eval-env-kwargs",)):
+        parser.add_argument(*names, nargs="+", type=_pair)
+    given = parser.parse_known_args(arguments)[0]
+    with naming("--device"):
+        check_values({"device": SHARED["device"]}, {"device": given.device or "auto"})
+    if given.conf_file is not None:
+        check_settings_file(given.conf_file)
+    if given.trained_agent and not (given.trained_agent.endswith(".zip") and Path(given.trained_agent).is_file()):
+        raise ValueError(f"-i must be the zip file of a model; got {given.trained_agent!r}, which is none.")
+
+
+def check_settings_file(path: str) -> None:
+    """
+    :param path: what ``--conf-file`` names; a module or a Python file is left to rl-zoo3
+    :raises ValueError: if it is no YAML file with settings by env
+    """
+    if not path.endswith((".yml", ".yaml")):
+        return
+    try:
+        content = yaml.safe_load(Path(path).read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ValueError(f"--conf-file {path} cannot be read as YAML: {error}") from error
+    if not isinstance(content, dict) or not all(isinstance(settings, dict) for settings in content.values()):
+        raise ValueError(
+            f"--conf-file {path} must hold settings by name of the env, as the files in hyperparams/ do; got {content!r}."
+        )
+
+
+def check_algorithm(path: str | Path, algo: str) -> None:
+    """
+    :param path: a model's file
+    :param algo: key of a plain SB3 algorithm that shall go on with it
+    :raises ValueError: if one of our algorithms saved it
+    """
+    with zipfile.ZipFile(path) as archive:
+        data = json.loads(archive.read("data"))
+    if "skill_fraction" in data:
+        raise ValueError(f"{path} was saved by an NBSP algorithm, not by {algo}: --algo nbsp{algo}.")
+
+
+def _pair(text: str) -> str:
+    """A ``type`` for argparse: KEY:VALUE, of which rl-zoo3 reads the value as Python."""
+    key, colon, _ = text.partition(":")
+    if not colon or not key.isidentifier():
+        raise argparse.ArgumentTypeError(f"must be KEY:VALUE with a value in Python, e.g. score:\"'taylor'\"; got {text!r}")
+    return text
+
+
+def _steps(text: str) -> int:
+    """A ``type`` for argparse: a number of steps, or -1 for none."""
+    number = whole(-1, "steps (-1: the default)")(text)
+    if number == 0:
+        raise argparse.ArgumentTypeError(f"must be 1 or more (or -1: the default); got {text!r}")
+    return number
