@@ -77,6 +77,14 @@ def newest_whole(folder: Path) -> tuple[Checkpoint | None, list[str]]:
     return None, damages
 
 
+def checkpoints_of(folder: Path) -> dict[int, Path]:
+    """
+    :param folder: of checkpoints
+    :return: those that are there as they were written (sizes are looked at, not checksums), by env step
+    """
+    return {int(path.name): path for path in _newest_first(folder) if damage_of(path, only_sizes=True) is None}
+
+
 def damage_of(path: Path, only_sizes: bool = False) -> str | None:
     """
     :param path: a checkpoint's folder

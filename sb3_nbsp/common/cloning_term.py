@@ -110,11 +110,15 @@ class CloningTerm:
         """The strength."""
         return float(self.model.clone_coef)
 
+    def is_due(self) -> bool:
+        """Whether the term joins the loss now: it is wanted, and there is something of other tasks to clone."""
+        self.memory.current_task = self.model.memory.current_task if self.model.memory is not None else None
+        return self.is_wanted and len(self.memory) > 0
+
     @contextmanager
     def in_force(self) -> Iterator[None]:
         """Inside the block, which learns, the term joins the loss; nothing happens as long as there is nothing to clone."""
-        self.memory.current_task = self.model.memory.current_task if self.model.memory is not None else None
-        if not (self.is_wanted and len(self.memory) > 0):
+        if not self.is_due():
             yield
             return
         optimizer = recursive_getattr(self.model, self.cloned.optimizer)
@@ -130,8 +134,10 @@ class CloningTerm:
         A batch of the memory: observations as the policy takes them and the outputs that were kept, [clone_batch_size, ...].
         ``None`` where nothing is cloned.
         """
-        if not self._is_on:
-            return None
+        return self.sample() if self._is_on else None
+
+    def sample(self) -> tuple[Any, th.Tensor]:
+        """The same where it is due."""
         samples = self.memory.sample(self.model.clone_batch_size)
         return self._seen(samples.observations), th.as_tensor(samples.outputs, device=self.model.device)
 

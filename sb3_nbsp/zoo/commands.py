@@ -33,6 +33,7 @@ from sb3_nbsp.zoo.logs_may_fail import MonitorMayFail
 from sb3_nbsp.zoo.resume import CheckpointOptions, is_finished, split
 from sb3_nbsp.zoo.run_settings import SAFE_YAML, check_made, saved_hyperparams
 from sb3_nbsp.zoo.samplers import register_sampler
+from sb3_nbsp.zoo.together import runs_of, train_together
 from sb3_nbsp.zoo.train_checks import check_arguments
 from sb3_nbsp.zoo.train_parser import ARGPARSE
 
@@ -57,13 +58,18 @@ def register(options: CheckpointOptions | None = None) -> None:
 
 def train(arguments: list[str]) -> None:
     """
-    rl-zoo3's train.
+    rl-zoo3's train; with ``--seeds 0-9`` one run for each seed, which learn together.
 
     :param arguments: its command line arguments
     :raises SystemExit: with a message for what goes wrong before learning begins: mistakes in the arguments. With
         ``--verbose 2`` the error itself is raised.
     """
     try:
+        runs = runs_of(arguments)
+        if runs is not None:
+            register()
+            train_together(runs)
+            return
         options, arguments = split(arguments)
         register(options)
         if options.run is not None and _is_finished(options.run, arguments):
