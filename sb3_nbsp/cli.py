@@ -21,6 +21,7 @@ commands:
 examples:
   sb3-nbsp train --algo nbspsac --env sb3_nbsp/PointGoal-v0 -P
   sb3-nbsp train --algo nbspsac --env sb3_nbsp/WindowOpenClose-v0 --env-kwargs steps_per_task:100_000 --seed 1
+  sb3-nbsp train --algo nbspsac --env sb3_nbsp/PointGoal-v0 --seeds 0-9
   sb3-nbsp enjoy --algo nbspsac --env sb3_nbsp/PointGoal-v0 -f logs --no-render
   sb3-nbsp record-video --algo nbspsac --env sb3_nbsp/PointGoal-v0 -f logs
   sb3-nbsp benchmark quick.yml -f runs/quick --n-jobs 2

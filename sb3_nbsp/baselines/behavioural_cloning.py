@@ -32,6 +32,9 @@ class BehaviouralCloning(TaskBoundaryCallback):
 
     The gradient is added right before the actor's optimizer steps. The memory is saved with the model.
 
+    ``NBSPSAC`` and ``NBSPTQC`` have the same loss inside (``rehearsal="clone"``), at a smaller cost; this callback serves
+    plain SAC and TQC, and as what theirs is compared with.
+
     :param coef: strength
     :param memory_size: observations kept per task
     :param batch_size: remembered observations per gradient step

@@ -1,14 +1,16 @@
 """Cells: trainings that are independent of each other, each in a process and a folder of its own."""
 
 import re
+import shutil
 import sys
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from sb3_nbsp.benchmark.file_names import DONE, FAILED, MANIFEST, RESULTS, RUN
+from sb3_nbsp.benchmark.file_names import DONE, FAILED, MANIFEST, RESULTS, RUN, natural
 from sb3_nbsp.benchmark.run_record import Record
+from sb3_nbsp.checkpoints.manifest import FOLDER, newest_whole
 from sb3_nbsp.evaluation import SequenceResults
 
 State = Literal["waiting", "interrupted", "failed", "done"]
@@ -49,7 +51,7 @@ class Cell:
 
     def train_arguments(self, checkpoint: Path | None = None) -> list[str]:
         """
-        :param checkpoint: a saved model to go on from
+        :param checkpoint: a run's folder, or a saved model, to go on from
         :return: the arguments of ``sb3-nbsp train``
         """
         own = ["--algo", self.algo, "--env", self.env, "--seed", str(self.seed), "-f", str(self.folder / RUN)]
@@ -57,7 +59,7 @@ class Cell:
 
     def command(self, checkpoint: Path | None = None) -> list[str]:
         """
-        :param checkpoint: a saved model to go on from
+        :param checkpoint: a run's folder, or a saved model, to go on from
         :return: the training command
         """
         return [sys.executable, "-m", "sb3_nbsp.cli", "train", *self.train_arguments(checkpoint)]
@@ -111,7 +113,14 @@ class Cell:
         return min(results.evaluations[-1].step / sum(results.segment_steps), 1.0)
 
     def checkpoint(self) -> Path | None:
-        """The last checkpoint that was written in full, with its replay buffer where one is wanted."""
+        """
+        What the training goes on from: the folder of a run with a whole checkpoint; for plain SB3 algorithms, and runs of
+        before there were such, the last model that was written in full, with its replay buffer where one is wanted.
+        """
+        runs = sorted((path.parent for path in (self.folder / RUN).glob(f"*/*/{FOLDER}")), key=natural, reverse=True)
+        for run in runs:
+            if newest_whole(run / FOLDER)[0] is not None:
+                return run
         found = {path: _number(path) for path in (self.folder / RUN).glob("*/*/rl_model_*_steps.zip")}
         with_buffer = "--save-replay-buffer" in self.arguments
         for path in sorted(found, key=lambda path: found[path], reverse=True):
@@ -122,6 +131,8 @@ class Cell:
 
     def delete_weights(self) -> None:
         """Delete models and replay buffers; results, figures and settings stay."""
+        for path in (self.folder / RUN).glob(f"*/*/{FOLDER}"):
+            shutil.rmtree(path)
         for pattern in ("*.zip", "*.pkl"):
             for path in (self.folder / RUN).rglob(pattern):
                 path.unlink()

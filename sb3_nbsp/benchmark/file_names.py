@@ -10,6 +10,7 @@ RESULTS = "results.json"  # copied here from the run's own folder when it is fin
 DONE = "done.json"  # the last file to be written
 FAILED = "failed.json"
 LOG = "log.txt"
+TOGETHER = "together.json"  # in the first cell's folder of a pack: the arguments of all its runs
 RUN = "run"  # rl-zoo3's log folder
 
 # What stands in a benchmark's folder.

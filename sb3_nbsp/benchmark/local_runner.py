@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from sb3_nbsp.benchmark.cells import Cell
 from sb3_nbsp.benchmark.file_names import FAILED, LOG
 from sb3_nbsp.benchmark.manifest import check_manifest, read_json
-from sb3_nbsp.benchmark.training import Training
+from sb3_nbsp.benchmark.packs import packs_of
+from sb3_nbsp.benchmark.training import Training, start_together
 
 POLL_SECONDS = 0.25
 
@@ -21,6 +22,7 @@ def run_cells(
     watch: Callable[[list[Training]], None] | None = None,
     retry: bool = False,
     keep_weights: bool = True,
+    population: bool = False,
 ) -> None:
     """
     Train the cells that are not done yet, ``n_jobs`` at a time with one thread each.
@@ -33,28 +35,38 @@ def run_cells(
     :param watch: called a few times a second with what is running, e.g. to draw progress bars
     :param retry: also train what failed in an earlier call
     :param keep_weights: leave the models and replay buffers of finished cells
+    :param population: train cells that can learn together in one process, as one population
     :raises CellError: if a training failed now or earlier; the others are finished first
     :raises ForeignCellError: if a cell's folder holds another training; none has been started then
     """
     for cell in cells:
         check_manifest(cell, retry)
     waiting = [cell for cell in cells if not cell.is_done and (retry or cell.state != "failed")]
-    running: list[Training] = []
+    packs = packs_of(waiting, n_jobs) if population else [[cell] for cell in waiting]
+    running: list[list[Training]] = []  # by process
     try:
-        while waiting or running:
-            while waiting and len(running) < n_jobs:
-                running.append(Training(waiting.pop(0), retry, keep_weights))
+        while packs or running:
+            while packs and len(running) < n_jobs:
+                running.append(_started(packs.pop(0), retry, keep_weights))
             if watch is not None:  # before looking who has ended: the shortest training is seen once
-                watch(running)
-            running = [training for training in running if not training.ended()]
+                watch([training for pack in running for training in pack])
+            left = [[training for training in pack if not training.ended()] for pack in running]
+            running = [pack for pack in left if pack]
             if running:
                 time.sleep(POLL_SECONDS)
         if watch is not None:
-            watch(running)
+            watch([])
     finally:
-        for training in running:
-            training.stop()
+        for pack in running:
+            for training in pack:
+                training.stop()
     raise_if_failed(cells)
+
+
+def _started(pack: Sequence[Cell], retry: bool, keep_weights: bool) -> list[Training]:
+    if len(pack) == 1:
+        return [Training(pack[0], retry, keep_weights)]
+    return start_together(pack, retry, keep_weights)
 
 
 def raise_if_failed(cells: Sequence[Cell]) -> None:

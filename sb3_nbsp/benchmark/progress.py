@@ -86,7 +86,12 @@ class ProgressDisplay:
 
 
 def train_with_progress(
-    cells: Sequence[Cell], n_jobs: int, retry: bool = False, keep_weights: bool = True, console: Console | None = None
+    cells: Sequence[Cell],
+    n_jobs: int,
+    retry: bool = False,
+    keep_weights: bool = True,
+    console: Console | None = None,
+    population: bool = False,
 ) -> None:
     """
     :func:`~sb3_nbsp.benchmark.local_runner.run_cells` under progress bars.
@@ -96,8 +101,9 @@ def train_with_progress(
     :param retry: also train what failed earlier
     :param keep_weights: leave models and replay buffers
     :param console: where to draw
+    :param population: train what can learn together in one process
     :raises CellError: if a training failed
     """
     display = ProgressDisplay(cells, console)
     with display.progress:
-        run_cells(cells, n_jobs, display, retry, keep_weights)
+        run_cells(cells, n_jobs, display, retry, keep_weights, population)

@@ -131,6 +131,21 @@ def without(names: Container[str], arguments: Sequence[str]) -> list[str]:
     return kept
 
 
+def deciding(arguments: Sequence[str]) -> list[str]:
+    """
+    :param arguments: further arguments of ``sb3-nbsp train``
+    :return: the same without how often it writes checkpoints, on which no number depends
+    """
+    kept: list[str] = []
+    words = iter(arguments)
+    for word in words:
+        if word in ("--save-freq", "--checkpoint-freq"):
+            next(words, None)
+        elif word != "--save-replay-buffer":
+            kept.append(word)
+    return kept
+
+
 def _values_of(options: Sequence[str], arguments: Sequence[str]) -> list[str]:
     """What follows an option; given twice, the last one counts."""
     values: list[str] = []

@@ -23,7 +23,7 @@ A suite: named methods on named task sequences with several seeds, read from a Y
 
 Settings may stand under ``common``, a sequence or a method; the latter count more: ``algo``, ``params`` (hyperparameters),
 ``env_kwargs``, ``eval_freq``, ``eval_episodes``, ``eval_tasks`` (how many tasks each evaluation plays, ``all`` by default),
-``save_freq`` (checkpoints, with the replay buffer), ``callbacks`` (as in rl-zoo3's files) and ``arguments`` (anything else
+``save_freq`` (env steps between checkpoints), ``callbacks`` (as in rl-zoo3's files) and ``arguments`` (anything else
 that ``sb3-nbsp train`` takes, as a list). An axis that is a mapping names its methods:
 ``axis: {memory_size: {0: masks only, 1000: NBSP}}``.
 """
@@ -191,11 +191,14 @@ def train_arguments(settings: Settings) -> tuple[str, ...]:
     arguments: list[str] = []
     if settings.get("env_kwargs"):
         arguments += ["--env-kwargs", *_pairs(settings["env_kwargs"])]
-    for name in ("eval_freq", "eval_episodes", "eval_tasks", "save_freq"):
+    for name in ("eval_freq", "eval_episodes", "eval_tasks"):
         if name in settings:
             arguments += [f"--{name.replace('_', '-')}", str(settings[name])]
     if "save_freq" in settings:
-        arguments.append("--save-replay-buffer")  # without, a cell that goes on would warm up again
+        ours = str(settings.get("algo", "")).startswith("nbsp")
+        # A plain SB3 algorithm that goes on without its replay buffer would warm up again.
+        arguments += ["--checkpoint-freq" if ours else "--save-freq", str(settings["save_freq"])]
+        arguments += [] if ours else ["--save-replay-buffer"]
     if params:
         arguments += ["-params", *_pairs(params)]
     return (*arguments, *map(str, settings.get("arguments", ())))

@@ -4,6 +4,8 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
@@ -14,11 +16,21 @@ except ImportError:  # Windows has no such locks: there, nothing keeps two comma
 
 from sb3_nbsp.base.atomic_write import replacing
 from sb3_nbsp.benchmark.cells import Cell
-from sb3_nbsp.benchmark.file_names import FAILED, LOG, MANIFEST, RUN
-from sb3_nbsp.benchmark.manifest import changed_settings, check_manifest, read_json, write_done, write_failed, write_manifest
+from sb3_nbsp.benchmark.file_names import FAILED, LOG, MANIFEST, RUN, TOGETHER
+from sb3_nbsp.benchmark.manifest import (
+    changed_settings,
+    check_manifest,
+    read_json,
+    write_done,
+    write_failed,
+    write_json,
+    write_manifest,
+)
+from sb3_nbsp.checkpoints.manifest import FOLDER, checkpoints_of
 from sb3_nbsp.evaluation.skill_file import SKILL_NEURONS
 
 LOG_LINES = 15  # of a failed training that are shown
+TOLD_TO_STOP = [128 + number for number in (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM))]
 STOP_SECONDS = 10  # until a training that was told to stop is killed
 # Two threads per process on busy cores are many times slower than one.
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
@@ -34,10 +46,11 @@ class Training:
     :param cell: the cell
     :param retry: train it again if it has failed before
     :param keep_weights: leave models and replay buffers where they are
+    :param starts: whether it starts by itself; else :func:`start_together` does it
     :raises ForeignCellError: if the cell's folder holds another training
     """
 
-    def __init__(self, cell: Cell, retry: bool = False, keep_weights: bool = True):
+    def __init__(self, cell: Cell, retry: bool = False, keep_weights: bool = True, starts: bool = True):
         self.cell = cell
         self.retry = retry
         self.keep_weights = keep_weights
@@ -45,7 +58,7 @@ class Training:
         check_manifest(cell, retry)
         cell.folder.mkdir(parents=True, exist_ok=True)
         self._lock = _lock(cell.folder)
-        if self._lock is not None:
+        if self._lock is not None and starts:
             self._start()
 
     @property
@@ -79,29 +92,45 @@ class Training:
         if self._lock is not None:
             self._lock.close()
 
+    @property
+    def is_due(self) -> bool:
+        """Whether there is anything to train, and nobody else trains it."""
+        cell = self.cell
+        return self._lock is not None and not (cell.is_done or (not self.retry if cell.state == "failed" else cell.is_trained))
+
     def _start(self) -> None:
         """Start the process, unless there is nothing left to do."""
-        cell = self.cell
-        if cell.is_done or (not self.retry if cell.state == "failed" else cell.is_trained):
-            return
-        checkpoint = _start_from(cell)
-        if checkpoint is None:
-            shutil.rmtree(cell.folder / RUN, ignore_errors=True)
-        write_manifest(cell, checkpoint)
-        (cell.folder / FAILED).unlink(missing_ok=True)
-        with (cell.folder / LOG).open("ab" if checkpoint else "wb") as log:
-            assert self._lock is not None
-            self.process = subprocess.Popen(
-                cell.command(checkpoint),
+        if self.is_due:
+            checkpoint = _start_from(self.cell)
+            self._launch([self], self.cell.command(checkpoint), [checkpoint])
+
+    @staticmethod
+    def _launch(trainings: "Sequence[Training]", command: Sequence[str], checkpoints: Sequence[Path | None]) -> None:
+        """Start one process for trainings. What it prints goes into the first one's log."""
+        for training, checkpoint in zip(trainings, checkpoints, strict=True):
+            cell = training.cell
+            if checkpoint is None:
+                shutil.rmtree(cell.folder / RUN, ignore_errors=True)
+            write_manifest(cell, checkpoint)
+            (cell.folder / FAILED).unlink(missing_ok=True)
+        first, *others = [training.cell.folder / LOG for training in trainings]
+        for path in others:
+            path.write_text(f"Trained in one process with others, whose log is {first}\n")
+        locks = [training._lock for training in trainings if training._lock is not None]
+        with first.open("ab" if checkpoints[0] else "wb") as log:
+            process = subprocess.Popen(
+                command,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env={**os.environ, **ONE_THREAD},
                 # Ctrl-C reaches the command only, which then stops its trainings.
                 start_new_session=True,
-                pass_fds=() if fcntl is None else (self._lock.fileno(),),
+                pass_fds=() if fcntl is None else [lock.fileno() for lock in locks],
             )
-        _write_holder(self._lock, self.process.pid)
+        for training, lock in zip(trainings, locks, strict=True):
+            training.process = process
+            _write_holder(lock, process.pid)
 
     def _mark(self, status: int | None) -> None:
         """Mark what has come to an end: ``status`` is the process's exit status, ``None`` where there was no process."""
@@ -109,12 +138,56 @@ class Training:
         if cell.state == "failed" and status is None:
             return
         if not cell.is_done:
+            if status in TOLD_TO_STOP:
+                return  # it goes on another time
             if status not in (None, 0) or not cell.is_trained:
                 write_failed(cell, _reason(status), log_end(cell))
                 return
             _conclude(cell)
         if not self.keep_weights:
             cell.delete_weights()
+
+
+def start_together(cells: Sequence[Cell], retry: bool = False, keep_weights: bool = True) -> list[Training]:
+    """
+    Start the trainings of several cells in one process. They go on from the newest step of which all have a checkpoint.
+
+    :param cells: trainings that can be one population
+    :param retry: see :class:`Training`
+    :param keep_weights: see there
+    :return: one training for each cell, of which some may have been over, or be trained elsewhere
+    """
+    trainings = [Training(cell, retry, keep_weights, starts=False) for cell in cells]
+    due = [training for training in trainings if training.is_due]
+    if len(due) == 1:
+        due[0]._start()
+    elif due:
+        checkpoints = _common_checkpoints([_start_from(training.cell) for training in due])
+        runs = [training.cell.train_arguments(path) for training, path in zip(due, checkpoints, strict=True)]
+        file = due[0].cell.folder / TOGETHER
+        write_json(file, {"runs": runs})
+        command = [sys.executable, "-m", "sb3_nbsp.cli", "train", "--together", str(file)]
+        Training._launch(due, command, checkpoints)
+    return trainings
+
+
+def _common_checkpoints(runs: Sequence[Path | None]) -> list[Path | None]:
+    """
+    Have runs that learn together stand at the newest step of which all have a checkpoint. Newer checkpoints of some are
+    deleted; where there is no such step, all begin anew.
+
+    :param runs: their folders, ``None`` for one that begins
+    :return: the same, or ``None`` for all
+    """
+    found = [{} if run is None else checkpoints_of(run / FOLDER) for run in runs]
+    common = set.intersection(*(set(steps) for steps in found))
+    if not common:
+        return [None] * len(runs)
+    for steps in found:
+        for step, path in steps.items():
+            if step > max(common):
+                shutil.rmtree(path)
+    return list(runs)
 
 
 def _conclude(cell: Cell) -> None:

@@ -15,6 +15,7 @@ from sb3_nbsp.protection import masks, optimizer
 from sb3_nbsp.rehearsal.arguments import (
     CloneBatchSize,
     CloneCoef,
+    CloneTarget,
     CloneTemperature,
     MemoryRetention,
     MemorySize,
@@ -162,6 +163,7 @@ FastUpdate = Annotated[
 __all__ = [
     "CloneBatchSize",
     "CloneCoef",
+    "CloneTarget",
     "CloneTemperature",
     "FastUpdate",
     "GoalMetric",

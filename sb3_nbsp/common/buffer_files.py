@@ -16,7 +16,8 @@ from sb3_nbsp.common.save_util import File, whole_file
 from sb3_nbsp.rehearsal.memory import TaskMemory, Transitions
 from sb3_nbsp.rehearsal.replay_buffers import MEMORY_ARGUMENTS, MixedBuffer
 
-ADDED = (*MEMORY_ARGUMENTS, "memory", "n_batches", "n_rows_of_task", "n_task_ends")  # what a MixedBuffer has beside SB3's
+# What a MixedBuffer has beside SB3's.
+ADDED = (*MEMORY_ARGUMENTS, "memory", "n_batches", "n_rows_of_task", "n_task_ends", "n_added")
 
 
 def write(path: File, model: Any) -> None:

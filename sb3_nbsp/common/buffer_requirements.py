@@ -1,5 +1,6 @@
 """What a replay buffer must be able to do where something is kept of old tasks."""
 
+import warnings
 from typing import Any
 
 from stable_baselines3.her.her_replay_buffer import HerReplayBuffer
@@ -26,3 +27,13 @@ def check_buffer(model: Any, replayed_size: int) -> None:
             f"{type(model.replay_buffer).__name__} keeps no transitions of old tasks. Use replay_buffer_class=None, a "
             "class derived from MixedReplayBuffer, or memory_size=0."
         )
+
+
+def warn_of_nothing_to_rehearse() -> None:
+    """Say why a task that ends leaves nothing to rehearse, and what to do."""
+    warnings.warn(
+        "No transition of the task that ends is at hand, so none of them can be rehearsed. A model's file holds no "
+        "replay buffer: call load_replay_buffer() before consolidate() (with save_replay_buffer() where the model is "
+        "saved), or learn() on the task first. memory_size=0 switches the memory off.",
+        stacklevel=3,
+    )

@@ -43,6 +43,8 @@ class SkillNeuronCallback(BaseCallback):
         self.model.position.moved_to(env.get_attr("sequence_steps", 0)[0])
         if self.model.goal_metric == "success":
             check_success_is_told(self.sequence, int(self.model.scoring_steps))
+        if self.model.goes_on_exactly:  # what is pending follows in the first rollout, as it would have
+            return
         self._consolidate_if_pending()
         self._begin_task()
 

@@ -19,6 +19,7 @@ from stable_baselines3.common.distributions import Distribution
 from stable_baselines3.common.save_util import recursive_getattr
 
 from sb3_nbsp.base.arrays import Observations, each, to_tensors
+from sb3_nbsp.common.cloned_neurons import acting_layers, activations, mean_square, only_skill_neurons
 from sb3_nbsp.rehearsal.cloning import distribution_parameters, kl_to_stored
 from sb3_nbsp.rehearsal.memory import Clones, JoinedMemory
 
@@ -53,11 +54,16 @@ class CloningTerm:
     Of the model it takes ``rehearsal``, ``memory_size``, ``clone_coef`` and ``clone_batch_size``, so that a change of them is
     obeyed from the next ``train()`` on.
 
-    :param model: an off-policy NBSP model, whose class says what is held (``cloned_outputs``)
+    :param model: an off-policy NBSP model, whose class says what is held (``cloned_outputs``); with
+        ``clone_target="skill_neurons"`` activations of the same network are
+    :raises ValueError: where there are no skill neurons whose activations could be held
     """
 
     def __init__(self, model: Any):
         self.model = model
+        self.holds_neurons = model.clone_target == "skill_neurons"
+        if self.holds_neurons and model.rehearsal != "replay" and model.skill_fraction == 0:
+            raise ValueError('clone_target="skill_neurons" needs skill neurons: use a skill_fraction above 0.')
         self.memory: JoinedMemory[Clones] = JoinedMemory(Clones)
         self._is_on = False
         self._losses: list[th.Tensor] = []
@@ -66,7 +72,7 @@ class CloningTerm:
     def cloned(self) -> ClonedOutputs:
         """What is held. Not an attribute: functions of a class cannot be pickled, models can."""
         held: ClonedOutputs = self.model.cloned_outputs
-        return held
+        return neurons_of(held) if self.holds_neurons else held
 
     @property
     def is_wanted(self) -> bool:
@@ -91,7 +97,10 @@ class CloningTerm:
         self.model.policy.set_training_mode(False)
         for start in range(0, len(samples), BATCH_SIZE):
             part = samples.rows(slice(start, start + BATCH_SIZE))  # a view of the memory
-            part.outputs[:] = self.cloned.outputs(self.model, self._seen(part.observations)).cpu().numpy()
+            outputs = self.cloned.outputs(self.model, self._seen(part.observations))
+            if self.holds_neurons:
+                outputs = only_skill_neurons(self.model, self.model.learned_tasks[task], outputs)
+            part.outputs[:] = outputs.cpu().numpy()
 
     @property
     def n_outputs(self) -> int:
@@ -105,12 +114,16 @@ class CloningTerm:
         """The strength."""
         return float(self.model.clone_coef)
 
+    def is_due(self) -> bool:
+        """Whether the term joins the loss now: it is wanted, and there is something of other tasks to clone."""
+        known = self.model.memory.current_task if self.model.memory is not None else None
+        self.memory.current_task = None if self._values_are_behind() else known
+        return self.is_wanted and len(self.memory) > 0
+
     @contextmanager
     def in_force(self) -> Iterator[None]:
         """Inside the block, which learns, the term joins the loss; nothing happens as long as there is nothing to clone."""
-        known = self.model.memory.current_task if self.model.memory is not None else None
-        self.memory.current_task = None if self._values_are_behind() else known
-        if not (self.is_wanted and len(self.memory) > 0):
+        if not self.is_due():
             yield
             return
         optimizer = recursive_getattr(self.model, self.cloned.optimizer)
@@ -132,8 +145,10 @@ class CloningTerm:
         A batch of the memory: observations as the policy takes them and the outputs that were kept, [clone_batch_size, ...].
         ``None`` where nothing is cloned.
         """
-        if not self._is_on:
-            return None
+        return self.sample() if self._is_on else None
+
+    def sample(self) -> tuple[Any, th.Tensor]:
+        """The same where it is due."""
         samples = self.memory.sample(self.model.clone_batch_size)
         return self._seen(samples.observations), th.as_tensor(samples.outputs, device=self.model.device)
 
@@ -161,6 +176,20 @@ class CloningTerm:
         losses, self._losses = self._losses, []
         if losses:
             self.model.logger.record("nbsp/cloning_loss", float(th.stack(losses).mean()))
+
+
+def neurons_of(cloned: ClonedOutputs) -> ClonedOutputs:
+    """
+    :param cloned: what is held of an algorithm's networks
+    :return: the same with skill neurons' activations in place of the outputs
+    """
+    return ClonedOutputs(
+        optimizer=cloned.optimizer,
+        outputs=activations,
+        divergence=lambda model, observations, kept: mean_square(kept, activations(model, observations)),
+        n_outputs=lambda model: sum(layer.n_neurons for layer in acting_layers(model)),
+        n_updates_behind=cloned.n_updates_behind,
+    )
 
 
 def _distribution(model: Any, observations: Any) -> Distribution:

@@ -125,7 +125,7 @@ class ContinualAlgorithm(ProtectedAlgorithm):
                 "again after it.",
                 stacklevel=4,
             )
-        if resumes:
+        if resumes and not self.goes_on_exactly:
             self._resume()
 
     def _resume(self) -> None:

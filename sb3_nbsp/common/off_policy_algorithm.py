@@ -12,21 +12,16 @@ from stable_baselines3.common.buffers import DictReplayBuffer, NStepReplayBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
-from stable_baselines3.common.type_aliases import MaybeCallback
+from stable_baselines3.common.type_aliases import MaybeCallback, RolloutReturn
+from stable_baselines3.common.vec_env import VecEnv
 
-from sb3_nbsp.common import buffer_files, buffer_requirements
+from sb3_nbsp.checkpoints.safe_point import safe_point
+from sb3_nbsp.common import buffer_files, buffer_requirements, ram_estimate
 from sb3_nbsp.common.cloning_term import ClonedOutputs, CloningTerm
 from sb3_nbsp.common.continual_algorithm import ContinualAlgorithm
 from sb3_nbsp.common.parents_arguments import check_keywords
 from sb3_nbsp.common.position import FollowedSequence
-from sb3_nbsp.common.ram_estimate import (
-    Part,
-    check_footprint,
-    clones_bytes,
-    replay_buffer_bytes,
-    scoring_bytes,
-    transitions_bytes,
-)
+from sb3_nbsp.common.ram_estimate import Part, check_footprint
 from sb3_nbsp.common.save_util import File
 from sb3_nbsp.rehearsal.replay_buffers import (
     MEMORY_ARGUMENTS,
@@ -54,6 +49,7 @@ class OffPolicyContinualAlgorithm(ContinualAlgorithm, OffPolicyAlgorithm):
     rehearsal: str
     clone_coef: float
     clone_batch_size: int
+    clone_target: str
     reset_replay_buffer: bool
     task_warmup: int | None
 
@@ -123,15 +119,15 @@ class OffPolicyContinualAlgorithm(ContinualAlgorithm, OffPolicyAlgorithm):
     def _footprint(self, n_tasks: int) -> list[Part]:
         """See :meth:`ContinualAlgorithm._footprint`. The replay buffer comes first."""
         seen = self.observation_space, self.action_space
-        ring = replay_buffer_bytes(*seen, self.buffer_size, self.n_envs, self.optimize_memory_usage)
-        kept = n_tasks * transitions_bytes(*seen, self._replayed_size, self.n_steps)
+        ring = ram_estimate.replay_buffer_bytes(*seen, self.buffer_size, self.n_envs, self.optimize_memory_usage)
+        kept = n_tasks * ram_estimate.transitions_bytes(*seen, self._replayed_size, self.n_steps)
         n_cloned = self.memory_size if self.cloning.is_wanted else 0
-        cloned = n_tasks * clones_bytes(self.observation_space, n_cloned, self.cloning.n_outputs)
+        cloned = n_tasks * ram_estimate.clones_bytes(self.observation_space, n_cloned, self.cloning.n_outputs)
         return [
             Part("replay buffer", ring, "buffer_size"),
             Part(f"memory of {n_tasks} tasks", kept, "memory_size"),
             Part(f"observations of {n_tasks} tasks to clone on", cloned, "memory_size"),
-            Part("scoring", scoring_bytes(self.observation_space, self.scoring_steps), "scoring_steps"),
+            Part("scoring", ram_estimate.scoring_bytes(self.observation_space, self.scoring_steps), "scoring_steps"),
         ]
 
     def _check_supported(self) -> None:
@@ -181,12 +177,7 @@ class OffPolicyContinualAlgorithm(ContinualAlgorithm, OffPolicyAlgorithm):
         if self.cloning.is_wanted and buffer.n_rows_of_task > 0 and not self.position.is_untrained(self._n_updates):
             self.cloning.remember(index, buffer.observations_of_task(self.memory_size))
         if buffer.n_rows_of_task == 0 or (self._replayed_size > 0 and buffer.remember(index) == 0):
-            warnings.warn(
-                "No transition of the task that ends is at hand, so none of them can be rehearsed. A model's file holds no "
-                "replay buffer: call load_replay_buffer() before consolidate() (with save_replay_buffer() where the model is "
-                "saved), or learn() on the task first. memory_size=0 switches the memory off.",
-                stacklevel=2,
-            )
+            buffer_requirements.warn_of_nothing_to_rehearse()
 
     def _start_warmup(self) -> None:
         """Act at random and do not train until the (emptied) buffer holds something to learn from."""
@@ -220,6 +211,11 @@ class OffPolicyContinualAlgorithm(ContinualAlgorithm, OffPolicyAlgorithm):
                     stacklevel=2,
                 )
             self._start_warmup()
+
+    def collect_rollouts(self, env: VecEnv, callback: BaseCallback, *args: Any, **kwargs: Any) -> RolloutReturn:
+        """See SB3."""
+        safe_point(self, callback)
+        return super().collect_rollouts(env, callback, *args, **kwargs)
 
     def _sample_action(
         self, learning_starts: int, action_noise: ActionNoise | None = None, n_envs: int = 1

@@ -16,6 +16,7 @@ from stable_baselines3.common.utils import obs_as_tensor
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_nbsp.base.arrays import to_tensors
+from sb3_nbsp.checkpoints.safe_point import safe_point
 from sb3_nbsp.common.continual_algorithm import ContinualAlgorithm
 from sb3_nbsp.common.finite_checks import check_losses
 from sb3_nbsp.common.parents_arguments import check_keywords
@@ -122,6 +123,7 @@ class OnPolicyContinualAlgorithm(ContinualAlgorithm, OnPolicyAlgorithm):
         self, env: VecEnv, callback: BaseCallback, rollout_buffer: RolloutBuffer, n_rollout_steps: int
     ) -> bool:
         """See SB3. A task of which anything is to be kept ends its rollout, which is learned from before scoring."""
+        safe_point(self, callback)
         self._apply_memory_settings()
         self._reset_log_std_if_due()
         self._rollout_from = self.num_timesteps

@@ -13,6 +13,7 @@ from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 
 from sb3_nbsp.base.arguments import check_arguments, check_values
 from sb3_nbsp.base.names import unknown_name_message
+from sb3_nbsp.checkpoints import methods as checkpoints
 from sb3_nbsp.common import finite_checks, from_sb3, gate_requirements, save_util, settings_file, space_mismatch
 from sb3_nbsp.common.file_checks import naming_damage, naming_other_networks
 from sb3_nbsp.common.older_files import moved_modules, values_before
@@ -78,6 +79,15 @@ class ProtectedAlgorithm(BaseAlgorithm):
     position_record: dict[str, Any]
 
     protection: Protection
+
+    # Checkpoints
+    _written: Any = None
+    _going_on: Any = None
+    _kept_elsewhere: frozenset[str] = frozenset()
+    steps_left = property(checkpoints.steps_left)
+    goes_on_exactly = property(checkpoints.goes_on_exactly)
+    save_checkpoint = checkpoints.save_checkpoint
+    load_checkpoint = classmethod(checkpoints.load_checkpoint)
 
     # Construction
 
@@ -205,13 +215,13 @@ class ProtectedAlgorithm(BaseAlgorithm):
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
         state_dicts, variables = super()._get_torch_save_params()
-        filled = [name for name, part in self._optional_states().items() if save_util.has_content(part.state_dict())]
+        filled = [name for name, part in checkpoints.kept_in_file(self).items() if save_util.has_content(part.state_dict())]
         if "neuron_masks" not in filled:  # before the first consolidation gates say nothing
             filled = [name for name in filled if name != "gates"]
         return [*state_dicts, *filled], variables
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "protection", "is_learning", "goes_beyond"]
+        return [*super()._excluded_save_params(), "protection", "is_learning", "goes_beyond", *checkpoints.ATTRIBUTES]
 
     def save(self, path: save_util.File, *args: Any, **kwargs: Any) -> None:
         """
@@ -240,8 +250,7 @@ class ProtectedAlgorithm(BaseAlgorithm):
             schedules other than constants and ``lin_x`` is refused unless ``custom_objects`` gives these.
         :raises ValueError: for a file that another class saved, or one that needs trust
         """
-        in_file = save_util.check_origin(cls, path)
-        kwargs = {**values_before(in_file), **kwargs}
+        kwargs = {**values_before(save_util.check_origin(cls, path)), **kwargs}
         if not trust:
             custom_objects = settings_file.plain_settings(cls, path, custom_objects or {})
         try:

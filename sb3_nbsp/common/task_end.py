@@ -6,13 +6,14 @@ The end of a task, step by step.
         activations on these steps, and scores      neurons.scoring.score_networks
         the skill neurons: the highest scores       neurons.skill_neurons.select_top
         with task gates: they answer to it only     protection.gates.TaskGates.claim
+        names and scores are noted
         a factor for each skill neuron              protection.protection.Protection.hold
         spread over the parameters                  protection.masks.NeuronMasks.parameter_factors
         obeyed from now on                          protection.optimizer.MaskedOptimizer.set_factors
         some of its samples are remembered          rehearsal.memory.TaskMemory.store
         and what the networks put out there         common.cloning_term.CloningTerm.remember
         what must not leak into the next is reset   the algorithms' _prepare_next_task
-        names, scores and the place are noted
+        the place is noted
 
 ``model`` is a :class:`~sb3_nbsp.common.continual_algorithm.ContinualAlgorithm` throughout.
 """
@@ -26,6 +27,7 @@ import gymnasium as gym
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import VecEnv
 
+from sb3_nbsp.base.interruption import droppable
 from sb3_nbsp.base.random_states import isolated_rng
 from sb3_nbsp.common import gate_requirements
 from sb3_nbsp.common.finite_checks import check_parameters
@@ -49,14 +51,14 @@ def consolidate(model: Any, env: gym.Env | VecEnv | None, task: str | None) -> S
     with isolated_rng(seed, model.action_space):
         trained = not model.position.is_untrained(model._n_updates)
         skill = _find_skill_neurons(model, env, task, index, seed) if model.skill_fraction > 0 and trained else None
+        if index == len(model.learned_tasks):
+            model.learned_tasks.append(task)
+        if skill is not None:
+            model.skill_neuron_records[task] = skill.to_dict()
         model.protection.hold(index, skill, float(model.mask_coef))
         model._apply_masks()
         model._remember_task(index)
         model._prepare_next_task()
-    if index == len(model.learned_tasks):
-        model.learned_tasks.append(task)
-    if skill is not None:
-        model.skill_neuron_records[task] = skill.to_dict()
     if not trained:
         warnings.warn(
             f"{task} ended without a single update of the networks: none of its neurons is held. Lower learning_starts (and "
@@ -73,8 +75,9 @@ def _unused_name(model: Any) -> str:
 
 
 def _find_skill_neurons(model: Any, env: gym.Env | VecEnv | None, task: str, index: int, seed: int) -> SkillNeurons:
-    steps = steps_on_task(model, env, task, int(model.scoring_steps), seed)
-    skill = score(model, steps, task, seed)
+    with droppable():
+        steps = steps_on_task(model, env, task, int(model.scoring_steps), seed)
+        skill = score(model, steps, task, seed)
     if model.gates is not None:
         columns = gate_requirements.id_columns(model.env, model.observation_space)
         own = gate_requirements.column_of(task, columns)

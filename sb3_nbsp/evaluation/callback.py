@@ -11,7 +11,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 from sb3_nbsp.base.arguments import Is, Whole, check_values
 from sb3_nbsp.base.spare_files import may_fail
-from sb3_nbsp.evaluation import plots
+from sb3_nbsp.evaluation import plots, rows_in_checkpoints
 from sb3_nbsp.evaluation.best_model import newest_is_best
 from sb3_nbsp.evaluation.carried_over import is_finished, own_earlier_results
 from sb3_nbsp.evaluation.eval_tasks import ALL, EvalTasks, checked_eval_tasks, tasks_to_play
@@ -192,6 +192,8 @@ class SequenceEvalCallback(BaseCallback):
         if self.results.evaluations:  # carried over: they stand in the run's own file from the beginning
             self._write()
         self._write_skill_neurons()
+        if getattr(self.model, "goes_on_exactly", False):  # restore_checkpoint_state() brings the rows
+            return
         # Where a run was stopped right after a switch and before its evaluation, it is made up for.
         if self._position in self._sequence.switch_steps:
             self._segment = self._sequence.switch_steps.index(self._position)
@@ -219,6 +221,9 @@ class SequenceEvalCallback(BaseCallback):
         self._write()
         if self.draw:
             self.draw_figures()
+
+    checkpoint_state = rows_in_checkpoints.checkpoint_state
+    restore_checkpoint_state = rows_in_checkpoints.restore_checkpoint_state
 
     def _evaluate_once(self, kind: Kind) -> None:
         """Evaluate, log and write, unless this position has been evaluated already."""

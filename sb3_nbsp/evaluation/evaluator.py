@@ -10,6 +10,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import VecEnv
 
+from sb3_nbsp.base.interruption import droppable
 from sb3_nbsp.base.random_states import isolated_rng
 from sb3_nbsp.base.success import success_of
 from sb3_nbsp.common.env_util import wrap_like
@@ -57,6 +58,7 @@ class TaskEvaluator:
             made = {name: sequence.make_task_env(name, evaluation=True) for name in sequence.task_names}
             self.envs = {name: wrap_like(training_env, _with_end(env)) for name, env in made.items()}
 
+    @droppable()
     def evaluate(
         self, model: BaseAlgorithm, tasks: Collection[str] | None = None
     ) -> tuple[dict[str, float | None], dict[str, float]]:

@@ -39,3 +39,10 @@ CloneTemperature = Annotated[
     AtLeast(0, excluded=True),
     Doc("tau: the softmax of the Q-values / tau is held, so that differences of the size of tau count"),
 ]
+CloneTarget = Annotated[
+    Literal["outputs", "skill_neurons"],
+    Doc(
+        "what is held of the acting network: what it puts out, or its skill neurons' activations (by the mean square; NBSPSAC "
+        "then learns with autograd)"
+    ),
+]

@@ -12,6 +12,7 @@ from sb3_nbsp.base.arrays import Observations, concatenated, each, to_array
 
 Self = TypeVar("Self", bound="Samples")
 Kind = TypeVar("Kind", bound="Samples")
+Random = Any  # np.random.RandomState, or the module np.random, which has its methods
 
 
 class Samples:
@@ -138,12 +139,21 @@ class TaskMemory(Generic[Kind]):
 
     def sample(self, batch_size: int) -> Kind:
         """Draw with replacement: a task with equal chances, then one of its samples."""
-        old_tasks = self.old_tasks
-        counts = np.bincount(np.random.randint(len(old_tasks), size=batch_size), minlength=len(old_tasks))
-        parts = []
-        for task, count in zip(old_tasks, counts, strict=True):
-            parts.append(self._tasks[task].rows(np.random.randint(len(self._tasks[task]), size=count)))
+        parts = [self._tasks[task].rows(rows) for task, rows in self.draw(batch_size)]
         return parts[0] if len(parts) == 1 else self.kind.join(parts)
+
+    def draw(self, batch_size: int, random: Random = np.random) -> list[tuple[int, np.ndarray]]:
+        """
+        Choose samples as :meth:`sample` does, with the same random numbers.
+
+        :param batch_size: how many
+        :param random: NumPy's legacy generator; default: the process's
+        :return: by task its index and which of its samples
+        """
+        old_tasks = self.old_tasks
+        counts = np.bincount(random.randint(len(old_tasks), size=batch_size), minlength=len(old_tasks))
+        pairs = zip(old_tasks, counts, strict=True)
+        return [(task, random.randint(len(self._tasks[task]), size=count)) for task, count in pairs]
 
     def state_dict(self) -> dict[str, dict[str, Any]]:
         """Tensors by task and field."""
@@ -182,10 +192,25 @@ class JoinedMemory(TaskMemory[Kind]):
     def sample(self, batch_size: int) -> Kind:
         """See :meth:`TaskMemory.sample`."""
         assert self._joined is not None
+        return self._joined.rows(self.draw_joined(batch_size))
+
+    @property
+    def joined(self) -> Kind | None:
+        """The samples of all tasks; another object whenever any of them changes."""
+        return self._joined
+
+    def draw_joined(self, batch_size: int, random: Random = np.random) -> np.ndarray:
+        """
+        Choose samples as :meth:`sample` does, with the same random numbers.
+
+        :param batch_size: how many
+        :param random: NumPy's legacy generator; default: the process's
+        :return: which of ``joined``, [batch_size]
+        """
         old_tasks = self.old_tasks
         starts, sizes = np.array([(self._places[task].start, len(self._tasks[task])) for task in old_tasks]).T
-        drawn = np.random.randint(len(old_tasks), size=batch_size)
-        return self._joined.rows(starts[drawn] + (np.random.random(batch_size) * sizes[drawn]).astype(np.intp))
+        drawn = random.randint(len(old_tasks), size=batch_size)
+        return starts[drawn] + (random.random_sample(batch_size) * sizes[drawn]).astype(np.intp)
 
     def _join(self) -> None:
         """Put the tasks' samples behind one another; each task's become views."""

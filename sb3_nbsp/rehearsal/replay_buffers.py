@@ -11,7 +11,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 from sb3_nbsp.base.arguments import check_arguments, documented
 from sb3_nbsp.base.arrays import Observations, take, to_tensors
 from sb3_nbsp.rehearsal.arguments import MemoryRetention, MemorySize, OldTaskFraction, ReplayInterval, ReplayMode
-from sb3_nbsp.rehearsal.memory import TaskMemory, Transitions
+from sb3_nbsp.rehearsal.memory import Random, TaskMemory, Transitions
 
 Batch = TypeVar("Batch", bound=tuple[Any, ...])  # SB3's samples are named tuples
 MEMORY_ARGUMENTS = ("memory_size", "memory_retention", "replay_mode", "replay_interval", "old_task_fraction")
@@ -25,7 +25,11 @@ class MixedBuffer:
     :raises ValueError: for a value that is not allowed
     """
 
+    # How often the ring was emptied, and how many rows it was ever given: whoever keeps a copy of its rows must know.
+    n_resets = 0
+    n_added = 0
     leaves_out_next = False  # whether the next row, which ends a task that is consolidated already, is not stored
+    n_added = 0  # rows so far, over all rounds of the ring: what tells checkpoints which of them are new
 
     def __init__(
         self,
@@ -56,11 +60,13 @@ class MixedBuffer:
             return
         super().add(*args, **kwargs)  # type: ignore[misc]
         self.n_rows_of_task += 1
+        self.n_added += 1
 
     def reset(self: Any) -> None:
         """Empty the current task's buffer. The memory stays."""
         super().reset()  # type: ignore[misc]
         self.n_rows_of_task = 0
+        self.n_resets += 1
 
     def end_task(self, n_task_ends: int) -> None:
         """
@@ -128,6 +134,24 @@ class MixedBuffer:
         if n_old == batch_size:
             return old
         return concatenate(super().sample(batch_size - n_old, env), old)  # type: ignore[misc]
+
+    def draw(
+        self: Any, batch_size: int, random: Random = np.random
+    ) -> tuple[np.ndarray, np.ndarray, list[tuple[int, np.ndarray]]]:
+        """
+        Choose a batch as :meth:`sample` does, with the same random numbers, for those who read the transitions themselves.
+        Not for buffers whose class has a ``sample`` of its own, nor with ``optimize_memory_usage``.
+
+        :param batch_size: number of transitions
+        :param random: NumPy's legacy generator; default: the process's
+        :return: rows of the ring; their sub-envs; by old task its index and which of its samples in the memory
+        """
+        n_old = self._n_old(batch_size)
+        old = self.memory.draw(n_old, random) if n_old else []
+        if n_old == batch_size:
+            return np.empty(0, int), np.empty(0, int), old
+        rows = random.randint(0, self.buffer_size if self.full else self.pos, size=batch_size - n_old)
+        return rows, random.randint(0, high=self.n_envs, size=len(rows)), old
 
     def _n_old(self, batch_size: int) -> int:
         if self.memory_size == 0 or len(self.memory) == 0:

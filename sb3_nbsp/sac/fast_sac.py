@@ -3,13 +3,18 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch as th
 from stable_baselines3 import SAC
+from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.type_aliases import ReplayBufferSamples
 from stable_baselines3.common.utils import polyak_update
 from torch.nn import functional as F
 
+from sb3_nbsp.base.random_states import ProcessStreams
 from sb3_nbsp.common.cpu_speedups import fused, fusible, put_channels_last
+from sb3_nbsp.sac.agent_stack import AgentStack
+from sb3_nbsp.sac.batched_learner import BatchedLearner
 from sb3_nbsp.sac.fast_update import FastUpdate, Losses
 from sb3_nbsp.sac.fast_update_conditions import find_obstacle
 
@@ -29,7 +34,8 @@ class FastSAC(SAC):
     fast_update: str | bool = "auto"
     update_path: str | None = None
     update_obstacle: str | None = None
-    _fast: FastUpdate | None = None
+    _fast: FastUpdate | BatchedLearner | None = None
+    in_stack: tuple[AgentStack, int] | None = None  # where a population has the model's parameters, and its number there
 
     def _setup_model(self) -> None:
         super()._setup_model()
@@ -52,11 +58,11 @@ class FastSAC(SAC):
             super().train(gradient_steps, batch_size)
             return
         update = self._choose_update()
+        if isinstance(update, BatchedLearner):
+            update.train(gradient_steps, batch_size)
+            return
         update.begin()
-        optimizers = [self.actor.optimizer, self.critic.optimizer]
-        if self.ent_coef_optimizer is not None:
-            optimizers.append(self.ent_coef_optimizer)
-        self._update_learning_rate(optimizers)
+        self.update_learning_rates()
         losses = []
         for i in range(gradient_steps):
             samples = self.replay_buffer.sample(batch_size, env=self._vec_normalize_env)  # type: ignore[union-attr]
@@ -64,17 +70,46 @@ class FastSAC(SAC):
         self._n_updates += gradient_steps
         self._log_losses(losses)
 
-    def _choose_update(self) -> "FastUpdate | AutogradUpdate":
+    def update_learning_rates(self) -> None:
+        """Have all optimizers follow the schedule."""
+        self._update_learning_rate(self.learning_optimizers())
+
+    def learning_optimizers(self) -> list[th.optim.Optimizer]:
+        """Those of the networks, and of the entropy coefficient where it is learned."""
+        optimizers = [self.actor.optimizer, self.critic.optimizer]
+        return optimizers if self.ent_coef_optimizer is None else [*optimizers, self.ent_coef_optimizer]
+
+    def _sample_action(
+        self, learning_starts: int, action_noise: ActionNoise | None = None, n_envs: int = 1
+    ) -> tuple[np.ndarray, np.ndarray]:
+        # On a CUDA device SB3's pass through the policy takes as long as a gradient step.
+        fast = self._fast if isinstance(self._fast, BatchedLearner) else None
+        if fast is None or self.num_timesteps < learning_starts or action_noise is not self.action_noise:
+            return super()._sample_action(learning_starts, action_noise, n_envs)
+        fast.stack.take_over_changes(actors_only=True)
+        actions, scaled = fast.actor(n_envs).act([self], [True])
+        return actions[0], scaled[0]
+
+    def _choose_update(self) -> "FastUpdate | BatchedLearner | AutogradUpdate":
         if self._fast is None or not self._fast.is_current():
-            self._fast = None
             obstacle = find_obstacle(self)
             self._check_fast(obstacle)
             if obstacle is not None:
+                self._leave_stack()
+                self._fast = None
                 self._tell_path("autograd", obstacle)
                 return AutogradUpdate(self)
-            self._fast = FastUpdate(self)
+            if not isinstance(self._fast, BatchedLearner):  # which takes over what has changed
+                on_cuda = self.device.type == "cuda"  # many small operations cost most there, unless they are one program
+                self._fast = BatchedLearner([self], [ProcessStreams()]) if on_cuda else FastUpdate(self)
         self._tell_path("fast", None)
         return self._fast
+
+    def dump_logs(self) -> None:
+        """See SB3."""
+        if isinstance(self._fast, BatchedLearner):
+            self._fast.log_losses()
+        super().dump_logs()
 
     def _tell_path(self, path: str, obstacle: str | None) -> None:
         if (path, obstacle) == (self.update_path, self.update_obstacle):
@@ -94,13 +129,25 @@ class FastSAC(SAC):
     def __getstate__(self) -> dict[str, Any]:
         # A view is pickled together with all of the buffer that it looks into: a copy is made of parameters with memory of
         # their own. Both, model and copy, come to buffers of their own at their next update.
-        if self._fast is not None:
+        if isinstance(self._fast, FastUpdate):
             self._fast.release()
         self._fast = None
+        self._leave_stack()
         return self.__dict__
 
+    def _leave_stack(self) -> None:
+        """Take memory of its own, among many agents; their learner takes it over again."""
+        if self.in_stack is not None:
+            stack, agent = self.in_stack
+            stack.give_back(agent)
+
+    def get_parameters(self) -> dict[str, dict[str, Any]]:
+        """See SB3. Of many agents that learn together these are this one's alone, e.g. in files."""
+        self._leave_stack()
+        return super().get_parameters()
+
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "_fast", "update_path", "update_obstacle"]
+        return [*super()._excluded_save_params(), "_fast", "in_stack", "update_path", "update_obstacle"]
 
 
 class AutogradUpdate:

@@ -17,7 +17,7 @@ from torch import nn
 
 from sb3_nbsp.common.cloning_term import CloningTerm
 from sb3_nbsp.rehearsal.cloning import gaussian_kl
-from sb3_nbsp.sac.fast_update_conditions import Snapshot
+from sb3_nbsp.sac.fast_update_conditions import Snapshot, negative_slope
 from sb3_nbsp.sac.flat_parameters import FlatAdam, FlatParameters
 from sb3_nbsp.sac.manual_mlp import ParallelMlp
 
@@ -117,18 +117,21 @@ class FastUpdate:
         self.model = model
         actor: Any = model.actor
         critics, targets = model.critic.q_networks, model.critic_target.q_networks
-        actor_values = FlatParameters(_groups([actor.latent_pi], heads=[actor.mu, actor.log_std]))
-        self.critic_values, self.target_values = FlatParameters(_groups(critics)), FlatParameters(_groups(targets))
+        actor_values = FlatParameters(parameter_groups([actor.latent_pi], heads=[actor.mu, actor.log_std]))
+        self.critic_values, self.target_values = (
+            FlatParameters(parameter_groups(critics)),
+            FlatParameters(parameter_groups(targets)),
+        )
         self.actor_adam = FlatAdam(actor_values, actor.optimizer)
         self.critic_adam = FlatAdam(self.critic_values, model.critic.optimizer)
         self.ent_coef_adam: FlatAdam | None = None
         if model.ent_coef_optimizer is not None and model.log_ent_coef is not None:
             self.ent_coef_adam = FlatAdam(FlatParameters([[model.log_ent_coef]]), model.ent_coef_optimizer)
 
-        self.actor = ParallelMlp(*actor_values.layers(actor_values.values, 1))
+        self.actor = ParallelMlp(*actor_values.layers(actor_values.values, 1), negative_slope(actor.latent_pi))
         self.actor_gradients = ParallelMlp(*actor_values.layers(self.actor_adam.gradients, 1))
         self.critic, self.critic_gradients, self.target = (
-            ParallelMlp(*flat.layers(buffer, len(critics)))
+            ParallelMlp(*flat.layers(buffer, len(critics)), negative_slope(critics[0]))
             for flat, buffer in (
                 (self.critic_values, self.critic_values.values),
                 (self.critic_values, self.critic_adam.gradients),
@@ -267,7 +270,7 @@ class FastUpdate:
         return ent_coef * mean_log_prob - float(smallest.mean())
 
 
-def _groups(mlps: Sequence[nn.Module], heads: Sequence[nn.Module] = ()) -> list[list[th.Tensor]]:
+def parameter_groups(mlps: Sequence[nn.Module], heads: Sequence[nn.Module] = ()) -> list[list[th.Tensor]]:
     """
     The weights from the first layer to the last, then the biases, each with its likes in the other networks.
 

@@ -21,6 +21,7 @@ from torch import nn
 from torch.nn.modules import module as torch_module
 from torch.utils.hooks import RemovableHandle
 
+from sb3_nbsp.common.off_policy_algorithm import OffPolicyContinualAlgorithm
 from sb3_nbsp.common.policies import NeuronAccess
 from sb3_nbsp.protection.optimizer import MaskedOptimizer, base_of
 
@@ -39,6 +40,7 @@ ADAM_OPTIONS = {
     "differentiable": False,
     "decoupled_weight_decay": False,
 }
+ACTIVATIONS = (nn.ReLU, nn.LeakyReLU)
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 OPTIMIZER_HOOKS = ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks")
 
@@ -47,7 +49,8 @@ NamedOptimizer = tuple[str, th.optim.Optimizer, list[th.Tensor]]  # name, optimi
 
 def find_obstacle(model: SAC) -> str | None:
     """
-    :return: why the fast update cannot stand for SB3's, e.g. "an activation of the actor is Tanh, not ReLU"; or ``None``
+    :return: why the fast update cannot stand for SB3's, e.g. "an activation of the actor is Tanh, not ReLU or LeakyReLU"; or
+        ``None``
     """
     return next(_obstacles(model), None)
 
@@ -57,11 +60,13 @@ def _obstacles(model: SAC) -> Iterator[str]:
     space = model.observation_space
     if model.use_sde:
         yield "gSDE is used"
+    if isinstance(model, OffPolicyContinualAlgorithm) and model.cloning.holds_neurons:
+        yield "activations of skill neurons are cloned"
     if not isinstance(space, spaces.Box):
         yield f"the observation space is {type(space).__name__}, not Box"
     if is_image_space(space) and model.policy.normalize_images:
         yield "the observations are images"
-    if th.is_autocast_enabled("cpu"):
+    if th.is_autocast_enabled(model.device.type):
         yield "autocast is on"
     if any(hooks for name, hooks in vars(torch_module).items() if name.startswith("_global_") and name.endswith("_hooks")):
         yield "a hook is registered on all modules"
@@ -106,15 +111,35 @@ def _structure_obstacles(name: str, mlp: nn.Module) -> Iterator[str]:
     if type(mlp) is not nn.Sequential:
         yield f"a network of the {name} is {type(mlp).__name__}, not Sequential"
     layers = list(mlp.children())
-    last = nn.ReLU if name == "actor" else nn.Linear  # the actor's heads stand apart
+    last = ACTIVATIONS if name == "actor" else (nn.Linear,)  # the actor's heads stand apart
     if len(layers) < 2:
         yield f"the {name} has no hidden layer"
     for i, layer in enumerate(layers):
-        kind, wanted = ("an activation", nn.ReLU) if i % 2 else ("a layer", nn.Linear)
-        if type(layer) is not wanted:
-            yield f"{kind} of the {name} is {type(layer).__name__}, not {wanted.__name__}"
-    if type(layers[-1]) is not last:
-        yield f"the last layer of the {name} is {type(layers[-1]).__name__}, not {last.__name__}"
+        kind, wanted = ("an activation", ACTIVATIONS) if i % 2 else ("a layer", (nn.Linear,))
+        if type(layer) not in wanted:
+            yield f"{kind} of the {name} is {type(layer).__name__}, not {_either(wanted)}"
+    if type(layers[-1]) not in last:
+        yield f"the last layer of the {name} is {type(layers[-1]).__name__}, not {_either(last)}"
+    slopes = _slopes(mlp)
+    if len(slopes) > 1 or min(slopes) < 0:
+        yield f"the {name} has activations with the negative slopes {sorted(slopes)}; one that is not below 0 is computed"
+
+
+def _either(kinds: tuple[type, ...]) -> str:
+    return " or ".join(kind.__name__ for kind in kinds)
+
+
+def _slopes(mlp: nn.Module) -> set[float]:
+    return {getattr(layer, "negative_slope", 0.0) for layer in mlp.children() if isinstance(layer, ACTIVATIONS)}
+
+
+def negative_slope(mlp: nn.Module) -> float:
+    """
+    :param mlp: a stack of layers that :func:`find_obstacle` finds nothing wrong with
+    :return: what its activations multiply negative numbers by: 0 for ReLU
+    """
+    (slope,) = _slopes(mlp)
+    return slope
 
 
 def _optimizers(model: SAC) -> list[NamedOptimizer]:
@@ -170,18 +195,21 @@ def _module_obstacles(name: str, network: nn.Module) -> Iterator[str]:
 def _parameter_obstacles(model: SAC) -> Iterator[str]:
     by_network = [list(network.parameters()) for _, network in _networks(model)]
     parameters = list(chain.from_iterable(by_network))
-    kinds = {(p.device.type, p.dtype) for p in parameters}
-    if len(kinds) > 1 or not kinds <= {("cpu", th.float32), ("cpu", th.float64)}:
+    kinds = {(p.device, p.dtype) for p in parameters}
+    known = [device.type in ("cpu", "cuda") and dtype in (th.float32, th.float64) for device, dtype in kinds]
+    if len(kinds) > 1 or not all(known):
         found = ", ".join(sorted(f"{dtype} on {device}" for device, dtype in kinds))
-        yield f"parameters are {found}; all must be float32 or all float64, on the CPU"
+        yield f"parameters are {found}; all must be float32 or all float64, on the CPU or on one CUDA device"
     n_layers = sum(isinstance(layer, nn.Linear) for _, mlp in _mlps(model) for layer in mlp.children())
     if not len({p.data_ptr() for p in parameters}) == len(parameters) == 2 * (n_layers + 2):  # and two heads
         yield "parameters are shared between layers, or belong to none"
-    if any(p.is_shared() for p in parameters):
+    if any(p.is_shared() and not p.is_cuda for p in parameters):
         yield "parameters lie in memory that is shared between processes"
     shapes = {tuple(p.shape for p in q.parameters()) for name, q in _mlps(model) if name != "actor"}
     if len(shapes) > 1 or len(by_network[1]) != len(by_network[2]):
         yield "the critics have different shapes"
+    if len(set().union(*(_slopes(mlp) for name, mlp in _mlps(model) if name != "actor"))) > 1:
+        yield "the critics have different activations"
 
 
 class Snapshot:
@@ -211,6 +239,8 @@ class Snapshot:
         self._attributes = [vars(owner) for owner in (model.policy, model.actor.action_dist, *modules, *optimizers, *bases)]
         self._n_attributes = sum(map(len, self._attributes))
         self._n_hooks = RemovableHandle.next_id
+        self._leaky = [module for module in modules if isinstance(module, nn.LeakyReLU)]
+        self._slopes = list(map(attrgetter("negative_slope"), self._leaky))
 
     def holds(self, model: SAC) -> bool:
         """Whether all is as it was."""
@@ -223,7 +253,8 @@ class Snapshot:
             and sum(map(len, self._attributes)) == self._n_attributes
             and all(map(attrgetter("requires_grad"), self._trained))
             and all(group.get(name, value) == value for group in self._options for name, value in ADAM_OPTIONS.items())
-            and not th.is_autocast_enabled("cpu")
+            and list(map(attrgetter("negative_slope"), self._leaky)) == self._slopes
+            and not th.is_autocast_enabled(model.device.type)
         )
 
 

@@ -18,7 +18,6 @@ from torch.nn import functional as F
 from sb3_nbsp.protection.optimizer import MaskedOptimizer, base_of
 
 FLUSH_INTERVAL = 100  # steps of Adam between two flushes of denormal moments
-PIECE = 65_536  # entries that are masked at a time, so that what Adam makes of them is still in the cache when it is used
 
 
 class FlatParameters:
@@ -110,16 +109,16 @@ class FlatAdam:
 
     def step(self) -> None:
         """One step of Adam from ``gradients``; entries that are held completely stay exactly as they are."""
-        mask, adam, options = self._current_mask(), best_adam(), self.base.param_groups[0]
+        mask, options = self._current_mask(), self.base.param_groups[0]
+        scales_change = mask is not None and self._scales_change
         self.steps += 1
         if mask is not None and self._scales_gradient:
             self.gradients.mul_(mask)
-        if mask is not None and self._scales_change:
-            for values, gradients, first, second, kept, change in self._pieces:
-                adam(change.zero_(), gradients, first, second, self._step, options)  # what Adam makes of zeros is its change
-                values.addcmul_(change, kept)  # exactly p where f = 0
-        else:
-            adam(self.values, self.gradients, self.first_moments, self.second_moments, self._step, options)
+        if scales_change:
+            self._before.copy_(self.values)
+        best_adam()(self.values, self.gradients, self.first_moments, self.second_moments, self._step, options)
+        if scales_change:  # exactly what was before where f = 0, and what Adam made of it where f = 1
+            th.lerp(self._before, self.values, self._kept, out=self.values)
         if int(self._step) % FLUSH_INTERVAL == 0:
             self._flush_denormals()
 
@@ -142,9 +141,7 @@ class FlatAdam:
         # In gradient mode Adam's change counts in full, but where f = 0 left-over momentum must not move anything.
         self._kept = (mask > 0).to(mask) if self._scales_gradient else mask
         self._scales_change = not self._scales_gradient or self._has_momentum_held()
-        tensors = (self.values, self.gradients, self.first_moments, self.second_moments, self._kept)
-        change = th.empty_like(self.values[:PIECE])
-        self._pieces = [(*piece, change[: len(piece[0])]) for piece in zip(*(t.split(PIECE) for t in tensors), strict=True)]
+        self._before = th.empty_like(self.values)
         return mask
 
     def _has_momentum_held(self) -> bool:

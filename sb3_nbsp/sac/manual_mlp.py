@@ -1,5 +1,5 @@
 """
-MLPs with ReLU, forward and backward without autograd.
+MLPs with ReLU or LeakyReLU, forward and backward without autograd.
 
 Samples are *columns*: h = W x + b is the matrix product as it is written, and the one-row outputs of the critics cost a
 third of what they cost as columns. Several networks of equal shape (the critics) are computed side by side.
@@ -8,8 +8,11 @@ third of what they cost as columns. Several networks of equal shape (the critics
 from collections.abc import Sequence
 
 import torch as th
+from torch.nn import functional as F
 
-_relu_backward = th.ops.aten.threshold_backward.grad_input  # what autograd calls for ReLU, with a place for the result
+# What autograd calls, with a place for the result.
+_relu_backward = th.ops.aten.threshold_backward.grad_input
+_leaky_backward = th.ops.aten.leaky_relu_backward.grad_input
 
 
 class Outputs:
@@ -18,29 +21,34 @@ class Outputs:
     a tensor in another way costs as much as arithmetic on a small one, so it is done once.)
 
     :param layers: the tensors
+    :param first: the first of them in the shape in which the first layer is computed
     """
 
-    def __init__(self, layers: Sequence[th.Tensor]):
+    def __init__(self, layers: Sequence[th.Tensor], first: Sequence[int]):
         self.layers = list(layers)
         self.transposed = [layer.transpose(1, 2) for layer in layers]
-        self.first = layers[0].view(-1, layers[0].shape[2])  # [n * width, samples]
+        self.first_shape = first
+        self.first = layers[0].view(*first, layers[0].shape[2])  # [n * width, samples]
         self.last = layers[-1]
 
     def columns(self, stop: int) -> "Outputs":
         """The first samples only."""
-        return Outputs([layer[:, :, :stop] for layer in self.layers])
+        return Outputs([layer[:, :, :stop] for layer in self.layers], self.first_shape)
 
 
 class ParallelMlp:
     """
-    n MLPs of the same shape: h_l = relu(W_l h_(l-1) + b_l) from h_0 = x, and W_L h_(L-1) + b_L at the end.
+    n MLPs of the same shape: h_l = f(W_l h_(l-1) + b_l) from h_0 = x, and W_L h_(L-1) + b_L at the end, with f(z) = z for
+    z > 0, else slope * z.
 
     :param weights: by layer, [n, out, in]
     :param biases: by layer, [n, out, 1]
+    :param slope: 0 for ReLU, LeakyReLU's ``negative_slope`` (at least 0) for LeakyReLU
     """
 
-    def __init__(self, weights: Sequence[th.Tensor], biases: Sequence[th.Tensor]):
+    def __init__(self, weights: Sequence[th.Tensor], biases: Sequence[th.Tensor], slope: float = 0.0):
         self.n = len(weights[0])
+        self.slope = slope
         self.weights, self.biases = list(weights), list(biases)
         self.transposed = [weight.transpose(1, 2) for weight in weights]
         # All networks read the same input: side by side, their first layers are one layer.
@@ -48,7 +56,8 @@ class ParallelMlp:
 
     def outputs(self, samples: int) -> Outputs:
         """Room for every layer's output."""
-        return Outputs([weight.new_empty(self.n, weight.shape[1], samples) for weight in self.weights])
+        layers = [weight.new_empty(self.n, weight.shape[1], samples) for weight in self.weights]
+        return Outputs(layers, self.first_weight.shape[:-1])
 
     def forward(self, x: th.Tensor, outputs: Outputs) -> th.Tensor:
         """
@@ -56,11 +65,26 @@ class ParallelMlp:
         :param outputs: filled
         :return: the last layer's output, [n, out, samples]
         """
-        th.addmm(self.first_bias, self.first_weight, x, out=outputs.first)
+        self.first_layer(x, outputs.first)
         for i in range(1, len(self.weights)):
-            h = outputs.layers[i - 1].relu_()
+            h = self.activate(outputs.layers[i - 1])
             th.baddbmm(self.biases[i], self.weights[i], h, out=outputs.layers[i])
         return outputs.last
+
+    def activate(self, z: th.Tensor) -> th.Tensor:
+        """f(z), in place."""
+        return z.relu_() if self.slope == 0 else F.leaky_relu_(z, self.slope)
+
+    def activate_backward(self, delta: th.Tensor, h: th.Tensor, out: th.Tensor) -> th.Tensor:
+        """
+        :param delta: dloss/dh
+        :param h: f(z), which has the sign of z
+        :param out: where dloss/dz goes, in the shape of h
+        :return: dloss/dz
+        """
+        if self.slope == 0:
+            return _relu_backward(delta, h, 0, grad_input=out)
+        return _leaky_backward(delta, h, self.slope, True, grad_input=out)
 
     def backward(self, x: th.Tensor, outputs: Outputs, deltas: Outputs, gradients: "ParallelMlp") -> None:
         """
@@ -70,7 +94,7 @@ class ParallelMlp:
             dloss/dW_l      = delta_l h_(l-1)^T       [n, out, in]
             dloss/db_l      = delta_l 1               [n, out, 1]
             dloss/dh_(l-1)  = W_l^T delta_l           [n, in, samples]
-            delta_(l-1)     = dloss/dh_(l-1) where h_(l-1) > 0, else 0
+            delta_(l-1)     = dloss/dh_(l-1) where h_(l-1) > 0, else slope * dloss/dh_(l-1)
 
         :param x: [in, samples], what :meth:`forward` was given
         :param outputs: what it filled
@@ -82,15 +106,23 @@ class ParallelMlp:
             th.bmm(delta, outputs.transposed[i - 1], out=gradients.weights[i])
             th.sum(delta, dim=2, keepdim=True, out=gradients.biases[i])
             th.bmm(self.transposed[i], delta, out=before)
-            _relu_backward(before, outputs.layers[i - 1], 0, grad_input=before)
-        th.mm(deltas.first, x.t(), out=gradients.first_weight)
-        th.sum(deltas.first, dim=1, keepdim=True, out=gradients.first_bias)
+            self.activate_backward(before, outputs.layers[i - 1], before)
+        self.first_gradients(x, deltas.first, gradients)
+
+    def first_layer(self, x: th.Tensor, out: th.Tensor) -> None:
+        """W_1 x + b_1 of all networks."""
+        th.addmm(self.first_bias, self.first_weight, x, out=out)
+
+    def first_gradients(self, x: th.Tensor, delta: th.Tensor, gradients: "ParallelMlp") -> None:
+        """The gradients with respect to W_1 and b_1, see :meth:`backward`."""
+        th.mm(delta, x.t(), out=gradients.first_weight)
+        th.sum(delta, dim=1, keepdim=True, out=gradients.first_bias)
 
     def input_gradient(self, outputs: Outputs, chosen: th.Tensor, first: int) -> th.Tensor:
         """
         How the output of one network per sample changes with some of the inputs: of networks with one output,
 
-            delta_(L-1) = W_L^T where h_(L-1) > 0, else 0,   and so on down to   d(output)/dx = W_1^T delta_1
+            delta_(L-1) = W_L^T f'(h_(L-1)),   and so on down to   d(output)/dx = W_1^T delta_1
 
         Each network is gone through with the samples that chose it only: the others' gradients are zero.
 
@@ -105,7 +137,7 @@ class ParallelMlp:
             delta = self.transposed[-1][k].expand(-1, len(samples))
             for i in range(len(self.weights) - 2, -1, -1):
                 h = outputs.layers[i][k].index_select(1, samples)
-                delta = _relu_backward(delta, h, 0, grad_input=h)
+                delta = self.activate_backward(delta, h, h)
                 delta = th.mm(self.transposed[i][k] if i else self.transposed[0][k, first:], delta)
             result.index_copy_(1, samples, delta)
         return result

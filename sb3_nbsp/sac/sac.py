@@ -11,11 +11,13 @@ from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedul
 from stable_baselines3.sac.policies import SACPolicy
 
 from sb3_nbsp.base.arguments import documented
+from sb3_nbsp.base.random_states import RandomStates
 from sb3_nbsp.common import arguments as arg
 from sb3_nbsp.common import max_entropy, parents_arguments
 from sb3_nbsp.common.cloning_term import SOFT_ACTOR
 from sb3_nbsp.common.off_policy_algorithm import OffPolicyContinualAlgorithm
 from sb3_nbsp.sac.fast_sac import FastSAC
+from sb3_nbsp.sac.fastest_device import fastest_device
 from sb3_nbsp.sac.policies import CnnPolicy, MlpPolicy, MultiInputPolicy
 from sb3_nbsp.sac.scoring_losses import LOSSES
 
@@ -34,7 +36,8 @@ class NBSPSAC(OffPolicyContinualAlgorithm, FastSAC):
     what ``SAC`` does; with ``fast_update=False`` bit for bit.
 
     The arguments of SAC, up to ``use_sde_at_warmup`` and from ``stats_window_size`` on, are SB3's. Only
-    ``replay_buffer_class=None`` stands for the fitting mixed buffer of this package instead of SB3's.
+    ``replay_buffer_class=None`` stands for the fitting mixed buffer of this package instead of SB3's, and
+    ``device="fastest"`` for the device that :func:`~sb3_nbsp.sac.fastest_device.fastest_device` names.
     """
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {
@@ -50,6 +53,7 @@ class NBSPSAC(OffPolicyContinualAlgorithm, FastSAC):
     cloned_outputs = SOFT_ACTOR
 
     reset_ent_coef: Any
+    random_states: RandomStates
 
     # State that is saved with the model, in plain types
     log_ent_coefs: list[float]  # that each task's last visit ended with
@@ -97,6 +101,7 @@ class NBSPSAC(OffPolicyContinualAlgorithm, FastSAC):
         old_task_fraction: arg.OldTaskFraction = 0.5,
         clone_coef: arg.CloneCoef = 100.0,
         clone_batch_size: arg.CloneBatchSize = 128,
+        clone_target: arg.CloneTarget = "outputs",
         reset_replay_buffer: arg.ResetReplayBuffer = True,
         reset_optimizer: arg.ResetOptimizer = False,
         reset_ent_coef: arg.ResetEntCoef = "new_tasks",
@@ -111,6 +116,8 @@ class NBSPSAC(OffPolicyContinualAlgorithm, FastSAC):
         device: th.device | str = "auto",
         _init_setup_model: bool = True,
     ):
+        if device == "fastest":
+            device = fastest_device(locals())
         self._construct(locals())
 
     def learn(
@@ -123,7 +130,16 @@ class NBSPSAC(OffPolicyContinualAlgorithm, FastSAC):
         progress_bar: bool = False,
     ) -> SelfNBSPSAC:
         """See SB3."""
-        return super().learn(total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar)
+        super().learn(total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar)
+        self.random_states = RandomStates()
+        return self
+
+    def _setup_model(self) -> None:
+        super()._setup_model()
+        self.random_states = RandomStates()  # where a population has it go on
+
+    def _excluded_save_params(self) -> list[str]:
+        return [*super()._excluded_save_params(), "random_states"]
 
     def _init_state(self) -> None:
         super()._init_state()

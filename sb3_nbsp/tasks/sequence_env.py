@@ -10,6 +10,7 @@ from sb3_nbsp.base.arguments import Whole
 from sb3_nbsp.tasks.evaluation_notice import is_evaluating, notice
 from sb3_nbsp.tasks.sequence import TaskSequence
 from sb3_nbsp.tasks.task_env import TaskEnv
+from sb3_nbsp.tasks.worker_signals import leave_signals_to_the_trainer
 
 SwitchOn = Literal["steps", "episode"]
 
@@ -43,6 +44,7 @@ class TaskSequenceEnv(gym.Env):
     ) -> None:
         if switch_on not in get_args(SwitchOn):
             raise ValueError(f"switch_on must be 'steps' or 'episode', got {switch_on!r}.")
+        leave_signals_to_the_trainer()
         self.task_sequence = sequence
         self.switch_on = switch_on
         self.render_mode = render_mode
@@ -177,6 +179,38 @@ class TaskSequenceEnv(gym.Env):
 
     def _with_position(self, info: dict[str, Any]) -> dict[str, Any]:
         return {**info, "segment": self._segment, "sequence_steps": self.sequence_steps}
+
+    def episode_state(self) -> dict[str, Any]:
+        """
+        What a new env needs to stand where this one stands, in the sequence and in the running episode.
+
+        :return: plain values and arrays
+        """
+        return {
+            "sequence_steps": self.sequence_steps,
+            "segment": self._segment,
+            "segment_over": self._segment_over,
+            "seed": self._seed,
+            "seeded_tasks": sorted(self._seeded_tasks),
+            "running": None if self._current is None else self._task_envs.index(self._current),
+            "tasks": [env.episode_state() for env in self._task_envs],
+        }
+
+    def restore_episode(self, state: dict[str, Any]) -> bool:
+        """
+        Stand where another env stood; its episode is played again.
+
+        :param state: its ``episode_state()``
+        :return: whether this env stands there now, to the bit. If not, call ``reset()``: the place in the sequence is right.
+        """
+        self.sequence_steps, self._segment = state["sequence_steps"], state["segment"]
+        self._segment_over, self._seed = state["segment_over"], state["seed"]
+        self._seeded_tasks = set(state["seeded_tasks"])
+        for env, saved in zip(self._task_envs, state["tasks"], strict=True):
+            if saved is not None and env is not self._task_envs[state["running"]]:
+                env.restore_episode(saved, plays=False)
+        self._current = self._task_envs[state["running"]]
+        return self._current.restore_episode(state["tasks"][state["running"]])
 
     def _running(self) -> TaskEnv:
         if self._current is None:

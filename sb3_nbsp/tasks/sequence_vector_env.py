@@ -68,6 +68,26 @@ class TaskSequenceVectorEnv(VectorEnv):
         self._place.go_to(steps)
         self._leave()
 
+    def episode_state(self) -> dict[str, Any]:
+        """
+        What a new env needs to stand at this place of the sequence.
+
+        :return: plain values
+        """
+        return {"sequence_steps": self._place.steps, "seed": self._seed, "n_built": self._n_built}
+
+    def restore_episode(self, state: dict[str, Any]) -> bool:
+        """
+        Stand at another env's place in the sequence. Its episodes are not played again: vector envs keep random states to
+        themselves.
+
+        :param state: its ``episode_state()``
+        :return: ``False``: call ``reset()``, which begins the same episodes each time
+        """
+        self.fast_forward(state["sequence_steps"])
+        self._seed, self._n_built = state["seed"], state["n_built"]
+        return False
+
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """
         Begin an episode in every sub-environment: of the next segment's task if the last step ended a segment.

@@ -7,6 +7,7 @@ import numpy as np
 from gymnasium import spaces
 
 from sb3_nbsp.base.success import KEYS, success_of
+from sb3_nbsp.tasks.episode_record import EpisodeRecord
 
 
 class TaskEnv(gym.Wrapper):
@@ -38,6 +39,7 @@ class TaskEnv(gym.Wrapper):
         if one_hot_size > 0:
             self._one_hot[task_index] = 1.0
         self._succeeded: bool | None = None  # of the episode; None: not told so far
+        self._record = EpisodeRecord(env)
         space = env.observation_space
         self._is_float = isinstance(space, spaces.Box) and np.issubdtype(space.dtype, np.floating)
         if one_hot_size > 0 and not (self._is_float and len(space.shape or ()) == 1):
@@ -58,9 +60,12 @@ class TaskEnv(gym.Wrapper):
         :param options: handed on to the task's own environment
         :return: observation and info
         """
+        self._record.begins(seed, options)
         obs, info = self.env.reset(seed=seed, options=options)
         self._succeeded = None
-        return self._canonical(obs), self._with_task(info)
+        obs = self._canonical(obs)
+        self._record.began(obs)
+        return obs, self._with_task(info)
 
     def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
         """
@@ -72,7 +77,27 @@ class TaskEnv(gym.Wrapper):
         obs, reward, terminated, truncated, info = self.env.step(action)
         info = self._with_task(info)
         self._tell_success(info)
-        return self._canonical(obs), reward, terminated, truncated, info
+        obs = self._canonical(obs)
+        self._record.took(action, obs)
+        return obs, reward, terminated, truncated, info
+
+    def episode_state(self) -> dict[str, Any] | None:
+        """
+        What a new env needs to stand where this one stands.
+
+        :return: see :meth:`~sb3_nbsp.tasks.episode_record.EpisodeRecord.state`
+        """
+        return self._record.state()
+
+    def restore_episode(self, state: dict[str, Any] | None, plays: bool = True) -> bool:
+        """
+        Play another env's episode again, up to where it stood.
+
+        :param state: its ``episode_state()``
+        :param plays: whether that episode is running; else only the random state is taken over
+        :return: whether this env stands there now, to the bit. If not, call ``reset()``.
+        """
+        return self._record.restore(self, state, plays)
 
     def _tell_success(self, info: dict[str, Any]) -> None:
         success = success_of(info)

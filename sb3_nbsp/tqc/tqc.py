@@ -90,6 +90,7 @@ class NBSPTQC(FasterUpdates, OffPolicyContinualAlgorithm, TQC):
         old_task_fraction: arg.OldTaskFraction = 0.5,
         clone_coef: arg.CloneCoef = 100.0,
         clone_batch_size: arg.CloneBatchSize = 128,
+        clone_target: arg.CloneTarget = "outputs",
         reset_replay_buffer: arg.ResetReplayBuffer = True,
         reset_optimizer: arg.ResetOptimizer = False,
         reset_ent_coef: arg.ResetEntCoef = "new_tasks",

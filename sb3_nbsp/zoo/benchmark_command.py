@@ -79,7 +79,7 @@ def _train(cells: list[Cell], folder: Path, args: argparse.Namespace) -> None:
 
     for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
         signal.signal(number, _interrupt)  # stop the trainings, as for Ctrl-C
-    train_with_progress(cells, args.n_jobs or N_JOBS, args.retry, args.keep_weights)
+    train_with_progress(cells, args.n_jobs or N_JOBS, args.retry, args.keep_weights, population=args.population)
     print(f"All {len(cells)} trainings are done. Tables and figures: sb3-nbsp report {shlex.quote(str(folder))}")
 
 
@@ -105,6 +105,12 @@ def _parser() -> argparse.ArgumentParser:
     sequences = "task sequences by name; * stands for anything"
     parser.add_argument("--sequences", nargs="+", default=[], metavar="SEQUENCE", help=sequences)
     parser.add_argument("--seeds", type=seed, nargs="+", default=[], help="instead of the suite's")
+    parser.add_argument(
+        "--population",
+        action="store_true",
+        help="train cells of nbspsac that differ in seed and method only together, each process many of them: the same runs "
+        "up to rounding, in less time where networks are small or on a GPU",
+    )
     parser.add_argument("--retry", action="store_true", help="also train what has failed before")
     parser.add_argument("--keep-weights", action="store_true", help="keep the models and replay buffers of finished cells")
     parser.add_argument(

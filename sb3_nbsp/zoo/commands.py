@@ -8,6 +8,8 @@ rl-zoo3 has no plugin mechanism. What it looks up in modules is exchanged there,
 import argparse
 import sys
 import traceback
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import stable_baselines3.common.env_util
@@ -25,22 +27,30 @@ from sb3_nbsp.base.finite import NotFiniteError
 from sb3_nbsp.common.env_util import is_task_sequence
 from sb3_nbsp.evaluation.contexts import play_by_task
 from sb3_nbsp.evaluation.watch_table import TaskReport
-from sb3_nbsp.zoo.experiments import ALGORITHMS, PARENTS, SequenceExperimentManager, sequence_of
+from sb3_nbsp.zoo.checkpointed import CheckpointedExperimentManager
+from sb3_nbsp.zoo.experiments import ALGORITHMS, PARENTS, sequence_of
 from sb3_nbsp.zoo.logs_may_fail import MonitorMayFail
+from sb3_nbsp.zoo.resume import CheckpointOptions, is_finished, split
 from sb3_nbsp.zoo.run_settings import SAFE_YAML, check_made, saved_hyperparams
 from sb3_nbsp.zoo.samplers import register_sampler
+from sb3_nbsp.zoo.together import runs_of, train_together
 from sb3_nbsp.zoo.train_checks import check_arguments
 from sb3_nbsp.zoo.train_parser import ARGPARSE
 
 MISTAKES = (AssertionError, TypeError, ValueError)  # as rl-zoo3, Gymnasium and our constructors tell them
 
 
-def register() -> None:
-    """Make our algorithms known to rl-zoo3."""
+def register(options: CheckpointOptions | None = None) -> None:
+    """
+    Make our algorithms known to rl-zoo3.
+
+    :param options: how ``train`` writes checkpoints; default: as for a new run
+    """
     rl_zoo3.ALGOS.update(ALGORITHMS)
     for parent, algo in PARENTS.items():
         register_sampler(algo, parent)
-    rl_zoo3.train.ExperimentManager = SequenceExperimentManager  # type: ignore[misc]
+    manager = partial(CheckpointedExperimentManager, options=options or CheckpointOptions())
+    rl_zoo3.train.ExperimentManager = manager  # type: ignore[misc,assignment]
     stable_baselines3.common.env_util.Monitor = MonitorMayFail  # type: ignore[misc]
     rl_zoo3.train.argparse = ARGPARSE  # type: ignore[assignment]
     rl_zoo3.enjoy.create_test_env = create_test_env
@@ -48,15 +58,24 @@ def register() -> None:
 
 def train(arguments: list[str]) -> None:
     """
-    rl-zoo3's train.
+    rl-zoo3's train; with ``--seeds 0-9`` one run for each seed, which learn together.
 
     :param arguments: its command line arguments
     :raises SystemExit: with a message for what goes wrong before learning begins: mistakes in the arguments. With
         ``--verbose 2`` the error itself is raised.
     """
-    register()
-    sys.argv = ["sb3-nbsp train", *arguments]
     try:
+        runs = runs_of(arguments)
+        if runs is not None:
+            register()
+            train_together(runs)
+            return
+        options, arguments = split(arguments)
+        register(options)
+        if options.run is not None and _is_finished(options.run, arguments):
+            print(f"The run in {options.run} has come to its end: there is nothing to go on with.")
+            return
+        sys.argv = ["sb3-nbsp train", *arguments]
         check_arguments(arguments)
         rl_zoo3.train.train()
     except NotFiniteError as error:
@@ -89,6 +108,12 @@ def enjoy(arguments: list[str]) -> None:
         if not _raised_in(error, "get_model_path"):
             raise
         sys.exit(f"sb3-nbsp enjoy: {error}. Expected a run of `sb3-nbsp train`; -f and --exp-id say which.")
+
+
+def _is_finished(run: Path, arguments: list[str]) -> bool:
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--env")
+    return is_finished(run, parser.parse_known_args(arguments)[0].env.replace("/", "-"))
 
 
 def _gym_packages(arguments: list[str]) -> list[str]:

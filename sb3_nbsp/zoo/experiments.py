@@ -158,7 +158,8 @@ class SequenceExperimentManager(ExperimentManager):
         # rl-zoo3 would give any model of a folder the replay buffer of the folder's last one.
         settings = {name: value for name, value in hyperparams.items() if name not in ("policy", "policy_kwargs")}
         if "policy_kwargs" in (self.custom_hyperparams or {}):  # SB3 compares it with the model's
-            settings["policy_kwargs"] = hyperparams["policy_kwargs"]
+            sde = {"use_sde": bool(hyperparams.get("use_sde"))} if self.algo.endswith(("sac", "tqc")) else {}  # SB3 adds it
+            settings["policy_kwargs"] = {**hyperparams["policy_kwargs"], **sde}
         if self.algo not in ALGORITHMS:
             check_algorithm(self.trained_agent, self.algo)
         settings |= {"seed": self.seed, "tensorboard_log": self.tensorboard_log, "verbose": self.verbose}
@@ -197,11 +198,8 @@ class SequenceExperimentManager(ExperimentManager):
             return
         if self.continue_training:
             self._take_to_position(model)
-        kwargs: dict[str, Any] = {"tb_log_name": type(model).__name__, "reset_num_timesteps": not self.continue_training}
-        if self.log_interval != -1:  # rl-zoo3's sign for SB3's default; what lies below stands for no logging
-            kwargs["log_interval"] = self.log_interval if self.log_interval > -1 else None
         try:
-            model.learn(self.n_timesteps, callback=self.callbacks or None, **kwargs)
+            model.learn(self.n_timesteps, callback=self.callbacks or None, **self._learn_arguments(model))
         except KeyboardInterrupt:  # the model is saved
             pass
         finally:
@@ -210,6 +208,12 @@ class SequenceExperimentManager(ExperimentManager):
                     callback.on_training_end()
             assert model.env is not None
             model.env.close()
+
+    def _learn_arguments(self, model: BaseAlgorithm) -> dict[str, Any]:
+        kwargs: dict[str, Any] = {"tb_log_name": type(model).__name__, "reset_num_timesteps": not self.continue_training}
+        if self.log_interval != -1:  # rl-zoo3's sign for SB3's default; what lies below stands for no logging
+            kwargs["log_interval"] = self.log_interval if self.log_interval > -1 else None
+        return kwargs
 
     def save_trained_model(self, model: BaseAlgorithm) -> None:
         """rl-zoo3's: the model first, then the figures of its evaluations."""

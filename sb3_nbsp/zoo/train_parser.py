@@ -20,6 +20,26 @@ class TrainParser(argparse.ArgumentParser):
             help="On a task sequence: how many tasks each evaluation plays, the one being trained or just ended and others in "
             "turn, all at the end (default: all, at every evaluation)",
         )
+        self.add_argument(
+            "--seeds",
+            default=argparse.SUPPRESS,
+            metavar="0-9",
+            help="instead of --seed: one run for each of these seeds, with a folder of its own; NBSPSAC's learn together, in "
+            "less time (like 0-9 or 0,3,10-12)",
+        )
+        # Taken out before rl-zoo3 reads its arguments, see resume.py; they stand here for --help.
+        self.add_argument(
+            "--resume",
+            default=argparse.SUPPRESS,
+            metavar="RUN",
+            help="Go on with the run in this folder, in it and with its own arguments. -i FOLDER means the same",
+        )
+        self.add_argument(
+            "--checkpoint-freq",
+            default=argparse.SUPPRESS,
+            metavar="N",
+            help="Env steps between checkpoints of our algorithms (default: 10,000; 0: at task switches only; -1: none)",
+        )
 
 
 # In place of the module argparse in rl_zoo3.train

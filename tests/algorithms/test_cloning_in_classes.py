@@ -1,6 +1,7 @@
 """Cloning inside the off-policy classes: what is kept, what is drawn, what it holds, and files. PPO's: tests/rehearsal."""
 
 import copy
+import pickle
 import zipfile
 
 import numpy as np
@@ -208,6 +209,15 @@ def test_observations_are_kept_raw_and_normalised_when_they_are_drawn(case):
     assert float(drawn[:, EAST].max()) < 1  # by what the task has shown, an id that is always 1 says nothing
 
 
+@on_cases(SAC_CASE, TQC_CASE)
+def test_gsde_is_cloned(case):
+    """Its spread depends on the observation; what is kept is the action's distribution, as without it."""
+    model = case.made(**PLAIN, use_sde=True, memory_size=20, task_warmup=4).learn(60)
+    assert model.cloning.memory.tasks[0].outputs.shape == (20, 4) and divergence(model) == pytest.approx(0, abs=1e-5)
+    model.learn(20, reset_num_timesteps=False)
+    assert model.logger.name_to_value["nbsp/cloning_loss"] > 0
+
+
 def test_without_stored_next_observations_cloning_is_possible():
     model = SAC_CASE.made(
         **PLAIN, memory_size=10, optimize_memory_usage=True, replay_buffer_kwargs={"handle_timeout_termination": False}
@@ -273,3 +283,13 @@ def test_what_is_not_allowed(arguments, message):
         return
     with pytest.raises(ValueError, match="clone_temperature must be a number above 0; got 0"):
         DQN_CASE.made(clone_temperature=0)
+
+
+@off_policy_cases
+def test_a_copy_goes_on_by_itself(case):
+    model = case.made(**PLAIN, memory_size=20).learn(70)
+    kept = copy.deepcopy(model.cloning.memory.state_dict())
+    twin = pickle.loads(pickle.dumps(model))
+    twin.learn(50, reset_num_timesteps=False)
+    assert twin.cloning.model is twin and twin.logger.name_to_value["nbsp/cloning_loss"] > 0
+    assert len(twin.cloning.memory) == 40 and same(model.cloning.memory.state_dict(), kept)

@@ -15,7 +15,7 @@ from sb3_nbsp.common.from_sb3 import own_arguments
 # Where a class says something else than NBSPSAC, and why.
 OTHER_DEFAULTS = {
     "fast_update": {"nbsptqc", "nbspdqn", "nbspqrdqn", "nbspppo"},  # opt-in: not bit for bit the parent
-    "rehearsal": {"nbspdqn", "nbspqrdqn"},  # cloned Q-values were not measured against replay
+    "rehearsal": {"nbspdqn", "nbspqrdqn"},  # too few seeds of cloned Q-values
     "clone_coef": {"nbspdqn", "nbspqrdqn"},  # Q-values are cloned, not actions
     "clone_batch_size": {"nbspdqn", "nbspqrdqn"},  # their batches are smaller
 }
@@ -28,6 +28,7 @@ WRONG = {
     "mask_output_biases": "no", "task_gates": 1, "score": "best", "select_among": "some", "goal_metric": "reward ",
     "scoring_steps": 0, "memory_size": -1, "memory_retention": "old", "rehearsal": "none", "replay_mode": "always",
     "replay_interval": 0, "old_task_fraction": 2, "clone_coef": -1, "clone_batch_size": 0, "clone_temperature": 0.0,
+    "clone_target": "neurons",
     "reset_replay_buffer": "True", "reset_optimizer": 0, "reset_ent_coef": None, "reset_log_std": 1,
     "task_warmup": 1.5, "schedules_per_task": "yes", "fast_update": "fast",
 }  # fmt: skip

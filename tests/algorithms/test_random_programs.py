@@ -73,7 +73,8 @@ class Program:
     def __init__(self, case):
         self.case, self.envs = case, {names: make_env(case, names) for names in ("AB", "CD", "E", "F")}
         self.at = "AB"
-        self.model = case.made(self.envs["AB"], scoring_steps=12, memory_size=20)
+        rehearsal = {} if case.on_policy else {"rehearsal": "both", "clone_batch_size": 8}
+        self.model = case.made(self.envs["AB"], scoring_steps=12, memory_size=20, **rehearsal)
         self.by_hand = None  # the single env that was learned on since the last consolidation
 
     def run(self, operation, argument):
@@ -139,7 +140,8 @@ class Program:
         assert len(set(model.learned_tasks)) == len(model.learned_tasks)
         finished = [task for task, _ in position.visits[: position.n_completed]]
         assert set(finished) <= {*model.learned_tasks, position.pending} | self.abandoned(finished)
-        for index, samples in model.memory._tasks.items():
+        cloned = {} if self.case.on_policy else model.cloning.memory.tasks
+        for index, samples in [*model.memory.tasks.items(), *cloned.items()]:
             assert set(np.unique(samples.observations[:, 0])) == {MARKS[model.learned_tasks[index]]}, model.learned_tasks
         assert all(bool(p.isfinite().all()) for p in model.policy.parameters())
 

@@ -13,6 +13,7 @@ from test_baselines import STEPS, nbspsac, rows, sac
 from sb3_nbsp import NBSPTQC
 from sb3_nbsp.baselines import BehaviouralCloning
 from sb3_nbsp.common import SkillNeuronCallback
+from sb3_nbsp.rehearsal.memory import Clones
 
 
 def learned(make: Any, steps: int, callback: BehaviouralCloning, **kwargs: Any) -> Any:
@@ -51,6 +52,21 @@ def test_the_loss_is_the_kl_divergence_from_the_old_policy():
     m2, s2 = m + 0.3, s * np.exp(-0.2)
     expected = np.sum(np.log(s2 / s) + (s**2 + (m - m2) ** 2) / (2 * s2**2) - 0.5)
     assert callback.loss([memory]).item() == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("make", [nbspsac, tqc], ids=["nbspsac", "nbsptqc"])
+def test_it_is_the_loss_that_the_classes_have_inside(make):
+    """The same memory, handed to the class."""
+    callback = BehaviouralCloning(memory_size=1, batch_size=4)
+    model = learned(make, STEPS, callback)
+    kept = callback.state["memories"]["east"]
+    model.cloning.memory.store(0, Clones(observations=kept["observations"], outputs=kept["distributions"]), 1)
+    for p in model.actor.parameters():
+        p.data += 0.1
+    model.rehearsal, model.memory_size, model.clone_batch_size = "clone", 1, 4
+    with model.cloning.in_force():
+        inside = model.cloned_outputs.divergence(model, *model.cloning.draw()).mean()
+    assert inside.item() == pytest.approx(callback.loss([kept]).item(), rel=1e-6) and inside > 1e-3
 
 
 @pytest.mark.parametrize("make", [sac, nbspsac, tqc], ids=["sac", "nbspsac", "nbsptqc"])

@@ -297,7 +297,7 @@ def test_a_suite_that_is_killed_goes_on_and_repeats_nothing(tmp_path: Path) -> N
     killed = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     run = second / "run" / "nbspsac" / "sb3_nbsp-PointGoal-v0_1"
     deadline = time.monotonic() + 120
-    while not (run / "rl_model_replay_buffer_125_steps.pkl").exists():
+    while not any(int(path.parent.name) >= 125 for path in run.glob("checkpoints/[0-9]*/manifest.json")):
         assert killed.poll() is None and time.monotonic() < deadline
         time.sleep(0.02)
     killed.send_signal(signal.SIGKILL)
@@ -316,4 +316,5 @@ def test_a_suite_that_is_killed_goes_on_and_repeats_nothing(tmp_path: Path) -> N
     results = SequenceResults.read(second)
     assert [e.step for e in results.evaluations] == [0, 125, 250, 375, 500, 625, 750, 875, 1000] and results.finished
     assert [list(read_skill_neurons(cell)) for cell in (first, second)] == [["east", "west"]] * 2
-    assert not list((tmp_path / "out").rglob("*.zip")) and not list((tmp_path / "out").rglob("*.pkl"))
+    left = [path.name for path in (tmp_path / "out").rglob("*") if path.suffix in (".zip", ".pkl", ".npz")]
+    assert left == [] and [path.name for path in second.glob("run/*/*")] == [run.name]

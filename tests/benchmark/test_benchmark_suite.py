@@ -60,6 +60,7 @@ def test_settings_become_arguments_of_the_training_command() -> None:
     callbacks = [{"sb3_nbsp.example.Callback": {"coef": 0.5}}]
     arguments = train_arguments({"callbacks": callbacks, "save_freq": 10, "eval_freq": 5, "env_kwargs": {"tasks": ["a"]}})
     assert arguments[:7] == ("--env-kwargs", "tasks:['a']", "--eval-freq", "5", "--save-freq", "10", "--save-replay-buffer")
+    assert train_arguments({"algo": "nbspsac", "save_freq": 10}) == ("--checkpoint-freq", "10")
     (name, _, value) = arguments[-1].partition(":")
     assert arguments[-2] == "-params" and (name, eval(value)) == ("callback", callbacks)
 

@@ -2,7 +2,7 @@
 
 import pytest
 from helpers import CHANNEL_FIRST_IMAGE, same
-from helpers.cases import PPO_CASE, SAC_CASE, every_case
+from helpers.cases import PPO_CASE, every_case
 from helpers.outcomes import optimizers
 from helpers.sac_models import held_positions, values_at, weights
 
@@ -96,11 +96,3 @@ def test_ppo_rehearses(rehearsal, device):
     assert not same(weights(model), weights(without))
     assert_on(model, device)
     assert_finite(model)
-
-
-def test_sacs_fast_update_is_for_the_cpu(device):
-    if device == "cpu":
-        pytest.skip("the device is the CPU")
-    with pytest.raises(ValueError, match=r"fast_update=True is not possible with this model: .*on cuda"):
-        SAC_CASE.made(device=device, fast_update=True)
-    assert SAC_CASE.made(device=device).learn(30).update_path == "autograd"

@@ -12,6 +12,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 
 from helpers import VECTOR, ToyEnv, copied
 from sb3_nbsp import NBSPSAC
+from sb3_nbsp.rehearsal.memory import Clones
 
 ROUNDING = 1e-12
 NET = {"net_arch": [32, 32]}
@@ -89,3 +90,11 @@ def held_entries(model: NBSPSAC) -> list[th.Tensor]:
 
 def moments(model: SAC) -> list[tuple[th.Tensor, th.Tensor]]:
     return [(entries["exp_avg"], entries["exp_avg_sq"]) for entries in model.actor.optimizer.state.values()]
+
+
+def keep_clones(model: NBSPSAC, n: int) -> None:
+    """Have something to clone on: observations of the buffer, with actions that nobody took."""
+    random = np.random.default_rng(0)
+    observations = model.replay_buffer.observations[:n, 0]
+    outputs = np.concatenate([random.normal(size=(n, 2)), random.uniform(0.1, 1.0, (n, 2))], axis=1).astype(np.float32)
+    model.cloning.memory.store(0, Clones(observations=observations, outputs=outputs), n)

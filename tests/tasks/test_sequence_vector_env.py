@@ -139,3 +139,22 @@ def test_agents_hold_and_remember_every_task(make_model: Any) -> None:
     model.learn(sequence(48).total_steps)
     assert sorted(model.learned_tasks) == ["A", "B"]
     assert model.position.is_finished and env.unwrapped.get_attr("sequence_steps") == [192, 192]
+
+
+def test_a_checkpoint_goes_on_at_its_place(tmp_path: Any) -> None:
+    settings: dict[str, Any] = {"n_steps": 8, "batch_size": 8, "n_epochs": 1, "scoring_steps": 10, "memory_size": 4, "seed": 3}
+
+    def made() -> VecMonitor:
+        return VecMonitor(GymnasiumVecEnv(TaskSequenceVectorEnv(sequence(48), N_ENVS)))
+
+    NBSPPPO("MlpPolicy", made(), **settings).learn(60).save_checkpoint(tmp_path)
+    ends = []
+    for _ in range(2):
+        with pytest.warns(UserWarning, match="begin anew, the same way"):
+            model = NBSPPPO.load_checkpoint(tmp_path, made())
+        assert model.position.steps == 64 and model.learned_tasks == ["A"]
+        model.learn(96, reset_num_timesteps=False)
+        assert model.learned_tasks == ["A", "B"]
+        ends.append(model.get_parameters()["policy"])
+    for name, value in ends[0].items():
+        np.testing.assert_array_equal(ends[1][name], value)

@@ -1,0 +1,84 @@
+"""Files that are on the disk before anyone is told of them, and what a killed process leaves."""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+UNFINISHED = ".writing-"  # how names of what is being written begin
+CHUNK = 2**20
+
+
+def sync(path: Path) -> None:
+    """Wait until a file, or a folder's list of names, is on the disk."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except PermissionError:  # folders, on Windows
+        return
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def new_folder(target: Path) -> Iterator[Path]:
+    """
+    Write a folder so that it is there as a whole or not at all, also if the process is killed or the machine stops.
+
+    :param target: the folder; one that is there is replaced
+    :return: where to write to until the block ends
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f"{UNFINISHED}{target.name}")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
+    try:
+        yield temporary
+        for path in temporary.iterdir():
+            sync(path)
+        sync(temporary)
+        if target.exists():
+            before = target.with_name(f"{UNFINISHED}before-{target.name}")
+            os.rename(target, before)
+            os.rename(temporary, target)
+            shutil.rmtree(before)
+        else:
+            os.rename(temporary, target)
+        sync(target.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_new(path: Path, content: bytes) -> None:
+    """Write a file so that it is there as a whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{UNFINISHED}{path.name}")
+    try:
+        temporary.write_bytes(content)
+        sync(temporary)
+        os.replace(temporary, path)
+        sync(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def sweep(folder: Path) -> None:
+    """Delete what was being written in a folder when a process was killed."""
+    for path in folder.glob(f"{UNFINISHED}*"):
+        shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def fingerprint(path: Path) -> dict[str, Any]:
+    """
+    :param path: a file
+    :return: its size and checksum, as manifests hold them
+    """
+    checksum = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            checksum.update(chunk)
+    return {"bytes": path.stat().st_size, "sha256": checksum.hexdigest()}

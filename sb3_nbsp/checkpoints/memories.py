@@ -1,0 +1,73 @@
+"""Memories of tasks, each in a blob of its own: a finished task's samples are written once."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch as th
+
+from sb3_nbsp.checkpoints.ring import Stretch
+from sb3_nbsp.checkpoints.store import Store
+from sb3_nbsp.checkpoints.trees import flat, nested
+from sb3_nbsp.rehearsal.memory import TaskMemory
+
+
+@dataclass
+class Written:
+    """
+    What of a model lies in a store already. Kept by the model in memory only: after a load it is what that checkpoint names.
+
+    :param store: the store
+    :param buffer: the replay buffer that the stretches are of
+    :param stretches: of its rows
+    :param memories: samples and their blob, by the memory's name and the task
+    """
+
+    store: Store
+    buffer: Any = None
+    stretches: list[Stretch] = field(default_factory=list)
+    memories: dict[tuple[str, int], tuple[Any, str]] = field(default_factory=dict)
+
+
+def memories_of(model: Any) -> dict[str, TaskMemory[Any]]:
+    """
+    :param model: one of ours
+    :return: its memories, by their names in a model's file
+    """
+    return {name: part for name, part in model._optional_states().items() if isinstance(part, TaskMemory)}
+
+
+def memory_state(name: str, memory: TaskMemory[Any], written: Written) -> dict[str, Any]:
+    """
+    Put the samples that are new into the store.
+
+    :param name: the memory's
+    :param memory: samples by task
+    :param written: what lies there already
+    :return: what a checkpoint holds of it
+    """
+    for task, samples in memory.tasks.items():
+        # A task that is met again gets new samples in a new object; nothing else changes them.
+        if written.memories.get((name, task), (None, ""))[0] is not samples:
+            written.memories[name, task] = samples, written.store.put(flat(samples.state_dict()))
+    tasks = [[task, written.memories[name, task][1]] for task in memory.tasks]
+    return {"current_task": memory.current_task, "tasks": tasks}
+
+
+def restore_memory(name: str, memory: TaskMemory[Any], state: Mapping[str, Any], written: Written) -> None:
+    """
+    Fill a memory.
+
+    :param name: the memory's
+    :param memory: an empty one
+    :param state: what a checkpoint holds of it
+    :param written: is told what lies in the store
+    """
+    memory.load_state_dict({str(task): _tensors(written.store.get(blob)) for task, blob in state["tasks"]})
+    memory.current_task = state["current_task"]
+    for task, blob in state["tasks"]:
+        written.memories[name, task] = memory.tasks[task], blob
+
+
+def _tensors(arrays: Mapping[str, Any]) -> dict[str, Any]:
+    return nested({name: th.as_tensor(array) for name, array in arrays.items()})

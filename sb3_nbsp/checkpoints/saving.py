@@ -1,0 +1,91 @@
+"""Writing a checkpoint."""
+
+import platform
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import stable_baselines3 as sb3
+import torch as th
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback
+
+from sb3_nbsp.base.finite import NotFiniteError, first_bad_tensor
+from sb3_nbsp.checkpoints.files import new_folder, sweep
+from sb3_nbsp.checkpoints.manifest import clean, newest_whole, write_manifest
+from sb3_nbsp.checkpoints.memories import Written
+from sb3_nbsp.checkpoints.model_state import is_mixed, state_of, without_what_is_elsewhere
+from sb3_nbsp.checkpoints.store import Store
+from sb3_nbsp.checkpoints.trees import write_tree
+
+MODEL, STATE, BUFFER = "model.zip", "state", "replay_buffer.pkl"
+
+
+def save(model: Any, folder: Path, callback: BaseCallback | None = None) -> Path:
+    """
+    Write a checkpoint; the last two stay.
+
+    :param model: one of ours, with nothing in flight
+    :param folder: of the run's checkpoints
+    :param callback: what ``learn()`` runs with
+    :return: the new checkpoint's folder
+    :raises ValueError: if a parameter is not finite, or the folder holds another run's checkpoints
+    :raises OSError: if it cannot be written; what was there stays
+    """
+    bad = first_bad_tensor(model.policy.state_dict())
+    if bad is not None:
+        raise NotFiniteError(
+            f"No checkpoint is written: {bad} is not finite (NaN or infinite) after {model.num_timesteps} steps."
+        )
+    written = _written(model, folder)
+    state, blobs = state_of(model, callback, written)
+    target = folder / f"{model.num_timesteps:010d}"
+    with new_folder(target) as temporary:
+        with without_what_is_elsewhere(model):
+            BaseAlgorithm.save(model, temporary / MODEL)  # not deflated: weights hardly get smaller
+        write_tree(state, temporary / STATE)
+        buffer = getattr(model, "replay_buffer", None)
+        if buffer is not None and not is_mixed(buffer):  # a user's own
+            model.save_replay_buffer(temporary / BUFFER)
+        write_manifest(temporary, written.store, blobs, _told(model))
+    clean(folder, model.num_timesteps)
+    return target
+
+
+def _written(model: Any, folder: Path) -> Written:
+    """What of the model lies in the folder's store."""
+    store = Store(folder.resolve())
+    if model._written is None or model._written.store.folder != store.folder:
+        if newest_whole(folder)[0] is not None:
+            raise ValueError(
+                f"{folder} holds the checkpoints of another run. Use another folder, or go on from them with "
+                "load_checkpoint()."
+            )
+        sweep(folder)
+        model._written = Written(store)
+    return model._written
+
+
+def _told(model: Any) -> dict[str, Any]:
+    return {
+        "step": model.num_timesteps,
+        "class": type(model).__name__,
+        "observation_space": str(model.observation_space),
+        "action_space": str(model.action_space),
+        "visits": model.position.record["visits"],
+        "versions": versions(),
+    }
+
+
+def versions() -> dict[str, Any]:
+    """What must be the same for a run to go on to the bit."""
+    return {
+        "python": platform.python_version(),
+        "stable_baselines3": sb3.__version__,
+        "torch": th.__version__,
+        "numpy": np.__version__,
+        "gymnasium": gym.__version__,
+        "threads": th.get_num_threads(),
+        "processor": platform.machine(),
+    }

@@ -1,0 +1,118 @@
+"""What the members of a population must agree in: whatever decides which operations are computed, and when."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from stable_baselines3.common.type_aliases import TrainFrequencyUnit
+
+from sb3_nbsp.common.env_util import task_sequence_of
+from sb3_nbsp.protection.optimizer import base_of
+from sb3_nbsp.sac import NBSPSAC
+
+# The loop that a population goes through for its members: a class with one of its own is trained alone.
+LOOP = ("collect_rollouts", "_store_transition", "_update_info_buffer", "_on_step", "_sample_action", "predict", "train")
+
+
+def _shapes(model: Any) -> Any:
+    return [tuple(p.shape) for p in model.policy.parameters()]
+
+
+def _activations(model: Any) -> Any:
+    networks = model.actor, model.critic
+    return [str(module) for network in networks for module in network.modules() if not list(module.parameters())]
+
+
+def _adam(model: Any) -> Any:
+    groups = [base_of(optimizer).param_groups[0] for optimizer in (model.actor.optimizer, model.critic.optimizer)]
+    return [(group.get("betas"), group.get("eps")) for group in groups]
+
+
+def _segments(model: Any) -> Any:
+    sequence = task_sequence_of(model.env)
+    return None if sequence is None else list(sequence.segment_steps)
+
+
+FIELDS: dict[str, Callable[[Any], Any]] = {
+    "class": type,
+    "shapes of the networks": _shapes,
+    "activations": _activations,
+    "observation_space": lambda model: model.observation_space,
+    "action_space": lambda model: model.action_space,
+    "number of sub-envs": lambda model: model.n_envs,
+    "device": lambda model: model.device,
+    "dtype": lambda model: next(model.policy.parameters()).dtype,
+    "optimizer_kwargs (betas, eps)": _adam,
+    "batch_size": lambda model: model.batch_size,
+    "clone_batch_size": lambda model: model.clone_batch_size,
+    "train_freq": lambda model: model.train_freq,
+    "gradient_steps": lambda model: model.gradient_steps,
+    "learning_starts": lambda model: model.learning_starts,
+    "task_warmup": lambda model: model.task_warmup,
+    "reset_replay_buffer": lambda model: model.reset_replay_buffer,
+    "target_update_interval": lambda model: model.target_update_interval,
+    "a learned entropy coefficient (ent_coef)": lambda model: model.ent_coef_optimizer is not None,
+    "lengths of the tasks in env steps": _segments,
+    "env steps so far (num_timesteps)": lambda model: model.num_timesteps,
+}
+
+
+def packs(models: Sequence[Any]) -> list[list[int]]:
+    """
+    :param models: any models
+    :return: their numbers, in groups that can be one population each; what can be in none is a group of one
+    """
+    groups: list[list[int]] = []
+    for number, model in enumerate(models):
+        for group in groups:
+            try:
+                check_agreement([models[group[0]], model])
+            except (TypeError, ValueError):
+                continue
+            group.append(number)
+            break
+        else:
+            groups.append([number])
+    return groups
+
+
+def check_agreement(models: Sequence[Any]) -> None:
+    """
+    :param models: the members
+    :raises TypeError: for a member that is no NBSPSAC, or whose class has a training loop of its own
+    :raises ValueError: for a setting that a population cannot train, or in which members differ; it is named
+    """
+    if not models:
+        raise ValueError("A population needs at least one model, got none.")
+    if len({id(model) for model in models}) < len(models):
+        raise ValueError("A population needs different models, got one of them twice.")
+    for number, model in enumerate(models):
+        _check_member(number, model)
+    if len({id(model.env.unwrapped) for model in models}) < len(models):
+        raise ValueError("Each member of a population needs an env of its own; two of them share one.")
+    for name, of in FIELDS.items():
+        for number, model in enumerate(models):
+            if of(model) != of(models[0]):
+                raise ValueError(
+                    f"The members of a population agree in what shapes their training, and {name} differs: "
+                    f"{of(models[0])} in member 0, {of(model)} in member {number}. Train them in populations of their own."
+                )
+
+
+def _check_member(number: int, model: Any) -> None:
+    if not isinstance(model, NBSPSAC):
+        raise TypeError(f"A population trains NBSPSAC models; member {number} is a {type(model).__name__}.")
+    for name in LOOP:
+        if getattr(type(model), name) is not getattr(NBSPSAC, name) or name in vars(model):
+            raise TypeError(f"Member {number} has a {name}() of its own, which a population would pass over. Train it alone.")
+    if model.env is None:
+        raise ValueError(f"Member {number} has no env. Give it one with set_env().")
+    if model.use_sde:
+        raise ValueError(f"Member {number} uses gSDE (use_sde=True), which a population does not compute. Train it alone.")
+    if model.n_steps != 1:
+        raise ValueError(f"A population needs n_steps=1; member {number} has {model.n_steps}.")
+    unit = getattr(model.train_freq, "unit", None) or (model.train_freq[1] if isinstance(model.train_freq, tuple) else "step")
+    if unit not in ("step", TrainFrequencyUnit.STEP):
+        raise ValueError(
+            f"The members of a population step together, so train_freq counts env steps; member {number} has "
+            f"{model.train_freq}. Use a whole number."
+        )

@@ -1,0 +1,206 @@
+"""
+One member's ``learn()``, cut into the pieces between which a population acts and learns for all.
+
+Piece by piece it is SB3's ``OffPolicyAlgorithm.learn`` and ``collect_rollouts``: the same calls, in the same order.
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+import numpy as np
+from stable_baselines3.common.callbacks import BaseCallback, CallbackList, ConvertCallback
+from stable_baselines3.common.type_aliases import MaybeCallback
+from torch.utils.hooks import RemovableHandle
+
+from sb3_nbsp.base.random_states import ProcessStreams
+from sb3_nbsp.checkpoints.safe_point import safe_point
+
+
+class Member:
+    """
+    A model that learns in lock-step with others.
+
+    :param model: an NBSPSAC
+    :param streams: its random numbers
+    """
+
+    callback: BaseCallback
+    is_watched: bool  # whether someone else's callback may exchange parts of the model at any step
+
+    def __init__(self, model: Any, streams: ProcessStreams):
+        self.model = model
+        self.streams = streams
+        self.has_stopped = False
+        self.before_log: Callable[[], None] | None = None  # called before a line of the log is written
+        self._log_interval: int | None = None
+        self._locals: dict[str, Any] = {}
+        self._mark: tuple[Any, ...] = ()
+        self._actions: tuple[np.ndarray, np.ndarray] | None = None
+
+    def own_streams(self) -> AbstractContextManager[None]:
+        """Inside the block the process's random numbers are this member's."""
+        return self.streams.in_use()
+
+    # learn()
+
+    def begin(self, total_timesteps: int, callback: MaybeCallback, log_interval: int | None, **setup: Any) -> None:
+        """
+        :param total_timesteps: env steps
+        :param callback: as for SB3's ``learn()``
+        :param log_interval: episodes between two lines of the log
+        :param setup: further arguments of ``_setup_learn``
+        """
+        self._log_interval = log_interval
+        self.model.is_learning = True
+        with self.own_streams():
+            total_timesteps, self.callback = self.model._setup_learn(total_timesteps, callback, **setup)
+            self.is_watched = _is_foreign(self.callback)
+            self.callback.on_training_start({**setup, "self": self.model, "total_timesteps": total_timesteps}, globals())
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it has taken its steps, or a callback has stopped it."""
+        return self.has_stopped or self.model.num_timesteps >= self.model._total_timesteps
+
+    def end(self) -> None:
+        """The end of training."""
+        with self.own_streams():
+            self.callback.on_training_end()
+
+    # collect_rollouts()
+
+    def begin_rollout(self) -> None:
+        """Before the steps that are taken between two trainings."""
+        model = self.model
+        if model.policy.training:
+            model.policy.set_training_mode(False)
+        self._locals = {
+            "self": model,
+            "env": model.env,
+            "callback": self.callback,
+            "train_freq": model.train_freq,
+            "replay_buffer": model.replay_buffer,
+            "action_noise": model.action_noise,
+            "learning_starts": model.learning_starts,
+            "log_interval": self._log_interval,
+            "num_collected_steps": 0,
+            "num_collected_episodes": 0,
+            "continue_training": True,
+        }
+        with self.own_streams():
+            safe_point(model, self.callback)
+            self.callback.on_rollout_start()
+
+    def stop_here(self) -> None:
+        """
+        Write a checkpoint at the beginning of a rollout and stop, where someone asked for it just now.
+
+        :raises Stopped: where it did
+        """
+        with self.own_streams():
+            safe_point(self.model, self.callback)
+
+    @property
+    def explores_at_random(self) -> bool:
+        """Whether the next action comes from the action space: during the warm-ups."""
+        model = self.model
+        return bool(model.num_timesteps < max(model.learning_starts, model._warmup_until))
+
+    def send_action(self, drawn: tuple[np.ndarray, np.ndarray] | None) -> None:
+        """
+        Start an env step.
+
+        :param drawn: what the policy drew, [n_envs, ...]: the actions and those for the replay buffer; ``None`` has the
+            model choose
+        """
+        model = self.model
+        with self.own_streams():
+            self._actions = drawn or model._sample_action(model.learning_starts, model.action_noise, model.env.num_envs)
+            model.env.step_async(self._actions[0])
+
+    def finish_step(self, is_last: bool) -> None:
+        """
+        Wait for the env and do what follows a step. Where a callback stops the training, nothing is stored, as in SB3.
+
+        :param is_last: whether the rollout ends with it
+        """
+        model, callback = self.model, self.callback
+        assert self._actions is not None
+        with self.own_streams():
+            new_obs, rewards, dones, infos = model.env.step_wait()
+            actions, buffer_actions = self._actions
+            model.num_timesteps += model.env.num_envs
+            self._locals["num_collected_steps"] += 1
+            self._locals.update(
+                actions=actions, buffer_actions=buffer_actions, new_obs=new_obs, rewards=rewards, dones=dones, infos=infos
+            )
+            callback.update_locals(self._locals)
+            if not callback.on_step():
+                self.has_stopped = True
+                return
+            model._update_info_buffer(infos, dones)
+            model._store_transition(model.replay_buffer, buffer_actions, new_obs, rewards, dones, infos)
+            model._update_current_progress_remaining(model.num_timesteps, model._total_timesteps)
+            model._on_step()
+            for index, done in enumerate(dones):
+                if done:
+                    self._end_episode(index)
+            if is_last:
+                callback.on_rollout_end()
+
+    def _end_episode(self, index: int) -> None:
+        model = self.model
+        self._locals["num_collected_episodes"] += 1
+        model._episode_num += 1
+        if model.action_noise is not None:
+            model.action_noise.reset(**({"indices": [index]} if model.env.num_envs > 1 else {}))
+        if self._log_interval is not None and model._episode_num % self._log_interval == 0:
+            if self.before_log is not None:
+                self.before_log()
+            model.dump_logs()
+
+    # train()
+
+    def may_have_changed(self) -> bool:
+        """Whether parts of the model (not their values) may be others than at the last call."""
+        mark = self.model.n_task_ends, self.model.in_stack, RemovableHandle.next_id
+        before, self._mark = self._mark, mark
+        return self.is_watched or mark != before
+
+    @property
+    def is_ready_to_train(self) -> bool:
+        """Whether warm-ups are over."""
+        model = self.model
+        warms_up = model._warmup_until > 0 and model.num_timesteps <= model._warmup_until
+        return bool(model.num_timesteps > 0 and model.num_timesteps > model.learning_starts and not warms_up)
+
+    @property
+    def gradient_steps(self) -> int:
+        """How many steps follow a rollout."""
+        model = self.model
+        return model.gradient_steps if model.gradient_steps >= 0 else self._locals["num_collected_steps"] * model.env.num_envs
+
+    def train_alone(self) -> None:
+        """The model's own update."""
+        if self.gradient_steps > 0:
+            with self.own_streams():
+                self.model.train(batch_size=self.model.batch_size, gradient_steps=self.gradient_steps)
+
+
+# Callbacks that exchange no parts of a model but in consolidate(), save() and load_state_dict() of networks.
+KNOWN_CALLBACKS = (
+    "sb3_nbsp.common.",
+    "sb3_nbsp.evaluation.",
+    "sb3_nbsp.zoo.",
+    "stable_baselines3.common.callbacks",
+    "rl_zoo3.",
+)
+
+
+def _is_foreign(callback: BaseCallback) -> bool:
+    if isinstance(callback, CallbackList):
+        return any(map(_is_foreign, callback.callbacks))
+    if isinstance(callback, ConvertCallback):
+        return callback.callback is not None
+    return not type(callback).__module__.startswith(KNOWN_CALLBACKS)

@@ -1,0 +1,228 @@
+"""Many agents that learn together: ten seeds for the price of fewer."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any, TypeVar
+
+import numpy as np
+from stable_baselines3.common.type_aliases import MaybeCallback
+
+from sb3_nbsp.base.interruption import Stopped
+from sb3_nbsp.base.random_states import ProcessStreams, RandomStates, RandomStreams, fresh_states
+from sb3_nbsp.population.agreement import check_agreement
+from sb3_nbsp.population.member import Member
+from sb3_nbsp.sac.batched_learner import BatchedLearner
+from sb3_nbsp.sac.fast_update_conditions import find_obstacle
+
+Self = TypeVar("Self", bound="Population")
+
+# Widest hidden layer, in neurons, up to which one thread of a CPU computes many agents' updates faster together than one after
+# another (docs/performance.md): 2.0 times as fast at 64 and a batch of 64, 1.2 to 1.4 times at 128, as fast at 256.
+WIDEST_ON_CPU = 128
+
+CHECK_INTERVAL = 50  # trainings after which every model is looked at, whatever its callbacks are
+
+
+class Population:
+    """
+    Train several NBSPSAC models in lock-step, with one batched program for acting and for the gradient steps.
+
+    Each member is what it would be alone: it has its own env, random numbers (continued from where its constructor's seed
+    left them), settings, memory, masks, callbacks and logger, and it can be used in between as ever. What is computed
+    together is the same up to rounding. A population of one does on the CPU what its ``learn()`` does, bit for bit.
+
+    :param models: NBSPSAC models that agree in what shapes their training: networks, spaces, number of sub-envs, batch size,
+        ``train_freq``, gradient steps, warm-ups, target update interval, task lengths. Learning rate, discount, tau, entropy
+        target, masks, memory and scoring may differ.
+    :raises TypeError: for models that are no NBSPSAC, or have a training loop of their own
+    :raises ValueError: for models that differ in what they must agree in; it is named
+    """
+
+    def __init__(self, models: Sequence[Any]):
+        check_agreement(models)
+        self.models = list(models)
+        self._learner: BatchedLearner | None = None
+        self._members: list[Member] = []  # those that are computed together
+        self._n_unseen = 0
+
+    def learn(
+        self: Self,
+        total_timesteps: int,
+        callbacks: Sequence[MaybeCallback] | None = None,
+        log_interval: int | None = 4,
+        tb_log_name: str = "SAC",
+        reset_num_timesteps: bool = True,
+    ) -> Self:
+        """
+        Train all members.
+
+        :param total_timesteps: env steps of each member
+        :param callbacks: by member what SB3's ``learn()`` takes; a callback belongs to one member. Where it stops the
+            training, its member leaves and the others go on.
+        :param log_interval: episodes between two lines of a member's log
+        :param tb_log_name: see SB3
+        :param reset_num_timesteps: see SB3
+        :raises ValueError: see the class; and for another number of callbacks than of members
+        """
+        check_agreement(self.models)
+        if callbacks is not None and len(callbacks) != len(self.models):
+            raise ValueError(f"Expected one callback (or None) per member, {len(self.models)}; got {len(callbacks)}.")
+        setup = {"reset_num_timesteps": reset_num_timesteps, "tb_log_name": tb_log_name}
+        with _own_streams(self.models) as streams:
+            running = [Member(model, own) for model, own in zip(self.models, streams, strict=True)]
+            try:
+                for member, callback in zip(running, callbacks or [None] * len(running), strict=True):
+                    member.begin(total_timesteps, callback, log_interval, **setup)
+                self._run(running)
+            finally:
+                self._dissolve()
+                for model in self.models:
+                    model.is_learning = False
+        return self
+
+    def _run(self, running: list[Member]) -> None:
+        running = self._without_leavers(running)
+        while running:
+            self._collect(running)
+            staying = [member for member in running if not member.has_stopped]
+            if staying:
+                self._train(staying)
+            running = self._without_leavers(running)
+
+    def _without_leavers(self, running: list[Member]) -> list[Member]:
+        """End the members that are done."""
+        done = [member for member in running if member.is_done]
+        if done and self._learner is not None:
+            self._dissolve()
+        for member in done:
+            member.end()
+        return [member for member in running if member not in done]
+
+    # Acting
+
+    def _collect(self, running: list[Member]) -> None:
+        """``collect_rollouts`` of all: ``train_freq`` env steps."""
+        self._begin_rollouts(running)
+        n_steps = running[0].model.train_freq.frequency
+        for step in range(n_steps):
+            playing = [member for member in running if not member.has_stopped]
+            actions = self._act(playing)
+            for member, action in zip(playing, actions, strict=True):
+                member.send_action(action)
+            for member in playing:
+                member.finish_step(is_last=step == n_steps - 1)
+
+    def _begin_rollouts(self, running: list[Member]) -> None:
+        """Where someone asks for a stop, all members come to it at the same step, each with its checkpoint."""
+        waiting, stopped = list(running), None
+        for member in running:
+            try:
+                member.begin_rollout()
+            except Stopped as error:
+                stopped = error
+                waiting.remove(member)
+        if stopped is None:
+            return
+        for member in waiting:
+            with suppress(Stopped):
+                member.stop_here()
+        raise stopped
+
+    def _act(self, playing: list[Member]) -> list[tuple[np.ndarray, np.ndarray] | None]:
+        """By member what its policy does next; ``None`` where the model is to choose by itself."""
+        acting = [not member.explores_at_random for member in self._members]
+        if self._learner is None or not any(acting):
+            return [None] * len(playing)
+        self._learner.stack.take_over_changes(actors_only=True)
+        actions, scaled = self._learner.actor(playing[0].model.n_envs).act([member.model for member in self._members], acting)
+        drawn = zip(actions, scaled, strict=True)
+        by_member = {id(m): pair for m, pair, acts in zip(self._members, drawn, acting, strict=True) if acts}
+        return [by_member.get(id(member)) for member in playing]
+
+    # Learning
+
+    def _train(self, staying: list[Member]) -> None:
+        ready = [member for member in staying if member.is_ready_to_train and member.gradient_steps > 0]
+        together = self._together(ready)
+        if together:
+            assert self._learner is not None
+            self._learner.train(together[0].gradient_steps, together[0].model.batch_size, unchanged=True)
+        for member in ready:
+            if member not in together:
+                member.train_alone()
+
+    def _together(self, ready: list[Member]) -> list[Member]:
+        """The members whose gradient steps are computed at once; they come into a stack of theirs."""
+        if self._learner is not None and self._members == [member for member in ready if member in self._members]:
+            if all([self._fits(agent, member) for agent, member in enumerate(self._members)]):
+                return self._members
+        self._dissolve()
+        able = [member for member in ready if find_obstacle(member.model) is None] if len(ready) > 1 else []
+        if len(able) > 1 and pays(able[0].model):
+            self._stack(able)
+        return self._members
+
+    def _fits(self, agent: int, member: Member) -> bool:
+        """Whether a member of the stack can stay; where parts of its model are others now, they are taken over."""
+        assert self._learner is not None
+        stack = self._learner.stack
+        self._n_unseen += 1
+        due = member.may_have_changed() or self._n_unseen % (CHECK_INTERVAL * len(self._members)) < len(self._members)
+        if not due or stack.is_current(agent):
+            return True
+        if find_obstacle(member.model) is not None:
+            return False
+        stack.put(agent)
+        return True
+
+    def _stack(self, members: list[Member]) -> None:
+        models = [member.model for member in members]
+        streams = [member.streams for member in members]
+        self._members = members
+        self._learner = BatchedLearner(models, streams)
+        for member in members:
+            member.before_log = self._learner.log_losses
+
+    def _dissolve(self) -> None:
+        """Give all members memory of their own again."""
+        if self._learner is not None:
+            self._learner.give_back()
+            self._learner.log_losses()
+        self._learner = None
+        for member in self._members:
+            member.before_log = None
+        self._members = []
+
+
+def pays(model: Any) -> bool:
+    """
+    :param model: a member
+    :return: whether many such models learn faster together than one after another, on the device where they are
+    """
+    widest = max(len(p) for p in model.policy.parameters() if p.dim() > 1)
+    return bool(model.device.type == "cuda" or widest <= WIDEST_ON_CPU)
+
+
+@contextmanager
+def _own_streams(models: Sequence[Any]) -> Iterator[Sequence[ProcessStreams]]:
+    """
+    Each model's random numbers, which go on where they were when it was made, or last learned; at the block's end they are
+    kept with the model. One model alone has the process's, put to that place for the time of the block.
+    """
+    before = RandomStates()
+    starts = [model.random_states if model.seed is not None else fresh_states() for model in models]
+    if len(models) == 1:
+        starts[0].restore()
+        try:
+            yield [ProcessStreams()]
+        finally:
+            models[0].random_states = RandomStates()
+            before.restore()
+        return
+    streams = [RandomStreams(start) for start in starts]
+    try:
+        yield streams
+    finally:
+        for model, own in zip(models, streams, strict=True):
+            model.random_states = own.states()
+        before.restore()

@@ -1,0 +1,116 @@
+"""Many agents of one shape in shared buffers: what their models' parameters and optimizers are views of."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch as th
+from stable_baselines3 import SAC
+
+from sb3_nbsp.sac.batched_mlp import BatchedMlp
+from sb3_nbsp.sac.fast_update import parameter_groups
+from sb3_nbsp.sac.fast_update_conditions import Snapshot, negative_slope
+from sb3_nbsp.sac.stacked_parameters import Groups, StackedAdam, StackedParameters
+
+
+class AgentStack:
+    """
+    The networks of P agents, and Adam over them.
+
+    The models stay what they are: whoever reads their parameters sees the current values, whoever writes into them writes
+    into the stack. Where other tensors take a parameter's place (``load_state_dict`` of an optimizer, moments that are
+    reset), :meth:`is_current` tells, and :meth:`put` takes them over; the stack's own memory never moves.
+
+    :param models: for which :func:`~sb3_nbsp.sac.fast_update_conditions.find_obstacle` finds nothing, with networks of equal
+        shape and the same ``betas`` and ``eps`` of Adam; all of them learn their entropy coefficient, or none does
+    """
+
+    def __init__(self, models: Sequence[SAC]):
+        self.models: list[Any] = list(models)
+        first: Any = models[0]
+        self.n_agents, self.n_critics = len(models), len(first.critic.q_networks)
+        groups = [_groups(model) for model in models]
+        self.flats = {name: StackedParameters([agent[name] for agent in groups]) for name in groups[0]}
+        self.adams = {
+            name: StackedAdam(self.flats[name], [_optimizers(model)[name] for model in models]) for name in _optimizers(first)
+        }
+        slopes = negative_slope(first.actor.latent_pi), negative_slope(first.critic.q_networks[0])
+        values = {name: flat.values for name, flat in self.flats.items()}
+        gradients = {name: adam.gradients for name, adam in self.adams.items()}
+        self.actor, self.actor_gradients = (self._mlps("actor", of["actor"], 1, slopes[0]) for of in (values, gradients))
+        self.critic, self.critic_gradients = (
+            self._mlps("critic", of["critic"], self.n_critics, slopes[1]) for of in (values, gradients)
+        )
+        self.target = self._mlps("target", values["target"], self.n_critics, slopes[1])
+        # The same entries of all layers, agent by agent: [P, entries of a layer].
+        self.target_layers, self.critic_layers = (
+            [layer.reshape(self.n_agents, -1) for layer in (*mlps.weights, *mlps.biases)]
+            for mlps in (self.target, self.critic)
+        )
+        self._snapshots: list[Any] = [None] * self.n_agents
+        self._actors: list[list[th.Tensor]] = [[]] * self.n_agents
+        self._actor_places: list[list[int]] = [[]] * self.n_agents
+        for agent in range(self.n_agents):
+            self._note(agent)
+
+    def _mlps(self, name: str, buffer: th.Tensor, n: int, slope: float) -> BatchedMlp:
+        return BatchedMlp(*self.flats[name].layers(buffer, n * self.n_agents), slope, self.n_agents)
+
+    def is_current(self, agent: int) -> bool:
+        """Whether an agent's model still consists of the tensors that the stack was given."""
+        return self._snapshots[agent].holds(self.models[agent])
+
+    def take_over_changes(self, actors_only: bool = False) -> None:
+        """
+        Put every model that does not consist of the stack's tensors any more.
+
+        :param actors_only: only where an actor's parameters are others; that is looked up faster
+        """
+        for agent in range(self.n_agents):
+            if not (self._has_actor_of(agent) if actors_only else self.is_current(agent)):
+                self.put(agent)
+
+    def _has_actor_of(self, agent: int) -> bool:
+        return [p.data_ptr() for p in self._actors[agent]] == self._actor_places[agent]
+
+    def put(self, agent: int) -> None:
+        """
+        Take over an agent's model with all its values, as it is now.
+
+        :param agent: its number; its model must be free of obstacles
+        """
+        model = self.models[agent]
+        groups, optimizers = _groups(model), _optimizers(model)
+        for name, flat in self.flats.items():
+            flat.put(agent, groups[name])
+        for name, adam in self.adams.items():
+            adam.put(agent, optimizers[name])
+        self._note(agent)
+
+    def _note(self, agent: int) -> None:
+        model: Any = self.models[agent]
+        self._snapshots[agent] = Snapshot(model)
+        self._actors[agent] = list(model.actor.parameters())
+        self._actor_places[agent] = [p.data_ptr() for p in self._actors[agent]]
+        model.in_stack = (self, agent)
+
+    def give_back(self, agent: int) -> None:
+        """Give a model memory of its own again."""
+        self.models[agent].in_stack = None
+        self.flats["target"].give_back(agent)
+        for adam in self.adams.values():
+            adam.give_back(agent)
+
+
+def _groups(model: Any) -> dict[str, Groups]:
+    actor = model.actor
+    groups = {
+        "actor": parameter_groups([actor.latent_pi], heads=[actor.mu, actor.log_std]),
+        "critic": parameter_groups(model.critic.q_networks),
+        "target": parameter_groups(model.critic_target.q_networks),
+    }
+    return groups if model.ent_coef_optimizer is None else {**groups, "ent_coef": [[model.log_ent_coef]]}
+
+
+def _optimizers(model: Any) -> dict[str, th.optim.Optimizer]:
+    optimizers = {"actor": model.actor.optimizer, "critic": model.critic.optimizer}
+    return optimizers if model.ent_coef_optimizer is None else {**optimizers, "ent_coef": model.ent_coef_optimizer}

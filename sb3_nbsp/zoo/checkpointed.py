@@ -1,0 +1,102 @@
+"""rl-zoo3's experiment manager with checkpoints: a run that is stopped goes on in its own folder, to the bit."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.vec_env import VecEnv
+
+from sb3_nbsp.base.interruption import Stopped
+from sb3_nbsp.checkpoints.callback import RunCheckpoints
+from sb3_nbsp.checkpoints.manifest import FOLDER
+from sb3_nbsp.checkpoints.saving import MODEL
+from sb3_nbsp.checkpoints.signals import StopSignals
+from sb3_nbsp.zoo.experiments import ALGORITHMS, SequenceExperimentManager
+from sb3_nbsp.zoo.resume import CheckpointOptions, prepare
+
+WORKER_GONE = (EOFError, BrokenPipeError, ConnectionResetError)  # what is seen of a sub-env's process that has ended
+
+
+class CheckpointedExperimentManager(SequenceExperimentManager):
+    """
+    The same, which trains our algorithms with checkpoints in the run's folder, and goes on from the newest whole one.
+
+    :param options: how often, and which run goes on
+    """
+
+    def __init__(self, args: Any, algo: str, env_id: str, *more: Any, options: CheckpointOptions, **kwargs: Any):
+        super().__init__(args, algo, env_id, *more, **kwargs)
+        self.options = options
+        args.checkpoint_freq = options.freq  # for args.yml
+        self.has_checkpoints = algo in ALGORITHMS and options.freq >= 0 and not self.optimize_hyperparameters
+        if options.run is not None:
+            self.save_path = os.path.normpath(options.run)
+            self.log_path = os.path.join(os.path.dirname(self.save_path), "")
+            self.params_path = f"{self.save_path}/{self.env_name}"
+            self.has_checkpoints = True
+        self.checkpoint = prepare(options.run) if options.run is not None and options.has_checkpoint else None
+        if self.checkpoint is not None:
+            self.continue_training, self.trained_agent = True, str(self.checkpoint / MODEL)
+
+    def create_callbacks(self) -> None:
+        """The sequence's callbacks and the checkpoints."""
+        super().create_callbacks()
+        if self.has_checkpoints:
+            self.callbacks.append(RunCheckpoints(Path(self.save_path, FOLDER), self.options.freq))
+
+    def create_envs(self, n_envs: int, eval_env: bool = False, no_log: bool = False) -> VecEnv:
+        """The sequence's envs; monitor files of a run that goes on are appended to."""
+        if self.checkpoint is not None:
+            self.monitor_kwargs = {**self.monitor_kwargs, "override_existing": False}
+        return super().create_envs(n_envs, eval_env, no_log)
+
+    def _load_pretrained_agent(self, hyperparams: dict[str, Any], env: VecEnv) -> BaseAlgorithm:
+        if self.checkpoint is None:
+            return super()._load_pretrained_agent(hyperparams, env)
+        print(f"Going on from {self.checkpoint}")
+        settings = {"tensorboard_log": self.tensorboard_log, "verbose": self.verbose}
+        return ALGORITHMS[self.algo].load_checkpoint(self.save_path, env, device=self.device, **settings)
+
+    def _save_config(self, saved_hyperparams: dict[str, Any]) -> None:
+        if self.checkpoint is None:
+            super()._save_config(saved_hyperparams)
+
+    def _evaluation(self, eval_freq: int) -> Any:
+        callback = super()._evaluation(eval_freq)
+        if self.checkpoint is not None:
+            callback.resume_from = None  # the checkpoint holds the rows
+        return callback
+
+    def learn(self, model: BaseAlgorithm) -> None:
+        """
+        The sequence's learn, which ends at a safe point when it is told to.
+
+        :raises SystemExit: where it was told to
+        """
+        if not self.has_checkpoints:
+            super().learn(model)
+            return
+        if self.checkpoint is not None:
+            self.n_timesteps = model.steps_left  # type: ignore[attr-defined]
+        elif self.continue_training:
+            self._take_to_position(model)
+        assert model.env is not None
+        stop = StopSignals(self._how_to_go_on)
+        try:
+            with stop:
+                model.learn(self.n_timesteps, callback=self.callbacks, **self._learn_arguments(model))
+        except (Stopped, *WORKER_GONE):
+            if stop.signal is None:
+                raise
+            print(f"\n{self._how_to_go_on()}", flush=True)
+            os._exit(stop.exit_status) if self.n_envs > 1 else sys.exit(stop.exit_status)
+        for callback in self.callbacks:  # rl-zoo3's way: its progress bar is cleaned up
+            callback.on_training_end()
+        model.env.close()
+
+    def _how_to_go_on(self) -> str:
+        steps = [int(path.name) for path in Path(self.save_path, FOLDER).glob("[0-9]*")]
+        where = f"with a checkpoint of step {max(steps)}" if steps else "before its first checkpoint"
+        return f"Stopped {where}. To go on: sb3-nbsp train --resume {self.save_path}"

@@ -1,0 +1,165 @@
+"""``sb3-nbsp train --resume RUN``: a run goes on in its own folder, with its own arguments."""
+
+import argparse
+import csv
+import json
+import shutil
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sb3_nbsp.checkpoints.loading import newest, rows_of_monitors
+from sb3_nbsp.checkpoints.manifest import FOLDER, MANIFEST
+from sb3_nbsp.zoo.argument_types import whole
+from sb3_nbsp.zoo.run_settings import NotRead, read_run_yaml
+
+CHECKPOINT_FREQ = 10_000
+FLAGS = ("optimize_hyperparameters", "no_optim_plots", "uuid", "save_replay_buffer", "progress", "track")
+NOT_TAKEN_OVER = ("trained_agent", "checkpoint_freq", "saved_hyperparams", "command")
+
+
+@dataclass(frozen=True)
+class CheckpointOptions:
+    """
+    What ``train`` takes beside rl-zoo3's arguments.
+
+    :param freq: env steps over all sub-envs between checkpoints; 0: at switches only; negative: none
+    :param run: the run's folder that training goes on in
+    """
+
+    freq: int = CHECKPOINT_FREQ
+    run: Path | None = None
+
+    @property
+    def has_checkpoint(self) -> bool:
+        """Whether the run came to its first checkpoint."""
+        return self.run is not None and any((self.run / FOLDER).glob(f"[0-9]*/{MANIFEST}"))
+
+
+def split(arguments: Sequence[str]) -> tuple[CheckpointOptions, list[str]]:
+    """
+    :param arguments: of ``train``
+    :return: our options, and rl-zoo3's arguments, which for a run that goes on are the run's own
+    :raises ValueError: if there is no run to go on with
+    """
+    parser = argparse.ArgumentParser("sb3-nbsp train", add_help=False, allow_abbrev=False)
+    parser.add_argument("--resume", type=Path)
+    parser.add_argument("--checkpoint-freq", type=whole(-1, "env steps (-1: no checkpoints)"))
+    parser.add_argument("-i", "--trained-agent", default="")
+    known, rest = parser.parse_known_args(list(arguments))
+    run = known.resume
+    if run is None and known.trained_agent and Path(known.trained_agent).is_dir():
+        run = Path(known.trained_agent)
+    if run is None:
+        given = ["-i", known.trained_agent] if known.trained_agent else []
+        freq = CHECKPOINT_FREQ if known.checkpoint_freq is None else known.checkpoint_freq
+        return CheckpointOptions(freq), [*rest, *given]
+    if not run.is_dir():
+        raise ValueError(f"--resume: {run} is no folder. Expected a run's, such as logs/nbspsac/sb3_nbsp-PointGoal-v0_1.")
+    run = run.parent if run.name == FOLDER else run
+    if not (run / FOLDER).is_dir():
+        older = _newest_model(run)
+        if older is not None:  # of commit 2a43d91 and before, or of a plain SB3 algorithm
+            return CheckpointOptions(), [*rest, "-i", str(older)]
+    told = arguments_of(run)
+    freq = told.get("checkpoint_freq", CHECKPOINT_FREQ) if known.checkpoint_freq is None else known.checkpoint_freq
+    return CheckpointOptions(int(freq), run), as_command_line(told)
+
+
+def _newest_model(run: Path) -> Path | None:
+    """The newest model in the folder of a run that wrote no checkpoints of ours."""
+    found = {int(path.stem.split("_")[-2]): path for path in run.glob("rl_model_*_steps.zip") if zipfile.is_zipfile(path)}
+    if found:
+        return found[max(found)]
+    last = [path for path in run.glob("*.zip") if path.name != "best_model.zip" and zipfile.is_zipfile(path)]
+    return last[0] if last else None
+
+
+# The run's own arguments
+
+
+def arguments_of(run: Path) -> dict[str, Any]:
+    """
+    :param run: a run's folder
+    :return: the arguments that it was started with
+    :raises ValueError: if it holds none
+    """
+    files = sorted(run.glob("*/args.yml"))
+    try:
+        told = read_run_yaml(files[0].read_text())
+    except (IndexError, OSError, ValueError) as error:
+        raise ValueError(
+            f"--resume: {run} holds no arguments of a run ({error}). Expected the folder of a run of `sb3-nbsp train`."
+        ) from error
+    if not isinstance(told, dict) or not {"algo", "env"} <= set(told):
+        raise ValueError(f"--resume: {files[0]} holds no arguments of a run.")
+    return told
+
+
+def as_command_line(told: dict[str, Any]) -> list[str]:
+    """
+    :param told: rl-zoo3's arguments by name
+    :return: the same as they are typed
+    """
+    typed = []
+    for name, value in told.items():
+        option = f"--{name.replace('_', '-')}"
+        if name in NOT_TAKEN_OVER or value is None or value == "" or value == [] or isinstance(value, NotRead):
+            continue
+        if name in FLAGS:
+            typed += [option] if value else []
+        elif isinstance(value, dict):
+            pairs = {key: entry for key, entry in value.items() if not _holds_not_read(entry)}
+            typed += [option, *(f"{key}:{entry!r}" for key, entry in pairs.items())] if pairs else []
+        elif isinstance(value, list):
+            typed += [option, *map(str, value)]
+        else:
+            typed.append(f"{option}={value}")
+    return typed
+
+
+def _holds_not_read(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(map(_holds_not_read, value.values()))
+    return any(map(_holds_not_read, value)) if isinstance(value, list | tuple) else isinstance(value, NotRead)
+
+
+# The run's files
+
+
+def is_finished(run: Path, env_name: str) -> bool:
+    """Whether a run came to its end: its last model is the last file to be written."""
+    results = run / "results.json"
+    if not (run / f"{env_name}.zip").is_file() or not results.is_file():
+        return False
+    return bool(json.loads(results.read_text()).get("finished"))
+
+
+def prepare(run: Path) -> Path:
+    """
+    Bring a run's files to where its newest checkpoint is: what a killed process left unfinished goes, as do the rows of
+    monitor files beyond.
+
+    :param run: its folder
+    :return: the checkpoint's folder
+    :raises ValueError: if no checkpoint is whole
+    """
+    for pattern in (".saving-*", ".*.tmp*"):
+        for path in run.rglob(pattern):
+            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+    checkpoint = newest(run)
+    for i, n_rows in enumerate(rows_of_monitors(checkpoint)):
+        _cut_monitor(run / f"{i}.monitor.csv", n_rows)
+    return checkpoint.path
+
+
+def _cut_monitor(path: Path, n_rows: int) -> None:
+    """Keep the header, the columns' names and so many rows."""
+    if not path.is_file():
+        return
+    lines = path.read_text().splitlines(keepends=True)[: n_rows + 2]
+    if len(lines) < n_rows + 2 or any(len(row) < 3 for row in csv.reader(lines[2:])):
+        print(f"{path} lacks rows from before the checkpoint.")
+    path.write_text("".join(lines))

@@ -1,0 +1,142 @@
+"""
+``sb3-nbsp train`` for many runs in one process: the runs are prepared by rl-zoo3 one after another, each with a folder of its
+own, and learn together where they agree in what a population must agree in (:mod:`sb3_nbsp.population`).
+"""
+
+import json
+import re
+import sys
+from collections.abc import Sequence
+from contextlib import nullcontext
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar
+
+import rl_zoo3.train
+
+from sb3_nbsp.base.interruption import Stopped
+from sb3_nbsp.checkpoints.signals import StopSignals
+from sb3_nbsp.population import Population, packs
+from sb3_nbsp.zoo.checkpointed import CheckpointedExperimentManager
+from sb3_nbsp.zoo.resume import split
+from sb3_nbsp.zoo.train_checks import check_arguments
+
+Prepared = tuple["PreparingManager", Any]  # what knows a run, and its model
+
+
+class PreparingManager(CheckpointedExperimentManager):
+    """Prepares a run and leaves the learning to others."""
+
+    prepared: ClassVar[list[Prepared]] = []
+
+    def learn(self, model: Any) -> None:
+        """Note the run."""
+        self.prepared.append((self, model))
+
+    def save_trained_model(self, model: Any) -> None:
+        """Nothing yet."""
+
+    def ready(self, model: Any) -> dict[str, Any]:
+        """
+        Have a model stand where its training begins or goes on.
+
+        :param model: what will learn
+        :return: arguments of its ``learn()``
+        """
+        if self.checkpoint is not None:
+            self.n_timesteps = model.steps_left
+        elif self.continue_training:
+            self._take_to_position(model)
+        return self._learn_arguments(model)
+
+    def finish(self, model: Any) -> None:
+        """After ``learn()``."""
+        for callback in self.callbacks:
+            callback.on_training_end()
+        model.env.close()
+        CheckpointedExperimentManager.save_trained_model(self, model)
+
+
+def runs_of(arguments: Sequence[str]) -> list[list[str]] | None:
+    """
+    :param arguments: of ``sb3-nbsp train``
+    :return: the arguments of every run, where they ask for several: with ``--seeds 0-9`` one for each seed, with
+        ``--together FILE`` those that a JSON file lists
+    :raises ValueError: for seeds that cannot be understood, or beside what makes a single run
+    """
+    own = list(arguments)
+    for i, argument in enumerate(own):
+        name, _, value = argument.partition("=")
+        if name not in ("--seeds", "--together"):
+            continue
+        rest = own[:i] + own[i + (1 if value else 2) :]
+        value = value or (own[i + 1] if i + 1 < len(own) else "")
+        if name == "--together":
+            return [[str(part) for part in run] for run in json.loads(Path(value).read_text())["runs"]]
+        for single in ("--seed", "-i", "--trained-agent", "--resume", "-optimize", "--optimize-hyperparameters"):
+            if single in rest:
+                raise ValueError(f"--seeds trains several agents, and {single} is for one. Leave one of them out.")
+        return [[*rest, "--seed", str(seed)] for seed in seeds_of(value)]
+    return None
+
+
+def seeds_of(text: str) -> list[int]:
+    """
+    :param text: e.g. ``0-9`` or ``0,3,10-12``
+    :return: the seeds
+    :raises ValueError: for anything else
+    """
+    seeds: list[int] = []
+    for part in text.split(","):
+        match = re.fullmatch(r"(\d+)(?:-(\d+))?", part.strip())
+        if match is None or int(match[2] or match[1]) < int(match[1]):
+            raise ValueError(f"--seeds expects seeds like 0-9 or 0,3,10-12; got {text!r}.")
+        seeds += range(int(match[1]), int(match[2] or match[1]) + 1)
+    if len(set(seeds)) < len(seeds):
+        raise ValueError(f"--seeds names a seed twice: {text!r}.")
+    return seeds
+
+
+def train_together(runs: Sequence[Sequence[str]]) -> None:
+    """
+    :param runs: arguments of ``sb3-nbsp train``, for each run
+    """
+    PreparingManager.prepared.clear()
+    for run in runs:
+        options, arguments = split(run)
+        rl_zoo3.train.ExperimentManager = partial(PreparingManager, options=options)  # type: ignore[misc,assignment]
+        sys.argv = ["sb3-nbsp train", *arguments]
+        check_arguments(arguments)
+        rl_zoo3.train.train()
+    prepared = list(PreparingManager.prepared)
+    for pack in packs([model for _, model in prepared]):
+        if len(pack) == 1 or prepared[pack[0]][0].sequence is None:
+            for manager, model in (prepared[number] for number in pack):
+                CheckpointedExperimentManager.learn(manager, model)
+                CheckpointedExperimentManager.save_trained_model(manager, model)
+            continue
+        parts: dict[Any, list[Prepared]] = {}  # runs that take as many steps, and go on or begin, alike
+        for manager, model in (prepared[number] for number in pack):
+            kwargs = manager.ready(model)
+            parts.setdefault((manager.n_timesteps, repr(kwargs)), []).append((manager, model))
+        for part in parts.values():
+            _train(part)
+
+
+def _train(runs: Sequence[Prepared]) -> None:
+    managers, models = [manager for manager, _ in runs], [model for _, model in runs]
+    first = managers[0]
+    print(f"{len(runs)} agents learn together: {', '.join(str(manager.save_path) for manager in managers)}")
+    stop = StopSignals(first._how_to_go_on)
+    try:
+        with stop if first.has_checkpoints else nullcontext():
+            Population(models).learn(
+                first.n_timesteps,
+                callbacks=[manager.callbacks or None for manager in managers],
+                **first._learn_arguments(models[0]),
+            )
+    except Stopped:
+        print("\n".join(manager._how_to_go_on() for manager in managers), flush=True)
+        sys.exit(stop.exit_status)
+    for manager, model in runs:
+        manager.finish(model)

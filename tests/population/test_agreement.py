@@ -1,0 +1,93 @@
+"""Which models can learn together, and what is said of the others."""
+
+import pytest
+from helpers import NBSP_SETTINGS, POLICY_KWARGS, sequence_env
+from stable_baselines3 import SAC
+from torch import nn
+
+from sb3_nbsp import NBSPSAC
+from sb3_nbsp.population import Population
+
+
+def made(cls=NBSPSAC, steps: int = 60, n_envs: int = 1, **kwargs):
+    return cls("MlpPolicy", sequence_env(n_envs, steps), **{**NBSP_SETTINGS, **kwargs})
+
+
+DIFFERENT = {
+    "batch_size": ({"batch_size": 32}, "batch_size differs: 16 in member 0, 32 in member 1"),
+    "networks": ({"policy_kwargs": {"net_arch": [8, 4]}}, "shapes of the networks differs"),
+    "activation": ({"policy_kwargs": {**POLICY_KWARGS, "activation_fn": nn.Tanh}}, "activations differs"),
+    "adam": (
+        {"policy_kwargs": {**POLICY_KWARGS, "optimizer_kwargs": {"eps": 1e-5}}},
+        r"optimizer_kwargs \(betas, eps\) differs",
+    ),
+    "train_freq": ({"train_freq": 4}, "train_freq differs"),
+    "gradient_steps": ({"gradient_steps": 2}, "gradient_steps differs: 1 in member 0, 2 in member 1"),
+    "learning_starts": ({"learning_starts": 30}, "learning_starts differs"),
+    "task_warmup": ({"task_warmup": 5}, "task_warmup differs"),
+    "target": ({"target_update_interval": 2}, "target_update_interval differs"),
+    "ent_coef": ({"ent_coef": 0.1}, "a learned entropy coefficient"),
+    "segments": ({"steps": 70}, "lengths of the tasks in env steps differs"),
+    "sub-envs": ({"n_envs": 2}, "number of sub-envs differs"),
+}
+
+
+@pytest.mark.parametrize("name", DIFFERENT)
+def test_what_differs_is_named(name):
+    settings, reason = DIFFERENT[name]
+    with pytest.raises(ValueError, match=reason):
+        Population([made(), made(**settings)])
+
+
+def test_what_may_differ():
+    Population(
+        [
+            made(),
+            made(learning_rate=1e-3, gamma=0.9, tau=0.01, target_entropy=-1.0, mask_target="gradient", memory_size=0, seed=7),
+            made(skill_fraction=0, replay_interval=3, score="taylor", task_gates=True),
+        ]
+    )
+
+
+REFUSED = {
+    "n_steps": ({"n_steps": 3}, "needs n_steps=1; member 0 has 3"),
+    "gsde": ({"use_sde": True}, "member 0 uses gSDE|Member 0 uses gSDE"),
+    "episodes": ({"train_freq": (1, "episode")}, "train_freq counts env steps"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_no_population_can_train(name):
+    settings, reason = REFUSED[name]
+    with pytest.raises(ValueError, match=reason):
+        Population([made(**settings)])
+
+
+def test_other_classes_are_refused():
+    class OwnLoop(NBSPSAC):
+        def collect_rollouts(self, *args, **kwargs):
+            return super().collect_rollouts(*args, **kwargs)
+
+    with pytest.raises(TypeError, match="member 1 is a SAC"):
+        Population([made(), SAC("MlpPolicy", sequence_env())])
+    with pytest.raises(TypeError, match=r"Member 1 has a collect_rollouts\(\) of its own"):
+        Population([made(), made(OwnLoop)])
+
+
+def test_members_are_different_and_have_envs():
+    model = made()
+    with pytest.raises(ValueError, match="at least one model"):
+        Population([])
+    with pytest.raises(ValueError, match="one of them twice"):
+        Population([model, model])
+    other = NBSPSAC("MlpPolicy", model.env, **NBSP_SETTINGS)
+    with pytest.raises(ValueError, match="two of them share one"):
+        Population([model, other])
+    other.env = None
+    with pytest.raises(ValueError, match=r"Member 1 has no env. Give it one with set_env\(\)"):
+        Population([model, other])
+
+
+def test_callbacks_are_by_member():
+    with pytest.raises(ValueError, match="one callback"):
+        Population([made(), made()]).learn(10, callbacks=[None])

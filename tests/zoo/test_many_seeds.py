@@ -1,0 +1,63 @@
+"""``sb3-nbsp train --seeds``: one run per seed, as if each had been trained alone."""
+
+import json
+from pathlib import Path
+
+import pytest
+from helpers import run_python
+
+from sb3_nbsp import NBSPSAC
+
+pytest.importorskip("rl_zoo3")
+from sb3_nbsp.zoo.together import runs_of, seeds_of
+
+ENV = "sb3_nbsp/PointGoal-v0"
+SMALL = ("--env-kwargs", "steps_per_task:150", "cycles:1", "--eval-episodes", "2", "--verbose", "0", "--device", "cpu")
+TINY = ("-params", "learning_starts:50", "batch_size:16", "scoring_steps:100", "policy_kwargs:dict(net_arch=[16,16])")
+
+
+def train(folder: Path, *arguments: str, expect: int = 0) -> str:
+    command = ("-m", "sb3_nbsp.cli", "train", "--algo", "nbspsac", "--env", ENV, *SMALL, *TINY, *arguments)
+    return run_python(*command, folder=folder, expect=expect)
+
+
+def test_every_seed_has_the_run_that_it_has_alone(tmp_path):
+    said = train(tmp_path, "--seeds", "3,5-6", "-f", "together")
+    assert "3 agents learn together" in said
+    train(tmp_path, "--seed", "5", "-f", "alone")
+    runs = sorted((tmp_path / "together" / "nbspsac").iterdir())
+    alone = tmp_path / "alone" / "nbspsac" / "sb3_nbsp-PointGoal-v0_1"
+    assert [run.name for run in runs] == [f"sb3_nbsp-PointGoal-v0_{i}" for i in (1, 2, 3)]
+    found = [json.loads((run / "results.json").read_text()) for run in runs]
+    assert [results["seed"] for results in found] == [3, 5, 6] and all(results["finished"] for results in found)
+    expected = json.loads((alone / "results.json").read_text())
+    for one, other in zip(found[1]["evaluations"], expected["evaluations"], strict=True):
+        assert (one["step"], one["kind"], one["success"]) == (other["step"], other["kind"], other["success"])
+        assert one["mean_return"] == pytest.approx(other["mean_return"], abs=0.05)
+    assert found[1]["settings"] == expected["settings"]
+    files = [{path.relative_to(run).as_posix() for path in run.rglob("*")} for run in (runs[1], alone)]
+    assert files[0] == files[1]
+    models = [NBSPSAC.load(run / "sb3_nbsp-PointGoal-v0.zip") for run in (runs[1], alone)]
+    for one, other in zip(*(model.policy.parameters() for model in models), strict=True):
+        assert float((one - other).detach().abs().max()) < 1e-3
+    assert models[0].learned_tasks == models[1].learned_tasks == ["east", "west"]
+
+
+def test_what_is_asked_for():
+    assert seeds_of("0-2,7") == [0, 1, 2, 7]
+    assert runs_of(["--algo", "x", "--seeds", "1-2", "-P"]) == [
+        ["--algo", "x", "-P", "--seed", "1"],
+        ["--algo", "x", "-P", "--seed", "2"],
+    ]
+    assert runs_of(["--algo", "x", "--seeds=4"]) == [["--algo", "x", "--seed", "4"]] and runs_of(["--seed", "1"]) is None
+
+
+@pytest.mark.parametrize("text", ["", "a", "3-1", "1-", "0-2,1"])
+def test_what_no_seeds_are(text):
+    with pytest.raises(ValueError, match="--seeds"):
+        seeds_of(text)
+
+
+def test_mistakes_are_told(tmp_path):
+    assert "--seed is for one" in train(tmp_path, "--seeds", "0-1", "--seed", "2", expect=1)
+    assert "0-9" in train(tmp_path, "--seeds", "many", expect=1)

@@ -1,0 +1,118 @@
+"""``train --resume RUN``: whose arguments, which files, and what is said where there is nothing to go on with."""
+
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from helpers.cases import SAC_CASE
+
+from sb3_nbsp import NBSPSAC
+from sb3_nbsp.checkpoints.callback import RunCheckpoints
+
+pytest.importorskip("rl_zoo3")
+ARGUMENTS: dict[str, Any] = {
+    "algo": "nbspsac",
+    "env": "sb3_nbsp/PointGoal-v0",
+    "checkpoint_freq": 50,
+    "conf_file": None,
+    "env_kwargs": {"steps_per_task": 120, "tasks": ("east", "west")},
+    "hyperparams": {"policy_kwargs": {"net_arch": [8, 8]}, "score": "taylor"},
+    "n_timesteps": -1,
+    "save_replay_buffer": False,
+    "progress": True,
+    "seed": 3,
+    "trained_agent": "",
+    "gym_packages": ["a", "b"],
+}
+
+
+@pytest.fixture
+def run(tmp_path) -> Path:
+    """A run's folder with its arguments."""
+    folder = tmp_path / "sb3_nbsp-PointGoal-v0"
+    folder.mkdir()
+    (folder / "args.yml").write_text(yaml.dump(OrderedDict(ARGUMENTS)))  # as rl-zoo3 does it
+    (tmp_path / "checkpoints").mkdir()
+    return tmp_path
+
+
+@pytest.mark.parametrize("how", [["--resume"], ["-i"], ["--algo", "nbspdqn", "-i"]])
+def test_a_run_goes_on_with_its_own_arguments(run, how):
+    from sb3_nbsp.zoo.resume import split
+
+    options, arguments = split([*how, str(run)])
+    assert options.run == run and options.freq == 50 and not options.has_checkpoint
+    expected = [
+        "--algo=nbspsac", "--env=sb3_nbsp/PointGoal-v0", "--env-kwargs", "steps_per_task:120", "tasks:('east', 'west')",
+        "--hyperparams", "policy_kwargs:{'net_arch': [8, 8]}", "score:'taylor'", "--n-timesteps=-1", "--progress", "--seed=3",
+        "--gym-packages", "a", "b",
+    ]  # fmt: skip
+    assert sorted(arguments) == sorted(expected)
+
+
+def test_how_often_may_change(run):
+    from sb3_nbsp.zoo.resume import split
+
+    assert split(["--resume", str(run), "--checkpoint-freq", "7"])[0].freq == 7
+
+
+def test_a_new_run_is_left_alone():
+    from sb3_nbsp.zoo.resume import CHECKPOINT_FREQ, split
+
+    options, arguments = split(["--algo", "nbspsac", "-i", "model.zip", "--checkpoint-freq", "-1"])
+    assert (options.run, options.freq, arguments) == (None, -1, ["--algo", "nbspsac", "-i", "model.zip"])
+    assert split([])[0].freq == CHECKPOINT_FREQ
+
+
+def test_python_objects_in_a_runs_arguments_are_not_made(run):
+    from sb3_nbsp.zoo.resume import split
+
+    file = run / "sb3_nbsp-PointGoal-v0" / "args.yml"
+    evil = "!!python/object/apply:os.system ['touch made']"
+    file.write_text(file.read_text().replace("taylor", evil))
+    arguments = split(["--resume", str(run)])[1]
+    assert not any("score" in word or "made" in word for word in arguments) and not Path("made").exists()
+
+
+def test_the_newest_model_of_a_run_without_checkpoints_is_taken(tmp_path):
+    from sb3_nbsp.zoo.resume import split
+
+    model = SAC_CASE.made().learn(5)
+    for steps in (50, 100, 9):
+        model.save(tmp_path / f"rl_model_{steps}_steps.zip")
+    (tmp_path / "rl_model_200_steps.zip").write_bytes(b"PK half")
+    arguments = split(["--algo", "nbspsac", "-i", str(tmp_path)])[1]
+    assert arguments == ["--algo", "nbspsac", "-i", str(tmp_path / "rl_model_100_steps.zip")]
+
+
+@pytest.mark.parametrize("folder, message", [("missing", "is no folder"), (".", "holds no arguments of a run")])
+def test_nothing_to_go_on_with_is_said(tmp_path, folder, message):
+    from sb3_nbsp.zoo.resume import split
+
+    with pytest.raises(ValueError, match=message):
+        split(["--resume", str(tmp_path / folder)])
+
+
+def test_files_are_brought_to_where_the_checkpoint_is(run):
+    from sb3_nbsp.zoo.resume import prepare
+
+    SAC_CASE.made().learn(45, callback=RunCheckpoints(run / "checkpoints", freq=25))
+    (run / "0.monitor.csv").write_text("#{}\nr,l,t\n" + "1,10,0.5\n" * 4)
+    (run / ".saving-x").mkdir()
+    (run / ".results.abc.tmp.json").touch()
+    checkpoint = prepare(run)
+    n_episodes = NBSPSAC.load_checkpoint(run, SAC_CASE.sequence_env()).env.get_attr("episode_returns")[0]
+    assert int(checkpoint.name) >= 25
+    assert len((run / "0.monitor.csv").read_text().splitlines()) == 2 + len(n_episodes) < 6
+    assert not list(run.glob(".*"))
+
+
+def test_a_finished_run_is_known_by_its_last_file(run):
+    from sb3_nbsp.zoo.resume import is_finished
+
+    (run / "results.json").write_text('{"finished": true}')
+    assert not is_finished(run, "sb3_nbsp-PointGoal-v0")
+    (run / "sb3_nbsp-PointGoal-v0.zip").touch()
+    assert is_finished(run, "sb3_nbsp-PointGoal-v0")
