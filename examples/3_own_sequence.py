@@ -138,8 +138,8 @@ plot_sequence([(name, [result]) for name, result in results.items()], FOLDER / "
 show(FOLDER / "sequence.png")
 
 # %% [markdown]
-# Both learn both tasks. SAC, whose buffer was emptied, forgets the first; NBSPSAC keeps it, although its settings were chosen on
-# other tasks. One seed is an illustration, not evidence.
+# Both learn both tasks. SAC, whose buffer was emptied, forgets the first; NBSPSAC keeps it, although its settings were chosen
+# on other tasks. One seed is an illustration, not evidence.
 #
 # An episode counts as solved if any of its steps is a success. The mean return is recorded beside it:
 
