@@ -124,9 +124,9 @@ show(FOLDER / "matrix.png")
 # ## What NBSPSAC did at the switch
 #
 # It ran the policy on the task that had ended, scored every neuron, and holds a fifth of each network's neurons from then on.
-# It also kept some of the task's transitions to rehearse. *Silent* neurons put out 0 on every scored step (the field calls
-# such neurons dormant). Of the neurons chosen for east most are silent: holding them costs little and saves little. In our
-# experiments masks alone forgot, and the rehearsal kept the old task ([docs/experiments.md](../docs/experiments.md)).
+# It also kept some of the task's observations, with what the policy did there; while the next task is learned, the policy is
+# held to that (*cloning*). *Silent* neurons put out 0 on every scored step (the field calls such neurons dormant); none of them
+# is chosen. In our experiments masks alone forgot, and the cloning kept the old task ([docs/evidence.md](../docs/evidence.md)).
 # Notebook 2 looks closer.
 
 # %%

@@ -15,7 +15,7 @@ from sb3_nbsp.common.off_policy_algorithm import OffPolicyContinualAlgorithm
 from sb3_nbsp.neurons.activations import ActivationRecorder
 from sb3_nbsp.neurons.rollout import ScoringSteps
 
-NOT_REHEARSED = "skill_fraction=0, memory_size=10_000, replay_mode='share', old_task_fraction=0"
+NOT_REHEARSED = "skill_fraction=0, rehearsal='replay', memory_size=10_000, replay_mode='share', old_task_fraction=0"
 
 
 class AGEM(TaskBoundaryCallback):
@@ -29,8 +29,8 @@ class AGEM(TaskBoundaryCallback):
     learns at its own time; Continual World takes the two scalar products together.
 
     The old transitions are the memory of our off-policy algorithms, which must not be rehearsed besides:
-    ``skill_fraction=0, memory_size=10_000, replay_mode="share", old_task_fraction=0``. What is learned is then all that this
-    class does with them, and the memory is saved with the model.
+    ``skill_fraction=0, rehearsal="replay", memory_size=10_000, replay_mode="share", old_task_fraction=0``. What is learned is
+    then all that this class does with them, and the memory is saved with the model.
 
     Source: Chaudhry et al. 2019 (arXiv 1812.00420, eq. 11); for SAC, actor and critic, 10,000 transitions per task and batches
     of 128 Continual World (Wolczyk et al. 2021, ``continualworld/methods/agem.py`` and ``paper_cl_experiments``).
@@ -58,7 +58,7 @@ class AGEM(TaskBoundaryCallback):
                 "A-GEM takes old transitions from the memory of NBSPSAC, NBSPTQC, NBSPDQN or NBSPQRDQN; got "
                 f"{type(model).__name__}. Use one of them with {NOT_REHEARSED}."
             )
-        rehearses = model.replay_mode != "share" or model.old_task_fraction != 0  # type: ignore[attr-defined]
+        rehearses = (model.rehearsal, model.replay_mode, model.old_task_fraction) != ("replay", "share", 0)  # type: ignore[attr-defined]
         if model.memory is None or model.memory_size == 0 or rehearses:
             raise ValueError(f"A-GEM needs a memory that is not rehearsed: expected {NOT_REHEARSED}. Set these arguments.")
         if model.n_steps > 1:

@@ -36,6 +36,9 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "nbspppo": {**_SHARED, "rehearsal": "clone", "reset_log_std": True},
 }
 
+# What held before an argument existed, by algorithm: cells that do not record it were trained so.
+BEFORE: dict[str, dict[str, Any]] = {algo: {"rehearsal": "replay"} for algo in DEFAULTS if algo != "nbspppo"}
+
 _POINT_GOAL = {"scoring_steps": 1_000}
 _ATARI_IDS = ("Atari", "PongBreakout", "SpaceInvadersDemonAttack", "PongSpaceInvaders", "BreakoutDemonAttack", "Atari4")
 _ATARI = {f"sb3_nbsp/{name}-v0": {"memory_size": 10_000} for name in _ATARI_IDS}

@@ -14,7 +14,7 @@ import sb3_nbsp
 from sb3_nbsp.base.atomic_write import replacing
 from sb3_nbsp.benchmark.cells import Cell
 from sb3_nbsp.benchmark.file_names import DONE, FAILED, MANIFEST
-from sb3_nbsp.benchmark.resolved_arguments import deciding, recorded_arguments, resolved_arguments, without
+from sb3_nbsp.benchmark.resolved_arguments import deciding, dropped_arguments, recorded_arguments, resolved_arguments, without
 from sb3_nbsp.evaluation.json_csv import json_safe
 from sb3_nbsp.evaluation.versions import library_versions
 
@@ -84,7 +84,8 @@ def changed_settings(cell: Cell) -> str:
     there, now = recorded_arguments(earlier), _resolved(cell)
     both = [name for name in now if name in there]
     arguments = earlier.get("arguments", [])
-    if without(both, deciding(arguments)) == without(both, deciding(cell.arguments)):
+    compared = [*both, *dropped_arguments(cell.algo)]
+    if without(compared, deciding(arguments)) == without(compared, deciding(cell.arguments)):
         arguments = list(cell.arguments)
     changes = {name: (earlier.get(name), value) for name, value in _settings(cell).items()}
     changes["arguments"] = arguments, list(cell.arguments)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import sb3_nbsp
-from sb3_nbsp.benchmark.earlier_values import DEFAULTS, OF_ENVS
+from sb3_nbsp.benchmark.earlier_values import BEFORE, DEFAULTS, OF_ENVS
 from sb3_nbsp.benchmark.suite_file import read_yaml
 from sb3_nbsp.evaluation.json_csv import json_safe
 
@@ -31,13 +31,14 @@ def resolved_arguments(algo: str, env: str, arguments: Sequence[str]) -> dict[st
 def recorded_arguments(manifest: dict[str, Any]) -> dict[str, Any]:
     """
     :param manifest: of a cell
-    :return: the same as recorded when the cell was trained; older cells get what held at commit 2a43d91
+    :return: the same as recorded when the cell was trained; older cells get what held at commit 2a43d91. What an argument
+        stands for that was added later is there, too.
     """
-    if "resolved" in manifest:
-        recorded: dict[str, Any] = manifest["resolved"]
-        return recorded
     algo, env, arguments = manifest.get("algo", ""), manifest.get("env", ""), manifest.get("arguments", ())
-    return _resolve(DEFAULTS.get(algo, {}), env, OF_ENVS.get(algo, {}).get(env, {}), arguments)
+    before = BEFORE.get(algo, {})
+    if "resolved" in manifest:
+        return {**before, **manifest["resolved"]}
+    return {**before, **_resolve(DEFAULTS.get(algo, {}), env, OF_ENVS.get(algo, {}).get(env, {}), arguments)}
 
 
 def hyperparameters(algo: str, env: str, arguments: Sequence[str]) -> dict[str, Any]:
@@ -69,6 +70,14 @@ def nbsp_defaults(algo: str) -> dict[str, Any]:
         return {}
     parent = inspect.signature(ours.sb3_class).parameters
     return {name: argument.default for name, argument in inspect.signature(ours).parameters.items() if name not in parent}
+
+
+def dropped_arguments(algo: str) -> list[str]:
+    """
+    :param algo: key of an algorithm
+    :return: for SB3's own, the names of what NBSP adds: ``sb3-nbsp train`` leaves them out
+    """
+    return list(nbsp_defaults(f"nbsp{algo}"))
 
 
 def _of_env(algo: str, env: str) -> dict[str, Any]:

@@ -76,7 +76,7 @@ GoalMetric = Annotated[
     scoring.GoalMetric,
     Doc(
         "q(t): ``success`` of the step, ``reward`` of the step, ``return`` of the episode, or ``auto``: success where the env "
-        "tells it, else the return"
+        "tells it, else the return; the reward where that is constant"
     ),
 ]
 ScoringSteps = Annotated[
@@ -118,10 +118,12 @@ ResetReplayBuffer = Annotated[
 ]
 ResetOptimizer = Annotated[bool, Doc("forget the optimizers' moments at a switch")]
 ResetEntCoef = Annotated[
-    bool,
+    Literal["new_tasks", True, False],
     Doc(
-        "set a learned entropy coefficient back to its initial value at a switch: a small one left over from a mastered task "
-        "stops exploration in the next"
+        "of a learned entropy coefficient. ``new_tasks``: a new task begins with the initial value, since a small one left "
+        "over from a mastered task stops exploration; a task that is met again (``begin_task()``) goes on with what its last "
+        "visit ended with. ``True``: each visit begins with the initial value, by which a task that is met again is unlearned "
+        "(docs/experiments.md). ``False``: nothing is set back"
     ),
 ]
 ResetLogStd = Annotated[

@@ -24,6 +24,7 @@ from sb3_nbsp.rehearsal.cloning import distribution_parameters, kl_to_stored
 from sb3_nbsp.rehearsal.memory import Clones, JoinedMemory
 
 BATCH_SIZE = 1024  # of the forward passes at a task's end
+TIME_CONSTANTS = 10  # of the target critics, 1 / tau updates each, in which they learn a task again (docs/results/met-again)
 
 
 @dataclass(frozen=True)
@@ -35,12 +36,15 @@ class ClonedOutputs:
     :param outputs: of a model and observations as its policy takes them, [batch, ...]: what is kept, [batch, P]
     :param divergence: of a model, observations and what was kept, [batch, P]: how far the outputs are from it now, [batch]
     :param n_outputs: P, of a model
+    :param n_updates_behind: of a model: gradient steps for which a task that is met again is cloned, too. 0 where its values
+        were held; critics that were not have forgotten it, and would lead the policy astray until they know it again.
     """
 
     optimizer: str
     outputs: Callable[[Any, Any], th.Tensor]
     divergence: Callable[[Any, Any, th.Tensor], th.Tensor]
     n_outputs: Callable[[Any], int]
+    n_updates_behind: Callable[[Any], float] = lambda model: 0.0
 
 
 class CloningTerm:
@@ -112,7 +116,8 @@ class CloningTerm:
 
     def is_due(self) -> bool:
         """Whether the term joins the loss now: it is wanted, and there is something of other tasks to clone."""
-        self.memory.current_task = self.model.memory.current_task if self.model.memory is not None else None
+        known = self.model.memory.current_task if self.model.memory is not None else None
+        self.memory.current_task = None if self._values_are_behind() else known
         return self.is_wanted and len(self.memory) > 0
 
     @contextmanager
@@ -128,6 +133,12 @@ class CloningTerm:
         finally:
             self._is_on, optimizer.further_gradients = False, None
             self._log()
+
+    def _values_are_behind(self) -> bool:
+        if self.model.rehearsal == "both":  # the critics were rehearsed
+            return False
+        n_updates = self.model._n_updates - self.model.position.record.get("updates", 0)  # of this visit
+        return bool(n_updates < self.cloned.n_updates_behind(self.model))
 
     def draw(self) -> tuple[Any, th.Tensor] | None:
         """
@@ -177,6 +188,7 @@ def neurons_of(cloned: ClonedOutputs) -> ClonedOutputs:
         outputs=activations,
         divergence=lambda model, observations, kept: mean_square(kept, activations(model, observations)),
         n_outputs=lambda model: sum(layer.n_neurons for layer in acting_layers(model)),
+        n_updates_behind=cloned.n_updates_behind,
     )
 
 
@@ -191,4 +203,5 @@ SOFT_ACTOR = ClonedOutputs(
     outputs=lambda model, observations: distribution_parameters(_distribution(model, observations)),
     divergence=lambda model, observations, kept: kl_to_stored(kept, _distribution(model, observations)),
     n_outputs=lambda model: 2 * int(np.prod(model.action_space.shape)),
+    n_updates_behind=lambda model: TIME_CONSTANTS / model.tau,
 )

@@ -1,8 +1,19 @@
-"""What SAC and its relatives share: an entropy coefficient that is learned."""
+"""What SAC and its relatives share: an entropy coefficient that is learned, for each task anew."""
 
 from typing import Any
 
 import numpy as np
+
+
+def note_ent_coef(model: Any, index: int) -> None:
+    """
+    Note what a visit to a task ended with. A fixed coefficient is not noted.
+
+    :param model: SAC or TQC
+    :param index: of the task that ends
+    """
+    if model.log_ent_coef is not None:
+        model.log_ent_coefs[index : index + 1] = [float(model.log_ent_coef.detach())]
 
 
 def reset_ent_coef(model: Any) -> None:
@@ -11,7 +22,26 @@ def reset_ent_coef(model: Any) -> None:
 
     :param model: SAC or TQC
     """
+    initial = float(str(model.ent_coef).partition("_")[2] or 1.0)  # "auto" or "auto_<initial value>"
+    _begin_with(model, np.log(initial))
+    model.begins_with_own_ent_coef = model.reset_ent_coef == "new_tasks"
+
+
+def take_own_ent_coef(model: Any, task: str) -> None:
+    """
+    Let a task that is met again go on with the coefficient that its last visit ended with, once per visit. With the initial
+    one, which is large beside a mastered task's rewards, the first hundred updates would unlearn it for entropy's sake.
+
+    :param model: SAC or TQC
+    :param task: the task that begins
+    """
+    known = model.learned_tasks.index(task) if task in model.learned_tasks else len(model.learned_tasks)
+    if model.begins_with_own_ent_coef and known < len(model.log_ent_coefs):  # files of older versions have none
+        _begin_with(model, model.log_ent_coefs[known])
+    model.begins_with_own_ent_coef = False
+
+
+def _begin_with(model: Any, log_ent_coef: float) -> None:
     if model.ent_coef_optimizer is not None and model.log_ent_coef is not None:
-        initial = float(str(model.ent_coef).partition("_")[2] or 1.0)  # "auto" or "auto_<initial value>"
-        model.log_ent_coef.data.fill_(np.log(initial))
+        model.log_ent_coef.data.fill_(log_ent_coef)
         model.ent_coef_optimizer.state.clear()

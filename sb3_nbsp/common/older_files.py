@@ -1,9 +1,10 @@
-"""Reading what older versions saved: files name classes by the modules that held them then."""
+"""Reading what older versions saved: files name classes by the modules that held them then, and lack arguments of today."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from importlib import import_module
+from typing import Any
 
 # Where the classes stood that pickles of commit 2a43d91 and before name, and where they stand now.
 MOVED = {
@@ -17,6 +18,17 @@ MOVED = {
     "sb3_nbsp.common.rollouts": "sb3_nbsp.rehearsal.rollout_buffers",
     "sb3_nbsp.common.skill_neurons": "sb3_nbsp.neurons.skill_neurons",
 }
+
+# What an argument stands for in files from before it existed, where its default of today says something else.
+BEFORE = {"rehearsal": "replay"}
+
+
+def values_before(in_file: Collection[str]) -> dict[str, Any]:
+    """
+    :param in_file: names of the attributes that a model's file holds
+    :return: values of the arguments that it lacks, as they were without them
+    """
+    return {name: value for name, value in BEFORE.items() if in_file and name not in in_file}
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import pathlib
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -58,17 +58,18 @@ def deflated(target: File) -> Iterator[pathlib.Path]:
                     shutil.copyfileobj(source, copy, CHUNK)
 
 
-def check_origin(cls: Any, path: File) -> None:
+def check_origin(cls: Any, path: File) -> Collection[str]:
     """
     :param cls: the NBSP algorithm that shall be loaded
     :param path: a model's file
+    :return: names of the attributes that it holds
     :raises ValueError: if another class saved it
     """
     if not isinstance(path, str | pathlib.Path | io.BufferedIOBase):
         raise TypeError(f"Expected a model's file; got {path!r}.")
     with naming_damage(path, "a model's file"), opened(path) as archive:
         if archive is None:
-            return  # SB3 has words for that
+            return ()  # SB3 has words for that
         names = set(archive.namelist())
         data = json.loads(archive.read("data")) if "data" in names else {}
     if "data" not in names:
@@ -83,7 +84,7 @@ def check_origin(cls: Any, path: File) -> None:
     if data.get("skill_neuron_records") and "neuron_masks.pth" not in names:
         raise ValueError(f"{path} is damaged: the masks of what it learned are missing. Take an earlier checkpoint or a copy.")
     if "skill_fraction" in data and {f"{name}.pth" for name in cls.optimizer_names} <= names:
-        return
+        return tuple(data)
     raise ValueError(
         f"{path} was not saved by {cls.__name__}: it holds {', '.join(sorted(names - OTHER_FILES))}. "
         f"If a {cls.sb3_class.__name__} model is in it, take it over with {cls.__name__}.from_sb3({str(path)!r})."

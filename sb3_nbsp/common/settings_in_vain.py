@@ -19,7 +19,8 @@ def _reasons(model: Any) -> list[str]:
         found.append("learning_rate=0: nothing will be learned.")
     if value("gradient_steps") == 0:
         found.append("gradient_steps=0: the networks will never be updated.")
-    if value("skill_fraction") == 1 and (value("mask_coef") == 0 or value("task_gates")):
+    every_neuron = value("skill_fraction") == 1 and value("select_among") == "all"  # the silent ones, too
+    if every_neuron and (value("mask_coef") == 0 or value("task_gates")):
         found.append(
             "skill_fraction=1 holds every neuron completely after the first task: the next tasks cannot be learned. Use a "
             "smaller skill_fraction, or a mask_coef above 0."

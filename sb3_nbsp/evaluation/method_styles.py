@@ -54,6 +54,8 @@ STYLES: dict[str, Style] = {
     "rehearsal, half of each batch": Style("#004C7A", "s", ":"),
     "cloning": Style("#56409E", "o"),
     "cloning, 100 observations": Style("#A79BDB", "o", "--"),
+    "masks and cloning": Style("#B0479A", "o"),
+    "masks and cloning, 100 observations": Style("#DB8FCB", "o", "--"),
     "A-GEM": Style("#16355B", "v", "-."),
     "behavioural cloning": Style("#3F3D99", "P"),
     "behavioural cloning, 100 observations": Style("#8A88D6", "P", "--"),

@@ -23,14 +23,19 @@ def choose_goal(steps: ScoringSteps, metric: GoalMetric) -> tuple[str, np.ndarra
     Find a goal metric that varies.
 
     :param steps: the scored steps
-    :param metric: one of ``GoalMetric``; ``auto``: success where the env tells it, else the episode's return
-    :return: name and q(t), [T]. Where the wanted one is constant, the reward of the step takes its place; the user is warned.
+    :param metric: one of ``GoalMetric``; ``auto``: success where the env tells it, else the episode's return, and the reward
+        of the step where that is constant
+    :return: name and q(t), [T]. Where the wanted one is constant, the reward of the step takes its place. The user is warned
+        if something else was asked for, or if the reward is constant, too.
     """
+    is_free = metric == "auto"
     if metric == "auto":
         metric = "return" if np.isnan(steps.successes).any() else "success"
     goal = steps.goal(metric)
     if np.ptp(goal) == 0:
         instead = steps.goal("reward")
+        if is_free and np.ptp(instead):
+            return "reward", instead
         verdict = (
             "the reward of the step is used in its place"
             if np.ptp(instead)

@@ -28,7 +28,9 @@ SelfNBSPSAC = TypeVar("SelfNBSPSAC", bound="NBSPSAC")
 class NBSPSAC(OffPolicyContinualAlgorithm, FastSAC):
     """
     Soft Actor-Critic with NBSP (arXiv 2504.08000): at the end of a task, the neurons that carry its skill are found and
-    held, and some of its transitions are kept and rehearsed while the next tasks are learned.
+    held, and some of its observations are kept, in which the policy is held to what it did (cloned) while the next tasks are
+    learned. By measurement the cloning keeps the tasks, not the masks (docs/evidence.md): ``skill_fraction=0`` switches these
+    off. What the paper published is one argument away: ``NBSPSAC(..., **PUBLISHED)``.
 
     A drop-in for ``SAC``: until a task is consolidated (by the env of a task sequence, or by ``consolidate()``) it does
     what ``SAC`` does; with ``fast_update=False`` bit for bit.
@@ -50,8 +52,12 @@ class NBSPSAC(OffPolicyContinualAlgorithm, FastSAC):
     scoring_losses = LOSSES
     cloned_outputs = SOFT_ACTOR
 
-    reset_ent_coef: bool
+    reset_ent_coef: Any
     random_states: RandomStates
+
+    # State that is saved with the model, in plain types
+    log_ent_coefs: list[float]  # that each task's last visit ended with
+    begins_with_own_ent_coef: bool  # whether the visit that comes next begins with its task's own, if it has one
 
     def __init__(
         self,
@@ -83,13 +89,13 @@ class NBSPSAC(OffPolicyContinualAlgorithm, FastSAC):
         mask_sides: arg.MaskSides = "incoming",
         mask_output_biases: arg.MaskOutputBiases = False,
         task_gates: arg.TaskGates = False,
-        score: arg.Score = "published",
-        select_among: arg.SelectAmong = "all",
+        score: arg.Score = "corrected",
+        select_among: arg.SelectAmong = "active",
         goal_metric: arg.GoalMetric = "auto",
         scoring_steps: arg.ScoringSteps = 5_000,
         memory_size: arg.MemorySize = 10_000,
         memory_retention: arg.MemoryRetention = "uniform",
-        rehearsal: arg.OffPolicyRehearsal = "replay",
+        rehearsal: arg.OffPolicyRehearsal = "clone",
         replay_mode: arg.ReplayMode = "interval",
         replay_interval: arg.ReplayInterval = 10,
         old_task_fraction: arg.OldTaskFraction = 0.5,
@@ -98,7 +104,7 @@ class NBSPSAC(OffPolicyContinualAlgorithm, FastSAC):
         clone_target: arg.CloneTarget = "outputs",
         reset_replay_buffer: arg.ResetReplayBuffer = True,
         reset_optimizer: arg.ResetOptimizer = False,
-        reset_ent_coef: arg.ResetEntCoef = True,
+        reset_ent_coef: arg.ResetEntCoef = "new_tasks",
         task_warmup: arg.TaskWarmup = None,
         schedules_per_task: arg.SchedulesPerTask = True,
         fast_update: arg.SACFastUpdate = "auto",
@@ -134,6 +140,20 @@ class NBSPSAC(OffPolicyContinualAlgorithm, FastSAC):
 
     def _excluded_save_params(self) -> list[str]:
         return [*super()._excluded_save_params(), "random_states"]
+
+    def _init_state(self) -> None:
+        super()._init_state()
+        self.log_ent_coefs = []
+        self.begins_with_own_ent_coef = False
+
+    def begin_task(self, task: str) -> None:
+        """See :meth:`ContinualAlgorithm.begin_task`. The task goes on with its own entropy coefficient, if it has one."""
+        super().begin_task(task)
+        max_entropy.take_own_ent_coef(self, task)
+
+    def _remember_task(self, index: int) -> None:
+        super()._remember_task(index)
+        max_entropy.note_ent_coef(self, index)
 
     def _prepare_next_task(self) -> None:
         super()._prepare_next_task()

@@ -41,7 +41,11 @@ class NBSPTQC(FasterUpdates, OffPolicyContinualAlgorithm, TQC):
     scoring_losses = LOSSES
     cloned_outputs = SOFT_ACTOR
 
-    reset_ent_coef: bool
+    reset_ent_coef: Any
+
+    # State that is saved with the model, in plain types
+    log_ent_coefs: list[float]  # that each task's last visit ended with
+    begins_with_own_ent_coef: bool  # whether the visit that comes next begins with its task's own, if it has one
 
     def __init__(
         self,
@@ -74,13 +78,13 @@ class NBSPTQC(FasterUpdates, OffPolicyContinualAlgorithm, TQC):
         mask_sides: arg.MaskSides = "incoming",
         mask_output_biases: arg.MaskOutputBiases = False,
         task_gates: arg.TaskGates = False,
-        score: arg.Score = "published",
-        select_among: arg.SelectAmong = "all",
+        score: arg.Score = "corrected",
+        select_among: arg.SelectAmong = "active",
         goal_metric: arg.GoalMetric = "auto",
         scoring_steps: arg.ScoringSteps = 5_000,
         memory_size: arg.MemorySize = 10_000,
         memory_retention: arg.MemoryRetention = "uniform",
-        rehearsal: arg.OffPolicyRehearsal = "replay",
+        rehearsal: arg.OffPolicyRehearsal = "clone",
         replay_mode: arg.ReplayMode = "interval",
         replay_interval: arg.ReplayInterval = 10,
         old_task_fraction: arg.OldTaskFraction = 0.5,
@@ -89,7 +93,7 @@ class NBSPTQC(FasterUpdates, OffPolicyContinualAlgorithm, TQC):
         clone_target: arg.CloneTarget = "outputs",
         reset_replay_buffer: arg.ResetReplayBuffer = True,
         reset_optimizer: arg.ResetOptimizer = False,
-        reset_ent_coef: arg.ResetEntCoef = True,
+        reset_ent_coef: arg.ResetEntCoef = "new_tasks",
         task_warmup: arg.TaskWarmup = None,
         schedules_per_task: arg.SchedulesPerTask = True,
         fast_update: arg.FastUpdate = False,
@@ -122,6 +126,20 @@ class NBSPTQC(FasterUpdates, OffPolicyContinualAlgorithm, TQC):
             raise ValueError(
                 f"top_quantiles_to_drop_per_net must be below n_quantiles, the {n_quantiles} of each critic; got {dropped}."
             )
+
+    def _init_state(self) -> None:
+        super()._init_state()
+        self.log_ent_coefs = []
+        self.begins_with_own_ent_coef = False
+
+    def begin_task(self, task: str) -> None:
+        """See :meth:`ContinualAlgorithm.begin_task`. The task goes on with its own entropy coefficient, if it has one."""
+        super().begin_task(task)
+        max_entropy.take_own_ent_coef(self, task)
+
+    def _remember_task(self, index: int) -> None:
+        super()._remember_task(index)
+        max_entropy.note_ent_coef(self, index)
 
     def _prepare_next_task(self) -> None:
         super()._prepare_next_task()

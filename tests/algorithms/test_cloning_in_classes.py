@@ -51,7 +51,7 @@ def watched(case, **kwargs):
 
 @off_policy_cases
 def test_outputs_are_those_of_the_tasks_end_and_only_old_tasks_are_drawn(case):
-    model = watched(case, env={"cycles": 2}, memory_size=25, task_warmup=5).learn(240)
+    model = watched(case, env={"cycles": 2}, memory_size=25, task_warmup=5, tau=1.0).learn(240)
     assert {visit: ids for visit, *ids in model.drawn} == {1: [1.0, 0.0], 2: [0.0, 1.0], 3: [1.0, 0.0]}
     for task, place in enumerate((EAST, WEST)):
         samples = model.cloning.memory.tasks[task]
@@ -141,6 +141,21 @@ def test_older_observations_fill_up_and_get_the_outputs_of_now(case):
     model = case.made(**PLAIN, memory_size=200, env=case.sequence_env(cycles=2)).learn(180)
     samples = model.cloning.memory.tasks[0]
     assert len(samples) == 120 and divergence(model) == pytest.approx(0, abs=1e-5)
+
+
+@off_policy_cases
+@pytest.mark.parametrize("rehearsal", ["clone", "both"])
+def test_a_task_that_is_met_again_is_cloned_until_its_values_are_known_again(case, rehearsal):
+    """Ten time constants of the target critics; not where the values were held or rehearsed."""
+    settings = {**PLAIN, "rehearsal": rehearsal, "memory_size": 20, "tau": 0.5}
+    model = case.made(**settings, env=case.sequence_env(cycles=2)).learn(120)
+    draw, not_cloned = model.cloning.draw, []
+    model.cloning.draw = lambda: (not_cloned.append(model.cloning.memory.current_task), draw())[1]
+    model.learn(60, reset_num_timesteps=False)
+    n_held = not_cloned.count(None)
+    assert not_cloned == [None] * n_held + [0] * (len(not_cloned) - n_held) and 0 in not_cloned
+    n_per_train = max(model.gradient_steps, 1)
+    assert n_held == 0 if case.discrete or rehearsal == "both" else 20 <= n_held < 20 + n_per_train
 
 
 def test_a_task_without_observations_or_updates_keeps_what_was_known():

@@ -8,7 +8,7 @@ from stable_baselines3.common.save_util import recursive_getattr
 
 from sb3_nbsp.neurons.scores import SCORES
 
-FROZEN = {"mask_coef": 0.0, "mask_sides": "both", "mask_output_biases": True, "skill_fraction": 1.0}
+FROZEN = {"select_among": "all", "mask_coef": 0.0, "mask_sides": "both", "mask_output_biases": True, "skill_fraction": 1.0}
 
 pytestmark = pytest.mark.filterwarnings(r"ignore:The goal metric q\(t\)", "ignore:You have specified a mini-batch size")
 
@@ -51,7 +51,8 @@ def test_channels_are_scored_and_held(case):
 @every_case
 def test_from_sb3_and_wrong_files(case, tmp_path):
     plain = case.made_parent().learn(48)
-    new = case.cls.from_sb3(plain, memory_size=7)
+    replay = {} if case.on_policy else {"rehearsal": "replay"}
+    new = case.cls.from_sb3(plain, memory_size=7, **replay)
     assert same(dict(plain.policy.state_dict()), dict(new.policy.state_dict())) and same(optimizers(plain), optimizers(new))
     if not case.on_policy:  # a rollout is used up when it was learned from
         assert new.replay_buffer.size() == 48 and same(new.replay_buffer.actions, plain.replay_buffer.actions)

@@ -66,7 +66,7 @@ def test_from_sb3_trains_on_as_the_parent_would(case):
 def test_from_sb3_takes_over_a_file(tmp_path, case):
     model = parent_model(case)
     model.save(tmp_path / "model")
-    new = case.cls.from_sb3(tmp_path / "model.zip", memory_size=7)
+    new = case.cls.from_sb3(tmp_path / "model.zip", memory_size=7, rehearsal="replay")
     assert same(new.get_parameters(), model.get_parameters()) and new.num_timesteps == 60
     new.set_env(case.task_env())
     new.learn(30, reset_num_timesteps=False)

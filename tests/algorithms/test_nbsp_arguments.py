@@ -15,13 +15,13 @@ from sb3_nbsp.common.from_sb3 import own_arguments
 # Where a class says something else than NBSPSAC, and why.
 OTHER_DEFAULTS = {
     "fast_update": {"nbsptqc", "nbspdqn", "nbspqrdqn", "nbspppo"},  # opt-in: not bit for bit the parent
-    "rehearsal": {"nbspppo"},  # PPO has no replay
+    "rehearsal": {"nbspdqn", "nbspqrdqn"},  # too few seeds of cloned Q-values
     "clone_coef": {"nbspdqn", "nbspqrdqn"},  # Q-values are cloned, not actions
     "clone_batch_size": {"nbspdqn", "nbspqrdqn"},  # their batches are smaller
 }
 OTHER_TYPES = {
     "fast_update": OTHER_DEFAULTS["fast_update"],
-    **{name: {"nbspppo"} for name in ("memory_size", "rehearsal", "replay_mode")},
+    **{name: {"nbspppo"} for name in ("memory_size", "rehearsal", "replay_mode")},  # it has no replay
 }
 WRONG = {
     "skill_fraction": 1.5, "mask_coef": "0.2", "mask_target": "weights", "mask_networks": None, "mask_sides": "left",

@@ -57,14 +57,14 @@ def test_no_warm_up_where_the_buffer_is_kept():
     assert model.replay_buffer.size() == STEPS + 1 and not same(weights(model), before)
 
 
-@pytest.mark.parametrize("reset", [True, False])
+@pytest.mark.parametrize("reset", ["new_tasks", True, False])
 def test_entropy_coefficient(reset):
     model = made(task_env(), ent_coef="auto_0.5", reset_ent_coef=reset, learning_rate=0.01).learn(STEPS)
     learned = float(model.log_ent_coef.detach().exp())
     model.consolidate(task_env(), "east")
     assert learned != pytest.approx(0.5, abs=0.01)
     assert float(model.log_ent_coef.detach().exp()) == pytest.approx(0.5 if reset else learned)
-    assert bool(model.ent_coef_optimizer.state) != reset
+    assert bool(model.ent_coef_optimizer.state) != bool(reset)
     model.set_env(task_env("west"))
     model.learn(30, reset_num_timesteps=False)
     assert float(model.log_ent_coef.detach().exp()) not in (0.5, learned)  # it goes on learning

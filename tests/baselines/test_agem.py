@@ -90,7 +90,7 @@ def test_a_second_task_is_learned_otherwise_than_without_it():
 def test_what_has_no_memory_or_rehearses_it_is_refused():
     with pytest.raises(TypeError, match="got SAC"):
         sac().learn(10, callback=AGEM())
-    for wrong in ({"memory_size": 0}, {"replay_mode": "interval"}, {"old_task_fraction": 0.5}):
+    for wrong in ({"memory_size": 0}, {"rehearsal": "clone"}, {"replay_mode": "interval"}, {"old_task_fraction": 0.5}):
         with pytest.raises(ValueError, match="not rehearsed"):
             remembering(**wrong).learn(10, callback=AGEM())
     with pytest.raises(ValueError, match="n_steps=3"):

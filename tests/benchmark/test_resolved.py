@@ -8,7 +8,7 @@ import pytest
 
 from sb3_nbsp.benchmark import resolved_arguments as module
 from sb3_nbsp.benchmark.cells import Cell
-from sb3_nbsp.benchmark.earlier_values import DEFAULTS, OF_ENVS
+from sb3_nbsp.benchmark.earlier_values import BEFORE, DEFAULTS, OF_ENVS
 from sb3_nbsp.benchmark.manifest import ForeignCellError, changed_settings, check_manifest, read_json, write_manifest
 from sb3_nbsp.benchmark.resolved_arguments import nbsp_defaults, recorded_arguments, resolved_arguments, without
 
@@ -43,7 +43,7 @@ def test_a_settings_file_of_ones_own(tmp_path: Path) -> None:
 @pytest.mark.parametrize("algo", DEFAULTS)
 def test_earlier_values_are_of_arguments_that_exist(algo: str) -> None:
     """A removed or renamed argument would leave earlier cells without a value to compare."""
-    assert DEFAULTS[algo].keys() <= nbsp_defaults(algo).keys()
+    assert DEFAULTS[algo].keys() | BEFORE.get(algo, {}).keys() <= nbsp_defaults(algo).keys()
     assert all(values.keys() <= DEFAULTS[algo].keys() for values in OF_ENVS[algo].values())
 
 
@@ -78,6 +78,20 @@ def test_a_new_argument_is_no_difference_until_it_is_given(cell: Cell, monkeypat
     assert "invented:2" in changed_settings(replace(cell, arguments=(*cell.arguments[:4], "invented:2", *cell.arguments[4:])))
 
 
+def test_what_held_before_an_argument_existed_counts_for_cells_that_do_not_record_it(cell: Cell) -> None:
+    write_manifest(cell, None)
+    path = cell.folder / "manifest.json"
+    manifest = json.loads(path.read_text())
+    del manifest["resolved"]["rehearsal"]
+    path.write_text(json.dumps(manifest))
+    with_params = replace(
+        cell, arguments=("--eval-freq", "5", "-params", "memory_size:7", "rehearsal:'replay'", "--device", "cpu")
+    )
+    assert changed_settings(with_params) == ""
+    cloned = replace(cell, arguments=("--eval-freq", "5", "-params", "memory_size:7", "rehearsal:'clone'", "--device", "cpu"))
+    assert "rehearsal: 'replay' there, 'clone' now" in changed_settings(cloned)
+
+
 def test_cells_of_earlier_commits_get_the_values_of_then(cell: Cell, monkeypatch: pytest.MonkeyPatch) -> None:
     write_manifest(cell, None)
     path = cell.folder / "manifest.json"
@@ -87,7 +101,18 @@ def test_cells_of_earlier_commits_get_the_values_of_then(cell: Cell, monkeypatch
     earlier = recorded_arguments(manifest)
     assert (earlier["memory_size"], earlier["scoring_steps"], earlier["mask_coef"]) == (7, 1_000, 0.2)
     set_default(monkeypatch, "mask_coef", 0.5)
-    assert changed_settings(cell) == "mask_coef: 0.2 there, 0.5 now"
+    assert "mask_coef: 0.2 there, 0.5 now" in changed_settings(cell).split("; ")
+
+
+def test_what_sb3s_own_algorithm_does_not_take_is_no_difference(tmp_path: Path) -> None:
+    """A suite names NBSP's settings for all its methods; SAC's cells leave them out."""
+    cell = Cell("m", "sac", ENV, 0, tmp_path / "cell", ("--eval-freq", "5", "--device", "cpu"))
+    write_manifest(cell, None)
+    named = replace(cell, arguments=("--eval-freq", "5", "-params", "reset_ent_coef:True", "--device", "cpu"))
+    assert changed_settings(named) == ""
+    assert "gamma" in changed_settings(
+        replace(cell, arguments=("--eval-freq", "5", "-params", "gamma:0.5", "--device", "cpu"))
+    )
 
 
 def test_arguments_without_some_hyperparameters() -> None:

@@ -168,7 +168,8 @@ def test_psutil_is_asked_where_it_is_installed(monkeypatch):
 
 
 def small_model(verbose: int = 0, **kwargs) -> NBSPSAC:
-    settings = {"buffer_size": 500, "learning_starts": 20, "scoring_steps": 30, "memory_size": 40, **kwargs}
+    small = {"buffer_size": 500, "learning_starts": 20, "scoring_steps": 30, "memory_size": 40}
+    settings = {**small, "rehearsal": "replay", **kwargs}
     env = toy_sequence_env(steps=60, n_tasks=3, cycles=2)
     return NBSPSAC("MlpPolicy", env, policy_kwargs={"net_arch": [8]}, verbose=verbose, **settings)
 

@@ -40,6 +40,7 @@ def test_a_model_is_what_it_was(name):
     assert model.gates is None or model.gates.owns(0)
     assert model.position.task == ("west" if in_sequence else None)
     assert not set(OLDER_NAMES) & set(vars(model))
+    assert model.rehearsal == ("clone" if name == "ppo" else "replay")  # there was nothing else
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -8,7 +8,9 @@ import pytest
 
 from sb3_nbsp.benchmark import report
 from sb3_nbsp.benchmark.file_names import RUNS
+from sb3_nbsp.benchmark.manifest import changed_settings
 from sb3_nbsp.benchmark.runs_file import read_runs_file, write_runs_file
+from sb3_nbsp.benchmark.suite import Suite
 
 RESULTS = Path(__file__).parents[2] / "docs" / "results"
 FILES = [path for path in sorted(RESULTS.rglob("*")) if path.is_file()]
@@ -36,6 +38,14 @@ def test_every_run_is_whole(path: Path, tmp_path: Path) -> None:
     assert all((results := record.results()) is not None and results.finished for record in records)
     write_runs_file(tmp_path / RUNS, suites, records)
     assert (tmp_path / RUNS).read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize("name, n_runs", [("quick", 460), ("metaworld", 55)])
+def test_suites_still_say_what_their_published_runs_were_trained_with(name: str, n_runs: int) -> None:
+    """Whatever the defaults of the classes are now: a suite names them, so that these runs count beside new ones."""
+    done = [cell for cell in Suite.read(f"{name}.yml").cells(RESULTS / name) if cell.is_done]
+    assert len(done) >= n_runs
+    assert {cell.name: changes for cell in done if (changes := changed_settings(cell))} == {}
 
 
 def reported() -> list[Any]:

@@ -7,7 +7,7 @@ from helpers.own_policies import Conv1dExtractor, DuelingPolicy, OwnExtractorPol
 
 from sb3_nbsp.neurons import find_networks
 
-FROZEN = {"mask_coef": 0.0, "mask_sides": "both", "mask_output_biases": True, "skill_fraction": 1.0}
+FROZEN = {"select_among": "all", "mask_coef": 0.0, "mask_sides": "both", "mask_output_biases": True, "skill_fraction": 1.0}
 OWN = {
     "dueling": (DQN_CASE, DuelingPolicy, {}),
     "own-mlp-extractor": (PPO_CASE, OwnExtractorPolicy, {}),

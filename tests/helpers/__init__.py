@@ -19,7 +19,7 @@ from sb3_nbsp.tasks import Task, TaskEnv, TaskSequence, TaskSequenceEnv, point_g
 HORIZON = 10
 POLICY_KWARGS = {"net_arch": [8, 8]}
 SETTINGS = {"learning_starts": 20, "batch_size": 16, "buffer_size": 500, "seed": 1, "policy_kwargs": POLICY_KWARGS}
-NBSP_SETTINGS = {**SETTINGS, "scoring_steps": 60, "memory_size": 50}
+NBSP_SETTINGS = {**SETTINGS, "scoring_steps": 60, "memory_size": 50, "rehearsal": "replay"}
 
 
 def sequence_env(n_envs: int = 1, steps: int = 60, **kwargs: Any) -> VecEnv:

@@ -59,7 +59,7 @@ class Case:
 
     def made(self, env: Any = None, policy: str = "MlpPolicy", **kwargs: Any) -> Any:
         """A model of ours, on a sequence of two tasks of 60 steps if no env is given."""
-        nbsp = {"scoring_steps": 60, "memory_size": 50}
+        nbsp = {"scoring_steps": 60, "memory_size": 50, **({} if self.on_policy else {"rehearsal": "replay"})}
         return self.cls(policy, self.sequence_env() if env is None else env, **self.settings(**{**nbsp, **kwargs}))
 
     def made_parent(self, env: Any = None, policy: str = "MlpPolicy", **kwargs: Any) -> BaseAlgorithm:

@@ -32,7 +32,8 @@ def filled(env: gym.Env, model: SAC, n: int = 300) -> None:
 
 def made(cls=NBSPSAC, double: bool = True, wrap=None, space: spaces.Space = VECTOR, policy="MlpPolicy", **kwargs) -> SAC:
     env = ToyEnv(space)
-    settings = {"seed": 0, "buffer_size": 1000, "policy_kwargs": copy.deepcopy(NET), **kwargs}
+    ours = {"rehearsal": "replay"} if issubclass(cls, NBSPSAC) else {}
+    settings = {"seed": 0, "buffer_size": 1000, "policy_kwargs": copy.deepcopy(NET), **ours, **kwargs}
     model = cls(policy, env if wrap is None else wrap(DummyVecEnv([lambda: env])), **settings)
     model.set_logger(Logger(None, []))
     filled(env, model)

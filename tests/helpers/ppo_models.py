@@ -12,7 +12,7 @@ from sb3_nbsp import NBSPPPO
 OFF = PPO_CASE.off
 RUN = PPO_CASE.settings(n_steps=50, batch_size=50)
 SMALL = PPO_CASE.settings(scoring_steps=40, memory_size=50)
-FROZEN = {"skill_fraction": 1.0, "mask_coef": 0.0, "mask_sides": "both", "mask_output_biases": True}
+FROZEN = {"skill_fraction": 1.0, "select_among": "all", "mask_coef": 0.0, "mask_sides": "both", "mask_output_biases": True}
 CNN = {"net_arch": [8], "features_extractor_kwargs": {"features_dim": 8}}
 
 quiet = pytest.mark.filterwarnings(r"ignore:The goal metric q\(t\)", "ignore:You have specified a mini-batch size")

@@ -13,7 +13,14 @@ from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import weight_norm
 
-FROZEN = {"mask_coef": 0.0, "mask_sides": "both", "mask_output_biases": True, "skill_fraction": 1.0, "score": "taylor"}
+FROZEN = {
+    "select_among": "all",
+    "mask_coef": 0.0,
+    "mask_sides": "both",
+    "mask_output_biases": True,
+    "skill_fraction": 1.0,
+    "score": "taylor",
+}
 N = 6  # of an observation with the task's id
 
 

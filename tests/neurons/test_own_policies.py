@@ -14,7 +14,7 @@ from sb3_nbsp.neurons import ActivationRecorder, find_networks
 from sb3_nbsp.probe.silencing import silenced
 from sb3_nbsp.protection.masks import NeuronMasks
 
-FROZEN = {"mask_coef": 0.0, "mask_sides": "both", "mask_output_biases": True}
+FROZEN = {"select_among": "all", "mask_coef": 0.0, "mask_sides": "both", "mask_output_biases": True}
 OWN = {
     "dueling": (DQN_CASE, DuelingPolicy, {}),
     "own-mlp-extractor": (PPO_CASE, OwnExtractorPolicy, {}),

@@ -141,7 +141,7 @@ def test_the_names_of_what_learn_takes_are_in_order(case):
         (SAC_CASE, {"replay_interval": 1}, "replay_interval=1 takes every batch"),
         (SAC_CASE, {"replay_mode": "share", "old_task_fraction": 1.0}, "old_task_fraction=1 fills every batch"),
         (PPO_CASE, {"rehearsal": "clip", "replay_interval": 1}, "replay_interval=1 takes every batch"),
-        (SAC_CASE, {"skill_fraction": 1.0, "mask_coef": 0.0}, "skill_fraction=1 holds every neuron"),
+        (SAC_CASE, {"skill_fraction": 1.0, "select_among": "all", "mask_coef": 0.0}, "skill_fraction=1 holds every neuron"),
         (SAC_CASE, {"learning_rate": 0.0}, "learning_rate=0"),
         (SAC_CASE, {"gradient_steps": 0}, "gradient_steps=0"),
     ],
