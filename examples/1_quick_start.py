@@ -127,8 +127,7 @@ show(FOLDER / "matrix.png")
 # It also kept some of the task's observations, with what the policy did there; while the next task is learned, the policy is
 # held to that (*cloning*). *Silent* neurons put out 0 on every scored step (the field calls such neurons dormant); none of
 # them is chosen. In our experiments masks alone forgot, and the cloning kept the old task
-# ([docs/evidence.md](../docs/evidence.md)).
-# Notebook 2 looks closer.
+# ([docs/evidence.md](../docs/evidence.md)). Notebook 2 looks closer.
 
 # %%
 for skill in models["NBSPSAC"].skill_neurons.values():

@@ -14,6 +14,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.save_util import load_from_zip_file
 
 from sb3_nbsp.common.ram_estimate import Part, disk_statement, network_bytes
+from sb3_nbsp.common.settings_file import SETTINGS
 
 PARTS = [
     Part("replay buffer", 6_000_000_000, "buffer_size"),
@@ -30,12 +31,12 @@ def entries(file) -> list[zipfile.ZipInfo]:
 
 
 @every_case
-def test_a_models_file_is_one_deflated_archive_with_what_sb3_would_write(case, tmp_path):
+def test_a_models_file_is_one_deflated_archive_with_what_sb3_would_write_and_its_settings(case, tmp_path):
     model = case.made().learn(80)
     model.save(tmp_path / "model")
     BaseAlgorithm.save(model, tmp_path / "stored")
     ours, stored = entries(tmp_path / "model.zip"), entries(tmp_path / "stored.zip")
-    assert [entry.filename for entry in ours] == [entry.filename for entry in stored]
+    assert [entry.filename for entry in ours] == [*(entry.filename for entry in stored), SETTINGS]
     assert {entry.compress_type for entry in ours} == {zipfile.ZIP_DEFLATED}
     assert [path.name for path in tmp_path.iterdir() if path.name not in ("stored.zip", "model.zip")] == []
     read, expected = (load_from_zip_file(tmp_path / name, device="cpu") for name in ("model", "stored"))

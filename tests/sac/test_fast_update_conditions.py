@@ -1,7 +1,5 @@
 """When the fast update steps aside, and what it says then."""
 
-from functools import partial
-
 import numpy as np
 import pytest
 import torch as th
@@ -48,7 +46,6 @@ REFUSED = {
     "discrete": ({"space": spaces.Discrete(4)}, "the observation space is Discrete"),
     "images": ({"space": CHANNEL_FIRST_IMAGE}, "the observations are images"),
     "tanh": (net(activation_fn=nn.Tanh), "an activation of the actor is Tanh, not ReLU or LeakyReLU"),
-    "negative slope": (net(activation_fn=partial(nn.LeakyReLU, -1.0)), r"the actor has activations with the negative slopes"),
     "linear actor": (net(net_arch={"pi": [], "qf": [8]}), "the actor has no hidden layer"),
     "linear critic": (net(net_arch={"pi": [8], "qf": []}), "the critic has no hidden layer"),
     "adamw": (net(optimizer_class=th.optim.AdamW), "the optimizer of the actor is AdamW, not Adam"),
@@ -125,6 +122,12 @@ def mix_activations(model):
     return lambda: setattr(model.critic.qf0, "1", nn.ReLU())
 
 
+def turn_activations(model):
+    for place in ("1", "3"):
+        setattr(model.actor.latent_pi, place, nn.LeakyReLU(-1.0))
+    return lambda: [setattr(model.actor.latent_pi, place, nn.ReLU()) for place in ("1", "3")]
+
+
 def exchange_optimizer(model):
     old = model.actor.optimizer
     model.actor.optimizer = th.optim.SGD(model.actor.parameters(), lr=1e-3)
@@ -151,6 +154,7 @@ LATER = {
     decay: "the optimizer of the critic has weight_decay=0.1",
     exchange_activation: "an activation of the critic is Tanh, not ReLU or LeakyReLU",
     mix_activations: "the critic has activations with the negative slopes [0.0, 0.2]",
+    turn_activations: "the actor has activations with the negative slopes [-1.0]",
     exchange_optimizer: "the optimizer of the actor is SGD, not Adam",
     hook_on_all: "a hook is registered on all modules",
     schedule: "the step() of the actor's optimizer was changed, by a hook or a scheduler",
