@@ -157,14 +157,16 @@ def test_rows_are_written_a_few_times_however_many_checkpoints(tmp_path):
 
 
 class HiddenState(ToyEnv):
-    """Begins each episode otherwise, for a reason that is not in its generator."""
+    """Shows each episode otherwise, for a reason that is not in its generator."""
 
     episodes = 0
 
     def reset(self, **kwargs: Any) -> Any:
         self.episodes += 1
-        obs, info = super().reset(**kwargs)
-        return obs + np.float32(self.episodes / 100), info
+        return super().reset(**kwargs)
+
+    def _observe(self) -> Any:
+        return super()._observe() + np.float32(self.episodes / 100)
 
 
 def hidden_env() -> VecEnv:
