@@ -109,6 +109,7 @@ class ProtectedAlgorithm(BaseAlgorithm):
         self._init_state()
         if arguments["_init_setup_model"]:
             self._setup_model()
+            warn_of_settings(self)
 
     def _init_state(self) -> None:
         """Start with no task learned."""
@@ -142,7 +143,6 @@ class ProtectedAlgorithm(BaseAlgorithm):
         described = next(cls for cls in type(self).__mro__ if "sb3_class" in vars(cls))  # a user's class may list less
         check_arguments(vars(described)["__init__"], self.__dict__)
         check_policy_kwargs(self.policy_class, self.policy_kwargs, self.policy_class in self.policy_aliases.values())
-        warn_of_settings(self)
 
     # Learning
 

@@ -6,10 +6,12 @@ from typing import Any
 
 def warn_of_settings(model: Any) -> None:
     """
-    :param model: an NBSP algorithm that is being made
+    Not where a model is loaded, as it may only be looked at: rl-zoo3's ``enjoy`` loads with ``learning_rate=0``.
+
+    :param model: an NBSP algorithm that was made
     """
     for reason in _reasons(model):
-        warnings.warn(reason, stacklevel=5)
+        warnings.warn(reason, stacklevel=4)
 
 
 def _reasons(model: Any) -> list[str]:
