@@ -11,7 +11,7 @@ from sb3_nbsp.checkpoints.files import fingerprint, sweep
 from sb3_nbsp.checkpoints.store import Store
 
 FORMAT = "sb3_nbsp.checkpoint/1"
-MANIFEST = "manifest.json"
+MANIFEST = "checkpoint.json"  # not a benchmark's manifest.json, which tells what is trained
 FOLDER = "checkpoints"  # in a run's folder
 KEPT = 2  # whole checkpoints; the older one is for when the newer one is damaged
 

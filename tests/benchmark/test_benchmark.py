@@ -297,7 +297,7 @@ def test_a_suite_that_is_killed_goes_on_and_repeats_nothing(tmp_path: Path) -> N
     killed = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     run = second / "run" / "nbspsac" / "sb3_nbsp-PointGoal-v0_1"
     deadline = time.monotonic() + 120
-    while not any(int(path.parent.name) >= 125 for path in run.glob("checkpoints/[0-9]*/manifest.json")):
+    while not any(int(path.parent.name) >= 125 for path in run.glob("checkpoints/[0-9]*/checkpoint.json")):
         assert killed.poll() is None and time.monotonic() < deadline
         time.sleep(0.02)
     killed.send_signal(signal.SIGKILL)

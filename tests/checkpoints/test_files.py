@@ -36,11 +36,11 @@ def run(tmp_path) -> Path:
 def test_the_last_two_are_kept_and_every_blob_is_used(run):
     assert len(checkpoints(run)) == 2
     assert [damage_of(path) for path in checkpoints(run)] == [None, None]
-    named = {blob for path in checkpoints(run) for blob in json.loads((path / "manifest.json").read_text())["blobs"]}
+    named = {blob for path in checkpoints(run) for blob in json.loads((path / "checkpoint.json").read_text())["blobs"]}
     assert {path.stem for path in (run / "store").iterdir()} == named
 
 
-@pytest.mark.parametrize("file", ["model.zip", "state.npz", "state.json", "manifest.json"])
+@pytest.mark.parametrize("file", ["model.zip", "state.npz", "state.json", "checkpoint.json"])
 @pytest.mark.parametrize("how", ["cut", "changed", "gone"])
 def test_a_damaged_checkpoint_is_skipped_and_named(run, file, how):
     older, newer = checkpoints(run)

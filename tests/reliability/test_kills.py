@@ -42,7 +42,7 @@ def test_fifty_kills(tmp_path, algo, n_kills):
 
 
 def wait_for_checkpoints(run: Path, process: subprocess.Popen) -> None:
-    while len(list(run.glob("checkpoints/[0-9]*/manifest.json"))) < 2:
+    while len(list(run.glob("checkpoints/[0-9]*/checkpoint.json"))) < 2:
         assert process.poll() is None, process.communicate()
         time.sleep(0.05)
 
