@@ -8,8 +8,10 @@ Cloning inside an off-policy algorithm: a term of its loss that holds networks o
 What is held of which algorithm says a :class:`ClonedOutputs`: ``SOFT_ACTOR`` here, ``CLONED`` in ``dqn/`` and ``qrdqn/``.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -194,7 +196,8 @@ def neurons_of(cloned: ClonedOutputs) -> ClonedOutputs:
 
 def _distribution(model: Any, observations: Any) -> Distribution:
     mean, log_std, extra = model.actor.get_action_dist_params(observations)
-    return model.actor.action_dist.proba_distribution(mean, log_std, **extra)
+    # Of a copy: the actor's own keeps what it was given last, and with its gradient the model could not be copied.
+    return copy(model.actor.action_dist).proba_distribution(mean, log_std, **extra)
 
 
 # mean KL(pi_old(.|s) || pi(.|s)) of the Gaussians before they are squashed (ClonEx-SAC: Wolczyk et al. 2022, arXiv 2209.13900)
@@ -203,5 +206,5 @@ SOFT_ACTOR = ClonedOutputs(
     outputs=lambda model, observations: distribution_parameters(_distribution(model, observations)),
     divergence=lambda model, observations, kept: kl_to_stored(kept, _distribution(model, observations)),
     n_outputs=lambda model: 2 * int(np.prod(model.action_space.shape)),
-    n_updates_behind=lambda model: TIME_CONSTANTS / model.tau,
+    n_updates_behind=lambda model: TIME_CONSTANTS / model.tau if model.tau > 0 else math.inf,
 )

@@ -46,7 +46,7 @@ def naming_other_networks(source: Any) -> Iterator[None]:
     Inside the block parameters are put into networks; where these are others, that is said in few words.
 
     :param source: a file, or parameters by name
-    :raises TypeError: for parameters of other networks (SB3's load() takes a ValueError for an old file)
+    :raises RuntimeError: as SB3 does, for parameters of other networks
     """
     try:
         yield
@@ -55,7 +55,7 @@ def naming_other_networks(source: Any) -> Iterator[None]:
             raise  # SB3 reads its files of before 1.7 then
         first = str(error).splitlines()[1].strip()
         name = "the parameters" if isinstance(source, Mapping) else str(source)
-        raise TypeError(
+        raise RuntimeError(
             f"{name}: the networks have other layers or shapes ({first}). Make the model with the net_arch, observations and "
             "actions of the one that was saved; load() does so by itself."
         ) from error

@@ -28,7 +28,7 @@ ARRAYS = ("observations", "next_observations", "actions", "rewards", "dones", "t
 SETTINGS = (
     *("buffer_size", "obs_shape", "action_dim", "pos", "full", "n_envs", "optimize_memory_usage"),
     *("handle_timeout_termination", "n_steps", "gamma"),
-    *(*MEMORY_ARGUMENTS, "n_batches", "n_rows_of_task", "n_task_ends", "leaves_out_next", "n_added"),
+    *(*MEMORY_ARGUMENTS, "n_batches", "n_rows_of_task", "n_task_ends", "n_resets", "leaves_out_next", "n_added"),
 )
 OF_THE_MODEL = ("observation_space", "action_space", "device", "memory")
 

@@ -81,7 +81,7 @@ def check_origin(cls: Any, path: File) -> Collection[str]:
         raise ValueError(
             f"{path} was saved by {saved_by}, not by {cls.__name__}. Load it with {saved_by}.load({str(path)!r})."
         )
-    if data.get("skill_neuron_records") and "neuron_masks.pth" not in names:
+    if _tells_of_neurons(data.get("skill_neuron_records")) and "neuron_masks.pth" not in names:
         raise ValueError(f"{path} is damaged: the masks of what it learned are missing. Take an earlier checkpoint or a copy.")
     if "skill_fraction" in data and {f"{name}.pth" for name in cls.optimizer_names} <= names:
         return tuple(data)
@@ -89,6 +89,11 @@ def check_origin(cls: Any, path: File) -> Collection[str]:
         f"{path} was not saved by {cls.__name__}: it holds {', '.join(sorted(names - OTHER_FILES))}. "
         f"If a {cls.sb3_class.__name__} model is in it, take it over with {cls.__name__}.from_sb3({str(path)!r})."
     )
+
+
+def _tells_of_neurons(records: Any) -> bool:
+    """Whether a task's record names layers: networks without hidden ones have no masks."""
+    return isinstance(records, dict) and any(record.get("layers") for record in records.values() if isinstance(record, dict))
 
 
 def read_parameters(source: Any, device: th.device | str) -> dict[str, Any]:

@@ -11,13 +11,14 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 from sb3_nbsp.base.arguments import Is, Whole, check_values
 from sb3_nbsp.base.spare_files import may_fail
-from sb3_nbsp.evaluation import plots, rows_in_checkpoints
+from sb3_nbsp.evaluation import rows_in_checkpoints
 from sb3_nbsp.evaluation.best_model import newest_is_best
 from sb3_nbsp.evaluation.carried_over import is_finished, own_earlier_results
 from sb3_nbsp.evaluation.eval_tasks import ALL, EvalTasks, checked_eval_tasks, tasks_to_play
 from sb3_nbsp.evaluation.evaluator import SEED_OFFSET, TaskEvaluator, same_agent
 from sb3_nbsp.evaluation.logged import record_evaluation
 from sb3_nbsp.evaluation.results import RESULTS, Evaluation, Kind, SequenceResults
+from sb3_nbsp.evaluation.run_figures import draw_run
 from sb3_nbsp.evaluation.skill_file import SKILL_NEURONS, write_skill_neurons
 from sb3_nbsp.evaluation.versions import library_versions
 from sb3_nbsp.tasks import TaskSequence
@@ -281,17 +282,8 @@ class SequenceEvalCallback(BaseCallback):
 
     def draw_figures(self) -> None:
         """Draw ``sequence.png`` and ``matrix.png`` into ``log_path``, if matplotlib is installed."""
-        if self.log_path is None:
-            return
-        runs, sequence, matrix = [self.results], Path(self.log_path, "sequence.png"), Path(self.log_path, "matrix.png")
-        try:
-            with may_fail(sequence):
-                plots.plot_sequence([(type(self.model).__name__, runs)], sequence)
-            with may_fail(matrix):
-                plots.plot_matrix(runs, matrix)
-        except ImportError as error:
-            if self.verbose >= 1:
-                print(error)
+        if self.log_path is not None:
+            draw_run(self.results, Path(self.log_path), says_why_not=self.verbose >= 1)
 
     def _close_envs(self) -> None:
         if self._evaluator is not None:

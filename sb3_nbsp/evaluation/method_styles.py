@@ -86,7 +86,7 @@ STYLES: dict[str, Style] = {
     "L2": Style("#E3B7D0", "v", "-."),
     "EWC": Style("#CC79A7", "v"),
     "MAS": Style("#96467A", "v", "--"),
-    "NPC": Style("#B0479A", "v", ":"),
+    "NPC": Style("#9B6BB0", "v", ":"),
     "ANCL": Style("#6E2F5C", "s", "--"),
     "PackNet": Style("#000000", "P"),
 }

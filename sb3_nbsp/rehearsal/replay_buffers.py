@@ -29,7 +29,6 @@ class MixedBuffer:
     n_resets = 0
     n_added = 0
     leaves_out_next = False  # whether the next row, which ends a task that is consolidated already, is not stored
-    n_added = 0  # rows so far, over all rounds of the ring: what tells checkpoints which of them are new
 
     def __init__(
         self,

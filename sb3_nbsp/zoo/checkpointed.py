@@ -14,7 +14,7 @@ from sb3_nbsp.checkpoints.manifest import FOLDER
 from sb3_nbsp.checkpoints.saving import MODEL
 from sb3_nbsp.checkpoints.signals import StopSignals
 from sb3_nbsp.zoo.experiments import ALGORITHMS, SequenceExperimentManager
-from sb3_nbsp.zoo.resume import CheckpointOptions, prepare
+from sb3_nbsp.zoo.resume import CheckpointOptions, prepare, tidy
 
 WORKER_GONE = (EOFError, BrokenPipeError, ConnectionResetError)  # what is seen of a sub-env's process that has ended
 
@@ -36,6 +36,7 @@ class CheckpointedExperimentManager(SequenceExperimentManager):
             self.log_path = os.path.join(os.path.dirname(self.save_path), "")
             self.params_path = f"{self.save_path}/{self.env_name}"
             self.has_checkpoints = True
+            tidy(options.run)
         self.checkpoint = prepare(options.run) if options.run is not None and options.has_checkpoint else None
         if self.checkpoint is not None:
             self.continue_training, self.trained_agent = True, str(self.checkpoint / MODEL)

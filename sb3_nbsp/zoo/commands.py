@@ -26,11 +26,12 @@ except ImportError as error:
 from sb3_nbsp.base.finite import NotFiniteError
 from sb3_nbsp.common.env_util import is_task_sequence
 from sb3_nbsp.evaluation.contexts import play_by_task
+from sb3_nbsp.evaluation.run_figures import draw_what_is_missing
 from sb3_nbsp.evaluation.watch_table import TaskReport
 from sb3_nbsp.zoo.checkpointed import CheckpointedExperimentManager
 from sb3_nbsp.zoo.experiments import ALGORITHMS, PARENTS, sequence_of
 from sb3_nbsp.zoo.logs_may_fail import MonitorMayFail
-from sb3_nbsp.zoo.resume import CheckpointOptions, is_finished, split
+from sb3_nbsp.zoo.resume import CheckpointOptions, is_finished, split, tidy
 from sb3_nbsp.zoo.run_settings import SAFE_YAML, check_made, saved_hyperparams
 from sb3_nbsp.zoo.samplers import register_sampler
 from sb3_nbsp.zoo.together import runs_of, train_together
@@ -73,6 +74,8 @@ def train(arguments: list[str]) -> None:
         options, arguments = split(arguments)
         register(options)
         if options.run is not None and _is_finished(options.run, arguments):
+            tidy(options.run)
+            draw_what_is_missing(options.run)
             print(f"The run in {options.run} has come to its end: there is nothing to go on with.")
             return
         sys.argv = ["sb3-nbsp train", *arguments]

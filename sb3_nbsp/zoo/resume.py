@@ -137,18 +137,25 @@ def is_finished(run: Path, env_name: str) -> bool:
     return bool(json.loads(results.read_text()).get("finished"))
 
 
+def tidy(run: Path) -> None:
+    """
+    Delete what a killed process was writing.
+
+    :param run: its folder
+    """
+    for pattern in (".saving-*", ".*.tmp*"):
+        for path in run.rglob(pattern):
+            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+
+
 def prepare(run: Path) -> Path:
     """
-    Bring a run's files to where its newest checkpoint is: what a killed process left unfinished goes, as do the rows of
-    monitor files beyond.
+    Bring the monitor files of a run to where its newest checkpoint is: rows beyond it go.
 
     :param run: its folder
     :return: the checkpoint's folder
     :raises ValueError: if no checkpoint is whole
     """
-    for pattern in (".saving-*", ".*.tmp*"):
-        for path in run.rglob(pattern):
-            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
     checkpoint = newest(run)
     for i, n_rows in enumerate(rows_of_monitors(checkpoint)):
         _cut_monitor(run / f"{i}.monitor.csv", n_rows)

@@ -80,7 +80,7 @@ def test_parameters_of_an_earlier_time_and_on_from_there():
 def test_a_zip_that_is_no_model(tmp_path):
     with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
         archive.writestr("one.txt", "1")
-    with pytest.raises(ValueError, match=r"was not saved by NBSPSAC: it holds one\.txt"):
+    with pytest.raises(ValueError, match=r"photos\.zip is damaged, cut short, or not a model's file: it has no settings"):
         NBSPSAC.load(tmp_path / "photos.zip")
 
 

@@ -209,7 +209,12 @@ def test_only_free_gradients_count_when_they_are_clipped():
 def test_baselines_come_before_consolidation_by_themselves() -> None:
     model = NBSPSAC("MlpPolicy", sequence_env(), **NBSP_SETTINGS)
     callbacks = model._init_callback([EvalLike(), PackNet()]).callbacks  # type: ignore[attr-defined]
-    assert [type(callback).__name__ for callback in callbacks] == ["PackNet", "SkillNeuronCallback", "EvalLike"]
+    assert [type(callback).__name__ for callback in callbacks] == [
+        "FiniteGuard",
+        "PackNet",
+        "SkillNeuronCallback",
+        "EvalLike",
+    ]
 
 
 class EvalLike(BaseCallback):

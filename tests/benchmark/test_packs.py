@@ -73,7 +73,7 @@ def test_a_pack_that_was_stopped_goes_on_from_the_newest_step_of_all(tmp_path):
     cells = [replace(c, arguments=(*longer, "--checkpoint-freq", "50")) for c in cells]
 
     def steps(c: Cell) -> set[int]:
-        return {int(path.parent.name) for path in c.folder.glob("run/*/*/checkpoints/*/checkpoint.json")}
+        return {int(path.parent.name) for path in c.folder.glob("run/*/*/checkpoints/[0-9]*/checkpoint.json")}
 
     trainings = start_together(cells)
     while not all(max(steps(c), default=0) >= 100 for c in cells):

@@ -77,7 +77,10 @@ def test_set_parameters(tmp_path):
 
 @pytest.mark.parametrize("theirs, ours", [(PPO, NBSPPPO), (DQN, NBSPPPO), (NBSPDQN, NBSPPPO), (NBSPPPO, NBSPDQN)])
 def test_files_of_others_are_refused_in_words(theirs, ours):
-    words = rf"was not saved by {ours.__name__}.*from_sb3\(|cannot be loaded as {ours.__name__}.*another class"
+    words = (
+        rf"was not saved by {ours.__name__}.*from_sb3\(|cannot be loaded as {ours.__name__}.*another class"
+        rf"|was saved by {theirs.__name__}, not by {ours.__name__}"
+    )
     with pytest.raises(ValueError, match=words):
         saved_and_loaded(theirs("MlpPolicy", AnyActionEnv(spaces.Discrete(2))), cls=ours)
 

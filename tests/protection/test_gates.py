@@ -175,7 +175,7 @@ def test_before_the_first_task_ends_it_is_the_parent(cls):
 def test_the_fast_update_learns_the_same(memory_size, monkeypatch):
     """In float64: there, rounding is all that may differ."""
     monkeypatch.setattr(sb3_policies, "preprocess_obs", lambda seen, *_, **__: seen)
-    model = on(made(fast_update=False, memory_size=memory_size, learning_rate=1e-3), STEPS + 30)
+    model = on(made(fast_update=False, memory_size=memory_size, rehearsal="replay", learning_rate=1e-3), STEPS + 30)
     models = [model, copy.deepcopy(model)]
     models[1].fast_update = True
     for model in models:

@@ -222,8 +222,8 @@ def test_scores_are_of_games_that_exist():
 
 
 def test_senseless_arguments_are_refused():
-    with pytest.raises(ValueError, match=r"Unknown Atari game 'Spaceinvaders'. Did you mean 'SpaceInvaders'"):
-        atari_sequence(["Spaceinvaders"])
+    with pytest.raises(ValueError, match=r"Unknown Atari game 'SpaceInvader'. Did you mean 'SpaceInvaders'"):
+        atari_sequence(["SpaceInvader"])
     with pytest.raises(ValueError, match="repeat_action_probability must be at least 0 and below 1, got 1"):
         atari_sequence(repeat_action_probability=1)
     with pytest.raises(ValueError, match="frame_stack must be at least 1"):

@@ -96,12 +96,13 @@ def test_nothing_to_go_on_with_is_said(tmp_path, folder, message):
 
 
 def test_files_are_brought_to_where_the_checkpoint_is(run):
-    from sb3_nbsp.zoo.resume import prepare
+    from sb3_nbsp.zoo.resume import prepare, tidy
 
     SAC_CASE.made().learn(45, callback=RunCheckpoints(run / "checkpoints", freq=25))
     (run / "0.monitor.csv").write_text("#{}\nr,l,t\n" + "1,10,0.5\n" * 4)
     (run / ".saving-x").mkdir()
     (run / ".results.abc.tmp.json").touch()
+    tidy(run)
     checkpoint = prepare(run)
     n_episodes = NBSPSAC.load_checkpoint(run, SAC_CASE.sequence_env()).env.get_attr("episode_returns")[0]
     assert int(checkpoint.name) >= 25

@@ -50,7 +50,7 @@ def test_train_saves_what_was_learned(trained: Path) -> None:
     assert model.learned_tasks == ["east"]
     assert model.position.steps == 300
     assert model.neuron_masks.free_share() < 1
-    assert len(model.replay_buffer.memory) == 200
+    assert len(model.cloning.memory) == 200
 
 
 def test_continuing_goes_on_in_the_sequence_up_to_its_end(trained: Path) -> None:
