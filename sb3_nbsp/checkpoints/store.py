@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sb3_nbsp.checkpoints.files import sweep, write_new
+from sb3_nbsp.base.atomic_write import replacing
 from sb3_nbsp.checkpoints.trees import npz_bytes, read_npz
 
 STORE = "store"
@@ -33,7 +33,8 @@ class Store:
         name = hashlib.sha256(content).hexdigest()
         path = self.path(name)
         if not path.is_file() or path.stat().st_size != len(content):
-            write_new(path, content)
+            with replacing(path) as temporary:
+                temporary.write_bytes(content)
         return name
 
     def get(self, name: str) -> dict[str, np.ndarray]:
@@ -45,7 +46,6 @@ class Store:
 
     def keep_only(self, names: Collection[str]) -> None:
         """Delete all other blobs, and what a killed process left unfinished."""
-        sweep(self.folder)
-        for path in self.folder.glob("*.npz"):
+        for path in self.folder.glob("*.npz"):  # temporary files too
             if path.stem not in names:
                 path.unlink(missing_ok=True)
