@@ -1,5 +1,7 @@
 """Where an environment stands in a task sequence."""
 
+from typing import Any
+
 from sb3_nbsp.base.arguments import Whole
 from sb3_nbsp.tasks.sequence import TaskSequence
 
@@ -17,6 +19,7 @@ class Place:
         self.sequence = sequence
         self.steps = 0
         self.segment = 0
+        self._switch_steps = sequence.switch_steps  # made anew at each look, and looked at in every step
         self._over = False  # the segment's last step was taken, and the next one is not entered yet
         self.set_n_envs(n_envs)
 
@@ -58,7 +61,7 @@ class Place:
         :return: whether it ends the segment
         """
         self.steps += self.n_envs
-        if self._over or self.steps < self.sequence.switch_steps[self.segment]:
+        if self._over or self.steps < self._switch_steps[self.segment]:
             return False
         self._over = True
         return True
@@ -72,3 +75,17 @@ class Place:
     def task_index(self) -> int:
         """The task's place among the sequence's tasks."""
         return self.sequence.task_names.index(self.task)
+
+    def state(self) -> dict[str, Any]:
+        """
+        What another place in the same sequence needs to be this one.
+
+        :return: plain values
+        """
+        return {"steps": self.steps, "segment": self.segment, "over": self._over}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """
+        :param state: another one's :meth:`state`
+        """
+        self.steps, self.segment, self._over = state["steps"], state["segment"], state["over"]

@@ -6,8 +6,8 @@ from typing import Any, Literal, SupportsFloat, get_args
 import gymnasium as gym
 import numpy as np
 
-from sb3_nbsp.base.arguments import Whole
 from sb3_nbsp.tasks.evaluation_notice import is_evaluating, notice
+from sb3_nbsp.tasks.place import Place
 from sb3_nbsp.tasks.sequence import TaskSequence
 from sb3_nbsp.tasks.task_env import TaskEnv
 from sb3_nbsp.tasks.worker_signals import leave_signals_to_the_trainer
@@ -48,10 +48,8 @@ class TaskSequenceEnv(gym.Env):
         self.task_sequence = sequence
         self.switch_on = switch_on
         self.render_mode = render_mode
-        self.sequence_steps = 0
-        self.set_n_envs(n_envs)
-        self._segment = 0 if switch_on == "steps" else -1
-        self._segment_over = False
+        self._place = Place(sequence, n_envs)
+        self._turn = -1  # with "episode": the index of the task whose turn it is
         self._noticed = switch_on == "episode"
         self._seed: int | None = None
         self._seeded_tasks: set[int] = set()
@@ -83,13 +81,16 @@ class TaskSequenceEnv(gym.Env):
         :param n_envs: number of sub-environments
         :raises ValueError: if ``n_envs`` is below 1, or one step of all would overrun the shortest segment
         """
-        shortest = min(self.task_sequence.segment_steps)
-        if not Whole(1, "sub-envs", shortest).allows(n_envs):
-            raise ValueError(
-                f"n_envs must lie between 1 and the shortest segment's {shortest} steps, got {n_envs}. "
-                "Use fewer sub-environments or a larger steps_per_task."
-            )
-        self._n_envs = n_envs
+        self._place.set_n_envs(n_envs)
+
+    @property
+    def sequence_steps(self) -> int:
+        """Steps taken so far, over all sub-environments."""
+        return self._place.steps
+
+    @property
+    def _segment(self) -> int:
+        return self._turn if self.switch_on == "episode" else self._place.segment
 
     def fast_forward(self, steps: int) -> None:
         """
@@ -101,11 +102,7 @@ class TaskSequenceEnv(gym.Env):
         """
         if self.switch_on == "episode":
             raise ValueError("fast_forward() needs switch_on='steps': with 'episode' there is no place to go to.")
-        if steps < 0:
-            raise ValueError(f"fast_forward() takes the steps already taken, 0 or more, got {steps}.")
-        self.sequence_steps = steps
-        self._segment = self.task_sequence.segment_at(steps)
-        self._segment_over = steps >= self.task_sequence.total_steps
+        self._place.go_to(steps)
         self._current = None
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
@@ -128,9 +125,7 @@ class TaskSequenceEnv(gym.Env):
         return obs, self._with_position(info)
 
     def _task_index(self) -> int:
-        if self.switch_on == "episode":
-            return self._segment
-        return self.task_sequence.task_names.index(self.task_sequence.segments[self._segment])
+        return self._turn if self.switch_on == "episode" else self._place.task_index
 
     def evaluation_notice(self) -> str | None:
         """
@@ -145,10 +140,9 @@ class TaskSequenceEnv(gym.Env):
 
     def _enter_segment(self) -> None:
         if self.switch_on == "episode":
-            self._segment = (self._segment + 1) % len(self._task_envs)
-        elif self._segment_over and self._segment + 1 < len(self.task_sequence.segments):
-            self._segment += 1
-            self._segment_over = False
+            self._turn = (self._turn + 1) % len(self._task_envs)
+        else:
+            self._place.enter()
 
     def _next_task_seed(self, task: int) -> int | None:
         if self._seed is None or task in self._seeded_tasks:
@@ -165,17 +159,10 @@ class TaskSequenceEnv(gym.Env):
         :return: observation, reward, terminated, truncated, info
         """
         obs, reward, terminated, truncated, info = self._running().step(action)
-        self.sequence_steps += self._n_envs
-        if self._ends_segment():
-            self._segment_over = True
+        if self._place.step() and self.switch_on == "steps":
             truncated = truncated or not terminated
             info["task_done"] = True
         return obs, reward, terminated, truncated, self._with_position(info)
-
-    def _ends_segment(self) -> bool:
-        if self.switch_on == "episode" or self._segment_over:
-            return False
-        return self.sequence_steps >= self.task_sequence.switch_steps[self._segment]
 
     def _with_position(self, info: dict[str, Any]) -> dict[str, Any]:
         return {**info, "segment": self._segment, "sequence_steps": self.sequence_steps}
@@ -187,9 +174,8 @@ class TaskSequenceEnv(gym.Env):
         :return: plain values and arrays
         """
         return {
-            "sequence_steps": self.sequence_steps,
-            "segment": self._segment,
-            "segment_over": self._segment_over,
+            "place": self._place.state(),
+            "turn": self._turn,
             "seed": self._seed,
             "seeded_tasks": sorted(self._seeded_tasks),
             "running": None if self._current is None else self._task_envs.index(self._current),
@@ -203,8 +189,8 @@ class TaskSequenceEnv(gym.Env):
         :param state: its ``episode_state()``
         :return: whether this env stands there now, to the bit. If not, call ``reset()``: the place in the sequence is right.
         """
-        self.sequence_steps, self._segment = state["sequence_steps"], state["segment"]
-        self._segment_over, self._seed = state["segment_over"], state["seed"]
+        self._place.restore(state["place"])
+        self._turn, self._seed = state["turn"], state["seed"]
         self._seeded_tasks = set(state["seeded_tasks"])
         for env, saved in zip(self._task_envs, state["tasks"], strict=True):
             if saved is not None and env is not self._task_envs[state["running"]]:
