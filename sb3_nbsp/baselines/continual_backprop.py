@@ -7,11 +7,10 @@ from typing import Any
 import torch as th
 
 from sb3_nbsp.baselines.base import Removable, TaskBoundaryCallback
-from sb3_nbsp.baselines.parameters import check_count, fresh_parameters, optimizers
+from sb3_nbsp.baselines.parameters import check_count, fresh_parameters, neuron_layers, trained_layers
 from sb3_nbsp.baselines.redo import recycle
 from sb3_nbsp.neurons.activations import per_neuron
 from sb3_nbsp.neurons.layers import NeuronLayer, Reader
-from sb3_nbsp.neurons.networks import find_networks
 
 
 class ContinualBackprop(TaskBoundaryCallback):
@@ -53,7 +52,7 @@ class ContinualBackprop(TaskBoundaryCallback):
 
     def initial_state(self) -> dict[str, Any]:
         """By layer: ``utilities`` and ``ages``, [n_neurons], and ``due``, a number; ``replaced``, how many were."""
-        layers = {layer.name: layer.n_neurons for layer in self._layers()}
+        layers = {layer.name: layer.n_neurons for layer in neuron_layers(self.model)}
         zeros = {name: th.zeros(n) for name, n in layers.items()}
         return {
             "utilities": zeros,
@@ -62,23 +61,16 @@ class ContinualBackprop(TaskBoundaryCallback):
             "replaced": 0,
         }
 
-    def _layers(self) -> Iterator[NeuronLayer]:
-        for network in find_networks(self.model.policy):
-            yield from network.layers
-
     def on_task_end(self, task: str) -> None:
         """Nothing: see the class."""
 
     def hook(self) -> Iterator[Removable]:
         """Look at the activations, and replace neurons after the optimizers' steps."""
-        layers = list(self._layers())
+        layers = neuron_layers(self.model)
         for layer in layers:
             yield layer.activation.register_forward_hook(partial(self._note, layer))
-        for optimizer in optimizers(self.model):
-            own = {p for group in optimizer.param_groups for p in group["params"]}
-            trained = [layer for layer in layers if layer.own[0] in own]
-            if trained:
-                yield optimizer.register_step_post_hook(partial(self._after_step, trained))
+        for optimizer, trained in trained_layers(self.model, layers):
+            yield optimizer.register_step_post_hook(partial(self._after_step, trained))
 
     def _note(self, layer: NeuronLayer, module: Any, inputs: Any, output: th.Tensor) -> None:
         if th.is_grad_enabled():  # the pass that is learned from, not acting and not targets

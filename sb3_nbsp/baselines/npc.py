@@ -7,10 +7,9 @@ from typing import Any
 import torch as th
 
 from sb3_nbsp.baselines.base import Removable, TaskBoundaryCallback
-from sb3_nbsp.baselines.parameters import optimizers
+from sb3_nbsp.baselines.parameters import neuron_layers, trained_layers
 from sb3_nbsp.neurons.activations import per_neuron
 from sb3_nbsp.neurons.layers import NeuronLayer
-from sb3_nbsp.neurons.networks import find_networks
 
 
 class NPC(TaskBoundaryCallback):
@@ -51,25 +50,19 @@ class NPC(TaskBoundaryCallback):
 
     def initial_state(self) -> dict[str, Any]:
         """``importances``: C by layer, [n_neurons], 0 at first, when all neurons learn at the full rate."""
-        return {"importances": {layer.name: th.zeros(layer.n_neurons) for layer in self._layers()}}
-
-    def _layers(self) -> list[NeuronLayer]:
-        return [layer for network in find_networks(self.model.policy) for layer in network.layers]
+        return {"importances": {layer.name: th.zeros(layer.n_neurons) for layer in neuron_layers(self.model)}}
 
     def on_task_end(self, task: str) -> None:
         """Nothing: see the class."""
 
     def hook(self) -> Iterator[Removable]:
         """Take the importances where gradients arise, and scale what the optimizers do."""
-        layers = self._layers()
+        layers = neuron_layers(self.model)
         for layer in layers:
             yield layer.activation.register_forward_hook(partial(self._watch, layer))
-        for optimizer in optimizers(self.model):
-            own = {p for group in optimizer.param_groups for p in group["params"]}
-            trained = [layer for layer in layers if layer.own[0] in own]
-            if trained:
-                yield optimizer.register_step_pre_hook(partial(self._before_step, trained))
-                yield optimizer.register_step_post_hook(partial(self._after_step, trained))
+        for optimizer, trained in trained_layers(self.model, layers):
+            yield optimizer.register_step_pre_hook(partial(self._before_step, trained))
+            yield optimizer.register_step_post_hook(partial(self._after_step, trained))
 
     def _watch(self, layer: NeuronLayer, module: Any, inputs: Any, output: th.Tensor) -> None:
         if output.requires_grad:

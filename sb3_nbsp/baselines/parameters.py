@@ -10,6 +10,8 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.save_util import recursive_getattr
 
 from sb3_nbsp.base.arguments import AtLeast, Whole, check_values
+from sb3_nbsp.neurons.layers import NeuronLayer
+from sb3_nbsp.neurons.networks import find_networks
 
 Networks = Literal["actor", "critic", "all"]
 # Beginnings of the parameters' names inside a policy. Target networks match none of them.
@@ -81,6 +83,24 @@ def optimizers(model: BaseAlgorithm) -> Iterator[th.optim.Optimizer]:
     for name in model._get_torch_save_params()[0]:
         if name.endswith("optimizer"):
             yield recursive_getattr(model, name)
+
+
+def neuron_layers(model: BaseAlgorithm) -> list[NeuronLayer]:
+    """Every layer of neurons of a model's policy."""
+    return [layer for network in find_networks(model.policy) for layer in network.layers]
+
+
+def trained_layers(model: BaseAlgorithm, layers: list[NeuronLayer]) -> Iterator[tuple[th.optim.Optimizer, list[NeuronLayer]]]:
+    """
+    :param model: whose optimizers
+    :param layers: of its policy
+    :return: each optimizer that trains any of them, and these
+    """
+    for optimizer in optimizers(model):
+        own = {p for group in optimizer.param_groups for p in group["params"]}
+        trained = [layer for layer in layers if layer.own[0] in own]
+        if trained:
+            yield optimizer, trained
 
 
 def reset_moments(model: BaseAlgorithm, parameter: th.Tensor, dim: int = 0, indices: th.Tensor | None = None) -> None:

@@ -10,10 +10,10 @@ from sb3_nbsp.base.arguments import AtLeast, Whole, check_values
 from sb3_nbsp.base.arrays import to_tensors
 from sb3_nbsp.baselines.base import TaskBoundaryCallback
 from sb3_nbsp.baselines.network_outputs import action_distribution, critic_outputs, deterministic_actions, has_critic
-from sb3_nbsp.baselines.parameters import fresh_parameters, reset_moments
+from sb3_nbsp.baselines.parameters import fresh_parameters, neuron_layers, reset_moments
 from sb3_nbsp.baselines.task_samples import as_seen, newest
 from sb3_nbsp.neurons.activations import ActivationRecorder
-from sb3_nbsp.neurons.networks import NeuronLayer, find_networks
+from sb3_nbsp.neurons.networks import NeuronLayer
 
 ARGUMENTS: dict[str, Any] = {
     "tau": Annotated[float, AtLeast(0)],
@@ -83,7 +83,7 @@ class ReDo(TaskBoundaryCallback):
         return isinstance(self.model, OnPolicyAlgorithm)
 
     def _recycle_dormant(self, observations: Any, actions: np.ndarray) -> None:
-        layers = [layer for network in find_networks(self.model.policy) for layer in network.layers]
+        layers = neuron_layers(self.model)
         activations = self._activations(layers, observations, actions)
         chosen = {layer: dormant(activations[layer.name], self.tau) for layer in layers}
         n_chosen = sum(int(neurons.sum()) for neurons in chosen.values())
