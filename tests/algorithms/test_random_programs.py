@@ -158,26 +158,25 @@ OPERATIONS = st.one_of(
 )
 
 
-@on_cases(SAC_CASE, DQN_CASE, PPO_CASE)
-def test_whatever_is_done_in_whatever_order(case):
-    @settings(max_examples=12, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), database=None)
-    @given(st.lists(OPERATIONS, min_size=4, max_size=9))
-    def walk(operations):
+def walk(case, n_programs, longest):
+    """Run random programs, the same ones each time."""
+
+    @settings(max_examples=n_programs, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), database=None)
+    @given(st.lists(OPERATIONS, min_size=4, max_size=longest))
+    def programs(operations):
         program = Program(case)
         for operation in operations:
             program.run(*operation)
 
-    walk()
+    programs()
+
+
+@on_cases(SAC_CASE, DQN_CASE, PPO_CASE)
+def test_whatever_is_done_in_whatever_order(case):
+    walk(case, n_programs=12, longest=9)
 
 
 @pytest.mark.expensive
 @on_cases(SAC_CASE, DQN_CASE, PPO_CASE)
 def test_many_programs(case):
-    @settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), database=None)
-    @given(st.lists(OPERATIONS, min_size=4, max_size=12))
-    def walk(operations):
-        program = Program(case)
-        for operation in operations:
-            program.run(*operation)
-
-    walk()
+    walk(case, n_programs=150, longest=12)
