@@ -16,9 +16,9 @@ from stable_baselines3.common.buffers import ReplayBuffer
 
 from sb3_nbsp.checkpoints.store import Store
 from sb3_nbsp.checkpoints.trees import flat
+from sb3_nbsp.rehearsal.replay_buffers import COUNTERS
 
 ARRAYS = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
-COUNTERS = ("n_added", "n_batches", "n_rows_of_task", "n_task_ends", "leaves_out_next")
 MAX_STRETCHES = 32
 
 

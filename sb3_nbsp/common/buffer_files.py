@@ -14,10 +14,10 @@ from sb3_nbsp.common.file_checks import NO_BUFFER, naming_damage
 from sb3_nbsp.common.older_files import moved_modules
 from sb3_nbsp.common.save_util import File, whole_file
 from sb3_nbsp.rehearsal.memory import TaskMemory, Transitions
-from sb3_nbsp.rehearsal.replay_buffers import MEMORY_ARGUMENTS, MixedBuffer
+from sb3_nbsp.rehearsal.replay_buffers import COUNTERS, MEMORY_ARGUMENTS, MixedBuffer
 
 # What a MixedBuffer has beside SB3's.
-ADDED = (*MEMORY_ARGUMENTS, "memory", "n_batches", "n_rows_of_task", "n_task_ends", "n_added")
+ADDED = (*MEMORY_ARGUMENTS, "memory", *COUNTERS)
 
 
 def write(path: File, model: Any) -> None:
