@@ -4,6 +4,8 @@ from typing import Any
 
 import numpy as np
 
+from sb3_nbsp.common.task_bounds import TaskBounds
+
 
 def note_ent_coef(model: Any, index: int) -> None:
     """
@@ -13,15 +15,19 @@ def note_ent_coef(model: Any, index: int) -> None:
     :param index: of the task that ends
     """
     if model.log_ent_coef is not None:
-        model.log_ent_coefs[index : index + 1] = [float(model.log_ent_coef.detach())]
+        known = list(model.log_ent_coefs)
+        known[index : index + 1] = [float(model.log_ent_coef.detach())]
+        model.log_ent_coefs = known
 
 
 def reset_ent_coef(model: Any) -> None:
     """
-    Set a learned entropy coefficient back to its initial value; a fixed one stays.
+    Set a learned entropy coefficient back to its initial value, with ``reset_ent_coef``; a fixed one stays.
 
     :param model: SAC or TQC
     """
+    if not model.reset_ent_coef:
+        return
     initial = float(str(model.ent_coef).partition("_")[2] or 1.0)  # "auto" or "auto_<initial value>"
     _begin_with(model, np.log(initial))
     model.begins_with_own_ent_coef = model.reset_ent_coef == "new_tasks"
@@ -45,3 +51,6 @@ def _begin_with(model: Any, log_ent_coef: float) -> None:
     if model.ent_coef_optimizer is not None and model.log_ent_coef is not None:
         model.log_ent_coef.data.fill_(log_ent_coef)
         model.ent_coef_optimizer.state.clear()
+
+
+OWN_ENT_COEF = TaskBounds(begins=take_own_ent_coef, ends=note_ent_coef, next_is_prepared=reset_ent_coef)

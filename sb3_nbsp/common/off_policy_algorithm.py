@@ -23,6 +23,7 @@ from sb3_nbsp.common.parents_arguments import check_keywords
 from sb3_nbsp.common.position import FollowedSequence
 from sb3_nbsp.common.ram_estimate import Part, check_footprint
 from sb3_nbsp.common.save_util import File
+from sb3_nbsp.common.task_bounds import TaskBounds
 from sb3_nbsp.rehearsal.replay_buffers import (
     MEMORY_ARGUMENTS,
     MixedBuffer,
@@ -45,6 +46,7 @@ class OffPolicyContinualAlgorithm(ContinualAlgorithm, OffPolicyAlgorithm):
     }
 
     cloned_outputs: ClassVar[ClonedOutputs]
+    at_task_bounds: ClassVar[TaskBounds | None] = None
 
     rehearsal: str
     clone_coef: float
@@ -54,14 +56,9 @@ class OffPolicyContinualAlgorithm(ContinualAlgorithm, OffPolicyAlgorithm):
     task_warmup: int | None
 
     cloning: CloningTerm
-    _warmup_until: int  # saved with the model
-    n_task_ends: int | None  # so is this: tasks that ended so far, each visit counted, those that were dropped too
+    _warmup_until: int = 0  # saved with the model
+    n_task_ends: int | None = None  # so is this: tasks that ended so far, each visit counted, those that were dropped too
     _stored_at: int = 0  # num_timesteps of the newest row in the buffer
-
-    def _init_state(self) -> None:
-        super()._init_state()
-        self._warmup_until = 0
-        self.n_task_ends = None
 
     @property
     def _replayed_size(self) -> int:
@@ -155,9 +152,17 @@ class OffPolicyContinualAlgorithm(ContinualAlgorithm, OffPolicyAlgorithm):
         if isinstance(self.replay_buffer, MixedBuffer):
             self.replay_buffer.end_task(self.n_task_ends)
 
+    def begin_task(self, task: str) -> None:
+        """See :meth:`ContinualAlgorithm.begin_task`."""
+        super().begin_task(task)
+        if self.at_task_bounds is not None:
+            self.at_task_bounds.begins(self, task)
+
     def _remember_task(self, index: int) -> None:
         if self.memory is not None and self.memory_size > 0:
             self._remember(index)
+        if self.at_task_bounds is not None:
+            self.at_task_bounds.ends(self, index)
 
     def _prepare_next_task(self) -> None:
         super()._prepare_next_task()
@@ -170,6 +175,8 @@ class OffPolicyContinualAlgorithm(ContinualAlgorithm, OffPolicyAlgorithm):
         elif buffer.size() > 0:
             # Where the env was exchanged in mid-episode, n-step returns must not reach into the next task.
             buffer.timeouts[buffer.pos - 1] = np.maximum(buffer.timeouts[buffer.pos - 1], 1 - buffer.dones[buffer.pos - 1])
+        if self.at_task_bounds is not None:
+            self.at_task_bounds.next_is_prepared(self)
 
     def _remember(self, index: int) -> None:
         buffer: Any = self.replay_buffer

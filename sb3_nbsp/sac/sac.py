@@ -1,5 +1,6 @@
 """NBSPSAC: SAC that keeps what it learned before."""
 
+from collections.abc import Sequence
 from typing import Any, ClassVar, TypeVar
 
 import torch as th
@@ -51,13 +52,12 @@ class NBSPSAC(OffPolicyContinualAlgorithm, FastSAC):
     target_networks = (("critic", "critic_target"),)
     scoring_losses = LOSSES
     cloned_outputs = SOFT_ACTOR
+    at_task_bounds = max_entropy.OWN_ENT_COEF
 
     reset_ent_coef: Any
+    log_ent_coefs: Sequence[float] = ()  # saved with the model: what each task's last visit ended with
+    begins_with_own_ent_coef: bool = False  # so is this: whether the next visit begins with its task's own, if it has one
     random_states: RandomStates
-
-    # State that is saved with the model, in plain types
-    log_ent_coefs: list[float]  # that each task's last visit ended with
-    begins_with_own_ent_coef: bool  # whether the visit that comes next begins with its task's own, if it has one
 
     def __init__(
         self,
@@ -140,22 +140,3 @@ class NBSPSAC(OffPolicyContinualAlgorithm, FastSAC):
 
     def _excluded_save_params(self) -> list[str]:
         return [*super()._excluded_save_params(), "random_states"]
-
-    def _init_state(self) -> None:
-        super()._init_state()
-        self.log_ent_coefs = []
-        self.begins_with_own_ent_coef = False
-
-    def begin_task(self, task: str) -> None:
-        """See :meth:`ContinualAlgorithm.begin_task`. The task goes on with its own entropy coefficient, if it has one."""
-        super().begin_task(task)
-        max_entropy.take_own_ent_coef(self, task)
-
-    def _remember_task(self, index: int) -> None:
-        super()._remember_task(index)
-        max_entropy.note_ent_coef(self, index)
-
-    def _prepare_next_task(self) -> None:
-        super()._prepare_next_task()
-        if self.reset_ent_coef:
-            max_entropy.reset_ent_coef(self)

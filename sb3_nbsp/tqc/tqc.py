@@ -1,5 +1,6 @@
 """NBSPTQC: TQC that keeps what it learned before."""
 
+from collections.abc import Sequence
 from typing import Any, ClassVar, TypeVar
 
 import torch as th
@@ -40,12 +41,11 @@ class NBSPTQC(FasterUpdates, OffPolicyContinualAlgorithm, TQC):
     target_networks = (("critic", "critic_target"),)
     scoring_losses = LOSSES
     cloned_outputs = SOFT_ACTOR
+    at_task_bounds = max_entropy.OWN_ENT_COEF
 
     reset_ent_coef: Any
-
-    # State that is saved with the model, in plain types
-    log_ent_coefs: list[float]  # that each task's last visit ended with
-    begins_with_own_ent_coef: bool  # whether the visit that comes next begins with its task's own, if it has one
+    log_ent_coefs: Sequence[float] = ()  # saved with the model: what each task's last visit ended with
+    begins_with_own_ent_coef: bool = False  # so is this: whether the next visit begins with its task's own, if it has one
 
     def __init__(
         self,
@@ -126,22 +126,3 @@ class NBSPTQC(FasterUpdates, OffPolicyContinualAlgorithm, TQC):
             raise ValueError(
                 f"top_quantiles_to_drop_per_net must be below n_quantiles, the {n_quantiles} of each critic; got {dropped}."
             )
-
-    def _init_state(self) -> None:
-        super()._init_state()
-        self.log_ent_coefs = []
-        self.begins_with_own_ent_coef = False
-
-    def begin_task(self, task: str) -> None:
-        """See :meth:`ContinualAlgorithm.begin_task`. The task goes on with its own entropy coefficient, if it has one."""
-        super().begin_task(task)
-        max_entropy.take_own_ent_coef(self, task)
-
-    def _remember_task(self, index: int) -> None:
-        super()._remember_task(index)
-        max_entropy.note_ent_coef(self, index)
-
-    def _prepare_next_task(self) -> None:
-        super()._prepare_next_task()
-        if self.reset_ent_coef:
-            max_entropy.reset_ent_coef(self)
