@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch as th
+from stable_baselines3.common.save_util import recursive_getattr
 
 
 class NotFiniteError(ValueError):
@@ -47,3 +48,13 @@ def first_bad_tensor(tensors: Mapping[str, th.Tensor]) -> str | None:
         return None
     sound = th.stack([tensor.isfinite().all() for tensor in floats.values()]).tolist()
     return next((name for name, is_sound in zip(floats, sound, strict=True) if not is_sound), None)
+
+
+def bad_parameter(model: Any) -> str | None:
+    """
+    :param model: any SB3 model
+    :return: name of the first parameter, of its policy or beside it (``log_ent_coef``), that holds a NaN or an infinite number
+    """
+    beside = {name: recursive_getattr(model, name) for name in model._get_torch_save_params()[1]}
+    policy = {f"policy.{name}": value for name, value in model.policy.state_dict().items()}
+    return first_bad_tensor({**policy, **{name: value for name, value in beside.items() if value is not None}})

@@ -11,7 +11,7 @@ import torch as th
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 
-from sb3_nbsp.base.finite import NotFiniteError, first_bad_tensor
+from sb3_nbsp.base.finite import NotFiniteError, bad_parameter
 from sb3_nbsp.checkpoints.files import new_folder, sweep
 from sb3_nbsp.checkpoints.manifest import clean, newest_whole, write_manifest
 from sb3_nbsp.checkpoints.memories import Written
@@ -33,7 +33,7 @@ def save(model: Any, folder: Path, callback: BaseCallback | None = None) -> Path
     :raises ValueError: if a parameter is not finite, or the folder holds another run's checkpoints
     :raises OSError: if it cannot be written; what was there stays
     """
-    bad = first_bad_tensor(model.policy.state_dict())
+    bad = bad_parameter(model)
     if bad is not None:
         raise NotFiniteError(
             f"No checkpoint is written: {bad} is not finite (NaN or infinite) after {model.num_timesteps} steps."

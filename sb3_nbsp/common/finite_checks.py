@@ -13,10 +13,9 @@ from typing import Any
 
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList, ConvertCallback
-from stable_baselines3.common.save_util import recursive_getattr
 from stable_baselines3.common.type_aliases import MaybeCallback
 
-from sb3_nbsp.base.finite import NotFiniteError, all_finite, first_bad_tensor, first_not_finite
+from sb3_nbsp.base.finite import NotFiniteError, all_finite, bad_parameter, first_not_finite
 
 REMEDY = (
     "Lower learning_rate, bound the gradients (max_grad_norm, where the algorithm has it), or bring observations and rewards "
@@ -106,9 +105,7 @@ def check_parameters(model: BaseAlgorithm, seen: str = "") -> None:
     :param seen: what made one look, for the message
     :raises NotFiniteError: names the first parameter that is NaN or infinite
     """
-    variables = {name: recursive_getattr(model, name) for name in model._get_torch_save_params()[1]}
-    named = {f"policy.{name}": value for name, value in model.policy.state_dict().items()}
-    bad = first_bad_tensor({**named, **{name: value for name, value in variables.items() if value is not None}})
+    bad = bad_parameter(model)
     if bad is not None:
         raise NotFiniteError(
             f"The parameter {bad} of {type(model).__name__} is not finite after {model._n_updates} updates, at env step "
