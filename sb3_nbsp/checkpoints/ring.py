@@ -16,9 +16,8 @@ from stable_baselines3.common.buffers import ReplayBuffer
 
 from sb3_nbsp.checkpoints.store import Store
 from sb3_nbsp.checkpoints.trees import flat
-from sb3_nbsp.rehearsal.replay_buffers import COUNTERS
+from sb3_nbsp.rehearsal.replay_buffers import ARRAYS, COUNTERS
 
-ARRAYS = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
 MAX_STRETCHES = 32
 
 

@@ -20,11 +20,10 @@ from sb3_nbsp.base.arrays import each
 from sb3_nbsp.base.atomic_write import replacing
 from sb3_nbsp.base.plain_values import NotPlainError, class_name, from_plain, to_plain
 from sb3_nbsp.rehearsal.memory import TaskMemory, Transitions
-from sb3_nbsp.rehearsal.replay_buffers import COUNTERS, MEMORY_ARGUMENTS, MixedBuffer
+from sb3_nbsp.rehearsal.replay_buffers import ARRAYS, COUNTERS, MEMORY_ARGUMENTS, MixedBuffer
 
 SUFFIX = ".npz"
 FORMAT = "sb3_nbsp.replay_buffer/1"
-ARRAYS = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
 SETTINGS = (
     *("buffer_size", "obs_shape", "action_dim", "pos", "full", "n_envs", "optimize_memory_usage"),
     *("handle_timeout_termination", "n_steps", "gamma"),

@@ -15,6 +15,8 @@ from sb3_nbsp.rehearsal.memory import Random, TaskMemory, Transitions
 
 Batch = TypeVar("Batch", bound=tuple[Any, ...])  # SB3's samples are named tuples
 MEMORY_ARGUMENTS = ("memory_size", "memory_retention", "replay_mode", "replay_interval", "old_task_fraction")
+# What a row of a buffer consists of, each [buffer_size, n_envs, ...]
+ARRAYS = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
 # What a buffer counts beside SB3's; files and checkpoints keep all of it.
 COUNTERS = ("n_batches", "n_rows_of_task", "n_task_ends", "n_added", "n_resets", "leaves_out_next")
 

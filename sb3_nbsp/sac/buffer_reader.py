@@ -7,10 +7,8 @@ import torch as th
 
 from sb3_nbsp.base.random_states import ProcessStreams
 from sb3_nbsp.rehearsal.memory import Transitions
-from sb3_nbsp.rehearsal.replay_buffers import MixedReplayBuffer
+from sb3_nbsp.rehearsal.replay_buffers import ARRAYS, MixedReplayBuffer
 from sb3_nbsp.sac.agent_batches import AgentBatches
-
-FIELDS = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
 
 
 class BufferReader:
@@ -60,7 +58,7 @@ class BufferReader:
 
     def _take(self, index: np.ndarray) -> list[th.Tensor]:
         buffer = self.model.replay_buffer
-        arrays = [getattr(buffer, name) for name in FIELDS]
+        arrays = [getattr(buffer, name) for name in ARRAYS]
         if len(arrays) != len(self._arrays) or any(a is not b for a, b in zip(arrays, self._arrays, strict=True)):
             self._arrays = arrays
             self._rings = [
