@@ -25,6 +25,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "population": {"base", "checkpoints", "common", "protection", "sac"},
     "evaluation": {"base", "neurons", "common", "tasks"},
     "baselines": {"base", "neurons", "rehearsal", "common", "evaluation"},
+    "task_ids": {"base", "common", "baselines"},
     "probe": {"base", "neurons", "common", "evaluation"},
     "suites": set(),
     "benchmark": {"base", "neurons", "checkpoints", "evaluation", "suites"},
