@@ -19,7 +19,9 @@ class FirstObservations(TaskBoundaryCallback):
     id: see :class:`~sb3_nbsp.task_ids.InferredTaskId`. Training is left alone. At a task's end it warns of tasks that
     look alike.
 
-    What it keeps is saved with the model: ``memory_size`` times the observation's size for each task, 16 KB on Meta-World.
+    What it keeps is saved with the model: ``memory_size`` times the observation's size for each task, 16 KB on Meta-World; and
+    how much each entry of observations varies, of first and last ones: what never varies at an episode's beginning has a scale
+    all the same.
 
     :param memory_size: first observations kept per task, at least 20
     :param verbose: 1 prints each task end
@@ -35,8 +37,11 @@ class FirstObservations(TaskBoundaryCallback):
             raise ValueError(f"memory_size must be at least {FEWEST}, got {memory_size}: with fewer no task can be told.")
 
     def initial_state(self) -> dict[str, Any]:
-        """``observations``: by task, float32 [at most memory_size, n], the newest last; ``columns``: each task's id."""
-        return {"observations": {}, "columns": {}}
+        """
+        ``observations``: by task, float32 [at most memory_size, n], the newest last. ``columns``: each task's id.
+        ``n_summed``, ``sums``, ``squares``: number, sum [n] and sum of squares [n] of all first and last observations.
+        """
+        return {"observations": {}, "columns": {}, "n_summed": 0, "sums": 0.0, "squares": 0.0}
 
     def _on_training_start(self) -> None:
         self._sequence = _sequence_with_ids(self.training_env)
@@ -45,8 +50,11 @@ class FirstObservations(TaskBoundaryCallback):
     def _on_step(self) -> bool:
         keep_going = super()._on_step()
         # A VecEnv has already begun the next episode where one ended, after a switch that of the next task: its id tells.
-        for first in np.asarray(self.locals["new_obs"])[self.locals["dones"]]:
+        for index in np.flatnonzero(self.locals["dones"]):
+            first = np.asarray(self.locals["new_obs"][index], dtype=np.float32)
             self._keep(first)
+            self._sum(first)
+            self._sum(self.locals["infos"][index]["terminal_observation"])
         return keep_going
 
     def _keep(self, first: np.ndarray) -> None:
@@ -54,37 +62,49 @@ class FirstObservations(TaskBoundaryCallback):
         column = int(first[-width:].argmax())
         task = self._sequence.task_names[column]
         kept = self.state["observations"].get(task, np.zeros((0, len(first) - width), np.float32))
-        self.state["observations"][task] = np.concatenate([kept, [first[:-width]]])[-self.memory_size :].astype(np.float32)
+        self.state["observations"][task] = np.concatenate([kept, [first[:-width]]])[-self.memory_size :]
         self.state["columns"][task] = column
+
+    def _sum(self, observation: np.ndarray) -> None:
+        values = np.asarray(observation, dtype=np.float64)[: -self._sequence.id_width]
+        self.state["n_summed"] += 1
+        self.state["sums"] = self.state["sums"] + values
+        self.state["squares"] = self.state["squares"] + values**2
 
     def on_task_end(self, task: str) -> None:
         """Warn of what cannot be told apart since this task was learned."""
-        ended = _rows_of(self.state, [*self.state["ended"], task])
-        before = doubts({name: rows for name, rows in ended.items() if name != task})
-        new = [sentence for name, sentence in doubts(ended).items() if name not in before]
+        ended, spread = _rows_of(self.state, [*self.state["ended"], task]), _spread_of(self.state)
+        before = doubts({name: rows for name, rows in ended.items() if name != task}, spread)
+        new = [sentence for name, sentence in doubts(ended, spread).items() if name not in before]
         if new:
             warnings.warn(
-                f"The tasks learned so far cannot be told apart by an episode's first observation. {' '.join(new)} Without the "
-                "task's id in the observation this agent cannot act: InferredTaskId will refuse it.",
+                f"The tasks learned so far cannot be told apart by an episode's first observation. {' '.join(new)} "
+                "Without the task's id in the observation this agent cannot act: InferredTaskId will refuse it.",
                 stacklevel=2,
             )
 
 
-def first_observations(model: Any) -> dict[str, np.ndarray]:
+def first_observations(model: Any) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """
     :param model: any model
-    :return: the first observations that it kept of each task that it learned, and of the one that it was learning, [M, n]
+    :return: the first observations that it kept of each task that it learned, and of the one that it was learning, [M, n]; and
+        the standard deviation of each entry, [n]
     """
     state = getattr(model, "baseline_states", {}).get(FirstObservations.__name__)
     if state is None:
-        return {}
+        return {}, np.zeros(0)
     is_learning = state["steps"] > 0  # else what there is of a task that is not ended came with the switch
-    return _rows_of(state, [*state["ended"], *(state["observations"] if is_learning else ())])
+    return _rows_of(state, [*state["ended"], *(state["observations"] if is_learning else ())]), _spread_of(state)
 
 
 def _rows_of(state: dict[str, Any], tasks: Iterable[str]) -> dict[str, np.ndarray]:
     none = np.zeros((0, 0), np.float32)
     return {task: state["observations"].get(task, none) for task in dict.fromkeys(tasks)}
+
+
+def _spread_of(state: dict[str, Any]) -> np.ndarray:
+    n = max(state["n_summed"], 1)
+    return np.sqrt(np.maximum(state["squares"] / n - (state["sums"] / n) ** 2, 0.0))
 
 
 def _sequence_with_ids(env: Any) -> Any:

@@ -29,18 +29,18 @@ class InferredTaskId(VecEnvWrapper):
 
     def __init__(self, env: GymEnv, model: BaseAlgorithm):
         super().__init__(env if isinstance(env, VecEnv) else model._wrap_env(env, verbose=0))
-        observations = first_observations(model)
+        observations, spread = first_observations(model)
         if not observations:
             raise ValueError(
                 "This model kept no first observations of its tasks. Train it with "
                 "learn(..., callback=sb3_nbsp.task_ids.FirstObservations())."
             )
-        if unsure := doubts(observations):
+        if unsure := doubts(observations, spread):
             raise ValueError(
                 f"The task cannot be told by an episode's first observation. {' '.join(unsure.values())} "
                 "Give this model the id: an env of the task sequence with task_id=True."
             )
-        self._recogniser = TaskRecogniser.fit(observations)
+        self._recogniser = TaskRecogniser.fit(observations, spread)
         space, of_model = self.venv.observation_space, model.observation_space
         n = self._recogniser.means.shape[1]
         if space.shape != (n,) or not isinstance(space, spaces.Box):

@@ -23,7 +23,8 @@ class TaskRecogniser:
         task(x) = argmin_k (x - mean_k)' C^-1 (x - mean_k),    C = (1 - s) W + s (tr W / n) I + 1e-6 I
 
     W is the mean of the tasks' covariances and s = 0.1 a shrinkage, since 100 observations do not suffice for n x n numbers.
-    Before, entries of x are divided by their standard deviation over all tasks.
+    Before, entries of x are divided by how much they vary in general, not at episodes' beginnings only: a hand that always
+    begins at one place, to a millimetre, shall not be taken for another task's when it begins a centimetre away.
 
     :param tasks: names, K of them
     :param scale: [n], what observations are divided by
@@ -37,21 +38,21 @@ class TaskRecogniser:
     precision: Rows
 
     @classmethod
-    def fit(cls, observations: Mapping[str, Rows]) -> "TaskRecogniser":
+    def fit(cls, observations: Mapping[str, Rows], spread: Rows) -> "TaskRecogniser":
         """
         :param observations: first observations of each task, by its name, [any number, n]
+        :param spread: standard deviation of each entry of observations, [n]
         """
         rows = [np.asarray(values, dtype=np.float64) for values in observations.values()]
         every = np.concatenate(rows)
-        scale = np.maximum(every.std(axis=0), RELATIVE_NOISE * np.abs(every).max(axis=0))
+        scale = np.maximum(spread, RELATIVE_NOISE * np.abs(every).max(axis=0))
         scale[scale == 0] = 1.0
         scaled = [values / scale for values in rows]
         means = np.stack([values.mean(axis=0) for values in scaled])
         within = np.mean([_covariance(values) for values in scaled], axis=0)
         n = len(scale)
-        spread = SHRINKAGE * np.trace(within) / n + 1e-6
-        precision = np.linalg.inv((1 - SHRINKAGE) * within + spread * np.eye(n))
-        return cls(tuple(observations), scale, means, precision)
+        shrunk = (1 - SHRINKAGE) * within + (SHRINKAGE * np.trace(within) / n + 1e-6) * np.eye(n)
+        return cls(tuple(observations), scale, means, np.linalg.inv(shrunk))
 
     def recognise(self, observations: Rows) -> npt.NDArray[np.intp]:
         """
@@ -67,18 +68,20 @@ def _covariance(rows: Rows) -> Rows:
     return away.T @ away / len(rows)
 
 
-def told_as(observations: Mapping[str, Rows]) -> Rows:
+def told_as(observations: Mapping[str, Rows], spread: Rows) -> Rows:
     """
     What held-out first observations are taken for: fitted on four fifths of each task's, tried on the rest, five times. Equal
     observations are in one part together, so that none was seen before.
 
     :param observations: first observations of each task, by its name, [any number, n]
+    :param spread: standard deviation of each entry of observations, [n]
     :return: [K, K], share of row's observations that are taken for column's
     """
     told = np.zeros((len(observations), len(observations)))
     parts = {task: _parts(values) for task, values in observations.items()}
     for fold in range(N_FOLDS):
-        fitted = TaskRecogniser.fit({task: _fitting(values, parts[task], fold) for task, values in observations.items()})
+        rest = {task: _fitting(values, parts[task], fold) for task, values in observations.items()}
+        fitted = TaskRecogniser.fit(rest, spread)
         for row, (task, values) in enumerate(observations.items()):
             held = values[parts[task] == fold]
             told[row] += np.bincount(fitted.recognise(held), minlength=len(told))
@@ -97,9 +100,10 @@ def _fitting(rows: Rows, parts: npt.NDArray[np.intp], fold: int) -> Rows:
     return chosen if len(chosen) else rows
 
 
-def doubts(observations: Mapping[str, Rows]) -> dict[str, str]:
+def doubts(observations: Mapping[str, Rows], spread: Rows) -> dict[str, str]:
     """
     :param observations: first observations of each task, by its name, [any number, n]
+    :param spread: standard deviation of each entry of observations, [n]
     :return: by task, in a sentence, why it cannot be told from the others; tasks that can be told are left out
     """
     few = {
@@ -109,7 +113,7 @@ def doubts(observations: Mapping[str, Rows]) -> dict[str, str]:
     }
     if few or len(observations) < 2:
         return few
-    told = told_as(observations)
+    told = told_as(observations, spread)
     tasks = list(observations)
     return {
         task: f"{task} looks like {tasks[int(others.argmax())]}: {right:.2f} of its held-out first observations are told "

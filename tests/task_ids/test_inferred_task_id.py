@@ -62,8 +62,10 @@ def plain_env(task="west", shown=True):
 def test_the_newest_first_observations_of_each_task_are_kept_without_their_id(cls):
     callback = FirstObservations(memory_size=20)
     model = trained(cls, callback=callback)
-    kept = first_observations(model)
+    kept, spread = first_observations(model)
     assert {task: rows.shape for task, rows in kept.items()} == {"east": (20, 6), "west": (20, 6)}
+    assert callback.state["n_summed"] == 2 * len(callback.model.ep_info_buffer) == 4 * EPISODES
+    assert 0.02 < spread[0] < 0.5 and spread[2] > 0.05 and 0.9 < spread[4] < 1.1  # velocity is 0 where episodes begin
     for task, rows in kept.items():
         assert rows.dtype == np.float32
         np.testing.assert_allclose(rows[:, 4:].mean(axis=0), GOALS[task], atol=0.2)
@@ -125,7 +127,7 @@ def test_tasks_that_look_alike_are_named_at_the_tasks_end_and_refused():
 
 def test_a_task_that_is_being_learned_counts_once_it_was_seen():
     model = trained(steps=STEPS)
-    assert list(first_observations(model)) == ["east"]
+    assert list(first_observations(model)[0]) == ["east"]
     assert InferredTaskId(plain_env("east"), model).reset()[:, 6:].tolist() == [[1, 0]]
     model = trained(steps=STEPS + 10 * HORIZON)
     with pytest.raises(ValueError, match="west has 11 first observations"):
@@ -142,7 +144,7 @@ def test_training_that_goes_on_from_a_file_goes_on_keeping(tmp_path):
     env.fast_forward(STEPS + 30)
     loaded.set_env(env)
     loaded.learn(STEPS - 30, callback=FirstObservations(), reset_num_timesteps=False)
-    counts = [{task: len(rows) for task, rows in first_observations(model).items()} for model in (whole, loaded)]
+    counts = [{task: len(rows) for task, rows in first_observations(model)[0].items()} for model in (whole, loaded)]
     assert counts[0] == counts[1]
 
 

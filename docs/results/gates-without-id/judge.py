@@ -5,7 +5,6 @@ and task. Run from the repository's root, with the folder that suite.yml was tra
     python docs/results/gates-without-id/judge.py runs/gates-without-id
 """
 
-import json
 import sys
 from pathlib import Path
 
@@ -45,12 +44,11 @@ for manifest in sorted(Path(sys.argv[1]).rglob("manifest.json")):
         continue
     (saved,) = (manifest.parent / "run").rglob("sb3_nbsp-CoffeeButtonWindowClose-v0.zip")
     agent = NBSPSAC.load(saved, device="cpu")
-    seed = json.loads(manifest.read_text())["seed"]
     for name in agent.learned_tasks:
         with_true, _ = judged(agent, agent.learned_tasks, name, inferred=False)
         with_inferred, told = judged(agent, agent.learned_tasks, name, inferred=True)
         print(
-            f"{', '.join(agent.learned_tasks)}; seed {seed}; {name}: success {with_true:.2f} with the true id, "
+            f"{', '.join(agent.learned_tasks)}; seed {agent.seed}; {name}: success {with_true:.2f} with the true id, "
             f"{with_inferred:.2f} with the inferred one; {told:.2f} of {EPISODES} episodes told right",
             flush=True,
         )

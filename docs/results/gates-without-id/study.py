@@ -1,6 +1,6 @@
 """
-Can the task be told from observations at all? Gathers Meta-World episodes (about 10 minutes; kept in FILE.npz), then tries what 100
-kept observations per task tell. Fitted on one seed's 50 goals, tried on another's. Run from the repository's root:
+Can the task be told from observations at all? Gathers Meta-World episodes (about 10 minutes, into a file), then tries what
+100 kept observations per task tell: fitted on one seed's 50 goals, tried on another's. Run from the repository's root:
 
     python docs/results/gates-without-id/study.py /tmp/observations.npz > docs/results/gates-without-id/study.txt
 """
@@ -56,14 +56,14 @@ for tasks in [*PAIRS, CW10]:
     print(", ".join(tasks) + ": share told right, mean over tasks (lowest)")
     test = {task: kept[f"{task}|scripted|test"] for task in tasks}
     resets = {task: kept[f"{task}|random|fit"][:, 0] for task in tasks}
-    fitted = TaskRecogniser.fit(resets)
-    print("  fitted on 100 first observations, held out:      ", f"{np.diag(told_as(resets)).min():.2f} lowest")
+    spread = np.concatenate([kept[f"{task}|scripted|fit"][:, [0, -1]].reshape(-1, 39) for task in tasks]).std(axis=0)
+    fitted = TaskRecogniser.fit(resets, spread)
+    print("  fitted on 100 first observations, held out:      ", f"{np.diag(told_as(resets, spread)).min():.2f} lowest")
     print("  tried on other goals, the first observation:     ", right(fitted, {task: test[task][:, :1] for task in tasks}))
     for step in (1, 5, 10):
-        print(
-            f"  tried on other goals, {step:2} steps later:            ", right(fitted, {t: test[t][:, step] for t in tasks})
-        )
+        later = {task: test[task][:, step] for task in tasks}
+        print(f"  tried on other goals, {step:2} steps later:            ", right(fitted, later))
     if set(tasks) <= set(WHOLE):
         visits = {task: kept[f"{task}|scripted|fit"].reshape(-1, 39) for task in tasks}
-        fitted = TaskRecogniser.fit({task: rows[random.permutation(len(rows))[:100]] for task, rows in visits.items()})
+        fitted = TaskRecogniser.fit({task: rows[random.permutation(len(rows))[:100]] for task, rows in visits.items()}, spread)
         print("  fitted on 100 of whole episodes, tried on such:  ", right(fitted, test))
