@@ -132,6 +132,13 @@ def test_an_algorithm_has_at_most_five_classes_of_ours(name):
         assert sum(cls.__module__.startswith("sb3_nbsp") for cls in thing.__mro__) <= 5
 
 
+def test_every_room_is_in_the_wheel():
+    listed = re.search(r"^packages = \[(.*?)^\]", (ROOT / "pyproject.toml").read_text(), flags=re.DOTALL | re.MULTILINE)
+    assert listed is not None
+    rooms = {f"sb3_nbsp.{path.parent.name}" for path in PACKAGE.glob("*/__init__.py")}
+    assert set(re.findall(r'"(.*?)"', listed[1])) == {"sb3_nbsp", *rooms}
+
+
 def test_the_version_is_said_in_one_place():
     version = re.escape(sb3_nbsp.__version__)
     files = [ROOT / name for name in ("pyproject.toml", "setup.cfg", "CITATION.cff", "README.md")]

@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 from metaworld.policies import ENV_POLICY_MAP
 
-from sb3_nbsp.task_ids import TaskRecogniser, told_as
+from sb3_nbsp.task_ids import TaskRecogniser, doubts, told_as
 from sb3_nbsp.tasks.metaworld import MetaWorldEnv
+from sb3_nbsp.tasks.point_goal import GOALS, PointGoalEnv
 
 CW10 = ["hammer", "push-wall", "faucet-close", "push-back", "stick-pull", "handle-press-side", "push", "shelf-place",
         "window-close", "peg-unplug-side"]  # fmt: skip
@@ -47,6 +48,18 @@ def right(fitted: TaskRecogniser, episodes: dict[str, np.ndarray]) -> str:
     return f"{np.mean(shares):.3f} ({min(shares):.2f})"
 
 
+def starts_of_point_mass(seed: int) -> dict[str, np.ndarray]:
+    """By task, first observations [100, 4]."""
+    envs = {task: PointGoalEnv(task) for task in GOALS}
+    seeds = {task: seed + i for i, task in enumerate(GOALS)}
+    return {task: np.stack([env.reset(seed=None if i else seeds[task])[0] for i in range(100)]) for task, env in envs.items()}
+
+
+def say(unsure: dict[str, str]) -> None:
+    """What callback and wrapper say of such tasks."""
+    print("  verdict:", " ".join(unsure.values()) or "they can be told apart.")
+
+
 file = Path(sys.argv[1])
 if not file.exists():
     np.savez_compressed(file, **gathered())
@@ -67,3 +80,6 @@ for tasks in [*PAIRS, CW10]:
         visits = {task: kept[f"{task}|scripted|fit"].reshape(-1, 39) for task in tasks}
         fitted = TaskRecogniser.fit({task: rows[random.permutation(len(rows))[:100]] for task, rows in visits.items()}, spread)
         print("  fitted on 100 of whole episodes, tried on such:  ", right(fitted, test))
+    say(doubts(resets, spread))
+print("The point mass: " + ", ".join(GOALS))
+say(doubts(starts_of_point_mass(0), np.ones(4)))
