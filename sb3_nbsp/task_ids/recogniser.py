@@ -113,12 +113,14 @@ def doubts(observations: Mapping[str, Rows], spread: Rows) -> dict[str, str]:
     }
     if few or len(observations) < 2:
         return few
-    told = told_as(observations, spread)
-    tasks = list(observations)
-    return {
-        task: f"{task} looks like {tasks[int(others.argmax())]}: {right:.2f} of its held-out first observations are told "
-        f"right, at least {TOLD_RIGHT} must be."
-        for index, task in enumerate(tasks)
-        if (right := told[index, index]) < TOLD_RIGHT
-        for others in [np.where(np.arange(len(tasks)) == index, -1.0, told[index])]
-    }
+    told, tasks = told_as(observations, spread), list(observations)
+    unsure = {}
+    for index, task in enumerate(tasks):
+        right, others = told[index, index], np.delete(told[index], index)
+        if right < TOLD_RIGHT:
+            other = np.delete(tasks, index)[others.argmax()]
+            unsure[task] = (
+                f"{task} looks like {other}: {right:.2f} of its held-out first observations are told right, at least "
+                f"{TOLD_RIGHT} must be."
+            )
+    return unsure

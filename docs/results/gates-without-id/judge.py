@@ -1,6 +1,6 @@
 """
-Agents with task gates, acting with the true and with the inferred id, on the tasks' envs without ids. Prints a line per agent
-and task. Run from the repository's root, with the folder that suite.yml was trained into:
+Agents with task gates, acting with the true id, with the other task's, and with the inferred one, on envs without ids. Prints a
+line per agent and task. Run from the repository's root, with the folder that suite.yml was trained into:
 
     python docs/results/gates-without-id/judge.py runs/gates-without-id
 """
@@ -20,8 +20,12 @@ EPISODES, SEED = 25, 5_000  # per task; no agent has trained or was scored with 
 WITHOUT_ID = {"action_repeat": 4, "horizon": 50}
 
 
-def judged(model: NBSPSAC, tasks: list[str], task: str, inferred: bool) -> tuple[float, float]:
-    """Share of solved episodes, and of episodes whose task was told right."""
+def judged(model: NBSPSAC, tasks: list[str], task: str, inferred: bool = False) -> tuple[float, float]:
+    """
+    Share of solved episodes, and of episodes whose task was told right.
+
+    :param tasks: in the order of their ids
+    """
     sequence = metaworld_sequence(tasks, task_id=not inferred, **WITHOUT_ID)
     env = sequence.make_task_env(task, evaluation=True)
     env = InferredTaskId(env, model) if inferred else model._wrap_env(env, verbose=0)
@@ -45,10 +49,11 @@ for manifest in sorted(Path(sys.argv[1]).rglob("manifest.json")):
     (saved,) = (manifest.parent / "run").rglob("sb3_nbsp-CoffeeButtonWindowClose-v0.zip")
     agent = NBSPSAC.load(saved, device="cpu")
     for name in agent.learned_tasks:
-        with_true, _ = judged(agent, agent.learned_tasks, name, inferred=False)
+        with_true, _ = judged(agent, agent.learned_tasks, name)
+        with_other, _ = judged(agent, agent.learned_tasks[::-1], name)
         with_inferred, told = judged(agent, agent.learned_tasks, name, inferred=True)
         print(
             f"{', '.join(agent.learned_tasks)}; seed {agent.seed}; {name}: success {with_true:.2f} with the true id, "
-            f"{with_inferred:.2f} with the inferred one; {told:.2f} of {EPISODES} episodes told right",
+            f"{with_other:.2f} with the other's, {with_inferred:.2f} with the inferred one; {told:.2f} of {EPISODES} episodes told right",
             flush=True,
         )
