@@ -1,6 +1,6 @@
 """
-Agents with task gates, acting with the true id, with the other task's, and with the inferred one, on envs without ids. Prints a
-line per agent and task. Run from the repository's root, with the folder that suite.yml was trained into:
+Agents with task gates, acting with the true id, with the other task's, and with the inferred one, on envs without ids. Prints
+a line per agent and task. Run from the repository's root, with the folder that suite.yml was trained into:
 
     python docs/results/gates-without-id/judge.py runs/gates-without-id
 """
@@ -54,6 +54,7 @@ for manifest in sorted(Path(sys.argv[1]).rglob("manifest.json")):
         with_inferred, told = judged(agent, agent.learned_tasks, name, inferred=True)
         print(
             f"{', '.join(agent.learned_tasks)}; seed {agent.seed}; {name}: success {with_true:.2f} with the true id, "
-            f"{with_other:.2f} with the other's, {with_inferred:.2f} with the inferred one; {told:.2f} of {EPISODES} episodes told right",
+            f"{with_other:.2f} with the other's, {with_inferred:.2f} with the inferred one; {told:.2f} of {EPISODES} episodes "
+            "told right",
             flush=True,
         )

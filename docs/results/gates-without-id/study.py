@@ -76,6 +76,9 @@ for tasks in [*PAIRS, CW10]:
     for step in (1, 5, 10):
         later = {task: test[task][:, step] for task in tasks}
         print(f"  tried on other goals, {step:2} steps later:            ", right(fitted, later))
+    narrow = TaskRecogniser.fit(resets, np.concatenate(list(resets.values())).std(axis=0))
+    step_later = {task: test[task][:, 1] for task in tasks}
+    print("  scaled by first observations alone, 1 step later:", right(narrow, step_later))
     if set(tasks) <= set(WHOLE):
         visits = {task: kept[f"{task}|scripted|fit"].reshape(-1, 39) for task in tasks}
         fitted = TaskRecogniser.fit({task: rows[random.permutation(len(rows))[:100]] for task, rows in visits.items()}, spread)
