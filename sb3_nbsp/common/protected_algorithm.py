@@ -260,12 +260,8 @@ class ProtectedAlgorithm(BaseAlgorithm):
             raise ValueError(f"{path} cannot be loaded as {cls.__name__} ({error}). Was it saved by another class?") from error
 
     def set_parameters(self, load_path_or_dict: Any, exact_match: bool = True, device: th.device | str = "auto") -> None:
-        """
-        See SB3. The masks are put in force.
-
-        With ``exact_match``, parameters from before the first consolidation take masks and memory away.
-        """
-        parameters = save_util.read_parameters(load_path_or_dict, device)
+        """See SB3. Masks are put in force. With ``exact_match``, parameters of before the first task take masks and memory away."""
+        parameters = self._parameters_for(save_util.read_parameters(load_path_or_dict, device))
         save_util.check_gates(parameters, self.task_gates)
         with naming_other_networks(load_path_or_dict):
             save_util.load_states(self._optional_states(), parameters, exact_match)
@@ -276,6 +272,10 @@ class ProtectedAlgorithm(BaseAlgorithm):
         with naming_other_networks(load_path_or_dict):
             super().set_parameters(parameters, exact_match, device)
         self._apply_masks()
+
+    def _parameters_for(self, found: dict[str, Any]) -> dict[str, Any]:
+        """Those of a file's parameters that ``set_parameters`` takes."""
+        return found
 
     @classmethod
     def from_sb3(cls: type[Self], model: BaseAlgorithm | str | pathlib.Path, env: Any = None, **arguments: Any) -> Self:

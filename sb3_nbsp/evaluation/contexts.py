@@ -125,6 +125,25 @@ def play_by_task(model: BaseAlgorithm, env: VecEnv) -> None:
     model.predict = predict_by_task  # type: ignore[method-assign]
 
 
+@contextmanager
+def playing_by_task(model: BaseAlgorithm, env: VecEnv) -> Iterator[None]:
+    """
+    The same as :func:`play_by_task`, inside the block. For a model that is judged and then goes on learning.
+
+    :param model: any model
+    :param env: of a task sequence
+    :raises ValueError: see :func:`playing`
+    """
+    before = vars(model).get("predict")
+    play_by_task(model, env)
+    try:
+        yield
+    finally:
+        model.__dict__.pop("predict", None)
+        if before is not None:
+            model.predict = before  # type: ignore[method-assign]
+
+
 def _rows(chosen: np.ndarray, actions: np.ndarray) -> np.ndarray:
     """A mask over sub-envs, [n_envs], as one over their actions, [n_envs, ...]."""
     return chosen.reshape(-1, *[1] * (actions.ndim - 1))
