@@ -5,6 +5,7 @@ import json
 import pathlib
 import shutil
 import tempfile
+import warnings
 import zipfile
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -127,12 +128,18 @@ def load_states(states: Mapping[str, Any], parameters: Mapping[str, Any], exact_
 
     :param states: objects with ``load_state_dict`` and ``reset``, by their name in the file
     :param parameters: what the file holds
-    :param exact_match: empty those that it does not hold
+    :param exact_match: empty those that it does not hold. Where it holds masks and no memory, that is told in a warning.
     """
     for name, part in states.items():
         if name in parameters:
             part.load_state_dict(parameters[name])
         elif exact_match:
+            if name.endswith("memory") and "neuron_masks" in parameters and has_content(part.state_dict()):
+                warnings.warn(
+                    f"The parameters hold masks of old tasks and no {name}: the model's own is emptied, so these tasks are "
+                    "held and no longer rehearsed. exact_match=False keeps it.",
+                    stacklevel=5,
+                )
             part.reset()
 
 

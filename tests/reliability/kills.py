@@ -17,7 +17,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -103,9 +103,20 @@ def left_over(run: Path) -> list[str]:
     return [str(path) for path in run.rglob("*") if path.name.startswith(".") or path.name == "checkpoints"]
 
 
+def wait_for_checkpoint(run: Path, process: int) -> None:
+    """Until a training has written a checkpoint, or has ended."""
+    before = {path: path.stat().st_mtime_ns for path in (run / "checkpoints").glob("[0-9]*")}
+    while os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+        with suppress(FileNotFoundError):  # renamed while it is looked at
+            if {path: path.stat().st_mtime_ns for path in (run / "checkpoints").glob("[0-9]*")} != before:
+                return
+        time.sleep(0.01)
+
+
 def chain(folder: Path, run: Path, algo: str, seed: int, n_kills: int, seconds: float, moments: random.Random) -> int:
     """
-    Kill a training again and again.
+    Kill a training again and again: one time in four at any moment from its start, else at any moment after it has written
+    a checkpoint of its own, or the machine's load would have most of them met before anything is learned.
 
     :param seconds: that the whole training takes
     :return: how many kills met a training that was running
@@ -114,7 +125,11 @@ def chain(folder: Path, run: Path, algo: str, seed: int, n_kills: int, seconds: 
     for kill in range(n_kills):
         # Without a run's arguments there is nothing to go on with: the process had not begun.
         process = start(folder, ["--resume", str(run)] if any(run.glob("*/args.yml")) else arguments(algo, seed))
-        time.sleep(moments.uniform(0, seconds))
+        if moments.random() < 0.75:
+            wait_for_checkpoint(run, process)
+            time.sleep(moments.uniform(0, seconds / KILLS_PER_CHAIN))
+        else:
+            time.sleep(moments.uniform(0, seconds))
         os.kill(process, signal.SIGKILL)
         status = ended(process)
         steps = sorted(path.name for path in (run / "checkpoints").glob("[0-9]*"))
