@@ -16,6 +16,7 @@ from sb3_nbsp.common import gate_requirements, task_end
 from sb3_nbsp.common.callbacks import with_skill_callback
 from sb3_nbsp.common.env_util import is_task_sequence, place_env, task_sequence_of
 from sb3_nbsp.common.evaluation_notice import warn_of_evaluation, warn_of_first_task_only
+from sb3_nbsp.common.finite_checks import check_observation
 from sb3_nbsp.common.next_step import NextStep, beyond_the_end, next_step
 from sb3_nbsp.common.older_files import say_whose_lengths_fit
 from sb3_nbsp.common.position import FollowedSequence
@@ -50,10 +51,11 @@ class ContinualAlgorithm(ProtectedAlgorithm):
         finally:
             self.is_learning = False
 
-    def predict(self, *args: Any, **kwargs: Any) -> Any:
+    def predict(self, observation: Any, *args: Any, **kwargs: Any) -> Any:
         """See SB3."""
+        check_observation(observation)
         warn_of_evaluation(sys._getframe(1))
-        return super().predict(*args, **kwargs)
+        return super().predict(observation, *args, **kwargs)
 
     def set_env(self, env: GymEnv, force_reset: bool = True) -> None:
         """See SB3. Warns where a task is not at its end, or was learned by hand and has not been consolidated."""
@@ -240,6 +242,7 @@ class ContinualAlgorithm(ProtectedAlgorithm):
         :param task: its name
         :param seed: of the env and of everything that is drawn
         """
+        task_end.check_scored(task, seed)
         with isolated_rng(seed, self.action_space):
             return task_end.score(self, steps_on_task(self, env, task, int(self.scoring_steps), seed), task, seed)
 
@@ -252,11 +255,7 @@ class ContinualAlgorithm(ProtectedAlgorithm):
 
     @abstractmethod
     def _remember_task(self, index: int) -> None:
-        """
-        Keep some of the samples of the task that ended.
-
-        :param index: its index
-        """
+        """Keep some of the samples of the task that ended, which has this index."""
 
     def _prepare_next_task(self) -> None:
         """Undo what must not leak from one task into the next. Extended by subclasses."""

@@ -16,7 +16,7 @@ from sb3_nbsp.base.names import unknown_name_message
 from sb3_nbsp.checkpoints import methods as checkpoints
 from sb3_nbsp.common import finite_checks, from_sb3, gate_requirements, save_util, settings_file, space_mismatch
 from sb3_nbsp.common.file_checks import naming_damage, naming_other_networks
-from sb3_nbsp.common.older_files import moved_modules, values_before
+from sb3_nbsp.common.older_files import moved_modules
 from sb3_nbsp.common.parents_arguments import check_learn, check_policy_kwargs
 from sb3_nbsp.common.position import SequencePosition
 from sb3_nbsp.common.scoring_losses import ScoringLoss
@@ -248,9 +248,9 @@ class ProtectedAlgorithm(BaseAlgorithm):
         :param trust: whether code in the file may run. With ``False`` nothing is unpickled: settings are read from
             ``settings.json``, networks, masks and memory as tensors (``weights_only``). A file with own classes, functions or
             schedules other than constants and ``lin_x`` is refused unless ``custom_objects`` gives these.
-        :raises ValueError: for a file that another class saved, or one that needs trust
+        :raises ValueError: for a file that another class saved, one that needs trust, or an argument that a model does not have
         """
-        kwargs = {**values_before(save_util.check_origin(cls, path)), **kwargs}
+        kwargs = save_util.attributes_for(cls, path, kwargs)
         if not trust:
             custom_objects = settings_file.plain_settings(cls, path, custom_objects or {})
         try:

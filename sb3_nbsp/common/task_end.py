@@ -21,12 +21,13 @@ The end of a task, step by step.
 import warnings
 from functools import partial
 from itertools import count
-from typing import Any
+from typing import Annotated, Any
 
 import gymnasium as gym
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import VecEnv
 
+from sb3_nbsp.base.arguments import Whole, check_values
 from sb3_nbsp.base.interruption import droppable
 from sb3_nbsp.base.random_states import isolated_rng
 from sb3_nbsp.common import gate_requirements
@@ -38,6 +39,14 @@ from sb3_nbsp.neurons.scoring import LossFunction, run_networks, score_networks,
 from sb3_nbsp.neurons.skill_neurons import SkillNeurons
 
 SCORING_SEED = 20_000  # far from the seeds that users give training envs
+
+
+def check_scored(task: Any, seed: Any) -> None:
+    """
+    :raises ValueError: if what neurons shall be scored on has no name, or the seed is none
+    """
+    check_task_name(task)
+    check_values({"seed": Annotated[int, Whole(0, "a seed")]}, {"seed": seed})
 
 
 def consolidate(model: Any, env: gym.Env | VecEnv | None, task: str | None) -> SkillNeurons | None:

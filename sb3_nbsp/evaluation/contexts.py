@@ -67,6 +67,8 @@ def register_context(name: str, context: Context, module: str) -> None:
         not know, which are then to be played with the model as it is.
     :param module: whose import registers it, for the error message where it is missing; mostly ``__name__``
     """
+    if not (isinstance(name, str) and callable(context) and isinstance(module, str)):
+        raise TypeError(f"name and module must be text, and context a function, got {name!r}, {module!r} and {context!r}.")
     _REGISTERED[name] = _Registered(context, module)
 
 

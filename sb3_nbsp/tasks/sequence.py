@@ -188,10 +188,22 @@ class TaskSequence:
         index = self.task_names.index(name)
         task = self.tasks[index]
         make = task.make_evaluation if evaluation and task.make_evaluation is not None else task.make
-        env = make(render_mode)
+        try:
+            env = make(render_mode)
+        except Exception as error:
+            error.args = _with_name(error, name)
+            raise
         if not isinstance(env, gym.Env):
             raise TypeError(f"Task {name!r} must make a Gymnasium environment, got {env!r} from {make!r}. Does it return one?")
         return TaskEnv(env, name, index, self.id_width)
+
+
+def _with_name(error: Exception, task: str) -> tuple[Any, ...]:
+    """An error's arguments, of which the text says while what task was made. Of others than text nobody knows what they are."""
+    first, *others = error.args or ("",)
+    return (
+        (f"{first} (while task {task!r} was made)", *others) if isinstance(first, str) and len(error.args) < 2 else error.args
+    )
 
 
 def gymnasium_sequence(

@@ -78,8 +78,10 @@ def train(arguments: list[str]) -> None:
         if options.run is not None and _is_finished(options.run, arguments):
             end(options.run)
             draw_what_is_missing(options.run)
-            print(f"The run in {options.run} has come to its end: there is nothing to go on with. Its model can learn more with "
-                  "-i and its zip file, e.g. on a sequence that has more tasks.")
+            print(
+                f"The run in {options.run} has come to its end: there is nothing to go on with. Its model can learn more with "
+                "-i and its zip file, e.g. on a sequence that has more tasks."
+            )
             return
         sys.argv = ["sb3-nbsp train", *arguments]
         check_arguments(arguments)

@@ -185,11 +185,12 @@ class SequenceExperimentManager(ExperimentManager):
         path = Path(self.trained_agent)
         if not self.continue_training:
             return None
-        companion = path.with_name(path.name.replace("rl_model_", f"rl_model_{kind}_")).with_suffix(".pkl")
         if path.name == f"{self.env_name}.zip":  # where rl-zoo3 puts what belongs to the last model
-            folder = path.parent if kind == "replay_buffer" else path.with_suffix("")
-            companion = folder / f"{kind}.pkl"
-        return companion if companion.is_file() else None
+            companion = (path.parent if kind == "replay_buffer" else path.with_suffix("")) / f"{kind}.pkl"
+        else:
+            companion = path.with_name(path.name.replace("rl_model_", f"rl_model_{kind}_")).with_suffix(".pkl")
+        # Beside a model that was saved by hand may lie anything.
+        return companion if companion.is_file() and kind in companion.name else None
 
     def learn(self, model: BaseAlgorithm) -> None:
         """rl-zoo3's learn; on a task sequence it goes on where a continued model stands."""

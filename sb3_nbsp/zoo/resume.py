@@ -114,12 +114,14 @@ def arguments_of(run: Path) -> dict[str, Any]:
     :raises ValueError: if it holds none
     """
     files = sorted(run.glob("*/args.yml"))
+    if not files:
+        raise ValueError(
+            f"--resume: {run} holds no arguments of a run (ENV/args.yml). Expected the folder of a run of `sb3-nbsp train`."
+        )
     try:
         told = read_run_yaml(files[0].read_text())
-    except (IndexError, OSError, ValueError) as error:
-        raise ValueError(
-            f"--resume: {run} holds no arguments of a run ({error}). Expected the folder of a run of `sb3-nbsp train`."
-        ) from error
+    except (OSError, ValueError) as error:
+        raise ValueError(f"--resume: {files[0]} cannot be read: {error}") from error
     if not isinstance(told, dict) or not {"algo", "env"} <= set(told):
         raise ValueError(f"--resume: {files[0]} holds no arguments of a run.")
     return told

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-
 TEXT = ("encoding", "errors", "newline")
 
 

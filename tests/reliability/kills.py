@@ -163,9 +163,13 @@ def fill(folder: Path, algo: str, n_full: int) -> int:
         steps = sorted(path.name for path in (run / "checkpoints").glob("[0-9]*"))
         differ, left = gone_on(stopped, run, algo, 1, expected)
         told = "equal" if not differ else f"differs in {differ}"
-        print(f"{algo} full after {room} of {n_writes} writes: ended with {status}, checkpoints {steps}, {told}; left over: {left}")
+        print(
+            f"{algo} full after {room} of {n_writes} writes: ended with {status}, checkpoints {steps}, {told}; left over: {left}"
+        )
         failed += bool(differ or left)
-    print(f"{algo}: {failed} of {len(range(0, n_writes, n_writes // n_full))} trainings on a full disk lost or changed anything")
+    print(
+        f"{algo}: {failed} of {len(range(0, n_writes, n_writes // n_full))} trainings on a full disk lost or changed anything"
+    )
     return failed
 
 
