@@ -58,7 +58,7 @@ def say_whose_lengths_fit(position: SequencePosition, sequence: FollowedSequence
     if position.visits and position.visits[0][0] is None:
         warnings.warn(
             f"The model's file is of an older version and names no tasks, but their lengths are those of this env: it goes on "
-            f"at step {position.steps} of {', '.join(sequence.task_names)}. If it learned other tasks, call restart_sequence() "
-            "before learn().",
+            f"at step {position.steps} of {', '.join(sequence.task_names)}. If it learned other tasks, call "
+            "restart_sequence() before learn().",
             stacklevel=5,
         )

@@ -248,7 +248,7 @@ class ProtectedAlgorithm(BaseAlgorithm):
         :param trust: whether code in the file may run. With ``False`` nothing is unpickled: settings are read from
             ``settings.json``, networks, masks and memory as tensors (``weights_only``). A file with own classes, functions or
             schedules other than constants and ``lin_x`` is refused unless ``custom_objects`` gives these.
-        :raises ValueError: for a file that another class saved, one that needs trust, or an argument that a model does not have
+        :raises ValueError: for a file that another class saved, one that needs trust, or an argument that no model has
         """
         kwargs = save_util.attributes_for(cls, path, kwargs)
         if not trust:
@@ -260,7 +260,7 @@ class ProtectedAlgorithm(BaseAlgorithm):
             raise ValueError(f"{path} cannot be loaded as {cls.__name__} ({error}). Was it saved by another class?") from error
 
     def set_parameters(self, load_path_or_dict: Any, exact_match: bool = True, device: th.device | str = "auto") -> None:
-        """See SB3. Masks are put in force. With ``exact_match``, parameters of before the first task take masks and memory away."""
+        """See SB3. Masks are put in force. With ``exact_match``, parameters without masks and memory take the model's away."""
         parameters = self._parameters_for(save_util.read_parameters(load_path_or_dict, device))
         save_util.check_gates(parameters, self.task_gates)
         with naming_other_networks(load_path_or_dict):

@@ -199,11 +199,10 @@ class TaskSequence:
 
 
 def _with_name(error: Exception, task: str) -> tuple[Any, ...]:
-    """An error's arguments, of which the text says while what task was made. Of others than text nobody knows what they are."""
-    first, *others = error.args or ("",)
-    return (
-        (f"{first} (while task {task!r} was made)", *others) if isinstance(first, str) and len(error.args) < 2 else error.args
-    )
+    """An error's arguments, whose text says which task was made. Other kinds of arguments may mean anything."""
+    text = error.args[0] if error.args else ""
+    is_text = isinstance(text, str) and len(error.args) < 2
+    return (f"{text} (This came up while task {task!r} was made.)",) if is_text else error.args
 
 
 def gymnasium_sequence(

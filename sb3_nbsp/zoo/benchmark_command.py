@@ -15,6 +15,7 @@ from sb3_nbsp.benchmark.manifest import check_manifest
 from sb3_nbsp.benchmark.suite import Suite, shipped_suites
 from sb3_nbsp.zoo.argument_types import above_zero, jobs, seed, whole
 from sb3_nbsp.zoo.benchmark_cost import cost_statement
+from sb3_nbsp.zoo.suite_checks import check_cells
 
 N_JOBS = min(os.cpu_count() or 1, 2)
 STATES = {
@@ -48,6 +49,7 @@ def main(arguments: list[str]) -> None:
         cells = suite.cells(folder, args.only, args.seeds, args.sequences)
         for cell in cells:
             check_manifest(cell, args.retry)
+        check_cells(cells)
     except ValueError as error:  # of the suite, of a cell's folder, or of published runs
         parser.exit(2, f"sb3-nbsp benchmark: {error}\n")
     print(_overview(suite, cells, folder))

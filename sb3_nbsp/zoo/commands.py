@@ -79,8 +79,8 @@ def train(arguments: list[str]) -> None:
             end(options.run)
             draw_what_is_missing(options.run)
             print(
-                f"The run in {options.run} has come to its end: there is nothing to go on with. Its model can learn more with "
-                "-i and its zip file, e.g. on a sequence that has more tasks."
+                f"The run in {options.run} has come to its end: there is nothing to go on with. Its model learns more with -i "
+                "and its zip file, e.g. on a sequence that has more tasks."
             )
             return
         sys.argv = ["sb3-nbsp train", *arguments]

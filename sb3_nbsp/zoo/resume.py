@@ -85,8 +85,8 @@ def _given_beside(rest: Sequence[str]) -> list[str]:
     ignored = parser.parse_known_args(list(rest))[1]
     if ignored:
         raise ValueError(
-            f"--resume goes on with the run's own arguments; got {' '.join(ignored)} beside it. Leave that out, or begin a new "
-            "run from the run's model: -i RUN/ENV.zip."
+            f"--resume goes on with the run's own arguments; got {' '.join(ignored)} beside it. Leave that out, or begin "
+            "a new run from its model: -i RUN/ENV.zip."
         )
     return list(rest)
 

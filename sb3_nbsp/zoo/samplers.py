@@ -40,8 +40,8 @@ def _sample(
 
 class TrialEvaluation(TrialEvalCallback):
     """
-    rl-zoo3's, which judges an agent on the tasks of a sequence as every evaluation of ours does: trained with PackNet, it plays
-    each task with the task's subnetwork.
+    rl-zoo3's, which judges an agent on the tasks of a sequence as every evaluation of ours does: one that was trained with
+    PackNet plays each task with the task's subnetwork.
     """
 
     def _on_step(self) -> bool:

@@ -1,4 +1,4 @@
-"""A disk that is full from some write on, without one: what is written below a folder is counted, and fails beyond a number."""
+"""A disk that gets full, without one: what is written below a folder is counted, and fails beyond a number."""
 
 import builtins
 import errno

@@ -5,7 +5,9 @@ Trainings that are killed at random moments and gone on with by one command, aga
     kills.py FOLDER ALGO N_FULL full
 
 prints a line for each kill and comparison; its exit status is the number of chains that lost or changed anything. With "full"
-the disk gets full at so many moments instead, spread over all writes of a training, and stays so to its end. A script of its own, as rl-zoo3 changes global state: each training is a fork of it, so that libraries are imported once.
+the disk gets full at so many moments instead, spread over all writes of a training, and stays so to its end.
+
+A script of its own, as rl-zoo3 changes global state: each training is a fork of it, so that libraries are imported once.
 """
 
 import csv
@@ -163,9 +165,7 @@ def fill(folder: Path, algo: str, n_full: int) -> int:
         steps = sorted(path.name for path in (run / "checkpoints").glob("[0-9]*"))
         differ, left = gone_on(stopped, run, algo, 1, expected)
         told = "equal" if not differ else f"differs in {differ}"
-        print(
-            f"{algo} full after {room} of {n_writes} writes: ended with {status}, checkpoints {steps}, {told}; left over: {left}"
-        )
+        print(f"{algo} full after {room} of {n_writes} writes: exit {status}, checkpoints {steps}, {told}; left over: {left}")
         failed += bool(differ or left)
     print(
         f"{algo}: {failed} of {len(range(0, n_writes, n_writes // n_full))} trainings on a full disk lost or changed anything"

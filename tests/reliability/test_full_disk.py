@@ -1,4 +1,4 @@
-"""A disk that gets full at any moment: training goes on as if nothing were, and the newest whole checkpoint is gone on from."""
+"""A disk that gets full at any moment: training goes on, and the newest whole checkpoint is gone on from."""
 
 from pathlib import Path
 from typing import Any
