@@ -200,7 +200,7 @@ def test_what_is_scored_has_a_name_and_a_seed(arguments):
         (lambda: TaskSequenceEnv(("east",)), "sequence must be"),
         (lambda: TaskSequenceEnv(point_goal_sequence()).fast_forward("5"), "fast_forward"),
         (lambda: TaskSequenceEnv(TaskSequence((Task("bad", lambda _: 1 / 0),), 10)), "while task 'bad' was made"),
-        (lambda: SAC_CASE.made().set_parameters({"policy": "x"}), "a state dict by name.*policy"),
+        (lambda: SAC_CASE.made().set_parameters({"policy": "x"}), "a state dict for each name.*policy"),
         (lambda: TaskEvaluator(SAC_CASE.sequence_env(), point_goal_sequence(), n_eval_episodes=0), "n_eval_episodes must be"),
         (lambda: select_top({"a": th.ones(3)}, 2), "fraction must be"),
         (lambda: select_top({"a": th.full((3,), nan)}, 0.5), "scores must be numbers; those of a"),

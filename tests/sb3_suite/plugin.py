@@ -3,7 +3,7 @@ Pytest plugin that puts our classes in the place of SB3's and sb3-contrib's, for
 
 Use: ``make test-sb3``, which fetches the source distributions (they contain the tests) and runs them with ``-p plugin``. With
 ``CONSOLIDATE=1`` every ``learn()`` ends in ``consolidate()``, as the end of a task does. What then must fail, because of what
-the end of a task does or refuses, is listed in ``documented.py``; a test of the list that passes is a failure too.
+the end of a task does or refuses, stands in ``documented.py``; a test that is listed there and passes is a failure too.
 """
 
 import os
@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import sb3_contrib
 import stable_baselines3
-from documented import EFFECTS, NOT_OURS, WARNS_OF_ITS_CLASS
+from documented import EFFECTS, NOT_OURS, REFUSALS, WARNS_OF_ITS_CLASS
 
 from sb3_nbsp import NBSPDQN, NBSPPPO, NBSPQRDQN, NBSPSAC, NBSPTQC
 
@@ -33,7 +33,12 @@ def ending_in_consolidate(learn: Any) -> Any:
     def learn_and_consolidate(self: Any, *args: Any, **kwargs: Any) -> Any:
         learned = learn(self, *args, **kwargs)
         self.scoring_steps = 60
-        self.consolidate()
+        try:
+            self.consolidate()
+        except ValueError as error:
+            if str(error).startswith(REFUSALS):
+                pytest.xfail(f"refused, as documented: {error}")
+            raise
         return learned
 
     return learn_and_consolidate
