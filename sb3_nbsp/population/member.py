@@ -14,6 +14,7 @@ from stable_baselines3.common.type_aliases import MaybeCallback
 from torch.utils.hooks import RemovableHandle
 
 from sb3_nbsp.base.random_states import ProcessStreams
+from sb3_nbsp.checkpoints.model_state import every_callback
 from sb3_nbsp.checkpoints.safe_point import safe_point
 
 
@@ -37,6 +38,9 @@ class Member:
         self._locals: dict[str, Any] = {}
         self._mark: tuple[Any, ...] = ()
         self._actions: tuple[np.ndarray, np.ndarray] | None = None
+        self._told: Any = None  # by the env, of the last step
+        self._evaluations: list[Any] = []  # callbacks that play episodes
+        self.coming_evaluation: tuple[Any, Any] | None = None  # one of them, and the rollout that the step brings
 
     def own_streams(self) -> AbstractContextManager[None]:
         """Inside the block the process's random numbers are this member's."""
@@ -56,6 +60,7 @@ class Member:
         with self.own_streams():
             total_timesteps, self.callback = self.model._setup_learn(total_timesteps, callback, **setup)
             self.is_watched = _is_foreign(self.callback)
+            self._evaluations = [part for part in every_callback(self.callback) if hasattr(part, "coming_rollout")]
             self.callback.on_training_start({**setup, "self": self.model, "total_timesteps": total_timesteps}, globals())
 
     @property
@@ -67,11 +72,12 @@ class Member:
         """The end of training."""
         with self.own_streams():
             self.callback.on_training_end()
+        self.model.taken_steps = None
 
     # collect_rollouts()
 
     def begin_rollout(self) -> None:
-        """Before the steps that are taken between two trainings."""
+        """Before the steps that are taken between two trainings: here a checkpoint may be written."""
         model = self.model
         if model.policy.training:
             model.policy.set_training_mode(False)
@@ -90,7 +96,12 @@ class Member:
         }
         with self.own_streams():
             safe_point(model, self.callback)
+
+    def start_rollout(self) -> None:
+        """After the safe point. A task that has ended is consolidated here."""
+        with self.own_streams():
             self.callback.on_rollout_start()
+        self.model.taken_steps = None
 
     def stop_here(self) -> None:
         """
@@ -119,16 +130,33 @@ class Member:
             self._actions = drawn or model._sample_action(model.learning_starts, model.action_noise, model.env.num_envs)
             model.env.step_async(self._actions[0])
 
+    def wait(self) -> bool:
+        """
+        Wait for the env.
+
+        :return: :attr:`awaits_rollout`
+        """
+        with self.own_streams():
+            self._told = self.model.env.step_wait()
+        coming = ((part, part.coming_rollout(self._told[3])) for part in self._evaluations)
+        self.coming_evaluation = next((pair for pair in coming if pair[1] is not None), None)
+        return self.awaits_rollout
+
+    @property
+    def awaits_rollout(self) -> bool:
+        """Whether its callbacks are about to play episodes, or to take steps; see :mod:`~sb3_nbsp.population.rollouts`."""
+        return self.coming_evaluation is not None or self.model.position.pending is not None
+
     def finish_step(self, is_last: bool) -> None:
         """
-        Wait for the env and do what follows a step. Where a callback stops the training, nothing is stored, as in SB3.
+        Do what follows a step. Where a callback stops the training, nothing is stored, as in SB3.
 
         :param is_last: whether the rollout ends with it
         """
         model, callback = self.model, self.callback
         assert self._actions is not None
+        new_obs, rewards, dones, infos = self._told
         with self.own_streams():
-            new_obs, rewards, dones, infos = model.env.step_wait()
             actions, buffer_actions = self._actions
             model.num_timesteps += model.env.num_envs
             self._locals["num_collected_steps"] += 1
@@ -136,7 +164,9 @@ class Member:
                 actions=actions, buffer_actions=buffer_actions, new_obs=new_obs, rewards=rewards, dones=dones, infos=infos
             )
             callback.update_locals(self._locals)
-            if not callback.on_step():
+            goes_on = callback.on_step()
+            self.coming_evaluation = model.taken_steps = None
+            if not goes_on:
                 self.has_stopped = True
                 return
             model._update_info_buffer(infos, dones)
@@ -190,6 +220,7 @@ class Member:
 
 # Callbacks that exchange no parts of a model but in consolidate(), save() and load_state_dict() of networks.
 KNOWN_CALLBACKS = (
+    "sb3_nbsp.checkpoints.",
     "sb3_nbsp.common.",
     "sb3_nbsp.evaluation.",
     "sb3_nbsp.zoo.",

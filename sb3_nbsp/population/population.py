@@ -11,6 +11,7 @@ from sb3_nbsp.base.interruption import Stopped
 from sb3_nbsp.base.random_states import ProcessStreams, RandomStates, RandomStreams, fresh_states
 from sb3_nbsp.population.agreement import check_agreement
 from sb3_nbsp.population.member import Member
+from sb3_nbsp.population.rollouts import play_ahead
 from sb3_nbsp.sac.batched_learner import BatchedLearner
 from sb3_nbsp.sac.fast_update_conditions import find_obstacle
 
@@ -92,6 +93,7 @@ class Population:
     def _without_leavers(self, running: list[Member]) -> list[Member]:
         """End the members that are done."""
         done = [member for member in running if member.is_done]
+        self._play_ahead(done)
         if done and self._learner is not None:
             self._dissolve()
         for member in done:
@@ -109,8 +111,24 @@ class Population:
             actions = self._act(playing)
             for member, action in zip(playing, actions, strict=True):
                 member.send_action(action)
-            for member in playing:
-                member.finish_step(is_last=step == n_steps - 1)
+            is_last = step == n_steps - 1
+            wait_for_all = []
+            for member in playing:  # workers go on with the envs of those who come later
+                if member.wait():
+                    wait_for_all.append(member)
+                else:
+                    member.finish_step(is_last)
+            self._play_ahead(wait_for_all)
+            for member in wait_for_all:
+                member.finish_step(is_last)
+
+    def _play_ahead(self, members: list[Member]) -> None:
+        """Score and evaluate at once what is about to be scored and evaluated member by member."""
+        awaiting = [member for member in members if member.awaits_rollout]
+        if self._learner is not None and len(awaiting) > 1:
+            self._learner.stack.take_over_changes(actors_only=True)
+            agents = {id(member): agent for agent, member in enumerate(self._members)}
+            play_ahead(awaiting, agents, self._learner.actor)
 
     def _begin_rollouts(self, running: list[Member]) -> None:
         """Where someone asks for a stop, all members come to it at the same step, each with its checkpoint."""
@@ -121,12 +139,14 @@ class Population:
             except Stopped as error:
                 stopped = error
                 waiting.remove(member)
-        if stopped is None:
-            return
-        for member in waiting:
-            with suppress(Stopped):
-                member.stop_here()
-        raise stopped
+        if stopped is not None:
+            for member in waiting:
+                with suppress(Stopped):
+                    member.stop_here()
+            raise stopped
+        self._play_ahead(running)
+        for member in running:
+            member.start_rollout()
 
     def _act(self, playing: list[Member]) -> list[tuple[np.ndarray, np.ndarray] | None]:
         """By member what its policy does next; ``None`` where the model is to choose by itself."""

@@ -40,7 +40,7 @@ class BatchedLearner:
         self.graphs: CapturedFunction | None = None
         self._has_told = False
         self._batch: AgentBatches | None = None
-        self._actor: BatchedActor | None = None
+        self._actors: dict[int, BatchedActor] = {}  # by number of environments
         like = self.stack.actor.first_weight
         if like.is_cuda:
             self.graphs = CapturedFunction(self.tell_failure)
@@ -77,9 +77,10 @@ class BatchedLearner:
         :param n_envs: environments per agent
         :return: what acts for the agents
         """
-        if self._actor is None or self._actor.n_envs != n_envs:
-            self._actor = BatchedActor(self.stack, n_envs, [reader.streams for reader in self.readers], self.tell_failure)
-        return self._actor
+        if n_envs not in self._actors:
+            streams = [reader.streams for reader in self.readers]
+            self._actors[n_envs] = BatchedActor(self.stack, n_envs, streams, self.tell_failure)
+        return self._actors[n_envs]
 
     def _update_learning_rates(self) -> None:
         """Have optimizers follow the schedules, where there is anything to follow."""
