@@ -13,6 +13,7 @@ from sb3_nbsp.sac.batched_actor import BatchedActor
 from sb3_nbsp.sac.batched_update import BatchedUpdate
 from sb3_nbsp.sac.buffer_reader import BufferReader, is_plain
 from sb3_nbsp.sac.cuda_graphs import CapturedFunction
+from sb3_nbsp.sac.device_memory import parts_of, statement, taken_outside
 from sb3_nbsp.sac.device_replay import DeviceReplay
 
 LOSSES_INTERVAL = 100  # gradient steps after which losses are read, if no log asked for them before
@@ -44,7 +45,11 @@ class BatchedLearner:
         like = self.stack.actor.first_weight
         if like.is_cuda:
             self.graphs = CapturedFunction(self.tell_failure)
-        if self._mirror_fits(like):
+        outside = taken_outside(like.device) if like.is_cuda else 0
+        fits = self._mirror_fits(like)
+        if like.is_cuda:
+            self.say(statement(parts_of(models, fits, outside), like.device))
+        if fits:
             self.replay = DeviceReplay(models, streams, like)
 
     def train(self, gradient_steps: int, batch_size: int, unchanged: bool = False) -> None:
