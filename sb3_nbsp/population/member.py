@@ -76,8 +76,12 @@ class Member:
 
     # collect_rollouts()
 
-    def begin_rollout(self) -> None:
-        """Before the steps that are taken between two trainings: here a checkpoint may be written."""
+    def begin_rollout(self) -> bool:
+        """
+        Before the steps that are taken between two trainings: here a checkpoint may be written.
+
+        :return: whether it has begun; else a task is to be consolidated, and :meth:`start_rollout` goes on
+        """
         model = self.model
         if model.policy.training:
             model.policy.set_training_mode(False)
@@ -96,9 +100,12 @@ class Member:
         }
         with self.own_streams():
             safe_point(model, self.callback)
+            if not self.awaits_rollout:
+                self.callback.on_rollout_start()
+        return not self.awaits_rollout
 
     def start_rollout(self) -> None:
-        """After the safe point. A task that has ended is consolidated here."""
+        """What is left of :meth:`begin_rollout`: the consolidation."""
         with self.own_streams():
             self.callback.on_rollout_start()
         self.model.taken_steps = None
@@ -130,17 +137,21 @@ class Member:
             self._actions = drawn or model._sample_action(model.learning_starts, model.action_noise, model.env.num_envs)
             model.env.step_async(self._actions[0])
 
-    def wait(self) -> bool:
+    def end_step(self, is_last: bool) -> bool:
         """
-        Wait for the env.
+        Wait for the env and do what follows a step.
 
-        :return: :attr:`awaits_rollout`
+        :param is_last: whether the rollout ends with it
+        :return: whether that was done; else its callbacks are about to play or to score, and :meth:`finish_step` goes on
         """
         with self.own_streams():
             self._told = self.model.env.step_wait()
-        coming = ((part, part.coming_rollout(self._told[3])) for part in self._evaluations)
-        self.coming_evaluation = next((pair for pair in coming if pair[1] is not None), None)
-        return self.awaits_rollout
+            coming = ((part, part.coming_rollout(self._told[3])) for part in self._evaluations)
+            self.coming_evaluation = next((pair for pair in coming if pair[1] is not None), None)
+            if not self.awaits_rollout:
+                self._finish_step(is_last)
+                return True
+        return False
 
     @property
     def awaits_rollout(self) -> bool:
@@ -149,35 +160,37 @@ class Member:
 
     def finish_step(self, is_last: bool) -> None:
         """
-        Do what follows a step. Where a callback stops the training, nothing is stored, as in SB3.
+        What is left of :meth:`end_step`. Where a callback stops the training, nothing is stored, as in SB3.
 
         :param is_last: whether the rollout ends with it
         """
+        with self.own_streams():
+            self._finish_step(is_last)
+        self.coming_evaluation = self.model.taken_steps = None
+
+    def _finish_step(self, is_last: bool) -> None:
         model, callback = self.model, self.callback
         assert self._actions is not None
         new_obs, rewards, dones, infos = self._told
-        with self.own_streams():
-            actions, buffer_actions = self._actions
-            model.num_timesteps += model.env.num_envs
-            self._locals["num_collected_steps"] += 1
-            self._locals.update(
-                actions=actions, buffer_actions=buffer_actions, new_obs=new_obs, rewards=rewards, dones=dones, infos=infos
-            )
-            callback.update_locals(self._locals)
-            goes_on = callback.on_step()
-            self.coming_evaluation = model.taken_steps = None
-            if not goes_on:
-                self.has_stopped = True
-                return
-            model._update_info_buffer(infos, dones)
-            model._store_transition(model.replay_buffer, buffer_actions, new_obs, rewards, dones, infos)
-            model._update_current_progress_remaining(model.num_timesteps, model._total_timesteps)
-            model._on_step()
-            for index, done in enumerate(dones):
-                if done:
-                    self._end_episode(index)
-            if is_last:
-                callback.on_rollout_end()
+        actions, buffer_actions = self._actions
+        model.num_timesteps += model.env.num_envs
+        self._locals["num_collected_steps"] += 1
+        self._locals.update(
+            actions=actions, buffer_actions=buffer_actions, new_obs=new_obs, rewards=rewards, dones=dones, infos=infos
+        )
+        callback.update_locals(self._locals)
+        if not callback.on_step():
+            self.has_stopped = True
+            return
+        model._update_info_buffer(infos, dones)
+        model._store_transition(model.replay_buffer, buffer_actions, new_obs, rewards, dones, infos)
+        model._update_current_progress_remaining(model.num_timesteps, model._total_timesteps)
+        model._on_step()
+        for index, done in enumerate(dones):
+            if done:
+                self._end_episode(index)
+        if is_last:
+            callback.on_rollout_end()
 
     def _end_episode(self, index: int) -> None:
         model = self.model

@@ -93,7 +93,7 @@ class Population:
     def _without_leavers(self, running: list[Member]) -> list[Member]:
         """End the members that are done."""
         done = [member for member in running if member.is_done]
-        self._play_ahead(done)
+        self._play_ahead([member for member in done if member.awaits_rollout])
         if done and self._learner is not None:
             self._dissolve()
         for member in done:
@@ -112,30 +112,27 @@ class Population:
             for member, action in zip(playing, actions, strict=True):
                 member.send_action(action)
             is_last = step == n_steps - 1
-            wait_for_all = []
-            for member in playing:  # workers go on with the envs of those who come later
-                if member.wait():
-                    wait_for_all.append(member)
-                else:
-                    member.finish_step(is_last)
-            self._play_ahead(wait_for_all)
-            for member in wait_for_all:
+            # One after another: workers go on with the envs of those who come later.
+            awaiting = [member for member in playing if not member.end_step(is_last)]
+            self._play_ahead(awaiting)
+            for member in awaiting:
                 member.finish_step(is_last)
 
     def _play_ahead(self, members: list[Member]) -> None:
         """Score and evaluate at once what is about to be scored and evaluated member by member."""
-        awaiting = [member for member in members if member.awaits_rollout]
-        if self._learner is not None and len(awaiting) > 1:
+        if self._learner is not None and len(members) > 1:
             self._learner.stack.take_over_changes(actors_only=True)
             agents = {id(member): agent for agent, member in enumerate(self._members)}
-            play_ahead(awaiting, agents, self._learner.actor)
+            play_ahead(members, agents, self._learner.actor)
 
     def _begin_rollouts(self, running: list[Member]) -> None:
         """Where someone asks for a stop, all members come to it at the same step, each with its checkpoint."""
         waiting, stopped = list(running), None
+        awaiting = []  # whose tasks have ended
         for member in running:
             try:
-                member.begin_rollout()
+                if not member.begin_rollout():
+                    awaiting.append(member)
             except Stopped as error:
                 stopped = error
                 waiting.remove(member)
@@ -144,8 +141,8 @@ class Population:
                 with suppress(Stopped):
                     member.stop_here()
             raise stopped
-        self._play_ahead(running)
-        for member in running:
+        self._play_ahead(awaiting)
+        for member in awaiting:
             member.start_rollout()
 
     def _act(self, playing: list[Member]) -> list[tuple[np.ndarray, np.ndarray] | None]:
