@@ -34,6 +34,7 @@ class ContinualAlgorithm(ProtectedAlgorithm):
     """Base of the NBSP algorithms, to be mixed in before the SB3 parent: how a model goes from task to task."""
 
     is_learning: bool = False  # whether learn() is running
+    taken_steps: task_end.TakenSteps | None = None  # by whoever runs the policies of many models
     goes_beyond: bool = False  # whether this learn() takes more steps than its sequence has
 
     @property

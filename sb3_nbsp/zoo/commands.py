@@ -30,6 +30,7 @@ from sb3_nbsp.evaluation.contexts import play_by_task
 from sb3_nbsp.evaluation.run_figures import draw_what_is_missing
 from sb3_nbsp.evaluation.watch_table import TaskReport
 from sb3_nbsp.zoo.checkpointed import CheckpointedExperimentManager
+from sb3_nbsp.zoo.env_workers import EnvWorkers
 from sb3_nbsp.zoo.experiments import ALGORITHMS, PARENTS, sequence_of
 from sb3_nbsp.zoo.logs_may_fail import MonitorMayFail
 from sb3_nbsp.zoo.resume import CheckpointOptions, end, env_name, is_finished, split
@@ -71,7 +72,7 @@ def train(arguments: list[str]) -> None:
         runs = runs_of(arguments)
         if runs is not None:
             register()
-            train_together(runs)
+            train_together(runs, EnvWorkers.asked_for(arguments, len(runs)))
             return
         options, arguments = split(arguments)
         register(options)
