@@ -13,6 +13,7 @@ import gymnasium as gym
 
 from sb3_nbsp.base.names import unknown_name_message
 from sb3_nbsp.tasks.atari import atari_sequence
+from sb3_nbsp.tasks.dmc import dmc_sequence
 from sb3_nbsp.tasks.metaworld import metaworld_sequence
 from sb3_nbsp.tasks.point_goal import point_goal_sequence
 from sb3_nbsp.tasks.point_goal_image import point_image_sequence
@@ -62,6 +63,8 @@ _SEQUENCES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "PongSpaceInvaders-v0": _atari("Pong", "SpaceInvaders", relation="unrelated"),
     "BreakoutDemonAttack-v0": _atari("Breakout", "DemonAttack", relation="unrelated"),
     "Atari4-v0": _atari("Pong", "Breakout", "SpaceInvaders", "DemonAttack", relation="two related pairs", cycles=1),
+    "AtariRam-v0": ("make_atari_env", "Any Atari games seen as 128 bytes: tasks=[...], steps_per_task=...", {"obs_type": "ram"}),
+    "DMC-v0": ("make_dmc_env", "Any DeepMind Control tasks of one body: tasks=[...], steps_per_task=...", {}),
     "Gymnasium-v0": ("make_gymnasium_env", "Any Gymnasium environments with equal spaces: tasks=[id, id]", {}),
 }
 # The same for many sub-environments in one, as gymnasium.make_vec makes them
@@ -111,6 +114,7 @@ def sequence_of_id(env_id: str, **kwargs: Any) -> TaskSequence | None:
         "make_point_image_env": point_image_sequence,
         "make_metaworld_env": metaworld_sequence,
         "make_atari_env": atari_sequence,
+        "make_dmc_env": dmc_sequence,
         "make_gymnasium_env": gymnasium_sequence,
     }
     return makers[entry_point](**{**own, **kwargs})
@@ -186,6 +190,21 @@ def make_atari_vector_env(num_envs: int = 1, render_mode: None = None, **sequenc
     :return: the vector environment
     """
     return TaskSequenceVectorEnv(_checked(atari_sequence, sequence_kwargs), num_envs)
+
+
+def make_dmc_env(
+    n_envs: int = 1, switch_on: SwitchOn = "steps", render_mode: str | None = None, **sequence_kwargs: Any
+) -> gym.Env:
+    """
+    Entry point: a sequence of DeepMind Control tasks.
+
+    :param n_envs: sub-environments that step together
+    :param switch_on: see :class:`TaskSequenceEnv`
+    :param render_mode: Gymnasium's render mode
+    :param sequence_kwargs: arguments of :func:`dmc_sequence`
+    :return: the environment
+    """
+    return _make(dmc_sequence, n_envs, switch_on, render_mode, sequence_kwargs)
 
 
 def make_gymnasium_env(

@@ -110,7 +110,7 @@ class SequenceExperimentManager(ExperimentManager):
         """rl-zoo3's envs; several sub-envs of a sequence that has a vector env of its own (Atari games) are one."""
         one_by_one = self.vec_env_class
         many = n_envs > 1 and not eval_env and one_by_one is DummyVecEnv and self.env_wrapper is None
-        if many and gym.spec(self.env_name.gym_id).vector_entry_point is not None:
+        if many and self._has_vector_env():
             folder = None if no_log else self.save_path
             kwargs = {name: value for name, value in self.env_kwargs.items() if name not in ("n_envs", "switch_on")}
             self.vec_env_class = partial(as_one_vec_env, self.env_name.gym_id, kwargs, folder)  # type: ignore[assignment]
@@ -118,6 +118,11 @@ class SequenceExperimentManager(ExperimentManager):
             return super().create_envs(n_envs, eval_env, no_log)
         finally:
             self.vec_env_class = one_by_one
+
+    def _has_vector_env(self) -> bool:
+        tasks = [] if self.sequence is None else self.sequence.tasks
+        made = gym.spec(self.env_name.gym_id).vector_entry_point is not None
+        return made and all(task.make_vector is not None for task in tasks)
 
     def create_callbacks(self) -> None:
         """rl-zoo3's callbacks; on a task sequence our evaluation in place of its."""

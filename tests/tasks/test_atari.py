@@ -128,7 +128,7 @@ def test_what_is_scored_while_serving_counts():
             self.lives = 3 if self.n_steps < 2 else 2
             return np.zeros(1), 10.0, False, self.n_steps == 4, {}
 
-    from sb3_nbsp.tasks.atari import FireAfterLifeLoss
+    from sb3_nbsp.tasks.atari_wrappers import FireAfterLifeLoss
 
     env = FireAfterLifeLoss(Scripted(gym.make("CartPole-v1")))
     env.reset()
