@@ -120,7 +120,7 @@ def dmc_sequence(
 
     Tasks of one body share their spaces; those of others mostly do not, and are refused before training.
 
-    :param tasks: body and task, ``"walker-walk"``, ``"ball_in_cup-catch"``, or an id of Shimmy's, ``"dm_control/walker-walk-v0"``
+    :param tasks: body and task, ``"walker-walk"``, or an id of Shimmy's, ``"dm_control/walker-walk-v0"``
     :param steps_per_task: environment steps (not control steps) for one visit, over all sub-environments
     :param cycles: how often the list is gone through
     :param action_repeat: control steps per environment step

@@ -63,7 +63,7 @@ _SEQUENCES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "PongSpaceInvaders-v0": _atari("Pong", "SpaceInvaders", relation="unrelated"),
     "BreakoutDemonAttack-v0": _atari("Breakout", "DemonAttack", relation="unrelated"),
     "Atari4-v0": _atari("Pong", "Breakout", "SpaceInvaders", "DemonAttack", relation="two related pairs", cycles=1),
-    "AtariRam-v0": ("make_atari_env", "Any Atari games seen as 128 bytes: tasks=[...], steps_per_task=...", {"obs_type": "ram"}),
+    "AtariRam-v0": ("make_atari_env", "Any Atari games as 128 bytes: tasks=[...], steps_per_task=...", {"obs_type": "ram"}),
     "DMC-v0": ("make_dmc_env", "Any DeepMind Control tasks of one body: tasks=[...], steps_per_task=...", {}),
     "Gymnasium-v0": ("make_gymnasium_env", "Any Gymnasium environments with equal spaces: tasks=[id, id]", {}),
 }

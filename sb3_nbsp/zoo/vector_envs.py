@@ -1,0 +1,31 @@
+"""Many sub-envs of a sequence in one vector env, where its tasks can make such."""
+
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+from stable_baselines3.common.vec_env import VecEnv, VecMonitor
+
+from sb3_nbsp.tasks import GymnasiumVecEnv, TaskSequence
+
+
+def has_vector_env(env_id: str, sequence: TaskSequence | None) -> bool:
+    """
+    :param env_id: a registered id
+    :param sequence: its tasks, if it is a sequence
+    :return: whether :func:`as_one_vec_env` can make it
+    """
+    tasks = () if sequence is None else sequence.tasks
+    return gym.spec(env_id).vector_entry_point is not None and all(task.make_vector is not None for task in tasks)
+
+
+def as_one_vec_env(env_id: str, env_kwargs: dict[str, Any], folder: str | None, makers: list[Any]) -> VecEnv:
+    """
+    :param env_id: a registered id with a vector env
+    :param env_kwargs: arguments of the env
+    :param folder: where ``0.monitor.csv`` is written, or none
+    :param makers: what SB3 would make the sub-envs with: their number is what counts
+    :return: that many sub-envs in one vector env
+    """
+    envs = gym.make_vec(env_id, len(makers), vectorization_mode="vector_entry_point", **env_kwargs)
+    return VecMonitor(GymnasiumVecEnv(envs), None if folder is None else str(Path(folder) / "0"))
