@@ -39,6 +39,11 @@ def _atari(*games: str, relation: str, cycles: int = 2) -> tuple[str, str, dict[
     return "make_atari_env", text, {"tasks": games, "steps_per_task": 1_000_000, "cycles": cycles}
 
 
+def _atari_ram(first: str, second: str) -> tuple[str, str, dict[str, Any]]:
+    text = f"Atari {first}, then {second}, as 128 bytes; 300,000 steps each, some ten minutes on a CPU"
+    return "make_atari_env", text, {"obs_type": "ram", "tasks": (first, second), "steps_per_task": 300_000}
+
+
 # id without namespace -> entry point in this module, description, keyword arguments
 _SEQUENCES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "PointGoal-v0": ("make_point_goal_env", "A point learns to go east, then west, twice; about a minute on a CPU", {}),
@@ -64,6 +69,7 @@ _SEQUENCES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "BreakoutDemonAttack-v0": _atari("Breakout", "DemonAttack", relation="unrelated"),
     "Atari4-v0": _atari("Pong", "Breakout", "SpaceInvaders", "DemonAttack", relation="two related pairs", cycles=1),
     "AtariRam-v0": ("make_atari_env", "Any Atari games as 128 bytes: tasks=[...], steps_per_task=...", {"obs_type": "ram"}),
+    "BoxingKungFuMasterRam-v0": _atari_ram("Boxing", "KungFuMaster"),
     "DMC-v0": ("make_dmc_env", "Any DeepMind Control tasks of one body: tasks=[...], steps_per_task=...", {}),
     "Gymnasium-v0": ("make_gymnasium_env", "Any Gymnasium environments with equal spaces: tasks=[id, id]", {}),
 }

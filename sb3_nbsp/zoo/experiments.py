@@ -32,9 +32,9 @@ from sb3_nbsp.qrdqn import NBSPQRDQN
 from sb3_nbsp.sac import NBSPSAC
 from sb3_nbsp.tasks import TaskSequence
 from sb3_nbsp.tqc import NBSPTQC
+from sb3_nbsp.zoo.atari import as_one_vec_env, has_vector_env, judged_by_drawing
 from sb3_nbsp.zoo.logs_may_fail import LogsMayFail
 from sb3_nbsp.zoo.train_checks import check_algorithm, check_settings, read_numbers
-from sb3_nbsp.zoo.vector_envs import as_one_vec_env, has_vector_env
 
 NAMESPACE = "sb3_nbsp/"
 ALGORITHMS: dict[str, type[ContinualAlgorithm]] = {
@@ -64,10 +64,7 @@ class SequenceExperimentManager(ExperimentManager):
         super().__init__(args, algo, env_id, *more, **kwargs)
         self.steps_given = self.n_timesteps > 0
         self.eval_tasks: EvalTasks = getattr(args, "eval_tasks", ALL)
-        if algo.endswith("ppo") and str(gym.spec(env_id).entry_point).endswith(":make_atari_env"):
-            # As rl-zoo3 judges agents on Atari games. DQN's relatives keep to their best actions: what they would draw with is
-            # the exploration of the task that is being learned.
-            self.deterministic_eval = False
+        self.deterministic_eval &= not judged_by_drawing(algo, env_id)
         if args.conf_file is None and (algo in ALGORITHMS or (algo in PARENTS and env_id.startswith(NAMESPACE))):
             self.config = hyperparameter_file(PARENTS.get(algo, algo))
 

@@ -206,7 +206,8 @@ def test_named_sequences():
         assert set(sequence.reference_scores) == set(sequence.task_names)
         lengths[name.removeprefix("sb3_nbsp/")] = len(sequence.tasks)
         env.close()
-    pairs = ("PongBreakout", "SpaceInvadersDemonAttack", "PongSpaceInvaders", "BreakoutDemonAttack", "Atari")
+    pairs = ("PongBreakout", "SpaceInvadersDemonAttack", "PongSpaceInvaders", "BreakoutDemonAttack", "Atari", "AtariRam")
+    pairs += ("BoxingKungFuMasterRam",)
     assert lengths == {**{f"{pair}-v0": 2 for pair in pairs}, "Atari4-v0": 4}
 
 

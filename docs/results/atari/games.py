@@ -9,7 +9,6 @@ What a game's score is worth: the best of the 18 policies that press one button 
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
 import gymnasium as gym
@@ -18,7 +17,6 @@ import numpy as np
 from sb3_nbsp.tasks import atari_sequence
 from sb3_nbsp.tasks.atari_scores import SCORES
 
-FEW, MANY = 2, 10  # games per button, then of the best three: the best of 18 short looks is too good by luck
 MAX_FRAMES = 30_000
 
 
@@ -32,16 +30,19 @@ def score(env: gym.Env, action: int | None, seed: int) -> float:
     return total
 
 
-def bars(game: str) -> dict[str, object]:
-    """Scores of the policies that learn nothing."""
+def bars(game: str, few: int, many: int) -> dict[str, object]:
+    """
+    Scores of the policies that learn nothing. Each button is pressed through ``few`` games; the best three of them, and a
+    random player, are measured anew in ``many``: the best of 18 short looks is too good by luck.
+    """
     env = atari_sequence(game, obs_type="ram", max_evaluation_frames=MAX_FRAMES).make_task_env(game, evaluation=True)
     names = env.unwrapped.get_action_meanings()  # type: ignore[attr-defined]
-    few = [np.mean([score(env, action, 1000 + i) for i in range(FEW)]) for action in range(18)]
-    best = {a: float(np.mean([score(env, a, 2000 + i) for i in range(MANY)])) for a in map(int, np.argsort(few)[-3:])}
+    first = [np.mean([score(env, action, 1000 + i) for i in range(few)]) for action in range(18)]
+    best = {a: float(np.mean([score(env, a, 2000 + i) for i in range(many)])) for a in map(int, np.argsort(first)[-3:])}
     button = max(best, key=best.__getitem__)
-    random = float(np.mean([score(env, None, 3000 + i) for i in range(MANY)]))
+    random = float(np.mean([score(env, None, 3000 + i) for i in range(many)]))
     env.close()
-    return {"game": game, "constant": best[button], "button": names[button], "random": random}
+    return {"game": game, "constant": best[button], "button": names[button], "random": random, "games": [few, many]}
 
 
 def table(file: Path, runs: Path) -> None:
@@ -61,13 +62,14 @@ def main() -> None:
     """The command above."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("games", nargs="*")
-    parser.add_argument("--table", nargs=2, type=Path)
+    parser.add_argument("--few", type=int, default=2)
+    parser.add_argument("--many", type=int, default=10)
+    parser.add_argument("--table", nargs=2, type=Path, metavar=("BARS", "RUNS"))
     arguments = parser.parse_args()
     if arguments.table:
         table(*arguments.table)
     for game in arguments.games:
-        print(json.dumps(bars(game)))
-        sys.stdout.flush()
+        print(json.dumps(bars(game, arguments.few, arguments.many)), flush=True)
 
 
 if __name__ == "__main__":

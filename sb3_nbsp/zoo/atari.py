@@ -1,4 +1,4 @@
-"""Many sub-envs of a sequence in one vector env, where its tasks can make such."""
+"""What the training command does on sequences of Atari games: many sub-envs in one vector env, and how agents are judged."""
 
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,11 @@ def has_vector_env(env_id: str, sequence: TaskSequence | None) -> bool:
     :param sequence: its tasks, if it is a sequence
     :return: whether :func:`as_one_vec_env` can make it
     """
-    tasks = () if sequence is None else sequence.tasks
-    return gym.spec(env_id).vector_entry_point is not None and all(task.make_vector is not None for task in tasks)
+    if (
+        sequence is None or gym.spec(env_id).vector_entry_point is None
+    ):  # Gymnasium's own vector envs reset in a step of its own
+        return False
+    return all(task.make_vector is not None for task in sequence.tasks)
 
 
 def as_one_vec_env(env_id: str, env_kwargs: dict[str, Any], folder: str | None, makers: list[Any]) -> VecEnv:
@@ -29,3 +32,15 @@ def as_one_vec_env(env_id: str, env_kwargs: dict[str, Any], folder: str | None, 
     """
     envs = gym.make_vec(env_id, len(makers), vectorization_mode="vector_entry_point", **env_kwargs)
     return VecMonitor(GymnasiumVecEnv(envs), None if folder is None else str(Path(folder) / "0"))
+
+
+def judged_by_drawing(algo: str, env_id: str) -> bool:
+    """
+    As rl-zoo3 judges agents on Atari games. DQN's relatives keep to their best actions here: what they would draw with is the
+    exploration of the task that is being learned.
+
+    :param algo: key of the algorithm
+    :param env_id: a registered id
+    :return: whether evaluation draws actions from the policy instead of taking the most likely ones
+    """
+    return algo.endswith("ppo") and str(gym.spec(env_id).entry_point).endswith(":make_atari_env")
