@@ -57,16 +57,9 @@ def atari_sequence(
     :raises ImportError: if ale-py or OpenCV is not installed
     :raises ValueError: if a game is unknown, a number out of range, or pictures are to have a task's id
     """
+    _check(frame_stack, repeat_action_probability, max_evaluation_frames, obs_type, task_id)
     known = _known_games()
     names = [_game_of(name, known) for name in names_of(tasks)]
-    check_positive_int(frame_stack, "frame_stack")
-    check_positive_int(max_evaluation_frames, "max_evaluation_frames")
-    if not 0 <= repeat_action_probability < 1:
-        raise ValueError(f"repeat_action_probability must be at least 0 and below 1, got {repeat_action_probability}.")
-    if obs_type not in get_args(ObsType):
-        raise ValueError(f"obs_type must be one of {', '.join(get_args(ObsType))}, got {obs_type!r}.")
-    if obs_type != "ram" and task_id is not False:
-        raise ValueError("Pictures have no place for a task's id: use task_id=False, or obs_type='ram'.")
     shared: dict[str, Any] = {
         "frame_stack": frame_stack,
         "repeat_action_probability": repeat_action_probability,
@@ -76,6 +69,17 @@ def atari_sequence(
     }
     made = tuple(_task(name, obs_type, max_evaluation_frames, shared) for name in names)
     return TaskSequence(made, steps_per_task, cycles, task_id, order=ordered(order))
+
+
+def _check(frame_stack: int, sticky: float, max_evaluation_frames: int, obs_type: ObsType, task_id: bool | int) -> None:
+    check_positive_int(frame_stack, "frame_stack")
+    check_positive_int(max_evaluation_frames, "max_evaluation_frames")
+    if not 0 <= sticky < 1:
+        raise ValueError(f"repeat_action_probability must be at least 0 and below 1, got {sticky}.")
+    if obs_type not in get_args(ObsType):
+        raise ValueError(f"obs_type must be one of {', '.join(get_args(ObsType))}, got {obs_type!r}.")
+    if obs_type != "ram" and task_id is not False:
+        raise ValueError("Pictures have no place for a task's id: use task_id=False, or obs_type='ram'.")
 
 
 def _task(game: str, obs_type: ObsType, max_evaluation_frames: int, shared: dict[str, Any]) -> Task:
