@@ -1,6 +1,6 @@
 """One Atari game, as agents are trained and judged on it."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import gymnasium as gym
 from stable_baselines3.common.atari_wrappers import (
@@ -69,14 +69,14 @@ def make_atari_game(
 def _begun_with_noops(game: str, render_mode: str | None, obs_type: ObsType, sticky: float, max_frames: int) -> gym.Env:
     """The game in steps of four frames."""
     import_emulator()
-    kwargs = {
+    kwargs: dict[str, Any] = {
         "render_mode": render_mode,
         "full_action_space": True,
         "max_num_frames_per_episode": max_frames,
         "disable_env_checker": True,
     }
     if obs_type == "ram":
-        ram = {"obs_type": "ram", "frameskip": FRAME_SKIP, "repeat_action_probability": sticky}
+        ram: dict[str, Any] = {"obs_type": "ram", "frameskip": FRAME_SKIP, "repeat_action_probability": sticky}
         return ScaledRam(gym.make(ID.format(game), **ram, **kwargs))
     env: gym.Env = gym.make(ID.format(game), **kwargs)
     if sticky > 0:
