@@ -11,7 +11,7 @@ import gymnasium as gym
 import torch as th
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import CheckpointCallback
-from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecMonitor, VecNormalize
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize
 
 try:
     from rl_zoo3 import ALGOS
@@ -30,8 +30,9 @@ from sb3_nbsp.evaluation.eval_tasks import ALL, EvalTasks
 from sb3_nbsp.ppo import NBSPPPO
 from sb3_nbsp.qrdqn import NBSPQRDQN
 from sb3_nbsp.sac import NBSPSAC
-from sb3_nbsp.tasks import GymnasiumVecEnv, TaskSequence
+from sb3_nbsp.tasks import TaskSequence
 from sb3_nbsp.tqc import NBSPTQC
+from sb3_nbsp.zoo.atari import as_one_vec_env, has_vector_env, judged_by_drawing
 from sb3_nbsp.zoo.logs_may_fail import LogsMayFail
 from sb3_nbsp.zoo.train_checks import check_algorithm, check_settings, read_numbers
 
@@ -63,6 +64,7 @@ class SequenceExperimentManager(ExperimentManager):
         super().__init__(args, algo, env_id, *more, **kwargs)
         self.steps_given = self.n_timesteps > 0
         self.eval_tasks: EvalTasks = getattr(args, "eval_tasks", ALL)
+        self.deterministic_eval &= not judged_by_drawing(algo, env_id)
         if args.conf_file is None and (algo in ALGORITHMS or (algo in PARENTS and env_id.startswith(NAMESPACE))):
             self.config = hyperparameter_file(PARENTS.get(algo, algo))
 
@@ -110,7 +112,7 @@ class SequenceExperimentManager(ExperimentManager):
         """rl-zoo3's envs; several sub-envs of a sequence that has a vector env of its own (Atari games) are one."""
         one_by_one = self.vec_env_class
         many = n_envs > 1 and not eval_env and one_by_one is DummyVecEnv and self.env_wrapper is None
-        if many and gym.spec(self.env_name.gym_id).vector_entry_point is not None:
+        if many and has_vector_env(self.env_name.gym_id, self.sequence):
             folder = None if no_log else self.save_path
             kwargs = {name: value for name, value in self.env_kwargs.items() if name not in ("n_envs", "switch_on")}
             self.vec_env_class = partial(as_one_vec_env, self.env_name.gym_id, kwargs, folder)  # type: ignore[assignment]
@@ -264,18 +266,6 @@ class ResumableCheckpoint(CheckpointCallback):
                 if older != Path(newest):
                     older.unlink()
         return keep_going
-
-
-def as_one_vec_env(env_id: str, env_kwargs: dict[str, Any], folder: str | None, makers: list[Any]) -> VecEnv:
-    """
-    :param env_id: a registered id with a vector env
-    :param env_kwargs: arguments of the env
-    :param folder: where ``0.monitor.csv`` is written, or none
-    :param makers: what SB3 would make the sub-envs with: their number is what counts
-    :return: that many sub-envs in one vector env
-    """
-    envs = gym.make_vec(env_id, len(makers), vectorization_mode="vector_entry_point", **env_kwargs)
-    return VecMonitor(GymnasiumVecEnv(envs), None if folder is None else str(Path(folder) / "0"))
 
 
 def hyperparameter_file(algo: str) -> str:
