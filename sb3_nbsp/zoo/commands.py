@@ -28,8 +28,8 @@ from sb3_nbsp.common.env_util import is_task_sequence
 from sb3_nbsp.evaluation.contexts import play_by_task
 from sb3_nbsp.evaluation.run_figures import draw_what_is_missing
 from sb3_nbsp.evaluation.watch_table import TaskReport
+from sb3_nbsp.zoo.algorithms import ALGORITHMS, PARENTS, sequence_of
 from sb3_nbsp.zoo.checkpointed import CheckpointedExperimentManager
-from sb3_nbsp.zoo.experiments import ALGORITHMS, PARENTS, sequence_of
 from sb3_nbsp.zoo.logs_may_fail import MonitorMayFail
 from sb3_nbsp.zoo.resume import CheckpointOptions, is_finished, split, tidy
 from sb3_nbsp.zoo.run_settings import SAFE_YAML, check_made, saved_hyperparams

@@ -3,7 +3,6 @@
 import inspect
 from copy import deepcopy
 from functools import partial
-from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecMonitor, Ve
 
 try:
     from rl_zoo3 import ALGOS
-    from rl_zoo3.callbacks import SaveVecNormalizeCallback
     from rl_zoo3.exp_manager import ExperimentManager
 except ImportError as error:
     raise ImportError(f'Experiments need rl-zoo3 ({error}): pip install "sb3-nbsp[zoo]"') from error
@@ -24,27 +22,14 @@ import sb3_nbsp.baselines
 from sb3_nbsp.base.arguments import check_values
 from sb3_nbsp.base.spare_files import may_fail
 from sb3_nbsp.common.continual_algorithm import ContinualAlgorithm
-from sb3_nbsp.dqn import NBSPDQN
 from sb3_nbsp.evaluation import SequenceEvalCallback
 from sb3_nbsp.evaluation.eval_tasks import ALL, EvalTasks
-from sb3_nbsp.ppo import NBSPPPO
-from sb3_nbsp.qrdqn import NBSPQRDQN
-from sb3_nbsp.sac import NBSPSAC
 from sb3_nbsp.tasks import GymnasiumVecEnv, TaskSequence
-from sb3_nbsp.tqc import NBSPTQC
+from sb3_nbsp.zoo.algorithms import ALGORITHMS, NAMESPACE, PARENTS, hyperparameter_file, sequence_of
 from sb3_nbsp.zoo.logs_may_fail import LogsMayFail
+from sb3_nbsp.zoo.saving_callbacks import ResumableCheckpoint, StatisticsMayFail
 from sb3_nbsp.zoo.train_checks import check_algorithm, check_settings, read_numbers
 
-NAMESPACE = "sb3_nbsp/"
-ALGORITHMS: dict[str, type[ContinualAlgorithm]] = {
-    "nbspdqn": NBSPDQN,
-    "nbspppo": NBSPPPO,
-    "nbspqrdqn": NBSPQRDQN,
-    "nbspsac": NBSPSAC,
-    "nbsptqc": NBSPTQC,
-}
-# SB3's algorithm -> ours, whose settings it reads on our task sequences
-PARENTS = {"dqn": "nbspdqn", "ppo": "nbspppo", "qrdqn": "nbspqrdqn", "sac": "nbspsac", "tqc": "nbsptqc"}
 STATISTICS_FREQ = 1000  # steps of each sub-env between two savings of VecNormalize's statistics
 
 
@@ -233,38 +218,6 @@ class SequenceExperimentManager(ExperimentManager):
             model._last_obs = None
 
 
-class StatisticsMayFail(SaveVecNormalizeCallback):
-    """rl-zoo3's, which goes on where the file cannot be written; the next time tries again."""
-
-    def _on_step(self) -> bool:
-        with may_fail(self.save_path, "Training goes on; it is tried again."):
-            super()._on_step()
-        return True
-
-
-class ResumableCheckpoint(CheckpointCallback):
-    """
-    Checkpoints with what training needs to go on: statistics and, if wanted, the replay buffer, of which only the newest
-    is kept (each is as large as ``buffer_size`` transitions).
-
-    :param save_freq: steps of each sub-env between checkpoints
-    :param save_path: folder
-    :param save_replay_buffer: whether to save the replay buffer
-    """
-
-    def __init__(self, save_freq: int, save_path: str, save_replay_buffer: bool):
-        super().__init__(save_freq, save_path, save_replay_buffer=save_replay_buffer, save_vecnormalize=True, verbose=1)
-
-    def _on_step(self) -> bool:
-        keep_going = super()._on_step()
-        if self.n_calls % self.save_freq == 0:
-            newest = self._checkpoint_path("replay_buffer_", extension="pkl")
-            for older in Path(self.save_path).glob(f"{self.name_prefix}_replay_buffer_*_steps.pkl"):
-                if older != Path(newest):
-                    older.unlink()
-        return keep_going
-
-
 def as_one_vec_env(env_id: str, env_kwargs: dict[str, Any], folder: str | None, makers: list[Any]) -> VecEnv:
     """
     :param env_id: a registered id with a vector env
@@ -275,25 +228,3 @@ def as_one_vec_env(env_id: str, env_kwargs: dict[str, Any], folder: str | None, 
     """
     envs = gym.make_vec(env_id, len(makers), vectorization_mode="vector_entry_point", **env_kwargs)
     return VecMonitor(GymnasiumVecEnv(envs), None if folder is None else str(Path(folder) / "0"))
-
-
-def hyperparameter_file(algo: str) -> str:
-    """
-    :param algo: key of one of our algorithms, e.g. ``nbspsac``
-    :return: path of its settings in this package
-    """
-    with as_file(files("sb3_nbsp.hyperparams") / f"{algo}.yml") as file:
-        return str(file)
-
-
-def sequence_of(env_id: str, env_kwargs: dict[str, Any] | None = None) -> TaskSequence | None:
-    """
-    :param env_id: a registered id
-    :param env_kwargs: arguments of the env
-    :return: the env's task sequence, ``None`` if it is an ordinary env
-    """
-    env = gym.make(env_id, **(env_kwargs or {}))
-    try:
-        return getattr(env.unwrapped, "task_sequence", None)
-    finally:
-        env.close()

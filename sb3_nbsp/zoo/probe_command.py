@@ -16,8 +16,8 @@ from sb3_nbsp.evaluation import SequenceResults, plot_score_histograms
 from sb3_nbsp.probe.probe_report import plot_probe, probe_table
 from sb3_nbsp.probe.probes_file import SEVERAL, load_probes, save_probes
 from sb3_nbsp.probe.study import Probe, probe_model
+from sb3_nbsp.zoo.algorithms import ALGORITHMS
 from sb3_nbsp.zoo.argument_types import seed, whole
-from sb3_nbsp.zoo.experiments import ALGORITHMS
 
 
 def main(arguments: list[str]) -> None:

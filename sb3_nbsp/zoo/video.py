@@ -30,7 +30,7 @@ from sb3_nbsp.common.env_util import wrap_like
 from sb3_nbsp.evaluation.contexts import playing
 from sb3_nbsp.tasks import TaskSequence
 from sb3_nbsp.zoo import commands
-from sb3_nbsp.zoo.experiments import sequence_of
+from sb3_nbsp.zoo.algorithms import sequence_of
 
 LONGEST_EPISODE = 10_000  # steps; an env may have no time limit
 # What stands in a file and concerns learning only, and may not be loadable elsewhere.
