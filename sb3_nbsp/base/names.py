@@ -1,18 +1,19 @@
 """Names that are not known, and which come close."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 MANY = 60  # more than all Meta-World tasks
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
+def did_you_mean(name: str, known: Iterable[str] | Mapping[str, str]) -> str:
     """
     :param name: the name that was given
-    :param known: the names that exist
+    :param known: the names that exist; in a mapping what is written for them
     :return: a question, e.g. ``"Did you mean 'reward'?"``; empty where none comes close
     """
-    by_lower = {other.lower(): other for other in known}
+    shown = known if isinstance(known, Mapping) else {other: other for other in known}
+    by_lower = {other.lower(): text for other, text in shown.items()}
     close = [by_lower[lower] for lower in difflib.get_close_matches(name.lower(), list(by_lower))]
     return f"Did you mean {', '.join(map(repr, close))}?" if close else ""
 

@@ -28,8 +28,9 @@ from sb3_nbsp.tasks import GymnasiumVecEnv, TaskSequence
 from sb3_nbsp.zoo.algorithms import ALGORITHMS, NAMESPACE, PARENTS, hyperparameter_file, sequence_of
 from sb3_nbsp.zoo.logs_may_fail import LogsMayFail
 from sb3_nbsp.zoo.saving_callbacks import ResumableCheckpoint, StatisticsMayFail
-from sb3_nbsp.zoo.train_checks import check_algorithm, check_settings, read_numbers
+from sb3_nbsp.zoo.train_checks import check_algorithm, check_names, check_settings, read_numbers
 
+LONGEST_EVAL_FREQ, EVALUATIONS_PER_VISIT = 25_000, 4  # where the user names no --eval-freq
 STATISTICS_FREQ = 1000  # steps of each sub-env between two savings of VecNormalize's statistics
 
 
@@ -47,6 +48,9 @@ class SequenceExperimentManager(ExperimentManager):
     def __init__(self, args: Any, algo: str, env_id: str, *more: Any, **kwargs: Any):
         super().__init__(args, algo, env_id, *more, **kwargs)
         self.steps_given = self.n_timesteps > 0
+        self.eval_freq_given = self.eval_freq is not None
+        if not self.eval_freq_given:
+            self.eval_freq = LONGEST_EVAL_FREQ
         self.eval_tasks: EvalTasks = getattr(args, "eval_tasks", ALL)
         if args.conf_file is None and (algo in ALGORITHMS or (algo in PARENTS and env_id.startswith(NAMESPACE))):
             self.config = hyperparameter_file(PARENTS.get(algo, algo))
@@ -56,6 +60,7 @@ class SequenceExperimentManager(ExperimentManager):
         hyperparams, saved = super().read_hyperparameters()
         read_numbers(hyperparams)
         check_settings(hyperparams)
+        check_names(hyperparams, ALGORITHMS.get(PARENTS.get(self.algo, ""), ALGOS[self.algo]))
         self._drop_foreign_arguments(hyperparams)
         self._drop_foreign_arguments(saved)
         self.sequence = sequence_of(self.env_name.gym_id, hyperparams.get("env_kwargs") or self.env_kwargs)
@@ -84,9 +89,11 @@ class SequenceExperimentManager(ExperimentManager):
                 print("On a task sequence --eval-env-kwargs and --n-eval-envs have no effect: its own tasks are evaluated")
             if self.env_name.gym_id.startswith(NAMESPACE):
                 self.env_kwargs = {**self.env_kwargs, "n_envs": self.n_envs}  # plain SB3 algorithms do not tell it
-            # What a hyperparameter search judges an agent by is all tasks, in turns.
-            self.eval_env_kwargs = {**self.env_kwargs, "switch_on": "episode"}
-            if self.optimize_hyperparameters:
+            self.eval_env_kwargs = {}
+            if not self.eval_freq_given:
+                self.eval_freq = min(self.eval_freq, max(min(self.sequence.segment_steps) // EVALUATIONS_PER_VISIT, 1))
+            if self.optimize_hyperparameters:  # which judges an agent by all tasks, in turns
+                self.eval_env_kwargs = {**self.env_kwargs, "switch_on": "episode"}
                 n_tasks = len(self.sequence.tasks)
                 self.n_eval_episodes = -(-self.n_eval_episodes // n_tasks) * n_tasks
         return result
