@@ -2,13 +2,22 @@
 
 import argparse
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 from sb3_nbsp.base.names import did_you_mean, unknown_name_message
 
 
 class CommandParser(argparse.ArgumentParser):
     """argparse's, whose errors name what comes close to a wrong option or choice, and leave the long usage to ``--help``."""
+
+    # Options that others add and that mean something else here: what is exchanged of ``add_argument``'s arguments.
+    changed: ClassVar[dict[str, dict[str, Any]]] = {}
+
+    def add_argument(self, *args: Any, **kwargs: Any) -> argparse.Action:
+        """See argparse."""
+        for name in args:
+            kwargs |= self.changed.get(name, {})
+        return super().add_argument(*args, **kwargs)
 
     def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
         """

@@ -10,6 +10,7 @@ import sys
 import traceback
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import stable_baselines3.common.env_util
@@ -29,6 +30,7 @@ from sb3_nbsp.evaluation.contexts import play_by_task
 from sb3_nbsp.evaluation.run_figures import draw_what_is_missing
 from sb3_nbsp.evaluation.watch_table import TaskReport
 from sb3_nbsp.zoo.algorithms import ALGORITHMS, PARENTS, sequence_of
+from sb3_nbsp.zoo.find_agents import AgentParser
 from sb3_nbsp.zoo.logs_may_fail import MonitorMayFail
 from sb3_nbsp.zoo.resume import CheckpointOptions, is_finished, split, tidy
 from sb3_nbsp.zoo.run_settings import SAFE_YAML, check_made, saved_hyperparams
@@ -108,6 +110,7 @@ def enjoy(arguments: list[str]) -> None:
     rl_zoo3.enjoy.ALGOS = {name: Watched(algorithm) for name, algorithm in rl_zoo3.ALGOS.items()}  # type: ignore[misc]
     rl_zoo3.enjoy.yaml = SAFE_YAML  # type: ignore[assignment]
     rl_zoo3.enjoy.get_saved_hyperparams = saved_hyperparams(_gym_packages(arguments))
+    rl_zoo3.enjoy.argparse = SimpleNamespace(**{**vars(argparse), "ArgumentParser": AgentParser})  # type: ignore[assignment]
     sys.argv = ["sb3-nbsp enjoy", *arguments]
     try:
         rl_zoo3.enjoy.enjoy()

@@ -1,20 +1,14 @@
 """The end of ``sb3-nbsp train``: what the agent can do, where its files are, and what to do with it."""
 
-import math
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sb3_nbsp.base.plain_text import aligned, from_markdown
-from sb3_nbsp.evaluation import SequenceResults, results_table
+from sb3_nbsp.base.plain_text import from_markdown
+from sb3_nbsp.evaluation import SequenceResults, results_table, results_text
+from sb3_nbsp.zoo.find_agents import LOGS
 
-MEANINGS = {
-    "asr": "mean over tasks at the end",
-    "fm": "forgetting: how much earlier tasks fell below their best, mean over them",
-    "fwt": "mean over tasks right after a task was learned first",
-}
-LOGS = "logs"  # where a training writes by default
 AGENT = "the agent"
 FILES = {
     "best_model.zip": "the best agent on the way",
@@ -59,32 +53,8 @@ def ending(runs: Sequence[TrainedRun]) -> str:
     :return: lines for a terminal
     """
     results = [run.results for run in runs if run.results is not None and run.results.evaluations]
-    parts = [] if not results else [_of_one(results[0])] if len(runs) == 1 else [_of_many(runs[0].algo, results)]
+    parts = [] if not results else [results_text(results[0])] if len(runs) == 1 else [_of_many(runs[0].algo, results)]
     return "\n" + "\n\n".join([*parts, *_files(runs), _next(runs)])
-
-
-def _of_one(results: SequenceResults) -> str:
-    measure, episodes = results.measure, results.settings.get("n_eval_episodes")
-    matrix, names = results.matrix(), results.task_names
-    rows = [
-        [f"{k + 1}. {results.segments[k]}", *(f"{value:.2f}" for value in row)]
-        for k, row in enumerate(matrix)
-        if not all(map(math.isnan, row))
-    ]
-    last = results.evaluations[-1]
-    if last.kind != "switch":
-        now = results.performance(last)
-        rows.append([f"at step {last.step:,}", *(f"{now[name]:.2f}" for name in names)])
-    title = f"{measure.title.capitalize()} on each task, after each visit to a task ({episodes} episodes per task)"
-    table = aligned(["after training", *(f"on {name}" for name in names)], rows)
-    metrics = results.metrics()
-    shown = {"asr": measure.average, "fm": "FM", "fwt": "FWT"}
-    lines = [
-        f"{label:<4}{value:6.2f}  {MEANINGS[name]}"
-        for name, label in shown.items()
-        if not math.isnan(value := getattr(metrics, name))
-    ]
-    return "\n\n".join([f"{title}\n{table}", *(["\n".join(lines)] if lines else [])])
 
 
 def _of_many(algo: str, results: Sequence[SequenceResults]) -> str:

@@ -23,26 +23,28 @@ examples:
 
 `sb3-nbsp envs` lists task sequences, `sb3-nbsp new my_tasks.py` writes a script with one of your own,
 `sb3-nbsp train --help` shows all arguments."""
-# rl-zoo3's arguments that mean something else here: default, help
+# rl-zoo3's arguments that mean something else here
 CHANGED = {
-    "--verbose": (
-        0,
-        "what is shown. Not given: a bar (in a pipe or a log file a line now and then) and what came of it; 0: neither; 1: "
-        "SB3's tables and what came of it; 2: also where an error came up",
-    ),
-    "--eval-freq": (
-        None,
-        "Evaluate the agent every n steps (0: at task ends only; -1: never; default: four times in each visit to a task, at "
-        "least every 25,000 steps)",
-    ),
-    "--progress": (False, "with --verbose 1: rl-zoo3's progress bar beside SB3's tables"),
-    "--algo": ("", "the algorithm, e.g. nbspsac, or sac to compare"),
-    "--env": ("", "id of a task sequence, e.g. sb3_nbsp/PointGoal-v0, or of any env"),
+    "--verbose": {
+        "default": 0,
+        "help": "what is shown. Not given: a bar (in a pipe or a log file a line now and then) and what came of it; 0: "
+        "neither; 1: SB3's tables and what came of it; 2: also where an error came up",
+    },
+    "--eval-freq": {
+        "default": None,
+        "help": "Evaluate the agent every n steps (0: at task ends only; -1: never; default: four times in each visit to a "
+        "task, at least every 25,000 steps)",
+    },
+    "--progress": {"help": "with --verbose 1: rl-zoo3's progress bar beside SB3's tables"},
+    "--algo": {"default": None, "metavar": "ALGO", "help": "the algorithm, e.g. nbspsac, or sac to compare"},
+    "--env": {"default": None, "help": "id of a task sequence, e.g. sb3_nbsp/PointGoal-v0, or of any env"},
 }
 
 
 class TrainParser(CommandParser):
     """The parser that rl-zoo3's train makes, with our arguments. Where they are not given, ``args.yml`` is rl-zoo3's."""
+
+    changed = CHANGED
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, usage=USE.partition("\n")[0], description=__doc__, **kwargs)
@@ -78,14 +80,6 @@ class TrainParser(CommandParser):
             metavar="N",
             help="Env steps between checkpoints of our algorithms (default: 10,000; 0: at task switches only; -1: none)",
         )
-
-    def add_argument(self, *args: Any, **kwargs: Any) -> argparse.Action:
-        """See argparse; some of rl-zoo3's arguments have other defaults here."""
-        for name in set(args) & set(CHANGED):
-            kwargs["default"], kwargs["help"] = CHANGED[name]
-        if "--algo" in args:
-            kwargs["metavar"] = "ALGO"
-        return super().add_argument(*args, **kwargs)
 
     def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
         """See argparse. What ``--help`` shows depends on ``--algo``."""
