@@ -53,7 +53,7 @@ def _plain(text: str) -> str:
     """Without escapes, code marks and targets of links."""
     text = re.sub(r"(?<!\\)\[([^\]]*)\]\([^)]*\)", r"\1", text)
     text = re.sub(r"(?<!\\)`+ ?(.*?) ?`+", r"\1", text)
-    return html.unescape(re.sub(r"\\(\W)", r"\1", text))
+    return html.unescape(re.sub(r"\\([\W_])", r"\1", text))
 
 
 def _is_number(cell: str) -> bool:

@@ -32,7 +32,7 @@ def make_west(render_mode: str | None = None) -> gym.Env:
 SEQUENCE = TaskSequence(
     tasks=(Task("east", make_east), Task("west", make_west)),
     steps_per_task=2_000,
-    cycles=1,
+    cycles=2,
     task_id=True,
 )
 
@@ -44,7 +44,7 @@ SETTINGS = {
     "tau": 0.02,
     "policy_kwargs": {"net_arch": [64, 64]},
     "scoring_steps": 1_000,  # env steps at each task's end, beside those above, on which neurons are scored
-    "memory_size": 1_000,  # observations of each old task that are kept and rehearsed
+    "memory_size": 10_000,  # observations of each old task that are kept at most, and rehearsed
 }
 FOLDER = "logs/own_tasks"  # for tables and figures
 

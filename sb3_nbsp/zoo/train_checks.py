@@ -143,7 +143,7 @@ def check_env(name: str) -> None:
         return
     # Many begin without the namespace.
     short = {env_id.rpartition("/")[2]: env_id for env_id in sorted(gym.registry, key=lambda env_id: NAMESPACE in env_id)}
-    hint = did_you_mean(name.rpartition("/")[2], short)
+    hint = did_you_mean(name.rpartition("/")[2], short, written=short)
     raise ValueError(" ".join(filter(None, [f"Unknown env {name!r}.", hint, "`sb3-nbsp envs` lists task sequences."])))
 
 
