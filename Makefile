@@ -49,7 +49,7 @@ agents: $(INSTALLED)
 # What was stopped goes on, what is finished says so. Two bars would not fit into one terminal: lines instead.
 agents/%:
 	@run=agents/$(*D)/sb3_nbsp-$(*F)_1; \
-	if [ -d $$run/checkpoints ]; then set -- --resume $$run; \
+	if [ -d $$run ]; then set -- --resume $$run; \
 	else set -- --algo $(*D) --env sb3_nbsp/$(*F) --seed 0 -f agents $(ARGUMENTS_$(*D)); fi; \
 	TERM=dumb OMP_NUM_THREADS=1 $(BIN)/sb3-nbsp train "$$@"
 

@@ -76,7 +76,7 @@ def train(arguments: list[str]) -> None:
             register()
             train_together(runs, shows)
             return
-        options, arguments = split(arguments)
+        options, arguments = _shown_as_asked(arguments, *split(arguments))
         register(options, shows)
         if options.run is not None and _is_finished(options.run, arguments):
             tidy(options.run)
@@ -155,6 +155,15 @@ def _shows(arguments: list[str]) -> Shows:
     told = _verbosity(arguments)
     searches = "-optimize" in arguments or "--optimize-hyperparameters" in arguments
     return Shows(progress=told is None and not searches, ending=told != 0 and not searches)
+
+
+def _shown_as_asked(typed: list[str], options: CheckpointOptions, arguments: list[str]) -> tuple[CheckpointOptions, list[str]]:
+    """A run that goes on takes its own arguments; how much is shown is asked for anew."""
+    if options.run is None:
+        return options, arguments
+    told = _verbosity(typed)
+    kept = [argument for argument in arguments if not argument.startswith("--verbose=")]
+    return options, [*kept, *([] if told is None else [f"--verbose={told}"])]
 
 
 def _verbosity(arguments: list[str]) -> int | None:

@@ -50,6 +50,8 @@ class ProgressCallback(BaseCallback):
         return True
 
     def _on_training_end(self) -> None:
+        if not self._has_sequence and (standing := self._standing()):  # of a sequence there is a table
+            self.display.say(standing)
         self.display.stop()
 
     def _standing(self) -> str:

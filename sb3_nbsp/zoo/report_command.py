@@ -47,8 +47,7 @@ def main(arguments: list[str]) -> None:
 
 def _for_terminal(text: str) -> str:
     """Without pictures, and without what is folded up; tables to be read as they are."""
-    text = re.sub(r"<details open><summary>(.*?)</summary>", r"\1:", text)
-    return from_markdown(re.sub(r"<details>.*?</details>\n+|</details>\n+|!\[.*?\]\(.*?\)\n+", "", text, flags=re.DOTALL))
+    return from_markdown(re.sub(r"<details.*?</details>\n+|!\[.*?\]\(.*?\)\n+", "", text, flags=re.DOTALL))
 
 
 if __name__ == "__main__":

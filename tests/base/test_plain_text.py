@@ -26,7 +26,7 @@ def test_names_come_back_from_a_table_as_they_were():
 
 
 def test_what_is_meant_may_be_written_longer():
-    assert (
-        did_you_mean("pointgol", {"PointGoal": "ours/PointGoal", "Pendulum": "Pendulum"}) == "Did you mean 'ours/PointGoal'?"
-    )
-    assert did_you_mean("zzz", ["PointGoal"]) == ""
+    written = {"PointGoal": "ours/PointGoal", "Pendulum": "Pendulum"}
+    assert did_you_mean("pointgol", written, written) == "Did you mean 'ours/PointGoal'?"
+    assert did_you_mean("pointgol", written) == "Did you mean 'PointGoal'?"
+    assert did_you_mean("zzz", written) == ""

@@ -13,6 +13,7 @@ from sb3_nbsp.zoo import commands, find_agents, new_command, own_tasks_template
 from sb3_nbsp.zoo.algorithms import ALGORITHMS
 from sb3_nbsp.zoo.argument_lines import argument_lines
 from sb3_nbsp.zoo.command_parser import CommandParser
+from sb3_nbsp.zoo.resume import CheckpointOptions
 from sb3_nbsp.zoo.shown_training import Shows
 from sb3_nbsp.zoo.train_checks import check_env, check_names
 from sb3_nbsp.zoo.train_parser import TrainParser
@@ -112,6 +113,14 @@ def test_names_of_arguments_and_envs():
 )
 def test_how_much_is_shown(typed, progress, ending):
     assert commands._shows(["--algo", "x", *typed]) == Shows(progress, ending)
+
+
+def test_a_run_that_goes_on_shows_what_is_asked_for_now(tmp_path):
+    own = ["--algo=nbspsac", "--verbose=0", "--seed=1"]
+    options = CheckpointOptions(run=tmp_path)
+    assert commands._shown_as_asked(["--resume", "x"], options, own)[1] == ["--algo=nbspsac", "--seed=1"]
+    assert commands._shown_as_asked(["--resume", "x", "--verbose", "1"], options, own)[1][-1] == "--verbose=1"
+    assert commands._shown_as_asked(own, CheckpointOptions(), own)[1] == own
 
 
 def test_a_new_script_is_written_once(tmp_path, capsys):
