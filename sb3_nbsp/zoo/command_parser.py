@@ -1,7 +1,6 @@
 """The parser of every command: what goes wrong is one line, with the name that was meant."""
 
 import argparse
-from collections.abc import Sequence
 from typing import Any, ClassVar, NoReturn
 
 from sb3_nbsp.base.names import did_you_mean, unknown_name_message
@@ -19,7 +18,7 @@ class CommandParser(argparse.ArgumentParser):
             kwargs |= self.changed.get(name, {})
         return super().add_argument(*args, **kwargs)
 
-    def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         """
         See argparse.
 

@@ -31,7 +31,7 @@ def folder_of(algo: str, env_name: str) -> str:
 class AgentParser(CommandParser):
     """The parser of a command that shows an agent: rl-zoo3's options, with our folders."""
 
-    changed: ClassVar = {
+    changed: ClassVar[dict[str, dict[str, Any]]] = {
         "--folder": {"default": None, "help": FOLDER_HELP},
         "--algo": {"default": None, "metavar": "ALGO", "help": "the agent's algorithm, e.g. nbspsac"},
         "--env": {"default": None, "help": "the env that it was trained on, e.g. sb3_nbsp/PointGoal-v0"},
@@ -39,9 +39,10 @@ class AgentParser(CommandParser):
     use = USE.format(command="enjoy", option=" --no-render")
 
     def __init__(self, *args: Any, **kwargs: Any):
-        super().__init__(*args, usage=self.use.partition("\n")[0], **kwargs)
+        super().__init__(*args, **kwargs)
+        self.usage = self.use.partition("\n")[0]
 
-    def parse_args(self, args: Any = None, namespace: Any = None) -> argparse.Namespace:
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         """
         See argparse.
 

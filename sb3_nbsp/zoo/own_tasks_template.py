@@ -36,29 +36,36 @@ SEQUENCE = TaskSequence(
     task_id=True,
 )
 
-# 3. The agent: SAC's arguments, and NBSP's. Other actions than continuous ones: NBSPDQN or NBSPPPO.
-SETTINGS = {
-    "learning_rate": 1e-3,
-    "batch_size": 64,
-    "gamma": 0.95,
-    "tau": 0.02,
-    "policy_kwargs": {"net_arch": [64, 64]},
-    "scoring_steps": 1_000,  # env steps at each task's end, beside those above, on which neurons are scored
-    "memory_size": 10_000,  # observations of each old task that are kept at most, and rehearsed
-}
 FOLDER = "logs/own_tasks"  # for tables and figures
+
+
+# 3. The agent: SAC's arguments, and NBSP's. Other actions than continuous ones: NBSPDQN or NBSPPPO.
+def make_agent() -> NBSPSAC:
+    """An agent that has learned nothing."""
+    return NBSPSAC(
+        "MlpPolicy",
+        TaskSequenceEnv(SEQUENCE),
+        learning_rate=1e-3,
+        batch_size=64,
+        gamma=0.95,
+        tau=0.02,
+        policy_kwargs={"net_arch": [64, 64]},
+        scoring_steps=1_000,  # env steps at each task's end, beside those above, on which neurons are scored
+        memory_size=10_000,  # observations of each old task that are kept at most, and rehearsed
+        seed=0,
+    )
 
 
 # 4. Training. At each task's end the agent's neurons are scored, some are held, and some observations are kept.
 def main() -> None:
     """Train, and show what was learned and kept."""
     th.set_num_threads(1)  # small networks learn fastest on one core
-    model = NBSPSAC("MlpPolicy", TaskSequenceEnv(SEQUENCE), seed=0, **SETTINGS)
+    model = make_agent()
     evaluation = SequenceEvalCallback(eval_freq=1_000, n_eval_episodes=5, log_path=FOLDER, verbose=1)
     model.learn(SEQUENCE.total_steps, evaluation)
     model.save(f"{FOLDER}/agent")
     print(f"\n{results_text(evaluation.results)}\n\nThe agent, tables and figures are in {FOLDER}.")
-    # To compare with plain SAC: skill_fraction=0 and memory_size=0 hold and rehearse nothing.
+    # To see what is lost without NBSP: skill_fraction=0 and memory_size=0 hold and rehearse nothing.
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 from sb3_nbsp.evaluation.eval_tasks import EvalTasks, checked_eval_tasks
 from sb3_nbsp.zoo.algorithms import ALGORITHMS
@@ -24,7 +24,7 @@ examples:
 `sb3-nbsp envs` lists task sequences, `sb3-nbsp new my_tasks.py` writes a script with one of your own,
 `sb3-nbsp train --help` shows all arguments."""
 # rl-zoo3's arguments that mean something else here
-CHANGED = {
+CHANGED: dict[str, dict[str, Any]] = {
     "--verbose": {
         "default": 0,
         "help": "what is shown. Not given: a bar (in a pipe or a log file a line now and then) and what came of it; 0: "
@@ -44,10 +44,11 @@ CHANGED = {
 class TrainParser(CommandParser):
     """The parser that rl-zoo3's train makes, with our arguments. Where they are not given, ``args.yml`` is rl-zoo3's."""
 
-    changed = CHANGED
+    changed: ClassVar[dict[str, dict[str, Any]]] = CHANGED
 
     def __init__(self, *args: Any, **kwargs: Any):
-        super().__init__(*args, usage=USE.partition("\n")[0], description=__doc__, **kwargs)
+        super().__init__(*args, **kwargs)
+        self.usage = USE.partition("\n")[0]
         self.description = "Train an agent, on a task sequence or on any env."
         self.formatter_class = argparse.RawDescriptionHelpFormatter
         self._algo = "nbspsac"

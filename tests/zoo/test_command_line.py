@@ -142,7 +142,8 @@ def test_the_new_script_runs_as_it_is(tmp_path, monkeypatch, capsys):
     template = own_tasks_template
     small = type(template.SEQUENCE)(template.SEQUENCE.tasks, 50, task_id=True)
     monkeypatch.setattr(template, "SEQUENCE", small)
-    monkeypatch.setattr(template, "SETTINGS", {**template.SETTINGS, "scoring_steps": 25, "learning_starts": 20})
+    few = {"scoring_steps": 25, "learning_starts": 20}
+    monkeypatch.setattr(template, "NBSPSAC", lambda *args, **kwargs: NBSPSAC(*args, **{**kwargs, **few}))
     monkeypatch.setattr(template, "FOLDER", str(tmp_path / "out"))
     template.main()
     shown = capsys.readouterr().out
