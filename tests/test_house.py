@@ -42,7 +42,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "probe",
         "benchmark",
     },
-    "cli": {"zoo"},
+    "cli": {"base", "zoo"},
 }
 MODULES = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in PACKAGE.rglob("*.py")}
 MODULES = {name.removesuffix(".__init__"): path for name, path in MODULES.items() if "hyperparams" not in name}

@@ -21,7 +21,7 @@ from sb3_nbsp.common.next_step import NextStep, beyond_the_end, next_step
 from sb3_nbsp.common.older_files import say_whose_lengths_fit
 from sb3_nbsp.common.position import FollowedSequence
 from sb3_nbsp.common.protected_algorithm import ProtectedAlgorithm
-from sb3_nbsp.common.ram_estimate import Part, check_footprint, disk_statement, network_bytes
+from sb3_nbsp.common.ram_estimate import Part, check_footprint, disk_statement, network_bytes, tell
 from sb3_nbsp.common.scoring_env import steps_on_task
 from sb3_nbsp.neurons.rollout import ScoringSteps
 from sb3_nbsp.neurons.scoring import run_networks
@@ -145,8 +145,7 @@ class ContinualAlgorithm(ProtectedAlgorithm):
         self.position.follow(sequence)
         parts = self._footprint(len(sequence.task_names))
         statements = check_footprint(parts), disk_statement(parts, network_bytes(self.policy), self.tensorboard_log)
-        if self.verbose >= 1:
-            print(*statements, sep="\n")
+        tell(statements, self.verbose)
 
     def restart_sequence(self) -> None:
         """Begin the sequence anew at the next ``learn()``. What was learned stays; an unfinished task is abandoned."""

@@ -18,6 +18,8 @@ The end of a task, step by step.
 ``model`` is a :class:`~sb3_nbsp.common.continual_algorithm.ContinualAlgorithm` throughout.
 """
 
+import logging
+import time
 import warnings
 from functools import partial
 from itertools import count
@@ -40,6 +42,7 @@ from sb3_nbsp.neurons.rollout import ScoringSteps
 from sb3_nbsp.neurons.scoring import LossFunction, run_networks, score_networks, warn_of_silent
 from sb3_nbsp.neurons.skill_neurons import SkillNeurons
 
+LOGGER = logging.getLogger(__name__)
 SCORING_SEED = 20_000  # far from the seeds that users give training envs
 
 
@@ -128,9 +131,13 @@ def _unused_name(model: Any) -> str:
 
 
 def _find_skill_neurons(model: Any, env: gym.Env | VecEnv | None, task: str, index: int, seed: int) -> SkillNeurons:
+    started, n_steps = time.perf_counter(), int(model.scoring_steps)
+    LOGGER.debug("scoring the neurons of %s: the policy plays %s env steps more, and nothing is learned", task, f"{n_steps:,}")
     with droppable():
-        steps = (model.taken_steps or steps_on_task)(model, env, task, int(model.scoring_steps), seed)
+        steps = (model.taken_steps or steps_on_task)(model, env, task, n_steps, seed)
         skill = score(model, steps, task, seed)
+    duration = time.perf_counter() - started
+    LOGGER.info("The neurons of %s were scored on %s env steps, in %.1f s", task, f"{n_steps:,}", duration)
     if model.gates is not None:
         columns = gate_requirements.id_columns(model.env, model.observation_space)
         own = gate_requirements.column_of(task, columns)

@@ -13,7 +13,8 @@ from sb3_nbsp.checkpoints.callback import RunCheckpoints
 from sb3_nbsp.checkpoints.manifest import FOLDER
 from sb3_nbsp.checkpoints.saving import MODEL
 from sb3_nbsp.checkpoints.signals import StopSignals
-from sb3_nbsp.zoo.experiments import ALGORITHMS, SequenceExperimentManager
+from sb3_nbsp.zoo.algorithms import ALGORITHMS
+from sb3_nbsp.zoo.experiments import SequenceExperimentManager
 from sb3_nbsp.zoo.resume import CheckpointOptions, end, is_finished, prepare, tidy
 
 WORKER_GONE = (EOFError, BrokenPipeError, ConnectionResetError)  # what is seen of a sub-env's process that has ended

@@ -13,7 +13,7 @@ from sb3_nbsp.base.names import unknown_name_message
 from sb3_nbsp.benchmark.cells import Cell
 from sb3_nbsp.benchmark.resolved_arguments import dropped_arguments, environment_arguments, hyperparameters
 from sb3_nbsp.tasks.registration import sequence_of_id
-from sb3_nbsp.zoo.experiments import ALGORITHMS
+from sb3_nbsp.zoo.algorithms import ALGORITHMS
 from sb3_nbsp.zoo.train_checks import SETTINGS
 
 NOT_OF_SEQUENCES = ("n_envs", "switch_on", "render_mode")  # arguments of environments
