@@ -1,12 +1,14 @@
 # %% [markdown]
 # # The neurons: look at them, score them, silence them
 #
-# NBSP says that some neurons carry a task's skill. Here you see what the neurons of a trained agent do, how they are scored,
-# and what the agent can still do without them. What words mean: [glossary](../docs/guide/glossary.md).
+# NBSP says that some neurons carry a task's skill. **What you will see:** what the neurons of a trained agent do, how they are
+# scored, and what the agent can still do when some of them are silenced: those with the highest scores, those with the lowest,
+# and random ones. The last picture shows all three. What words mean: [glossary](../docs/guide/glossary.md).
 #
-# **Run time: about 1 minute (measured: 47 s on a busy 2-core Intel Xeon, one thread; 30 s of it computing).**
+# **Run time: under 1 minute on a free core.**
 #
-# Needs `pip install "sb3-nbsp[plots]"`. The file `2_neurons.py` is this notebook as a script.
+# Needs the extra `plots` ([installation](../docs/guide/install.md)): in a clone of the repository,
+# `pip install -e ".[plots]"`. The file `2_neurons.py` is this notebook as a script.
 
 # %%
 import os
