@@ -111,12 +111,18 @@ class FileLinks(SphinxPostTransform):
     def run(self, **kwargs: Any) -> None:
         """See Sphinx."""
         for node in list(self.document.findall(addnodes.pending_xref)):
-            if node.get("reftype") == "myst" and node.get("refdomain") != "doc":
-                target = node["reftarget"].split("#")[0]
-                places = (Path(self.env.doc2path(self.env.docname)).parent / target, ROOT / target)
-                path = next((place.resolve() for place in places if target and place.exists()), None)
-                if path is not None:
-                    node.replace_self(self._link(path, node[0].deepcopy()))
+            path = self._file(node) if node.get("reftype") == "myst" else None
+            if path is not None:
+                node.replace_self(self._link(path, node[0].deepcopy()))
+
+    def _file(self, node: nodes.Element) -> Path | None:
+        """What a link names, if it is a file or folder that MyST takes for none of the site's pages."""
+        target = node["reftarget"].split("#")[0]
+        if node.get("refdomain") == "doc":  # a page, or what looks like one: a notebook in examples/
+            notebook = ROOT / "examples" / f"{Path(target).name}.ipynb"
+            return notebook if "examples" in Path(target).parts and notebook.is_file() else None
+        places = (Path(self.env.doc2path(self.env.docname)).parent / target, ROOT / target)
+        return next((place.resolve() for place in places if target and place.exists()), None)
 
     def _link(self, path: Path, content: nodes.Element) -> nodes.Element:
         page = path / "README.md" if path.is_dir() else path
