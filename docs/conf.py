@@ -75,9 +75,10 @@ def formula_block(translator: Any, node: nodes.Element) -> None:
 
 def add_title(app: Sphinx, page: str, source: list[str]) -> None:
     """A table as a command wrote it has no title, and a page needs one; a report's says of what."""
-    folder, name = page.split("/")[-2:] if "/" in page else ("", page)
-    if page.endswith("/report/report"):
-        source[0] = source[0].replace("# Report", f"# Report: {page.split('/')[-3]}", 1)
+    *_, above, folder, name = ("", "", *page.split("/"))
+    if name in ("report", "probe") and page.startswith("results/"):
+        of = above if name == "report" else folder
+        source[0] = source[0].replace(f"# {name.capitalize()}", f"# {name.capitalize()}: {of}", 1)
     elif page.startswith("results/") and not source[0].lstrip().startswith("#"):
         source[0] = f"# {name.capitalize()}: {folder}\n\n{source[0]}"
 

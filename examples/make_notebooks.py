@@ -35,7 +35,7 @@ def read_source(source: Path) -> nbformat.NotebookNode:
     return notebook
 
 
-def run(notebook: nbformat.NotebookNode, folder: Path, timeout: int = 1800) -> None:
+def run(notebook: nbformat.NotebookNode, folder: Path, timeout: int = 14_400) -> None:
     """
     Run a notebook in place, from top to bottom.
 

@@ -130,6 +130,8 @@ def _mark_references(panel: "Axes") -> None:
 
 def _draw_method(panel: "Axes", runs: Sequence[SequenceResults], task: int, label: str, style: Style, width: float) -> None:
     steps, curves = common_curves(runs, task)
+    inside = steps <= sum(runs[0].segment_steps)  # a last rollout may reach beyond the sequence's end
+    steps, curves = steps[inside], curves[:, inside]
     line: dict[str, Any] = {"color": style.colour, "linewidth": width, "marker": style.marker, "markersize": 1.6 + width}
     panel.plot(steps, curves.mean(axis=0), style.line, label=label, clip_on=False, **line)
 
@@ -232,7 +234,7 @@ def plain(panel: "Axes") -> None:
 
 def write_below(figure: "Figure", text: str) -> None:
     """A note below a figure."""
-    figure.supxlabel(balanced(text, int(figure.get_figwidth() * 16)), fontsize=9, color=GREY)
+    figure.supxlabel(balanced(text, int(figure.get_figwidth() * 14)), fontsize=9, color=GREY)
 
 
 def balanced(text: str, width: int) -> str:
