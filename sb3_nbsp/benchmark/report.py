@@ -6,6 +6,7 @@ from pathlib import Path
 from sb3_nbsp.base.atomic_write import replacing
 from sb3_nbsp.benchmark.comparison import Comparison, group
 from sb3_nbsp.benchmark.find_runs import Found, collect
+from sb3_nbsp.benchmark.forward_transfer import performance_alone, transfer_section
 from sb3_nbsp.benchmark.provenance import provenance_section
 from sb3_nbsp.benchmark.report_figures import KINDS, draw
 from sb3_nbsp.benchmark.report_tables import pooled_section, sequence_section, write_csvs
@@ -80,6 +81,8 @@ def _text(found: Found, comparisons: Sequence[Comparison], baselines: Sequence[s
     ]
     for comparison in comparisons:
         parts += sequence_section(comparison, baselines, _pictures(out, _folder(comparison)))
+        for references in dict.fromkeys(filter(None, (suite.get("references") for suite in found.suites))):
+            parts += transfer_section(comparison, references, performance_alone(comparisons, references))
     if len(comparisons) > 1:
         parts += pooled_section(comparisons, baselines)
     parts += provenance_section(found)

@@ -18,6 +18,7 @@ A suite: named methods on named task sequences with several seeds, read from a Y
         axis: {memory_size: [0, 1000]}  # "NBSP, memory size 0" and "NBSP, memory size 1,000"
         sequences: [there and back]     # default: all
     baselines: [fine-tuning]    # what a report compares with
+    references: single task     # the method that trains each task alone, for forward transfer
     last_evaluations: 1         # of which a report takes the mean
     aliases: {SAC: fine-tuning} # earlier names of methods: runs of that name count as the method's
 
@@ -79,6 +80,7 @@ class Suite:
     :param baselines: names of the methods that others are compared with
     :param last_evaluations: number of evaluations that a report takes the mean of
     :param aliases: names of methods, or of their families, by the names that they had before
+    :param references: the method that trains each task alone, which a report takes forward transfer from
     """
 
     name: str
@@ -88,6 +90,7 @@ class Suite:
     baselines: tuple[str, ...] = ()
     last_evaluations: int = 1
     aliases: Mapping[str, str] = field(default_factory=dict)
+    references: str | None = None
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> "Suite":
@@ -103,14 +106,16 @@ class Suite:
         methods = [method for name, given in content["methods"].items() for method in _methods(name, given, list(sequences))]
         for what, names in (("methods", [method.name for method in methods]), ("sequences", sequences)):
             _check_distinct(what, names)
-        baselines = tuple(content.get("baselines", ()))
-        if unknown := sorted(set(baselines) - {method.name for method in methods}):
-            known = _listed(method.name for method in methods)
-            raise SuiteError(f"Expected baselines among the methods {known}, got {unknown}.")
+        baselines, references = tuple(content.get("baselines", ())), content.get("references")
+        known = [method.name for method in methods]
+        if unknown := sorted(set(baselines) - set(known)):
+            raise SuiteError(f"Expected baselines among the methods {_listed(known)}, got {unknown}.")
+        if references not in (None, *known):
+            raise SuiteError(f"Expected as references one of the methods {_listed(known)}, got {references!r}.")
         aliases = content.get("aliases", {})
         _check_aliases(aliases, methods)
         seeds, last = tuple(content["seeds"]), content.get("last_evaluations", 1)
-        return cls(Path(path).stem, tuple(methods), sequences, seeds, baselines, last, aliases)
+        return cls(Path(path).stem, tuple(methods), sequences, seeds, baselines, last, aliases, references)
 
     def cells(
         self, folder: Path, only: Sequence[str] = (), seeds: Sequence[int] = (), sequences: Sequence[str] = ()
@@ -175,6 +180,7 @@ class Suite:
             "baselines": list(self.baselines),
             "last_evaluations": self.last_evaluations,
             "aliases": dict(self.aliases),
+            "references": self.references,
             "cells": cells,
         }
         write_json(folder / SUITE, content)

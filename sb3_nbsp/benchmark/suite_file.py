@@ -20,6 +20,7 @@ TOP: Kinds = {
     "sequences": dict,
     "methods": dict,
     "baselines": list,
+    "references": str,
     "last_evaluations": int,
     "aliases": dict,
 }

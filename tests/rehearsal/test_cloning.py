@@ -1,6 +1,7 @@
 """Cloning: its mathematics against SB3's and by hand, and what it does to a policy."""
 
 import copy
+import itertools
 import math
 
 import numpy as np
@@ -210,16 +211,18 @@ def test_cloning_pulls_a_drifted_policy_back(kind, mode):
 
 
 def test_cloning_holds_back_what_training_would_change():
-    ends = {}
-    for memory_size in (0, 40):
-        settings = {**SETTINGS, "memory_size": 40, "learning_rate": 3e-3, "reset_log_std": False}
+    """The sum over three seeds: how far one policy drifts hangs on its seed, and on how the machine rounds."""
+    ends = {0: np.zeros(2), 40: np.zeros(2)}
+    for seed, memory_size in itertools.product(range(3), ends):
+        settings = {**SETTINGS, "memory_size": 40, "learning_rate": 3e-3, "reset_log_std": False, "seed": seed}
         model = NBSPPPO("MlpPolicy", task_env("east"), **settings).learn(64)
         model.consolidate(task_env("east"), "east")
         model.memory_size = memory_size
         model.set_env(task_env("west"))
         model.learn(320, reset_num_timesteps=False)
-        ends[memory_size] = memory_loss(model)
-    assert ends[40][0] < 0.5 * ends[0][0] and ends[40][1] < 0.5 * ends[0][1]
+        ends[memory_size] += memory_loss(model)
+    assert ends[40][0] < 0.8 * ends[0][0]  # the policy: 0.28
+    assert ends[40][1] < 0.1 * ends[0][1]  # the values: 0.002
 
 
 def test_cloning_leaves_the_standard_deviation_alone():

@@ -1,0 +1,67 @@
+"""Forward transfer: how well a task is learned in a sequence, beside the same task alone."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from sb3_nbsp.base.markdown import escaped
+from sb3_nbsp.benchmark.comparison import Comparison, Method
+from sb3_nbsp.evaluation.statistics import estimate
+from sb3_nbsp.evaluation.table import markdown_table
+
+Alone = Mapping[str, Sequence[float]]
+
+
+def performance_alone(comparisons: Sequence[Comparison], method: str) -> dict[str, list[float]]:
+    """
+    :param comparisons: all sequences of a report
+    :param method: name of the method that trains each task alone, the references
+    :return: by task, performance at the end of each run of that method on a sequence of this one task
+    """
+    runs = [(comparison.first.task_names, comparison.method(method)) for comparison in comparisons]
+    return {tasks[0]: found.values(tasks[0]) for tasks, found in runs if found is not None and len(tasks) == 1}
+
+
+def transfer(method: Method, alone: Alone) -> dict[str, list[float]]:
+    """
+    Performance right after a task's first segment minus the mean performance of runs that trained it alone: above 0 where
+    earlier tasks helped, below where they were in the way.
+
+    :param method: the runs of one method on one sequence
+    :param alone: see :func:`performance_alone`, with every task of the sequence
+    :return: by task, one value per run (success rate: -1 to 1)
+    """
+    found: dict[str, list[float]] = {}
+    for run in method.judged:
+        matrix = run.matrix()
+        for task in dict.fromkeys(run.segments):
+            value = matrix[run.segments.index(task), run.task_names.index(task)]
+            found.setdefault(task, []).append(float(value - np.mean(alone[task])))
+    return found
+
+
+def transfer_section(comparison: Comparison, references: str, alone: Alone) -> list[str]:
+    """
+    :param comparison: all methods on one sequence
+    :param references: name of the method that trains each task alone
+    :param alone: see :func:`performance_alone`
+    :return: paragraphs of Markdown: a table, or which references are missing; none for a single task
+    """
+    tasks = list(dict.fromkeys(comparison.first.segments))
+    if len(tasks) < 2:
+        return []
+    if missing := [task for task in tasks if not alone.get(task)]:
+        listed = ", ".join(map(escaped, missing))
+        return [f"Forward transfer is not told: there is no finished run of *{escaped(references)}* on {listed}."]
+    rows = [["*alone*", "", "", *(str(estimate([alone[task]])) for task in tasks)]]
+    for method in comparison.methods:
+        values = transfer(method, alone)
+        average = estimate([np.mean(list(values.values()), axis=0)])  # over tasks, for each run
+        cells = [str(estimate([values[task]])) for task in tasks]
+        rows.append([escaped(method.name), str(len(method.judged)), str(average), *cells])
+    text = (
+        f"Forward transfer: {comparison.first.measure.name} right after a task's first segment, minus that of the same task "
+        f"alone (the mean of *{escaped(references)}*, first row). Intervals are over the runs of the method; that mean "
+        "counts as known."
+    )
+    return [text, markdown_table(["method", "seeds", "mean of all", *map(escaped, tasks)], rows)]

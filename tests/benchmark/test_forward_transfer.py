@@ -1,0 +1,77 @@
+"""Forward transfer of a report: a sequence's tasks beside the same tasks alone."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from helpers.reported_runs import evaluation, run_of
+
+from sb3_nbsp.benchmark import report
+from sb3_nbsp.benchmark.comparison import group
+from sb3_nbsp.benchmark.find_runs import collect
+from sb3_nbsp.benchmark.forward_transfer import performance_alone, transfer, transfer_section
+from sb3_nbsp.benchmark.manifest import write_done, write_manifest
+from sb3_nbsp.benchmark.report import write_report
+from sb3_nbsp.benchmark.suite import Suite, SuiteError
+from sb3_nbsp.evaluation import SequenceResults
+
+SUITE = """
+seeds: [0, 1]
+common: {algo: nbspsac}
+sequences: {both: {env: sb3_nbsp/PointGoal-v0}, only a: {env: sb3_nbsp/A-v0}, only b: {env: sb3_nbsp/B-v0}}
+methods:
+  single task: {sequences: [only a, only b]}
+  plain: {sequences: [both]}
+references: single task
+"""
+ALONE = {"a": (0.6, 0.8), "b": (0.5, 0.5)}  # by seed
+
+
+def alone(task: str, seed: int) -> SequenceResults:
+    end = evaluation(10, 0, "switch", ALONE[task][seed], ALONE[task][seed])
+    end = replace(end, success={task: end.success[task]}, mean_return={task: end.mean_return[task]})
+    return SequenceResults((task,), (task,), (10,), [end], {}, seed, finished=True)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "suite.yml").write_text(SUITE)
+    suite = Suite.read(tmp_path / "suite.yml")
+    suite.write(tmp_path / "out")
+    for cell in suite.cells(tmp_path / "out"):
+        write_manifest(cell, None)
+        run = run_of(seed=cell.seed) if cell.sequence == "both" else alone(cell.sequence[-1], cell.seed)
+        run.write(cell.folder)
+        write_done(cell, 1.0)
+    return tmp_path / "out"
+
+
+@pytest.mark.known_answer
+def test_minus_the_mean_of_the_references(folder: Path) -> None:
+    comparisons = group(collect(folder).runs, last=1)
+    known = performance_alone(comparisons, "single task")
+    assert known == {"a": [0.6, 0.8], "b": [0.5, 0.5]}
+    plain = comparisons[0].method("plain")
+    assert plain is not None
+    # After a's first segment 1.0 on a, after b's 1.0 on b; alone 0.7 and 0.5.
+    assert transfer(plain, known) == {"a": pytest.approx([0.3, 0.3]), "b": pytest.approx([0.5, 0.5])}
+    text, table = transfer_section(comparisons[0], "single task", known)
+    assert "single task" in text and "| 0.40 [0.40, 0.40] | 0.30 [0.30, 0.30] | 0.50 [0.50, 0.50] |" in table
+    assert transfer_section(comparisons[1], "single task", known) == []  # a task alone
+
+
+def test_no_transfer_without_all_references(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report, "draw", lambda *_: None)
+    assert "minus that of the same task alone" in write_report(folder, tmp_path / "report").read_text()
+    for done in folder.glob("only-b/*/*/done.json"):
+        done.unlink()
+    text = write_report(folder, tmp_path / "report").read_text()
+    assert "Forward transfer is not told: there is no finished run of *single task* on b." in text
+    assert "minus that of the same task alone" not in text
+
+
+def test_references_are_a_method(tmp_path: Path) -> None:
+    path = tmp_path / "suite.yml"
+    path.write_text(SUITE.replace("references: single task", "references: singel task"))
+    with pytest.raises(SuiteError, match=r"references one of the methods 'single task', 'plain', got 'singel task'"):
+        Suite.read(path)
