@@ -1,12 +1,14 @@
 # %% [markdown]
 # # DQN and PPO on discrete actions
 #
-# The point of notebook 1 with five actions (stay, or go to one of the four sides). NBSPDQN goes where you wrote DQN, NBSPPPO
-# where you wrote PPO. Each runs beside the plain algorithm. What words mean: [glossary](../docs/guide/glossary.md).
+# The point of notebook 1 with five actions: stay, or go to one of the four sides. `NBSPDQN` goes where you wrote `DQN`,
+# `NBSPPPO` where you wrote `PPO`. **What you will see:** after west was learned, the plain algorithms have lost east; ours
+# have kept it. What words mean: [glossary](../docs/guide/glossary.md).
 #
-# **Run time: about 2 minutes (measured: 136 s on a busy 2-core Intel Xeon, one thread; 63 s of it computing).**
+# **Run time: about 1 minute on a free core.**
 #
-# Needs `pip install "sb3-nbsp[plots]"`. The file `5_dqn_and_ppo.py` is this notebook as a script.
+# Needs the extra `plots` ([installation](../docs/guide/install.md)): in a clone of the repository,
+# `pip install -e ".[plots]"`. The file `5_dqn_and_ppo.py` is this notebook as a script.
 
 # %%
 import os

@@ -18,16 +18,19 @@ The end of a task, step by step.
 ``model`` is a :class:`~sb3_nbsp.common.continual_algorithm.ContinualAlgorithm` throughout.
 """
 
+import logging
+import time
 import warnings
 from functools import partial
 from itertools import count
-from typing import Any
+from typing import Annotated, Any
 
 import gymnasium as gym
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_nbsp.base.acting import Rollout
+from sb3_nbsp.base.arguments import Whole, check_values
 from sb3_nbsp.base.interruption import droppable
 from sb3_nbsp.base.random_states import RandomStates, isolated_rng
 from sb3_nbsp.common import gate_requirements
@@ -39,7 +42,16 @@ from sb3_nbsp.neurons.rollout import ScoringSteps
 from sb3_nbsp.neurons.scoring import LossFunction, run_networks, score_networks, warn_of_silent
 from sb3_nbsp.neurons.skill_neurons import SkillNeurons
 
+LOGGER = logging.getLogger(__name__)
 SCORING_SEED = 20_000  # far from the seeds that users give training envs
+
+
+def check_scored(task: Any, seed: Any) -> None:
+    """
+    :raises ValueError: if what neurons shall be scored on has no name, or the seed is none
+    """
+    check_task_name(task)
+    check_values({"seed": Annotated[int, Whole(0, "a seed")]}, {"seed": seed})
 
 
 def consolidate(model: Any, env: gym.Env | VecEnv | None, task: str | None) -> SkillNeurons | None:
@@ -119,9 +131,13 @@ def _unused_name(model: Any) -> str:
 
 
 def _find_skill_neurons(model: Any, env: gym.Env | VecEnv | None, task: str, index: int, seed: int) -> SkillNeurons:
+    started, n_steps = time.perf_counter(), int(model.scoring_steps)
+    LOGGER.debug("scoring the neurons of %s: the policy plays %s env steps more, and nothing is learned", task, f"{n_steps:,}")
     with droppable():
-        steps = (model.taken_steps or steps_on_task)(model, env, task, int(model.scoring_steps), seed)
+        steps = (model.taken_steps or steps_on_task)(model, env, task, n_steps, seed)
         skill = score(model, steps, task, seed)
+    duration = time.perf_counter() - started
+    LOGGER.info("The neurons of %s were scored on %s env steps, in %.1f s", task, f"{n_steps:,}", duration)
     if model.gates is not None:
         columns = gate_requirements.id_columns(model.env, model.observation_space)
         own = gate_requirements.column_of(task, columns)

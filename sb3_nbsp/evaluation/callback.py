@@ -1,5 +1,6 @@
 """The callback that fills the performance matrix while an agent learns a sequence of tasks."""
 
+import logging
 import os
 import time
 import warnings
@@ -24,6 +25,7 @@ from sb3_nbsp.evaluation.skill_file import SKILL_NEURONS, write_skill_neurons
 from sb3_nbsp.evaluation.versions import library_versions
 from sb3_nbsp.tasks import TaskSequence
 
+LOGGER = logging.getLogger(__name__)
 TRY_AGAIN = "Training goes on; the next evaluation tries again."
 
 PathHint = Annotated[Any, Is("a path", lambda value: isinstance(value, str | os.PathLike))] | None
@@ -234,8 +236,8 @@ class SequenceEvalCallback(BaseCallback):
         if evaluations and evaluations[-1].step == self._position:
             return
         assert self._evaluator is not None
-        started = time.perf_counter()
-        tasks = self._tasks_to_play(kind, self._segment)
+        started, tasks = time.perf_counter(), self._tasks_to_play(kind, self._segment)
+        LOGGER.debug("evaluating: %d episodes on each of %s", self.n_eval_episodes, ", ".join(tasks))
         success, mean_return = self._played or self._evaluator.evaluate(self.model, tasks)
         self._played = None
         duration = time.perf_counter() - started

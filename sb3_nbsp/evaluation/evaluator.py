@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Collection
-from typing import Any, SupportsFloat
+from typing import Annotated, Any, SupportsFloat
 
 import gymnasium as gym
 import numpy as np
@@ -10,7 +10,9 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_nbsp.base.acting import Rollout, run
+from sb3_nbsp.base.arguments import Whole, check_values
 from sb3_nbsp.base.interruption import droppable
+from sb3_nbsp.base.names import unknown_name_message
 from sb3_nbsp.base.random_states import isolated_rng
 from sb3_nbsp.base.success import success_of
 from sb3_nbsp.common.env_util import wrap_like
@@ -50,6 +52,7 @@ class TaskEvaluator:
         deterministic: bool = True,
         seed: int = SEED_OFFSET,
     ) -> None:
+        check_values({"n_eval_episodes": Annotated[int, Whole(1, "episodes")]}, {"n_eval_episodes": n_eval_episodes})
         self.n_eval_episodes = n_eval_episodes
         self.deterministic = deterministic
         self.seed = seed
@@ -66,7 +69,8 @@ class TaskEvaluator:
         :param model: the agent
         :param tasks: names of the tasks to play; default: all. A task's episodes do not depend on which others are played.
         :return: by task, the share of successful episodes (``None`` where the env knows no success) and the mean return
-        :raises ValueError: if the model was trained with a method that must act here and was not imported
+        :raises ValueError: for a task that the sequence does not have, or if the model was trained with a method that must act
+            here and was not imported
         """
         return run(self.rollout(model, tasks), model.predict, self.deterministic)
 
@@ -75,6 +79,9 @@ class TaskEvaluator:
     ) -> Rollout[tuple[dict[str, float | None], dict[str, float]]]:
         """See :meth:`evaluate`; the rollout asks for the actions."""
         check_parameters(model)
+        for name in tasks or ():
+            if name not in self.envs:
+                raise ValueError(unknown_name_message("task", name, self.envs))
         success: dict[str, float | None] = {}
         mean_return: dict[str, float] = {}
         was_training = model.policy.training

@@ -15,6 +15,8 @@ from sb3_nbsp.benchmark.manifest import check_manifest
 from sb3_nbsp.benchmark.suite import Suite, shipped_suites
 from sb3_nbsp.zoo.argument_types import above_zero, jobs, seed, whole
 from sb3_nbsp.zoo.benchmark_cost import cost_statement
+from sb3_nbsp.zoo.command_parser import CommandParser
+from sb3_nbsp.zoo.suite_checks import check_cells
 
 N_JOBS = min(os.cpu_count() or 1, 2)
 STATES = {
@@ -48,6 +50,7 @@ def main(arguments: list[str]) -> None:
         cells = suite.cells(folder, args.only, args.seeds, args.sequences)
         for cell in cells:
             check_manifest(cell, args.retry)
+        check_cells(cells)
     except ValueError as error:  # of the suite, of a cell's folder, or of published runs
         parser.exit(2, f"sb3-nbsp benchmark: {error}\n")
     print(_overview(suite, cells, folder))
@@ -97,7 +100,7 @@ def _interrupt(*_: object) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     formatter = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser("sb3-nbsp benchmark", description=TEXT, epilog=EPILOG, formatter_class=formatter)
+    parser = CommandParser("sb3-nbsp benchmark", description=TEXT, epilog=EPILOG, formatter_class=formatter)
     shipped = ", ".join(shipped_suites())
     parser.add_argument("suite", type=Path, metavar="SUITE.yml", help=f"a suite's file, or one of the package's: {shipped}")
     parser.add_argument("-f", "--folder", type=Path, help="where cells go (default: runs/SUITE)")

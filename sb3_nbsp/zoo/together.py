@@ -22,12 +22,14 @@ from sb3_nbsp.population import Population, packs
 from sb3_nbsp.zoo.checkpointed import CheckpointedExperimentManager
 from sb3_nbsp.zoo.env_workers import EnvWorkers
 from sb3_nbsp.zoo.resume import split
+from sb3_nbsp.zoo.shown_training import ShownExperimentManager, Shows, showing
 from sb3_nbsp.zoo.train_checks import check_arguments
+from sb3_nbsp.zoo.train_ending import ending
 
 Prepared = tuple["PreparingManager", Any]  # what knows a run, and its model
 
 
-class PreparingManager(CheckpointedExperimentManager):
+class PreparingManager(ShownExperimentManager):
     """Prepares a run and leaves the learning to others."""
 
     prepared: ClassVar[list[Prepared]] = []
@@ -50,7 +52,7 @@ class PreparingManager(CheckpointedExperimentManager):
         self.prepared.append((self, model))
 
     def save_trained_model(self, model: Any) -> None:
-        """Nothing yet."""
+        """Nothing yet: :meth:`finish` does it."""
 
     def ready(self, model: Any) -> dict[str, Any]:
         """
@@ -70,7 +72,7 @@ class PreparingManager(CheckpointedExperimentManager):
         for callback in self.callbacks:
             callback.on_training_end()
         model.env.close()
-        CheckpointedExperimentManager.save_trained_model(self, model)
+        CheckpointedExperimentManager.save_trained_model(self, model)  # the ending is told of all
 
 
 def runs_of(arguments: Sequence[str]) -> list[list[str]] | None:
@@ -124,16 +126,17 @@ def seeds_of(text: str) -> list[int]:
     return seeds
 
 
-def train_together(runs: Sequence[Sequence[str]], env_workers: EnvWorkers) -> None:
+def train_together(runs: Sequence[Sequence[str]], env_workers: EnvWorkers, shows: Shows) -> None:
     """
     :param runs: arguments of ``sb3-nbsp train``, for each run
     :param env_workers: where their envs step
+    :param shows: what is shown of it
     """
     PreparingManager.prepared.clear()
     PreparingManager.env_workers = env_workers
     for run in runs:
         options, arguments = split(run)
-        rl_zoo3.train.ExperimentManager = partial(PreparingManager, options=options)  # type: ignore[misc,assignment]
+        rl_zoo3.train.ExperimentManager = partial(PreparingManager, options=options, shows=shows)  # type: ignore[misc,assignment]
         sys.argv = ["sb3-nbsp train", *arguments]
         check_arguments(arguments)
         rl_zoo3.train.train()
@@ -141,8 +144,8 @@ def train_together(runs: Sequence[Sequence[str]], env_workers: EnvWorkers) -> No
     for pack in packs([model for _, model in prepared]):
         if len(pack) == 1 or prepared[pack[0]][0].sequence is None:
             for manager, model in (prepared[number] for number in pack):
-                CheckpointedExperimentManager.learn(manager, model)
-                CheckpointedExperimentManager.save_trained_model(manager, model)
+                ShownExperimentManager.learn(manager, model)
+                ShownExperimentManager.save_trained_model(manager, model)
             continue
         parts: dict[Any, list[Prepared]] = {}  # runs that take as many steps, and go on or begin, alike
         for manager, model in (prepared[number] for number in pack):
@@ -158,7 +161,7 @@ def _train(runs: Sequence[Prepared]) -> None:
     print(f"{len(runs)} agents learn together: {', '.join(str(manager.save_path) for manager in managers)}")
     stop = StopSignals(first._how_to_go_on)
     try:
-        with stop if first.has_checkpoints else nullcontext():
+        with stop if first.has_checkpoints else nullcontext(), showing(managers):
             Population(models).learn(
                 first.n_timesteps,
                 callbacks=[manager.callbacks or None for manager in managers],
@@ -169,3 +172,5 @@ def _train(runs: Sequence[Prepared]) -> None:
         sys.exit(stop.exit_status)
     for manager, model in runs:
         manager.finish(model)
+    if first.shows.ending:
+        print(ending([manager.trained_run(model) for manager, model in runs]), flush=True)

@@ -13,7 +13,7 @@ from sb3_nbsp.zoo.env_workers import EnvWorkers
 from sb3_nbsp.zoo.together import runs_of, seeds_of
 
 ENV = "sb3_nbsp/PointGoal-v0"
-SMALL = ("--env-kwargs", "steps_per_task:150", "cycles:1", "--eval-episodes", "2", "--verbose", "0", "--device", "cpu")
+SMALL = ("--env-kwargs", "steps_per_task:150", "cycles:1", "--eval-episodes", "2", "--eval-freq", "0", "--device", "cpu")
 TINY = ("-params", "learning_starts:50", "batch_size:16", "scoring_steps:100", "policy_kwargs:dict(net_arch=[16,16])")
 
 
@@ -25,6 +25,8 @@ def train(folder: Path, *arguments: str, expect: int = 0) -> str:
 def test_every_seed_has_the_run_that_it_has_alone(tmp_path):
     said = train(tmp_path, "--seeds", "3,5-6", "-f", "together")
     assert "3 agents learn together" in said
+    assert said.count("east (1 of 2) ended at step 150. Success at step 150: east ") == 1  # one bar for all
+    assert said.count("Next:") == 1 and "sb3_nbsp-PointGoal-v0_3/sb3_nbsp-PointGoal-v0.zip" in said
     train(tmp_path, "--seed", "5", "-f", "alone")
     runs = sorted((tmp_path / "together" / "nbspsac").iterdir())
     alone = tmp_path / "alone" / "nbspsac" / "sb3_nbsp-PointGoal-v0_1"
