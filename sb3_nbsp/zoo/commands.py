@@ -20,6 +20,7 @@ from stable_baselines3.common.vec_env import VecEnv
 try:
     import rl_zoo3
     import rl_zoo3.enjoy
+    import rl_zoo3.exp_manager
     import rl_zoo3.train
 except ImportError as error:
     raise ImportError(f'`sb3-nbsp train` and `enjoy` need rl-zoo3 ({error}): pip install "sb3-nbsp[zoo]"') from error
@@ -30,11 +31,12 @@ from sb3_nbsp.evaluation.contexts import play_by_task
 from sb3_nbsp.evaluation.run_figures import draw_what_is_missing
 from sb3_nbsp.evaluation.watch_table import TaskReport
 from sb3_nbsp.zoo.algorithms import ALGORITHMS, PARENTS, sequence_of
+from sb3_nbsp.zoo.env_workers import EnvWorkers
 from sb3_nbsp.zoo.find_agents import AgentParser
 from sb3_nbsp.zoo.logs_may_fail import MonitorMayFail
-from sb3_nbsp.zoo.resume import CheckpointOptions, is_finished, split, tidy
+from sb3_nbsp.zoo.resume import CheckpointOptions, end, env_name, is_finished, split
 from sb3_nbsp.zoo.run_settings import SAFE_YAML, check_made, saved_hyperparams
-from sb3_nbsp.zoo.samplers import register_sampler
+from sb3_nbsp.zoo.samplers import TrialEvaluation, register_sampler
 from sb3_nbsp.zoo.shown_training import ShownExperimentManager, Shows
 from sb3_nbsp.zoo.together import runs_of, train_together
 from sb3_nbsp.zoo.train_checks import check_arguments
@@ -55,6 +57,7 @@ def register(options: CheckpointOptions | None = None, shows: Shows | None = Non
         register_sampler(algo, parent)
     manager = partial(ShownExperimentManager, options=options or CheckpointOptions(), shows=shows)
     rl_zoo3.train.ExperimentManager = manager  # type: ignore[misc,assignment]
+    rl_zoo3.exp_manager.TrialEvalCallback = TrialEvaluation  # type: ignore[misc]
     stable_baselines3.common.env_util.Monitor = MonitorMayFail  # type: ignore[misc]
     rl_zoo3.train.argparse = ARGPARSE  # type: ignore[assignment]
     rl_zoo3.enjoy.create_test_env = create_test_env
@@ -74,14 +77,17 @@ def train(arguments: list[str]) -> None:
         runs = runs_of(arguments)
         if runs is not None:
             register()
-            train_together(runs, shows)
+            train_together(runs, EnvWorkers.asked_for(arguments, len(runs)), shows)
             return
         options, arguments = _shown_as_asked(arguments, *split(arguments))
         register(options, shows)
         if options.run is not None and _is_finished(options.run, arguments):
-            tidy(options.run)
+            end(options.run)
             draw_what_is_missing(options.run)
-            print(f"The run in {options.run} has come to its end: there is nothing to go on with.")
+            print(
+                f"The run in {options.run} has come to its end: there is nothing to go on with. Its model learns more with -i "
+                "and its zip file, e.g. on a sequence that has more tasks."
+            )
             return
         sys.argv = ["sb3-nbsp train", *arguments]
         check_arguments(arguments)
@@ -125,7 +131,7 @@ def enjoy(arguments: list[str]) -> None:
 def _is_finished(run: Path, arguments: list[str]) -> bool:
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--env")
-    return is_finished(run, parser.parse_known_args(arguments)[0].env.replace("/", "-"))
+    return is_finished(run, env_name(parser.parse_known_args(arguments)[0].env))
 
 
 def _gym_packages(arguments: list[str]) -> list[str]:

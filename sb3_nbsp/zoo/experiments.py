@@ -6,11 +6,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
 import torch as th
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import CheckpointCallback
-from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecMonitor, VecNormalize
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize
 
 try:
     from rl_zoo3 import ALGOS
@@ -24,8 +23,9 @@ from sb3_nbsp.base.spare_files import may_fail
 from sb3_nbsp.common.continual_algorithm import ContinualAlgorithm
 from sb3_nbsp.evaluation import SequenceEvalCallback
 from sb3_nbsp.evaluation.eval_tasks import ALL, EvalTasks
-from sb3_nbsp.tasks import GymnasiumVecEnv, TaskSequence
+from sb3_nbsp.tasks import TaskSequence
 from sb3_nbsp.zoo.algorithms import ALGORITHMS, NAMESPACE, PARENTS, hyperparameter_file, sequence_of
+from sb3_nbsp.zoo.atari import as_one_vec_env, has_vector_env, judged_by_drawing
 from sb3_nbsp.zoo.logs_may_fail import LogsMayFail
 from sb3_nbsp.zoo.saving_callbacks import ResumableCheckpoint, StatisticsMayFail
 from sb3_nbsp.zoo.train_checks import check_algorithm, check_names, check_settings, read_numbers
@@ -52,6 +52,7 @@ class SequenceExperimentManager(ExperimentManager):
         if not self.eval_freq_given:
             self.eval_freq = LONGEST_EVAL_FREQ
         self.eval_tasks: EvalTasks = getattr(args, "eval_tasks", ALL)
+        self.deterministic_eval &= not judged_by_drawing(algo, env_id)
         if args.conf_file is None and (algo in ALGORITHMS or (algo in PARENTS and env_id.startswith(NAMESPACE))):
             self.config = hyperparameter_file(PARENTS.get(algo, algo))
 
@@ -102,7 +103,7 @@ class SequenceExperimentManager(ExperimentManager):
         """rl-zoo3's envs; several sub-envs of a sequence that has a vector env of its own (Atari games) are one."""
         one_by_one = self.vec_env_class
         many = n_envs > 1 and not eval_env and one_by_one is DummyVecEnv and self.env_wrapper is None
-        if many and gym.spec(self.env_name.gym_id).vector_entry_point is not None:
+        if many and has_vector_env(self.env_name.gym_id, self.sequence):
             folder = None if no_log else self.save_path
             kwargs = {name: value for name, value in self.env_kwargs.items() if name not in ("n_envs", "switch_on")}
             self.vec_env_class = partial(as_one_vec_env, self.env_name.gym_id, kwargs, folder)  # type: ignore[assignment]
@@ -177,11 +178,12 @@ class SequenceExperimentManager(ExperimentManager):
         path = Path(self.trained_agent)
         if not self.continue_training:
             return None
-        companion = path.with_name(path.name.replace("rl_model_", f"rl_model_{kind}_")).with_suffix(".pkl")
         if path.name == f"{self.env_name}.zip":  # where rl-zoo3 puts what belongs to the last model
-            folder = path.parent if kind == "replay_buffer" else path.with_suffix("")
-            companion = folder / f"{kind}.pkl"
-        return companion if companion.is_file() else None
+            companion = (path.parent if kind == "replay_buffer" else path.with_suffix("")) / f"{kind}.pkl"
+        else:
+            companion = path.with_name(path.name.replace("rl_model_", f"rl_model_{kind}_")).with_suffix(".pkl")
+        # Beside a model that was saved by hand may lie anything.
+        return companion if companion.is_file() and kind in companion.name else None
 
     def learn(self, model: BaseAlgorithm) -> None:
         """rl-zoo3's learn; on a task sequence it goes on where a continued model stands."""
@@ -223,15 +225,3 @@ class SequenceExperimentManager(ExperimentManager):
         if not isinstance(model, ContinualAlgorithm):  # ours do it themselves
             model.env.env_method("fast_forward", position)
             model._last_obs = None
-
-
-def as_one_vec_env(env_id: str, env_kwargs: dict[str, Any], folder: str | None, makers: list[Any]) -> VecEnv:
-    """
-    :param env_id: a registered id with a vector env
-    :param env_kwargs: arguments of the env
-    :param folder: where ``0.monitor.csv`` is written, or none
-    :param makers: what SB3 would make the sub-envs with: their number is what counts
-    :return: that many sub-envs in one vector env
-    """
-    envs = gym.make_vec(env_id, len(makers), vectorization_mode="vector_entry_point", **env_kwargs)
-    return VecMonitor(GymnasiumVecEnv(envs), None if folder is None else str(Path(folder) / "0"))

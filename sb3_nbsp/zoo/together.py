@@ -3,6 +3,7 @@
 own, and learn together where they agree in what a population must agree in (:mod:`sb3_nbsp.population`).
 """
 
+import argparse
 import json
 import re
 import sys
@@ -13,11 +14,13 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import rl_zoo3.train
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 from sb3_nbsp.base.interruption import Stopped
 from sb3_nbsp.checkpoints.signals import StopSignals
 from sb3_nbsp.population import Population, packs
 from sb3_nbsp.zoo.checkpointed import CheckpointedExperimentManager
+from sb3_nbsp.zoo.env_workers import EnvWorkers
 from sb3_nbsp.zoo.resume import split
 from sb3_nbsp.zoo.shown_training import ShownExperimentManager, Shows, showing
 from sb3_nbsp.zoo.train_checks import check_arguments
@@ -30,6 +33,19 @@ class PreparingManager(ShownExperimentManager):
     """Prepares a run and leaves the learning to others."""
 
     prepared: ClassVar[list[Prepared]] = []
+    env_workers: ClassVar[EnvWorkers]
+
+    def create_envs(self, n_envs: int, eval_env: bool = False, no_log: bool = False) -> VecEnv:
+        """The run's envs, in processes beside this one where that pays."""
+        one_by_one = self.vec_env_class
+        pool = self.env_workers.pool(self.env_name.gym_id, self.env_kwargs) if one_by_one is DummyVecEnv else None
+        if pool is None or eval_env:
+            return super().create_envs(n_envs, eval_env, no_log)
+        self.vec_env_class = pool.add  # type: ignore[assignment]
+        try:
+            return super().create_envs(n_envs, eval_env, no_log)
+        finally:
+            self.vec_env_class = one_by_one
 
     def learn(self, model: Any) -> None:
         """Note the run."""
@@ -75,11 +91,22 @@ def runs_of(arguments: Sequence[str]) -> list[list[str]] | None:
         value = value or (own[i + 1] if i + 1 < len(own) else "")
         if name == "--together":
             return [[str(part) for part in run] for run in json.loads(Path(value).read_text())["runs"]]
+        rest = without_env_workers(rest)
         for single in ("--seed", "-i", "--trained-agent", "--resume", "-optimize", "--optimize-hyperparameters"):
             if single in rest:
                 raise ValueError(f"--seeds trains several agents, and {single} is for one. Leave one of them out.")
         return [[*rest, "--seed", str(seed)] for seed in seeds_of(value)]
     return None
+
+
+def without_env_workers(arguments: Sequence[str]) -> list[str]:
+    """
+    :param arguments: of ``sb3-nbsp train``
+    :return: those that a single run takes
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--env-workers")
+    return parser.parse_known_args(list(arguments))[1]
 
 
 def seeds_of(text: str) -> list[int]:
@@ -99,12 +126,14 @@ def seeds_of(text: str) -> list[int]:
     return seeds
 
 
-def train_together(runs: Sequence[Sequence[str]], shows: Shows) -> None:
+def train_together(runs: Sequence[Sequence[str]], env_workers: EnvWorkers, shows: Shows) -> None:
     """
     :param runs: arguments of ``sb3-nbsp train``, for each run
+    :param env_workers: where their envs step
     :param shows: what is shown of it
     """
     PreparingManager.prepared.clear()
+    PreparingManager.env_workers = env_workers
     for run in runs:
         options, arguments = split(run)
         rl_zoo3.train.ExperimentManager = partial(PreparingManager, options=options, shows=shows)  # type: ignore[misc,assignment]

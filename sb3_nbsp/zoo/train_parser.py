@@ -68,6 +68,13 @@ class TrainParser(CommandParser):
             help="instead of --seed: one run for each of these seeds, with a folder of its own; NBSPSAC's learn together, in "
             "less time (like 0-9 or 0,3,10-12)",
         )
+        self.add_argument(
+            "--env-workers",
+            default=argparse.SUPPRESS,
+            metavar="N",
+            help="with --seeds: processes in which the runs' envs step, 0: in the one that trains (default: one for each core "
+            "but one, where there are three cores or more and an env step takes 0.2 ms or more)",
+        )
         # Taken out before rl-zoo3 reads its arguments, see resume.py; they stand here for --help.
         ours.add_argument(
             "--resume",
