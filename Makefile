@@ -6,11 +6,12 @@ INSTALLED := $(VENV)/.installed
 DOCS_INSTALLED := $(VENV)/.installed-docs
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-expensive test-reliability test-gpu test-sb3 test-wheel speed notebooks lint format docs build clean
+.PHONY: help install demo agents test test-expensive test-reliability test-gpu test-sb3 test-wheel speed notebooks lint format docs build clean
 
 help:
 	@echo "make demo            see forgetting and its cure (5 minutes on two cores, set-up included)"
-	@echo "make test            run the tests"
+	@echo "make agents          train small agents to look at, into agents/ (20 minutes on two cores; those that are there stay)"
+	@echo "make test            run the tests (13 minutes on two cores)"
 	@echo "make test-expensive  run the tests that take minutes"
 	@echo "make test-reliability  kill trainings 50 times and compare them with undisturbed ones (half an hour)"
 	@echo "make test-gpu        run the tests that need a GPU (two minutes)"
@@ -35,6 +36,22 @@ $(INSTALLED): pyproject.toml constraints.txt
 
 demo: $(INSTALLED)
 	$(BIN)/sb3-nbsp demo
+
+# Each is a run of its own in agents/ALGO/ENV_1, where `sb3-nbsp enjoy` and `record-video` find it. One thread each, two at a time.
+AGENTS := nbspsac/CoffeeButtonWindowClose-v0 nbspsac/PointGoal-v0 nbspdqn/PointGoalDiscrete-v0 nbspppo/PointGoalDiscrete-v0
+ARGUMENTS_nbspppo := --env-kwargs steps_per_task:20000
+
+agents: $(INSTALLED)
+	@$(MAKE) --no-print-directory -j 2 $(AGENTS:%=agents/%)
+	@echo "Play one: $(BIN)/sb3-nbsp enjoy --algo nbspsac --env sb3_nbsp/PointGoal-v0 --no-render"
+	@echo "Film one: $(BIN)/sb3-nbsp record-video --algo nbspsac --env sb3_nbsp/PointGoal-v0"
+
+# What was stopped goes on, what is finished says so. Two bars would not fit into one terminal: lines instead.
+agents/%:
+	@run=agents/$(*D)/sb3_nbsp-$(*F)_1; \
+	if [ -d $$run ]; then set -- --resume $$run; \
+	else set -- --algo $(*D) --env sb3_nbsp/$(*F) --seed 0 -f agents $(ARGUMENTS_$(*D)); fi; \
+	TERM=dumb OMP_NUM_THREADS=1 $(BIN)/sb3-nbsp train "$$@"
 
 test: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
@@ -89,4 +106,4 @@ build: $(INSTALLED)
 	$(BIN)/twine check --strict dist/*
 
 clean:
-	rm -rf $(VENV) dist build demo logs *.egg-info
+	rm -rf $(VENV) dist build demo logs agents *.egg-info

@@ -25,6 +25,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "population": {"base", "checkpoints", "common", "protection", "sac"},
     "evaluation": {"base", "neurons", "common", "tasks"},
     "baselines": {"base", "neurons", "rehearsal", "common", "evaluation"},
+    "task_ids": {"base", "common", "baselines"},
     "probe": {"base", "neurons", "common", "evaluation"},
     "suites": set(),
     "benchmark": {"base", "neurons", "checkpoints", "evaluation", "suites"},
@@ -41,7 +42,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "probe",
         "benchmark",
     },
-    "cli": {"zoo"},
+    "cli": {"base", "zoo"},
 }
 MODULES = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in PACKAGE.rglob("*.py")}
 MODULES = {name.removesuffix(".__init__"): path for name, path in MODULES.items() if "hyperparams" not in name}
@@ -129,6 +130,13 @@ def test_an_algorithm_has_at_most_five_classes_of_ours(name):
     thing = getattr(sb3_nbsp, name)
     if isinstance(thing, type):
         assert sum(cls.__module__.startswith("sb3_nbsp") for cls in thing.__mro__) <= 5
+
+
+def test_every_room_is_in_the_wheel():
+    listed = re.search(r"^packages = \[(.*?)^\]", (ROOT / "pyproject.toml").read_text(), flags=re.DOTALL | re.MULTILINE)
+    assert listed is not None
+    rooms = {f"sb3_nbsp.{path.parent.name}" for path in PACKAGE.glob("*/__init__.py")}
+    assert set(re.findall(r'"(.*?)"', listed[1])) == {"sb3_nbsp", "sb3_nbsp.hyperparams", *rooms}
 
 
 def test_the_version_is_said_in_one_place():

@@ -146,12 +146,14 @@ class OneOf:
 @dataclass(frozen=True)
 class Doc:
     """
-    What an argument means, as its line in a docstring.
+    What an argument means, as its paragraph in a docstring and its line in a command's help; reStructuredText.
 
-    :param text: words; reStructuredText
+    :param line: in a line
+    :param more: what else is to say
     """
 
-    text: str
+    line: str
+    more: str = ""
 
 
 Share = Annotated[float, Interval(0, 1)]
@@ -201,7 +203,7 @@ def described(function: Callable[..., Any]) -> dict[str, Any]:
     """
     # Not get_type_hints(): SB3's own types name classes that only its modules know.
     hints = inspect.get_annotations(function)
-    return {name: hint for name, hint in hints.items() if _doc(hint) is not None}
+    return {name: hint for name, hint in hints.items() if doc_of(hint) is not None}
 
 
 def documented(cls: Class) -> Class:
@@ -209,13 +211,18 @@ def documented(cls: Class) -> Class:
     text = inspect.cleandoc(cls.__doc__ or "")
     fields = re.search(r"^:(param|raises|return)", text, flags=re.MULTILINE)
     end = fields.start() if fields else len(text)
-    lines = [f":param {name}: {_doc(hint)}" for name, hint in described(cls.__init__).items()]  # type: ignore[misc]
+    docs = {name: doc_of(hint) for name, hint in described(cls.__init__).items()}  # type: ignore[misc]
+    lines = [f":param {name}: {doc.line}{f'. {doc.more}' if doc.more else ''}" for name, doc in docs.items() if doc]
     cls.__doc__ = "\n".join([text[:end].rstrip(), "", *lines, text[end:]]).rstrip()
     return cls
 
 
-def _doc(hint: Any) -> str | None:
-    return next((part.text for part in getattr(hint, "__metadata__", ()) if isinstance(part, Doc)), None)
+def doc_of(hint: Any) -> Doc | None:
+    """
+    :param hint: a type
+    :return: what an argument of this type means, where it says so
+    """
+    return next((part for part in getattr(hint, "__metadata__", ()) if isinstance(part, Doc)), None)
 
 
 def _allows(hint: Any, value: Any) -> bool:

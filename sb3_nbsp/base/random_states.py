@@ -43,6 +43,16 @@ def isolated_rng(seed: int | None = None, action_space: spaces.Space | None = No
                 action_space._np_random = space_state  # type: ignore[assignment]
 
 
+@contextmanager
+def python_random_kept() -> Iterator[None]:
+    """Inside the block, Python's own random numbers may be drawn and seeded at will."""
+    state = random.getstate()
+    try:
+        yield
+    finally:
+        random.setstate(state)
+
+
 @dataclass(frozen=True)
 class RandomStates:
     """The states of the process's random streams at the time when it is made: Python's, NumPy's, torch's on the CPU."""

@@ -55,10 +55,13 @@ def spread_over_episodes(successes: np.ndarray, episode_starts: np.ndarray, epis
 def _number(key: str, value: Any) -> float:
     try:
         told = value.item() if hasattr(value, "item") else np.asarray(value).item()
-        return float("nan") if told is None else float(told)
+        number = float("nan") if told is None else float(told)
+        if number < 0 or number > 1:
+            raise ValueError
     except (TypeError, ValueError, RuntimeError):
         warnings.warn(
-            f"info[{key!r}] holds {value!r}; expected a bool, a number, None or an array of one element: not told.",
+            f"info[{key!r}] holds {value!r}; expected a bool, a number in [0, 1], None or an array of one such: not told.",
             stacklevel=4,
         )
         return float("nan")
+    return number

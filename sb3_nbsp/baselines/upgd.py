@@ -1,9 +1,12 @@
 """UPGD: a gradient step that spares weights of high utility and perturbs those of low utility."""
 
+import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch as th
+
+from sb3_nbsp.base.arguments import AtLeast
 
 
 class UPGD(th.optim.Optimizer):
@@ -50,10 +53,10 @@ class UPGD(th.optim.Optimizer):
         sigma: float = 1e-3,
     ):
         shares = {"betas[0]": betas[0], "betas[1]": betas[1], "beta_utility": beta_utility}
-        if wrong := [f"{name}={value!r}" for name, value in shares.items() if not 0 <= value < 1]:
+        if wrong := [f"{name}={value!r}" for name, value in shares.items() if not (_is_number(value) and 0 <= value < 1)]:
             raise ValueError(f"Expected values in [0, 1), got {', '.join(wrong)}.")
         sizes = {"lr": lr, "eps": eps, "weight_decay": weight_decay, "sigma": sigma}
-        if wrong := [f"{name}={value!r}" for name, value in sizes.items() if value < 0]:
+        if wrong := [f"{name}={value!r}" for name, value in sizes.items() if not (_is_number(value) and value >= 0)]:
             raise ValueError(f"Expected values of 0 or more, got {', '.join(wrong)}.")
         super().__init__(params, {**sizes, "betas": betas, "beta_utility": beta_utility})
 
@@ -95,6 +98,10 @@ class UPGD(th.optim.Optimizer):
         state[square].lerp_(p.grad.square(), 1 - beta_2)
         state["utility"].lerp_(-p.grad * p, 1 - group["beta_utility"])
         return state["utility"] / (1 - group["beta_utility"] ** state["step"])
+
+
+def _is_number(value: Any) -> bool:
+    return AtLeast(-math.inf).allows(value)
 
 
 def _moments(group: dict[str, Any]) -> tuple[tuple[str, float], tuple[str, float]]:

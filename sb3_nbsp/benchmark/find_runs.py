@@ -10,7 +10,7 @@ from sb3_nbsp.benchmark.stored_runs import read_stored
 from sb3_nbsp.evaluation import SequenceResults
 
 # What rl-zoo3 and the evaluation note of a run beside what decides over its numbers.
-NOT_SETTINGS = {"algorithm", "algo", "env", "n_timesteps"}
+NOT_SETTINGS = {"algorithm", "algo", "env", "n_timesteps", "eval_freq"}
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Many cells, a few at a time."""
 
+import os
 import time
 from collections.abc import Callable, Sequence
 
@@ -23,6 +24,7 @@ def run_cells(
     retry: bool = False,
     keep_weights: bool = True,
     population: bool = False,
+    env_workers: int | None = None,
 ) -> None:
     """
     Train the cells that are not done yet, ``n_jobs`` at a time with one thread each.
@@ -36,6 +38,7 @@ def run_cells(
     :param retry: also train what failed in an earlier call
     :param keep_weights: leave the models and replay buffers of finished cells
     :param population: train cells that can learn together in one process, as one population
+    :param env_workers: processes for the envs of each population; ``None``: by the rule of ``sb3-nbsp train --seeds``
     :raises CellError: if a training failed now or earlier; the others are finished first
     :raises ForeignCellError: if a cell's folder holds another training; none has been started then
     """
@@ -47,7 +50,7 @@ def run_cells(
     try:
         while packs or running:
             while packs and len(running) < n_jobs:
-                running.append(_started(packs.pop(0), retry, keep_weights))
+                running.append(_started(packs.pop(0), retry, keep_weights, env_workers, n_jobs))
             if watch is not None:  # before looking who has ended: the shortest training is seen once
                 watch([training for pack in running for training in pack])
             left = [[training for training in pack if not training.ended()] for pack in running]
@@ -63,10 +66,11 @@ def run_cells(
     raise_if_failed(cells)
 
 
-def _started(pack: Sequence[Cell], retry: bool, keep_weights: bool) -> list[Training]:
+def _started(pack: Sequence[Cell], retry: bool, keep_weights: bool, env_workers: int | None, n_jobs: int) -> list[Training]:
     if len(pack) == 1:
         return [Training(pack[0], retry, keep_weights)]
-    return start_together(pack, retry, keep_weights)
+    cores = max((os.cpu_count() or 1) // n_jobs, 1)
+    return start_together(pack, retry, keep_weights, env_workers, cores)
 
 
 def raise_if_failed(cells: Sequence[Cell]) -> None:

@@ -92,6 +92,7 @@ def train_with_progress(
     keep_weights: bool = True,
     console: Console | None = None,
     population: bool = False,
+    env_workers: int | None = None,
 ) -> None:
     """
     :func:`~sb3_nbsp.benchmark.local_runner.run_cells` under progress bars.
@@ -102,8 +103,9 @@ def train_with_progress(
     :param keep_weights: leave models and replay buffers
     :param console: where to draw
     :param population: train what can learn together in one process
+    :param env_workers: processes for the envs of each population, see there
     :raises CellError: if a training failed
     """
     display = ProgressDisplay(cells, console)
     with display.progress:
-        run_cells(cells, n_jobs, display, retry, keep_weights, population)
+        run_cells(cells, n_jobs, display, retry, keep_weights, population, env_workers)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sb3_nbsp.base.atomic_write import replacing
+from sb3_nbsp.base.names import did_you_mean
 from sb3_nbsp.benchmark.comparison import Comparison, group
 from sb3_nbsp.benchmark.find_runs import Found, collect
 from sb3_nbsp.benchmark.forward_transfer import performance_alone, transfer_section
@@ -59,7 +60,8 @@ def _baselines(asked: Sequence[str] | None, found: Found) -> list[str]:
     asked = [aliases.get(name, name) for name in asked]
     if unknown := [name for name in asked if name not in methods]:
         known = ", ".join(repr(name) for name in methods)
-        raise ValueError(f"Expected baselines among the methods with finished runs ({known}), got {unknown}.")
+        hint = did_you_mean(unknown[0], methods)
+        raise ValueError(f"Expected baselines among the methods with finished runs ({known}), got {unknown}. {hint}".rstrip())
     return asked
 
 

@@ -32,13 +32,14 @@ that ``sb3-nbsp train`` takes, as a list). An axis that is a mapping names its m
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
+from sb3_nbsp.base.names import did_you_mean
 from sb3_nbsp.benchmark.cells import Cell
 from sb3_nbsp.benchmark.file_names import RUNS, SUITE
 from sb3_nbsp.benchmark.manifest import write_json
@@ -132,9 +133,9 @@ class Suite:
         """
         chosen = [method for method in self.methods if not only or any(self._is_meant(method, name) for name in only)]
         if unknown := [name for name in only if not any(self._is_meant(method, name) for method in self.methods)]:
-            raise SuiteError(f"Expected methods among {_listed(method.name for method in self.methods)}, got {unknown}.")
+            raise SuiteError(_not_among("methods", [method.name for method in self.methods], unknown))
         if unknown := [name for name in sequences if not any(fnmatchcase(known, name) for known in self.sequences)]:
-            raise SuiteError(f"Expected sequences among {_listed(self.sequences)}, got {unknown}.")
+            raise SuiteError(_not_among("sequences", self.sequences, unknown))
         records = read_runs_file(folder / RUNS)[1] if (folder / RUNS).is_file() else []
         published = {record.folder: record for record in records}
         return [
@@ -275,6 +276,10 @@ def _check_distinct(what: str, names: Iterable[str]) -> None:
 def _pairs(values: Mapping[str, Any]) -> list[str]:
     # rl-zoo3 evaluates the right-hand side. Double quotes are easier to read in a shell's command line.
     return [f"{name}:{json.dumps(value) if isinstance(value, str) else repr(value)}" for name, value in values.items()]
+
+
+def _not_among(kind: str, known: Collection[str], unknown: Sequence[str]) -> str:
+    return f"Expected {kind} among {_listed(known)}, got {unknown}. {did_you_mean(unknown[0], known)}".rstrip()
 
 
 def _listed(names: Iterable[str]) -> str:

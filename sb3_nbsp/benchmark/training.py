@@ -148,13 +148,21 @@ class Training:
             cell.delete_weights()
 
 
-def start_together(cells: Sequence[Cell], retry: bool = False, keep_weights: bool = True) -> list[Training]:
+def start_together(
+    cells: Sequence[Cell],
+    retry: bool = False,
+    keep_weights: bool = True,
+    env_workers: int | None = None,
+    cores: int | None = None,
+) -> list[Training]:
     """
     Start the trainings of several cells in one process. They go on from the newest step of which all have a checkpoint.
 
     :param cells: trainings that can be one population
     :param retry: see :class:`Training`
     :param keep_weights: see there
+    :param env_workers: processes for their envs; ``None`` leaves it to ``sb3-nbsp train``
+    :param cores: that they may use; ``None``: all
     :return: one training for each cell, of which some may have been over, or be trained elsewhere
     """
     trainings = [Training(cell, retry, keep_weights, starts=False) for cell in cells]
@@ -165,7 +173,7 @@ def start_together(cells: Sequence[Cell], retry: bool = False, keep_weights: boo
         checkpoints = _common_checkpoints([_start_from(training.cell) for training in due])
         runs = [training.cell.train_arguments(path) for training, path in zip(due, checkpoints, strict=True)]
         file = due[0].cell.folder / TOGETHER
-        write_json(file, {"runs": runs})
+        write_json(file, {"runs": runs, "env_workers": env_workers, "cores": cores})
         command = [sys.executable, "-m", "sb3_nbsp.cli", "train", "--together", str(file)]
         Training._launch(due, command, checkpoints)
     return trainings

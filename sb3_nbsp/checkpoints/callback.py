@@ -3,12 +3,18 @@
 import os
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from stable_baselines3.common.callbacks import BaseCallback
 
+from sb3_nbsp.base.arguments import Is, Whole, check_values
 from sb3_nbsp.base.interruption import Stopped, stop_is_requested
 from sb3_nbsp.checkpoints.saving import save
+
+ARGUMENTS = {
+    "folder": Annotated[str, Is("the path of a folder", lambda value: isinstance(value, str | os.PathLike))],
+    "freq": Annotated[int, Whole(0, "env steps")],
+}
 
 
 class RunCheckpoints(BaseCallback):
@@ -21,14 +27,14 @@ class RunCheckpoints(BaseCallback):
     :param folder: of the run's checkpoints, which no other run uses
     :param freq: env steps over all sub-envs between checkpoints; 0 writes them at switches only
     :param verbose: 1 prints each checkpoint
+    :raises ValueError: for a folder that is no path, or a frequency that is no number of steps
     """
 
     model: Any  # one of ours
 
     def __init__(self, folder: str | os.PathLike[str], freq: int = 10_000, verbose: int = 0) -> None:
         super().__init__(verbose)
-        if freq < 0:
-            raise ValueError(f"freq is a number of env steps, 0 or more, got {freq}.")
+        check_values(ARGUMENTS, {"folder": folder, "freq": freq})
         self.folder = Path(folder)
         self.freq = freq
         self._at: tuple[int, int] | None = None  # env steps and completed tasks at the last checkpoint

@@ -1,5 +1,6 @@
 """What every NBSP algorithm adds to its SB3 parent: skill neurons are found and held at the end of a task."""
 
+import sys
 import warnings
 from abc import abstractmethod
 from typing import Any, TypeVar
@@ -14,11 +15,13 @@ from sb3_nbsp.base.random_states import isolated_rng
 from sb3_nbsp.common import gate_requirements, task_end
 from sb3_nbsp.common.callbacks import with_skill_callback
 from sb3_nbsp.common.env_util import is_task_sequence, place_env, task_sequence_of
-from sb3_nbsp.common.evaluation_notice import warn_of_first_task_only
-from sb3_nbsp.common.next_step import NextStep, next_step
+from sb3_nbsp.common.evaluation_notice import warn_of_evaluation, warn_of_first_task_only
+from sb3_nbsp.common.finite_checks import check_observation
+from sb3_nbsp.common.next_step import NextStep, beyond_the_end, next_step
+from sb3_nbsp.common.older_files import say_whose_lengths_fit
 from sb3_nbsp.common.position import FollowedSequence
 from sb3_nbsp.common.protected_algorithm import ProtectedAlgorithm
-from sb3_nbsp.common.ram_estimate import Part, check_footprint, disk_statement, network_bytes
+from sb3_nbsp.common.ram_estimate import Part, check_footprint, disk_statement, network_bytes, tell
 from sb3_nbsp.common.scoring_env import steps_on_task
 from sb3_nbsp.neurons.rollout import ScoringSteps
 from sb3_nbsp.neurons.scoring import run_networks
@@ -31,6 +34,7 @@ class ContinualAlgorithm(ProtectedAlgorithm):
     """Base of the NBSP algorithms, to be mixed in before the SB3 parent: how a model goes from task to task."""
 
     is_learning: bool = False  # whether learn() is running
+    taken_steps: task_end.TakenSteps | None = None  # by whoever runs the policies of many models
     goes_beyond: bool = False  # whether this learn() takes more steps than its sequence has
 
     @property
@@ -47,6 +51,12 @@ class ContinualAlgorithm(ProtectedAlgorithm):
             return super().learn(*args, **kwargs)
         finally:
             self.is_learning = False
+
+    def predict(self, observation: Any, *args: Any, **kwargs: Any) -> Any:
+        """See SB3."""
+        check_observation(observation)
+        warn_of_evaluation(sys._getframe(1))
+        return super().predict(observation, *args, **kwargs)
 
     def set_env(self, env: GymEnv, force_reset: bool = True) -> None:
         """See SB3. Warns where a task is not at its end, or was learned by hand and has not been consolidated."""
@@ -65,8 +75,7 @@ class ContinualAlgorithm(ProtectedAlgorithm):
             warnings.warn(reason, stacklevel=2)
 
     def _next_step(self) -> NextStep:
-        by_hand = self.position.steps_by_hand(self.num_timesteps)
-        return next_step(self.position, task_sequence_of(self.env), by_hand)
+        return next_step(self.position, task_sequence_of(self.env), self.position.steps_by_hand(self.num_timesteps))
 
     def _setup_learn(
         self,
@@ -113,18 +122,15 @@ class ContinualAlgorithm(ProtectedAlgorithm):
             if step.kind == "begin":
                 self.position.leave_sequence()
             return
+        if step.kind != "begin":
+            say_whose_lengths_fit(self.position, sequence)
         self._follow(sequence)
         self.position.moved_to(step.steps)
         if place_env(self.env, step.steps):
             self._last_obs = None  # the env is reset, into the right task
         self.goes_beyond = step.steps + n_steps > self.position.total_steps
         if self.goes_beyond and self._protects:
-            warnings.warn(
-                f"The sequence has {self.position.total_steps} env steps, {step.steps} are taken, and {n_steps} are to "
-                f"come: what goes beyond its end is learned on its last task, {sequence.segments[-1]}, which is consolidated "
-                "again after it.",
-                stacklevel=4,
-            )
+            warnings.warn(beyond_the_end(sequence, step.steps, n_steps), stacklevel=4)
         if resumes and not self.goes_on_exactly:
             self._resume()
 
@@ -139,8 +145,7 @@ class ContinualAlgorithm(ProtectedAlgorithm):
         self.position.follow(sequence)
         parts = self._footprint(len(sequence.task_names))
         statements = check_footprint(parts), disk_statement(parts, network_bytes(self.policy), self.tensorboard_log)
-        if self.verbose >= 1:
-            print(*statements, sep="\n")
+        tell(statements, self.verbose)
 
     def restart_sequence(self) -> None:
         """Begin the sequence anew at the next ``learn()``. What was learned stays; an unfinished task is abandoned."""
@@ -202,10 +207,7 @@ class ContinualAlgorithm(ProtectedAlgorithm):
     # The end of a task
 
     def abandon_task(self) -> None:
-        """
-        Leave the current task, or one that has ended and is not consolidated: do what a switch does, without scoring, holding
-        or remembering.
-        """
+        """Leave the current task, or one that has ended: do what a switch does, without scoring, holding or remembering."""
         if self.memory is not None:
             self._drop_unfinished_task()
         with isolated_rng():
@@ -240,6 +242,7 @@ class ContinualAlgorithm(ProtectedAlgorithm):
         :param task: its name
         :param seed: of the env and of everything that is drawn
         """
+        task_end.check_scored(task, seed)
         with isolated_rng(seed, self.action_space):
             return task_end.score(self, steps_on_task(self, env, task, int(self.scoring_steps), seed), task, seed)
 
@@ -252,11 +255,7 @@ class ContinualAlgorithm(ProtectedAlgorithm):
 
     @abstractmethod
     def _remember_task(self, index: int) -> None:
-        """
-        Keep some of the samples of the task that ended.
-
-        :param index: its index
-        """
+        """Keep some of the samples of the task that ended, which has this index."""
 
     def _prepare_next_task(self) -> None:
         """Undo what must not leak from one task into the next. Extended by subclasses."""

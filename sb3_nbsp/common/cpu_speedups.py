@@ -1,4 +1,4 @@
-"""Faster updates on a CPU without other mathematics: a fused Adam, and convolutions that read their channels last."""
+"""Faster updates without other mathematics: a fused Adam, and convolutions that read their channels last."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,44 +11,48 @@ from torch import nn
 
 from sb3_nbsp.protection.optimizer import base_of
 
-ParameterGroup = dict[str, Any]
+Fusible = tuple[th.optim.Optimizer, dict[str, Any]]  # an Adam and one of its parameter groups
+DEVICES = ("cpu", "cuda")  # that are known to gain
 
 
-def fusible(optimizer: th.optim.Optimizer) -> list[ParameterGroup]:
-    """The parameter groups of an Adam on the CPU whose user left the choice of implementation to torch."""
+def fusible(optimizer: th.optim.Optimizer) -> list[Fusible]:
+    """The parameter groups of an Adam, on a CPU or a CUDA device, whose user left the choice of implementation to torch."""
     base = base_of(optimizer)
     if type(base) not in (th.optim.Adam, th.optim.AdamW):
         return []
     return [
-        group
+        (base, group)
         for group in base.param_groups
         if group["fused"] is None
         and group["foreach"] is None
         and not (group["capturable"] or group["differentiable"])
-        and all(p.device.type == "cpu" and p.dtype in (th.float32, th.float64) for p in group["params"])
+        and all(p.device.type in DEVICES and p.dtype in (th.float32, th.float64) for p in group["params"])
     ]
 
 
 @contextmanager
-def fused(groups: Sequence[ParameterGroup]) -> Iterator[None]:
-    """Adam's fused implementation for a while; what a file holds of the optimizer stays as it was."""
-    for group in groups:
+def fused(groups: Sequence[Fusible]) -> Iterator[None]:
+    """Adam's fused implementation for a while; which one a file names stays as it was."""
+    for base, group in groups:
         group["fused"] = True
+        for p in group["params"]:  # on a GPU, the fused kernel reads the count of steps there
+            if p.is_cuda and base.state.get(p):
+                base.state[p]["step"] = base.state[p]["step"].to(p.device)
     try:
         yield
     finally:
-        for group in groups:
+        for _, group in groups:
             group["fused"] = None
 
 
 def put_channels_last(policy: nn.Module, device: th.device) -> None:
     """
-    Lay the weights of 2-D convolutions out as the CPU's kernels read them: only the order in memory changes.
+    Lay the weights of 2-D convolutions out as the kernels read them: only the order in memory changes.
 
     :param policy: any module
-    :param device: where it is; nothing is done elsewhere than on the CPU
+    :param device: where it is; nothing is done elsewhere than on a CPU or a CUDA device
     """
-    if device.type == "cpu" and any(isinstance(module, nn.Conv2d) for module in policy.modules()):
+    if device.type in DEVICES and any(isinstance(module, nn.Conv2d) for module in policy.modules()):
         policy.to(memory_format=th.channels_last)  # type: ignore[call-overload]
 
 

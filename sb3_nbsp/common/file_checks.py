@@ -7,8 +7,9 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Annotated, Any
 
+from sb3_nbsp.base.arguments import Is, Whole, check_values, naming
 from sb3_nbsp.common.settings_file import opened
 
 # What reading a file that was cut short, or changed, ends in: zip archives, pickles, JSON, torch's own archives in them.
@@ -17,6 +18,38 @@ DAMAGE = (
 )  # fmt: skip
 OF_TORCH = "PytorchStreamReader"  # torch says so in a RuntimeError
 NO_BUFFER = (AssertionError, AttributeError, KeyError, IndexError)  # what a pickle of something else may end in
+
+
+def _is_record(value: Any) -> bool:
+    known = isinstance(value, Mapping) and value.keys() >= {"visits", "steps", "task", "pending", "fresh"}
+    return known and isinstance(value["visits"], list) and all(isinstance(visit, list) for visit in value["visits"])
+
+
+def _are_names(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(name, str) for name in value)
+
+
+def _are_records(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(isinstance(record, Mapping) for record in value.values())
+
+
+# What training relies on of a model's attributes, beside its arguments
+STATE: dict[str, Any] = {
+    "num_timesteps": Annotated[int, Whole(0, "env steps")],
+    "learned_tasks": Annotated[Any, Is("a list of names", _are_names)],
+    "skill_neuron_records": Annotated[Any, Is("scores by task", _are_records)],
+    "position_record": Annotated[Any, Is("a place in a sequence", _is_record)],
+}
+
+
+def check_state(path: Any, data: Mapping[str, Any]) -> None:
+    """
+    :param path: a model's file
+    :param data: the attributes in it
+    :raises ValueError: if one of them is nothing that a model has
+    """
+    with naming(f"{path} is damaged"):
+        check_values(STATE, data)
 
 
 @contextmanager

@@ -7,10 +7,11 @@ Guards against NaN and infinity. They raise; they never change what is learned.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList, ConvertCallback
 from stable_baselines3.common.type_aliases import MaybeCallback
@@ -82,6 +83,17 @@ def guarded(callback: MaybeCallback) -> BaseCallback:
     """
     given = callback if isinstance(callback, list) else [callback] if callback is not None else []
     return CallbackList([FiniteGuard(), *(c if isinstance(c, BaseCallback) else ConvertCallback(c) for c in given)])
+
+
+def check_observation(values: Any) -> None:
+    """
+    :param values: what ``predict()`` is given
+    :raises NotFiniteError: where it holds NaN or infinity: the largest of Q-values that are NaN would be an action like others
+    """
+    if isinstance(values, np.ndarray | Mapping) and (found := first_not_finite(values)) is not None:
+        raise NotFiniteError(
+            f"The observation given to predict() is not a finite number: observation{found[0]} is {found[1]}."
+        )
 
 
 def check_losses(model: BaseAlgorithm) -> None:

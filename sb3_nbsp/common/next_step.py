@@ -64,7 +64,8 @@ def _goes_on_in(position: SequencePosition, sequence: FollowedSequence) -> bool:
         return False  # observations are others
     if position.is_finished or position.steps_in_segment == 0:
         return True
-    return k < len(other) and mine[k][0] in (None, other[k][0]) and other[k][1] > position.steps_in_segment
+    running = mine[k][0] or position.task  # older files know no more than the task that is learned
+    return k < len(other) and running in (None, other[k][0]) and other[k][1] > position.steps_in_segment
 
 
 def _same_but_for_names(mine: list[Visit], other: list[Visit]) -> bool:
@@ -82,4 +83,17 @@ def _refuse(task: str, how: str, sequence: FollowedSequence | None) -> NextStep:
         "refuse",
         reason=f"{task} {how}, and the env is {env}. Call {ways} first, so that it is held and rehearsed, or abandon_task(), "
         "which does neither.",
+    )
+
+
+def beyond_the_end(sequence: FollowedSequence, steps: int, n_steps: int) -> str:
+    """
+    :param sequence: that is gone through
+    :param steps: env steps of it that are taken
+    :param n_steps: env steps to come, more than are left
+    :return: what is done with these, in words
+    """
+    return (
+        f"The sequence has {sum(sequence.segment_steps)} env steps, {steps} are taken, and {n_steps} are to come: what goes "
+        f"beyond its end is learned on its last task, {sequence.segments[-1]}, which is consolidated again after it."
     )

@@ -1,10 +1,13 @@
 """Reading what older versions saved: files name classes by the modules that held them then, and lack arguments of today."""
 
 import sys
+import warnings
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
+
+from sb3_nbsp.common.position import FollowedSequence, SequencePosition
 
 # Where the classes stood that pickles of commit 2a43d91 and before name, and where they stand now.
 MOVED = {
@@ -43,3 +46,19 @@ def moved_modules() -> Iterator[None]:
     finally:
         for old in missing:
             sys.modules.pop(old, None)
+
+
+def say_whose_lengths_fit(position: SequencePosition, sequence: FollowedSequence) -> None:
+    """
+    Warn where a model of an older file goes on in a sequence of which it knows how long the tasks are, not which they are.
+
+    :param position: where the model stands
+    :param sequence: that it goes on in
+    """
+    if position.visits and position.visits[0][0] is None:
+        warnings.warn(
+            f"The model's file is of an older version and names no tasks, but their lengths are those of this env: it goes on "
+            f"at step {position.steps} of {', '.join(sequence.task_names)}. If it learned other tasks, call "
+            "restart_sequence() before learn().",
+            stacklevel=5,
+        )

@@ -27,6 +27,7 @@ from sb3_nbsp.neurons.skill_neurons import SkillNeurons
 from sb3_nbsp.rehearsal.cloning import cloning_loss, distribution_parameters
 from sb3_nbsp.rehearsal.rollout_buffers import MixedDictRolloutBuffer, MixedRolloutBuffer, RolloutSamples
 
+RECENT = "rollout_buffer.recent"  # the newest samples of the task that is learned
 MEMORY_ARGUMENTS = ("memory_size", "replay_mode", "replay_interval", "old_task_fraction")
 
 
@@ -58,6 +59,8 @@ class OnPolicyContinualAlgorithm(ContinualAlgorithm, OnPolicyAlgorithm):
     batch_size: int  # of the SB3 parents
 
     _rollout_from: int = 0  # num_timesteps at the rollout's beginning
+    _n_rollouts: int = 0  # complete ones of this learn(), also of before the checkpoint that it goes on from
+    _is_new: bool = False  # whether load() has given it its attributes, and not yet its parameters
 
     def _init_state(self) -> None:
         super()._init_state()
@@ -81,6 +84,7 @@ class OnPolicyContinualAlgorithm(ContinualAlgorithm, OnPolicyAlgorithm):
         assert self.rollout_buffer_class is not None
         check_keywords("rollout_buffer_kwargs", self.rollout_buffer_kwargs, self.rollout_buffer_class)
         super()._setup_model()
+        self._is_new = self.position.task is not None or len(self.learned_tasks) > 0
 
     def _apply_memory_settings(self) -> None:
         """Tell the buffer, which SB3 makes, what the model's settings are now."""
@@ -119,6 +123,15 @@ class OnPolicyContinualAlgorithm(ContinualAlgorithm, OnPolicyAlgorithm):
 
     # Learning
 
+    def _setup_learn(self, *args: Any, **kwargs: Any) -> tuple[int, BaseCallback]:
+        if not self.goes_on_exactly:
+            self._n_rollouts = 0
+        return super()._setup_learn(*args, **kwargs)
+
+    def dump_logs(self, iteration: int = 0) -> None:
+        """See SB3, whose count of iterations begins at 1 in every ``learn()``, also where it goes on from a checkpoint."""
+        super().dump_logs(self._n_rollouts if iteration > 0 else 0)
+
     def collect_rollouts(
         self, env: VecEnv, callback: BaseCallback, rollout_buffer: RolloutBuffer, n_rollout_steps: int
     ) -> bool:
@@ -130,7 +143,9 @@ class OnPolicyContinualAlgorithm(ContinualAlgorithm, OnPolicyAlgorithm):
         left = self.position.steps_left() if self._protects else None
         rows = n_rollout_steps if left is None else min(n_rollout_steps, -(-left // env.num_envs))
         rollout_buffer.buffer_size = rows  # SB3 makes the arrays anew for each rollout
-        return super().collect_rollouts(env, callback, rollout_buffer, rows)
+        is_complete = super().collect_rollouts(env, callback, rollout_buffer, rows)
+        self._n_rollouts += is_complete
+        return is_complete
 
     def begin_task(self, task: str) -> None:
         """See :meth:`ContinualAlgorithm.begin_task`."""
@@ -259,12 +274,27 @@ class OnPolicyContinualAlgorithm(ContinualAlgorithm, OnPolicyAlgorithm):
 
     # Saving and loading
 
+    def set_parameters(self, load_path_or_dict: Any, exact_match: bool = True, device: th.device | str = "auto") -> None:
+        """See :meth:`ContinualAlgorithm.set_parameters`. The newest samples stay the model's: a file's are of its own task."""
+        recent = None if self._is_new else self._optional_states().get(RECENT)
+        own = None if recent is None else recent.state_dict()
+        super().set_parameters(load_path_or_dict, exact_match, device)
+        self._is_new = False
+        if recent is not None:
+            recent.load_state_dict(own)
+
+    def _parameters_for(self, found: dict[str, Any]) -> dict[str, Any]:
+        return found if self._is_new else {name: state for name, state in found.items() if name != RECENT}
+
+    def _excluded_save_params(self) -> list[str]:
+        return [*super()._excluded_save_params(), "_is_new"]
+
     def _optional_states(self) -> dict[str, Any]:
-        recent = {} if self.memory is None else {"rollout_buffer.recent": self.rollout_buffer.recent}  # type: ignore[attr-defined]
+        recent = {} if self.memory is None else {RECENT: self.rollout_buffer.recent}  # type: ignore[attr-defined]
         return {**super()._optional_states(), **recent}
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
         state_dicts, variables = super()._get_torch_save_params()
         if not self.learned_tasks and self.position.task is None:  # a file has the parent's form
-            state_dicts = [name for name in state_dicts if name != "rollout_buffer.recent"]
+            state_dicts = [name for name in state_dicts if name != RECENT]
         return state_dicts, variables

@@ -20,6 +20,14 @@ MAX_SEED = 2**32 - 1  # NumPy's
 HANDING_ON = ("sb3_nbsp", "stable_baselines3", "sb3_contrib")  # whose classes give all of **kwargs to their parents
 
 
+def _is_schedule(value: Any) -> bool:
+    """Whether a function of the remaining progress gives a number, 0 or more."""
+    try:
+        return callable(value) and AtLeast(0).allows(float(value(1.0)))
+    except Exception:
+        return False
+
+
 def _is_device(value: Any) -> bool:
     if isinstance(value, th.device) or value == "auto":
         return True
@@ -71,7 +79,10 @@ def _is_keywords(value: Any) -> bool:
     return isinstance(value, Mapping) and all(isinstance(name, str) for name in value)
 
 
-Rate = Annotated[float, AtLeast(0)] | Annotated[Callable, Is("a schedule (a function of the remaining progress)", callable)]
+Schedule = Annotated[
+    Callable, Is("a schedule (a function of the remaining progress that gives a number, 0 or more)", _is_schedule)
+]
+Rate = Annotated[float, AtLeast(0)] | Schedule
 Factor = Annotated[float, AtLeast(0)]
 # Infinity is how one says that nothing is clipped.
 Norm = Annotated[float, Is("a number above 0", lambda value: Interval(0, float("inf")).allows(value) and value > 0)]
@@ -139,9 +150,9 @@ ON_POLICY: dict[str, Any] = {
     "batch_size": Annotated[int, Whole(1, "steps in a minibatch")],
     "n_epochs": Annotated[int, Whole(1, "passes over a rollout")],
     "gae_lambda": Share,
-    "clip_range": Annotated[float, AtLeast(0, excluded=True)] | Annotated[Callable, Is("a schedule", callable)],
+    "clip_range": Annotated[float, AtLeast(0, excluded=True)] | Schedule,
     # SB3 itself refuses one that is not above 0.
-    "clip_range_vf": Annotated[float, AtLeast(-inf)] | Annotated[Callable, Is("a schedule", callable)] | None,
+    "clip_range_vf": Annotated[float, AtLeast(-inf)] | Schedule | None,
     "normalize_advantage": bool,
     "ent_coef": Annotated[float, AtLeast(-inf)],
     "vf_coef": Factor,
@@ -170,6 +181,7 @@ POLICY: dict[str, Any] = {
         Any, Is("a list of layer widths, 1 or more each, or a dict of such lists for 'pi' and 'qf' or 'vf'", _is_net_arch)
     ],
     "optimizer_kwargs": Keywords,
+    "features_extractor_class": Annotated[type, Is("a class of features extractors", lambda value: isinstance(value, type))],
     "features_extractor_kwargs": Keywords,
 }
 
@@ -207,7 +219,8 @@ def check_policy_kwargs(policy: type, kwargs: Mapping[str, Any], known: bool) ->
         return
     parameters = inspect.signature(policy).parameters
     with naming("policy_kwargs"):
-        check_values(POLICY, {name: value for name, value in kwargs.items() if value is not None})
+        flags = {name: bool for name, parameter in parameters.items() if isinstance(parameter.default, bool)}
+        check_values({**flags, **POLICY}, {name: value for name, value in kwargs.items() if value is not None})
         made = {name: kwargs.get(name, parameters[name].default) for name in ("optimizer_class", "optimizer_kwargs")}
         try:
             optimizer = made["optimizer_class"]([th.nn.Parameter(th.zeros(1))], lr=1e-3, **(made["optimizer_kwargs"] or {}))

@@ -16,7 +16,7 @@ from sb3_nbsp.base.names import unknown_name_message
 from sb3_nbsp.checkpoints import methods as checkpoints
 from sb3_nbsp.common import finite_checks, from_sb3, gate_requirements, save_util, settings_file, space_mismatch
 from sb3_nbsp.common.file_checks import naming_damage, naming_other_networks
-from sb3_nbsp.common.older_files import moved_modules, values_before
+from sb3_nbsp.common.older_files import moved_modules
 from sb3_nbsp.common.parents_arguments import check_learn, check_policy_kwargs
 from sb3_nbsp.common.position import SequencePosition
 from sb3_nbsp.common.scoring_losses import ScoringLoss
@@ -248,9 +248,9 @@ class ProtectedAlgorithm(BaseAlgorithm):
         :param trust: whether code in the file may run. With ``False`` nothing is unpickled: settings are read from
             ``settings.json``, networks, masks and memory as tensors (``weights_only``). A file with own classes, functions or
             schedules other than constants and ``lin_x`` is refused unless ``custom_objects`` gives these.
-        :raises ValueError: for a file that another class saved, or one that needs trust
+        :raises ValueError: for a file that another class saved, one that needs trust, or an argument that no model has
         """
-        kwargs = {**values_before(save_util.check_origin(cls, path)), **kwargs}
+        kwargs = save_util.attributes_for(cls, path, kwargs)
         if not trust:
             custom_objects = settings_file.plain_settings(cls, path, custom_objects or {})
         try:
@@ -260,12 +260,8 @@ class ProtectedAlgorithm(BaseAlgorithm):
             raise ValueError(f"{path} cannot be loaded as {cls.__name__} ({error}). Was it saved by another class?") from error
 
     def set_parameters(self, load_path_or_dict: Any, exact_match: bool = True, device: th.device | str = "auto") -> None:
-        """
-        See SB3. The masks are put in force.
-
-        With ``exact_match``, parameters from before the first consolidation take masks and memory away.
-        """
-        parameters = save_util.read_parameters(load_path_or_dict, device)
+        """See SB3. Masks are put in force. With ``exact_match``, parameters without masks and memory take the model's away."""
+        parameters = self._parameters_for(save_util.read_parameters(load_path_or_dict, device))
         save_util.check_gates(parameters, self.task_gates)
         with naming_other_networks(load_path_or_dict):
             save_util.load_states(self._optional_states(), parameters, exact_match)
@@ -276,6 +272,10 @@ class ProtectedAlgorithm(BaseAlgorithm):
         with naming_other_networks(load_path_or_dict):
             super().set_parameters(parameters, exact_match, device)
         self._apply_masks()
+
+    def _parameters_for(self, found: dict[str, Any]) -> dict[str, Any]:
+        """Those of a file's parameters that ``set_parameters`` takes."""
+        return found
 
     @classmethod
     def from_sb3(cls: type[Self], model: BaseAlgorithm | str | pathlib.Path, env: Any = None, **arguments: Any) -> Self:

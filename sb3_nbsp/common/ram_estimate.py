@@ -6,6 +6,7 @@ Arrays of zeros take memory only when they are written to. So a replay buffer th
 and the run is killed hours later, when it has filled the machine.
 """
 
+import logging
 import os
 import shutil
 import warnings
@@ -18,6 +19,7 @@ from gymnasium import spaces
 from stable_baselines3.common.preprocessing import get_action_dim, get_obs_shape
 from torch import nn
 
+LOGGER = logging.getLogger(__name__)
 FLOAT = 4  # bytes of float32
 # Limits of a container, which may have less memory than the machine: cgroups version 2, version 1.
 CONTAINER_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
@@ -180,6 +182,15 @@ def network_bytes(policy: nn.Module) -> int:
     :return: what its networks take in a model's file, with Adam's two moments, in bytes
     """
     return 3 * sum(tensor.numel() * tensor.element_size() for tensor in policy.state_dict().values())
+
+
+def tell(statements: Sequence[str], verbose: int) -> None:
+    """
+    :param statements: about a run that is about to start
+    :param verbose: the model's; 1 or more prints them, else they are told to the package's logger
+    """
+    for text in statements:
+        print(text) if verbose >= 1 else LOGGER.info(text)
 
 
 def machine_memory() -> int | None:

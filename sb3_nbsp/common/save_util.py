@@ -1,20 +1,25 @@
 """Files of models: written as a whole, checked before they are read, with states that may be missing."""
 
+import inspect
 import io
 import json
 import pathlib
 import shutil
 import tempfile
+import warnings
 import zipfile
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import torch as th
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.save_util import load_from_zip_file
 
 from sb3_nbsp.base.atomic_write import replacing
-from sb3_nbsp.common.file_checks import class_of_policy, naming_damage
+from sb3_nbsp.base.names import unknown_name_message
+from sb3_nbsp.common.file_checks import check_state, class_of_policy, naming_damage
+from sb3_nbsp.common.older_files import values_before
 from sb3_nbsp.common.settings_file import SETTINGS, opened
 
 # In every model's file
@@ -83,12 +88,30 @@ def check_origin(cls: Any, path: File) -> Collection[str]:
         )
     if _tells_of_neurons(data.get("skill_neuron_records")) and "neuron_masks.pth" not in names:
         raise ValueError(f"{path} is damaged: the masks of what it learned are missing. Take an earlier checkpoint or a copy.")
+    check_state(path, data)
     if "skill_fraction" in data and {f"{name}.pth" for name in cls.optimizer_names} <= names:
         return tuple(data)
     raise ValueError(
         f"{path} was not saved by {cls.__name__}: it holds {', '.join(sorted(names - OTHER_FILES))}. "
         f"If a {cls.sb3_class.__name__} model is in it, take it over with {cls.__name__}.from_sb3({str(path)!r})."
     )
+
+
+def attributes_for(cls: Any, path: File, given: Mapping[str, Any]) -> dict[str, Any]:
+    """
+    :param cls: the NBSP algorithm that shall be loaded
+    :param path: a model's file
+    :param given: further arguments of ``load()``
+    :return: the same, with what the arguments stand for that an older file lacks
+    :raises ValueError: if another class saved it, or for an argument that a model does not have
+    """
+    in_file = check_origin(cls, path)
+    known = {name for base in cls.__mro__ if "__init__" in vars(base) for name in inspect.signature(base).parameters}
+    known |= {*inspect.signature(BaseAlgorithm.load).parameters, *in_file}
+    for name in given:
+        if name not in known:
+            raise ValueError(f"load: {unknown_name_message(f'argument of {cls.__name__}', name, sorted(known))}")
+    return {**values_before(in_file), **given}
 
 
 def _tells_of_neurons(records: Any) -> bool:
@@ -103,6 +126,10 @@ def read_parameters(source: Any, device: th.device | str) -> dict[str, Any]:
     :return: parameters by name
     """
     if isinstance(source, dict):
+        if wrong := [name for name, state in source.items() if not isinstance(state, Mapping)]:
+            raise TypeError(
+                f"Expected a state dict for each name, as get_parameters() gives; got none for {', '.join(wrong)}."
+            )
         return source
     if not isinstance(source, str | pathlib.Path | io.BufferedIOBase):
         raise TypeError(f"Expected parameters by name, or a model's file; got {source!r}.")
@@ -127,12 +154,18 @@ def load_states(states: Mapping[str, Any], parameters: Mapping[str, Any], exact_
 
     :param states: objects with ``load_state_dict`` and ``reset``, by their name in the file
     :param parameters: what the file holds
-    :param exact_match: empty those that it does not hold
+    :param exact_match: empty those that it does not hold. Where it holds masks and no memory, that is told in a warning.
     """
     for name, part in states.items():
         if name in parameters:
             part.load_state_dict(parameters[name])
         elif exact_match:
+            if name.endswith("memory") and "neuron_masks" in parameters and has_content(part.state_dict()):
+                warnings.warn(
+                    f"The parameters hold masks of old tasks and no {name}: the model's own is emptied, so these tasks are "
+                    "held and no longer rehearsed. exact_match=False keeps it.",
+                    stacklevel=5,
+                )
             part.reset()
 
 

@@ -9,6 +9,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.utils import check_for_correct_spaces
 from stable_baselines3.common.vec_env import VecEnv
 
+from sb3_nbsp.base.acting import Rollout, run
 from sb3_nbsp.base.finite import NotFiniteError, all_finite, first_not_finite
 from sb3_nbsp.common.env_util import (
     frozen_statistics,
@@ -18,7 +19,7 @@ from sb3_nbsp.common.env_util import (
     task_sequence_of,
     wrap_like,
 )
-from sb3_nbsp.neurons.rollout import ScoringSteps, run_for_scoring
+from sb3_nbsp.neurons.rollout import ScoringSteps, scoring_rollout
 
 
 def steps_on_task(model: BaseAlgorithm, env: gym.Env | VecEnv | None, task: str, n_steps: int, seed: int) -> ScoringSteps:
@@ -33,11 +34,18 @@ def steps_on_task(model: BaseAlgorithm, env: gym.Env | VecEnv | None, task: str,
     :param seed: of the env, unless it is the training env, which goes on with its own randomness
     :raises ValueError: if there is no env, or none of a single task; or if it gives NaN or infinity
     """
+    return run(rollout_on_task(model, env, task, n_steps, seed), model.predict, deterministic=False)
+
+
+def rollout_on_task(
+    model: BaseAlgorithm, env: gym.Env | VecEnv | None, task: str, n_steps: int, seed: int
+) -> Rollout[ScoringSteps]:
+    """See :func:`steps_on_task`; the rollout asks for the actions."""
     with scoring_env(model, env, task) as scored, frozen_statistics(scored):
         if model.env is None or not shares_env(model.env, scored):
             scored.seed(seed)
         model.policy.set_training_mode(False)
-        steps = run_for_scoring(model, scored, n_steps)
+        steps = yield from scoring_rollout(model, scored, n_steps)
     for what, values in (("observation", steps.observations), ("reward", steps.rewards)):
         if not all_finite(values):
             place, number = first_not_finite(values) or ("", 0.0)

@@ -18,26 +18,40 @@ The end of a task, step by step.
 ``model`` is a :class:`~sb3_nbsp.common.continual_algorithm.ContinualAlgorithm` throughout.
 """
 
+import logging
+import time
 import warnings
 from functools import partial
 from itertools import count
-from typing import Any
+from typing import Annotated, Any
 
 import gymnasium as gym
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import VecEnv
 
+from sb3_nbsp.base.acting import Rollout
+from sb3_nbsp.base.arguments import Whole, check_values
 from sb3_nbsp.base.interruption import droppable
-from sb3_nbsp.base.random_states import isolated_rng
+from sb3_nbsp.base.random_states import RandomStates, isolated_rng
 from sb3_nbsp.common import gate_requirements
+from sb3_nbsp.common.env_util import task_sequence_of
 from sb3_nbsp.common.finite_checks import check_parameters
 from sb3_nbsp.common.position import check_task_name
-from sb3_nbsp.common.scoring_env import steps_on_task
+from sb3_nbsp.common.scoring_env import rollout_on_task, steps_on_task
 from sb3_nbsp.neurons.rollout import ScoringSteps
 from sb3_nbsp.neurons.scoring import LossFunction, run_networks, score_networks, warn_of_silent
 from sb3_nbsp.neurons.skill_neurons import SkillNeurons
 
+LOGGER = logging.getLogger(__name__)
 SCORING_SEED = 20_000  # far from the seeds that users give training envs
+
+
+def check_scored(task: Any, seed: Any) -> None:
+    """
+    :raises ValueError: if what neurons shall be scored on has no name, or the seed is none
+    """
+    check_task_name(task)
+    check_values({"seed": Annotated[int, Whole(0, "a seed")]}, {"seed": seed})
 
 
 def consolidate(model: Any, env: gym.Env | VecEnv | None, task: str | None) -> SkillNeurons | None:
@@ -46,8 +60,7 @@ def consolidate(model: Any, env: gym.Env | VecEnv | None, task: str | None) -> S
         check_task_name(task)
     check_parameters(model)
     task = task or model.position.pending or model.position.task or _unused_name(model)
-    index = model.learned_tasks.index(task) if task in model.learned_tasks else len(model.learned_tasks)
-    seed = SCORING_SEED + (model.seed or 0) + index
+    index, seed = _index_and_seed(model, task)
     with isolated_rng(seed, model.action_space):
         trained = not model.position.is_untrained(model._n_updates)
         skill = _find_skill_neurons(model, env, task, index, seed) if model.skill_fraction > 0 and trained else None
@@ -70,14 +83,61 @@ def consolidate(model: Any, env: gym.Env | VecEnv | None, task: str | None) -> S
     return skill
 
 
+def _index_and_seed(model: Any, task: str) -> tuple[int, int]:
+    index = model.learned_tasks.index(task) if task in model.learned_tasks else len(model.learned_tasks)
+    return index, SCORING_SEED + (model.seed or 0) + index
+
+
+class TakenSteps:
+    """
+    Steps of a model's policy on the task that has ended, for its :func:`consolidate`, from whoever runs the policies of many.
+
+    :param model: of a task sequence, with a task that is not consolidated yet
+    """
+
+    def __init__(self, model: Any):
+        self.task: str = model.position.pending
+        self.seed = _index_and_seed(model, self.task)[1]
+        self.n_steps = int(model.scoring_steps)
+        self._taken: tuple[ScoringSteps, RandomStates] | None = None
+
+    @staticmethod
+    def is_due(model: Any) -> bool:
+        """
+        :param model: an NBSP algorithm
+        :return: whether its next consolidation takes steps, on an env that it makes from its sequence
+        """
+        trains = model.position.pending is not None and not model.position.is_untrained(model._n_updates)
+        return trains and model.skill_fraction > 0 and task_sequence_of(model.env) is not None
+
+    def rollout(self, model: Any) -> Rollout[None]:
+        """What takes the steps, with the random numbers that consolidation takes them with."""
+        check_parameters(model)
+        with isolated_rng(self.seed, model.action_space):
+            steps = yield from rollout_on_task(model, None, self.task, self.n_steps, self.seed)
+            self._taken = steps, RandomStates()
+
+    def __call__(self, model: Any, env: gym.Env | VecEnv | None, task: str, n_steps: int, seed: int) -> ScoringSteps:
+        """In the place of :func:`~sb3_nbsp.common.scoring_env.steps_on_task`."""
+        if self._taken is None or env is not None or (task, n_steps, seed) != (self.task, self.n_steps, self.seed):
+            return steps_on_task(model, env, task, n_steps, seed)
+        steps, after = self._taken
+        after.restore()
+        return steps
+
+
 def _unused_name(model: Any) -> str:
     return next(name for i in count(1) if (name := f"task {i}") not in model.learned_tasks)
 
 
 def _find_skill_neurons(model: Any, env: gym.Env | VecEnv | None, task: str, index: int, seed: int) -> SkillNeurons:
+    started, n_steps = time.perf_counter(), int(model.scoring_steps)
+    LOGGER.debug("scoring the neurons of %s: the policy plays %s env steps more, and nothing is learned", task, f"{n_steps:,}")
     with droppable():
-        steps = steps_on_task(model, env, task, int(model.scoring_steps), seed)
+        steps = (model.taken_steps or steps_on_task)(model, env, task, n_steps, seed)
         skill = score(model, steps, task, seed)
+    duration = time.perf_counter() - started
+    LOGGER.info("The neurons of %s were scored on %s env steps, in %.1f s", task, f"{n_steps:,}", duration)
     if model.gates is not None:
         columns = gate_requirements.id_columns(model.env, model.observation_space)
         own = gate_requirements.column_of(task, columns)

@@ -18,6 +18,7 @@ from sb3_nbsp.evaluation.metrics import (
 from sb3_nbsp.evaluation.performance_kind import Measure, normalised_return
 from sb3_nbsp.evaluation.plots import plot_matrix, plot_sequence
 from sb3_nbsp.evaluation.results import Evaluation, SequenceResults
+from sb3_nbsp.evaluation.results_text import results_text
 from sb3_nbsp.evaluation.score_plots import plot_score_histogram, plot_score_histograms
 from sb3_nbsp.evaluation.table import bootstrap_interval, results_table
 
@@ -45,5 +46,6 @@ __all__ = [
     "plot_sequence",
     "register_context",
     "results_table",
+    "results_text",
     "summarize",
 ]

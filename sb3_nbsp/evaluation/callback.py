@@ -1,5 +1,6 @@
 """The callback that fills the performance matrix while an agent learns a sequence of tasks."""
 
+import logging
 import os
 import time
 import warnings
@@ -12,6 +13,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from sb3_nbsp.base.arguments import Is, Whole, check_values
 from sb3_nbsp.base.spare_files import may_fail
 from sb3_nbsp.evaluation import rows_in_checkpoints
+from sb3_nbsp.evaluation.ahead import Played, coming_rollout, due, take_played
 from sb3_nbsp.evaluation.best_model import newest_is_best
 from sb3_nbsp.evaluation.carried_over import is_finished, own_earlier_results
 from sb3_nbsp.evaluation.eval_tasks import ALL, EvalTasks, checked_eval_tasks, tasks_to_play
@@ -23,6 +25,7 @@ from sb3_nbsp.evaluation.skill_file import SKILL_NEURONS, write_skill_neurons
 from sb3_nbsp.evaluation.versions import library_versions
 from sb3_nbsp.tasks import TaskSequence
 
+LOGGER = logging.getLogger(__name__)
 TRY_AGAIN = "Training goes on; the next evaluation tries again."
 
 PathHint = Annotated[Any, Is("a path", lambda value: isinstance(value, str | os.PathLike))] | None
@@ -116,6 +119,7 @@ class SequenceEvalCallback(BaseCallback):
         self._segment = 0
         self._started = 0.0
         self._written_records: dict[str, Any] = {}
+        self._played: Played | None = None
 
     def _init_callback(self) -> None:
         if not self.training_env.has_attr("task_sequence"):
@@ -204,11 +208,10 @@ class SequenceEvalCallback(BaseCallback):
     def _on_step(self) -> bool:
         self._write_skill_neurons()  # a task is consolidated one step after its last
         info = self.locals["infos"][0]
-        before, self._position, self._segment = self._position, int(info["sequence_steps"]), int(info["segment"])
-        if info["task_done"]:
-            self._evaluate_once("switch")
-        elif self.eval_freq > 0 and self._position // self.eval_freq > before // self.eval_freq:
-            self._evaluate_once("interval")
+        kind = due(self, info)
+        self._position, self._segment = int(info["sequence_steps"]), int(info["segment"])
+        if kind is not None:
+            self._evaluate_once(kind)
         return True
 
     def _on_training_end(self) -> None:
@@ -225,6 +228,7 @@ class SequenceEvalCallback(BaseCallback):
 
     checkpoint_state = rows_in_checkpoints.checkpoint_state
     restore_checkpoint_state = rows_in_checkpoints.restore_checkpoint_state
+    coming_rollout, take_played = coming_rollout, take_played
 
     def _evaluate_once(self, kind: Kind) -> None:
         """Evaluate, log and write, unless this position has been evaluated already."""
@@ -232,8 +236,10 @@ class SequenceEvalCallback(BaseCallback):
         if evaluations and evaluations[-1].step == self._position:
             return
         assert self._evaluator is not None
-        started = time.perf_counter()
-        success, mean_return = self._evaluator.evaluate(self.model, self._tasks_to_play(kind))
+        started, tasks = time.perf_counter(), self._tasks_to_play(kind, self._segment)
+        LOGGER.debug("evaluating: %d episodes on each of %s", self.n_eval_episodes, ", ".join(tasks))
+        success, mean_return = self._played or self._evaluator.evaluate(self.model, tasks)
+        self._played = None
         duration = time.perf_counter() - started
         evaluation = Evaluation(self._position, self._segment, kind, success, mean_return, duration)
         evaluations.append(evaluation)
@@ -241,11 +247,11 @@ class SequenceEvalCallback(BaseCallback):
         self._log(evaluation)
         self._write()
 
-    def _tasks_to_play(self, kind: Kind) -> tuple[str, ...]:
+    def _tasks_to_play(self, kind: Kind, segment: int) -> tuple[str, ...]:
         names, segments = self.results.task_names, self.results.segments
-        at_the_end = kind == "end" or (kind == "switch" and self._segment == len(segments) - 1)
+        at_the_end = kind == "end" or (kind == "switch" and segment == len(segments) - 1)
         eval_tasks = ALL if at_the_end else self.eval_tasks
-        return tasks_to_play(eval_tasks, names, segments[self._segment], self.results.evaluations)
+        return tasks_to_play(eval_tasks, names, segments[segment], self.results.evaluations)
 
     def _save_if_best(self) -> None:
         if self.best_model_save_path is None or not newest_is_best(self.results):

@@ -67,6 +67,8 @@ def register_context(name: str, context: Context, module: str) -> None:
         not know, which are then to be played with the model as it is.
     :param module: whose import registers it, for the error message where it is missing; mostly ``__name__``
     """
+    if not (isinstance(name, str) and callable(context) and isinstance(module, str)):
+        raise TypeError(f"name and module must be text, and context a function, got {name!r}, {module!r} and {context!r}.")
     _REGISTERED[name] = _Registered(context, module)
 
 
@@ -123,6 +125,25 @@ def play_by_task(model: BaseAlgorithm, env: VecEnv) -> None:
         return actions, state
 
     model.predict = predict_by_task  # type: ignore[method-assign]
+
+
+@contextmanager
+def playing_by_task(model: BaseAlgorithm, env: VecEnv) -> Iterator[None]:
+    """
+    The same as :func:`play_by_task`, inside the block. For a model that is judged and then goes on learning.
+
+    :param model: any model
+    :param env: of a task sequence
+    :raises ValueError: see :func:`playing`
+    """
+    before = vars(model).get("predict")
+    play_by_task(model, env)
+    try:
+        yield
+    finally:
+        model.__dict__.pop("predict", None)
+        if before is not None:
+            model.predict = before  # type: ignore[method-assign]
 
 
 def _rows(chosen: np.ndarray, actions: np.ndarray) -> np.ndarray:

@@ -2,15 +2,17 @@
 
 import warnings
 from collections.abc import Collection
-from typing import Any, SupportsFloat
+from typing import Annotated, Any, SupportsFloat
 
 import gymnasium as gym
 import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import VecEnv
 
+from sb3_nbsp.base.acting import Rollout, run
+from sb3_nbsp.base.arguments import Whole, check_values
 from sb3_nbsp.base.interruption import droppable
+from sb3_nbsp.base.names import unknown_name_message
 from sb3_nbsp.base.random_states import isolated_rng
 from sb3_nbsp.base.success import success_of
 from sb3_nbsp.common.env_util import wrap_like
@@ -50,6 +52,7 @@ class TaskEvaluator:
         deterministic: bool = True,
         seed: int = SEED_OFFSET,
     ) -> None:
+        check_values({"n_eval_episodes": Annotated[int, Whole(1, "episodes")]}, {"n_eval_episodes": n_eval_episodes})
         self.n_eval_episodes = n_eval_episodes
         self.deterministic = deterministic
         self.seed = seed
@@ -66,9 +69,19 @@ class TaskEvaluator:
         :param model: the agent
         :param tasks: names of the tasks to play; default: all. A task's episodes do not depend on which others are played.
         :return: by task, the share of successful episodes (``None`` where the env knows no success) and the mean return
-        :raises ValueError: if the model was trained with a method that must act here and was not imported
+        :raises ValueError: for a task that the sequence does not have, or if the model was trained with a method that must act
+            here and was not imported
         """
+        return run(self.rollout(model, tasks), model.predict, self.deterministic)
+
+    def rollout(
+        self, model: BaseAlgorithm, tasks: Collection[str] | None = None
+    ) -> Rollout[tuple[dict[str, float | None], dict[str, float]]]:
+        """See :meth:`evaluate`; the rollout asks for the actions."""
         check_parameters(model)
+        for name in tasks or ():
+            if name not in self.envs:
+                raise ValueError(unknown_name_message("task", name, self.envs))
         success: dict[str, float | None] = {}
         mean_return: dict[str, float] = {}
         was_training = model.policy.training
@@ -77,27 +90,23 @@ class TaskEvaluator:
                 continue
             with isolated_rng(self.seed + index, model.action_space), playing(model, name):
                 env.seed(self.seed + index)
-                success[name], mean_return[name] = self._play(model, env)
+                success[name], mean_return[name] = yield from self._play(env)
         model.policy.set_training_mode(was_training)
         return success, mean_return
 
-    def _play(self, model: BaseAlgorithm, env: VecEnv) -> tuple[float | None, float]:
+    def _play(self, env: VecEnv) -> Rollout[tuple[float | None, float]]:
         successes: list[float] = []
-
-        def note_success(locals_: dict[str, Any], _globals: dict[str, Any]) -> None:
-            info = locals_["info"]
+        returns: list[float] = []
+        observations, starts = env.reset(), np.ones(env.num_envs, dtype=bool)
+        while len(returns) < self.n_eval_episodes:
+            actions = yield observations, starts
+            observations, _, starts, infos = env.step(actions)
             # Monitor's entry marks the true end of an episode, where "done" may be the loss of a life.
-            if "episode" in info and not np.isnan(told := success_of({"is_success": info.get("is_success")})):
-                successes.append(told)
-
-        returns, _ = evaluate_policy(
-            model,
-            env,
-            n_eval_episodes=self.n_eval_episodes,
-            deterministic=self.deterministic,
-            return_episode_rewards=True,
-            callback=note_success,
-        )
+            if "episode" in infos[0]:
+                returns.append(infos[0]["episode"]["r"])
+                told = success_of({"is_success": infos[0].get("is_success")})
+                if not np.isnan(told):
+                    successes.append(told)
         return float(np.mean(successes)) if successes else None, float(np.mean(returns))
 
     def close(self) -> None:

@@ -142,7 +142,10 @@ def forward_transfer(matrix: npt.ArrayLike, segments: Sequence[int], reference: 
     :raises ValueError: if the arguments do not fit each other
     """
     performance, rows = _measured(matrix, segments)
-    references = np.broadcast_to(np.asarray(reference, dtype=np.float64), performance.shape[1:])
+    references = np.asarray(reference, dtype=np.float64)
+    if references.ndim > 0 and references.shape != performance.shape[1:]:
+        raise ValueError(f"Expected one reference, or one per task ({performance.shape[1]}), got {references.shape}.")
+    references = np.broadcast_to(references, performance.shape[1:])
     first_rows = {task: list(segments).index(task) for task in set(segments)}
     known = {task: row for task, row in first_rows.items() if row in rows and not np.isnan(performance[row, task])}
     return _mean([performance[row, task] - references[task] for task, row in known.items()])
@@ -244,7 +247,10 @@ def area_under_curve(steps: npt.ArrayLike, values: npt.ArrayLike, start: float, 
 
 def _measured(matrix: npt.ArrayLike, segments: Sequence[int] | None = None) -> tuple[FloatArray, list[int]]:
     """The matrix as an array, and the indices of its rows with a value."""
-    performance = np.asarray(matrix, dtype=np.float64)
+    try:
+        performance = np.asarray(matrix, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"Expected numbers in the performance matrix [n_segments, n_tasks], got {matrix!r}.") from error
     if performance.ndim != 2:
         raise ValueError(f"Expected a performance matrix [n_segments, n_tasks], got shape {performance.shape}.")
     if segments is not None:

@@ -38,6 +38,9 @@ def normalised_return(value: float, reference: tuple[float, float]) -> float:
     :param value: undiscounted return of an episode
     :param reference: the same of a random player and of a human
     :return: 0 for the random player's return, 1 for the human's; may lie outside
+    :raises ValueError: if the two are equal
     """
     random, human = reference
+    if human == random:
+        raise ValueError(f"reference must be two different returns, got {reference!r}.")
     return (value - random) / (human - random)

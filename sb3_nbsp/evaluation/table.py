@@ -64,12 +64,15 @@ def bootstrap_interval(values: npt.ArrayLike, confidence: float = 0.95) -> tuple
     :param confidence: probability mass between the two bounds, 0 to 1
     :return: lower and upper bound, the same at every call
     :raises ImportError: without scipy
+    :raises ValueError: for fewer than two values, or one that is not finite
     """
     try:
         from scipy.stats import bootstrap
     except ImportError as error:
         raise ImportError(f'Intervals need scipy ({error}): pip install "sb3-nbsp[plots]"') from error
     seeds = np.asarray(values, dtype=np.float64)
+    if seeds.ndim != 1 or len(seeds) < 2 or not np.isfinite(seeds).all():
+        raise ValueError(f"Expected values of two seeds or more, all of them finite, got {values!r}.")
     result = bootstrap(
         (seeds,), np.mean, n_resamples=BOOTSTRAP_SAMPLES, confidence_level=confidence, method="percentile", rng=0
     )

@@ -7,6 +7,7 @@ import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
+from sb3_nbsp.base.acting import Rollout, run
 from sb3_nbsp.base.arrays import Observations, each
 from sb3_nbsp.base.success import spread_over_episodes, success_of
 
@@ -75,11 +76,16 @@ def run_for_scoring(model: BaseAlgorithm, env: VecEnv, n_steps: int) -> ScoringS
     :param n_steps: env steps over all sub-envs, which take equally many: rounded up to a multiple of their number
     :return: T steps, T = n_envs * ceil(n_steps / n_envs)
     """
+    return run(scoring_rollout(model, env, n_steps), model.predict, deterministic=False)
+
+
+def scoring_rollout(model: BaseAlgorithm, env: VecEnv, n_steps: int) -> Rollout[ScoringSteps]:
+    """See :func:`run_for_scoring`; the rollout asks for the actions."""
     taken: list[dict[str, Any]] = []
     # Copies: some envs hand out the same arrays at every step.
     observation, starts = each(np.array, env.reset()), np.ones(env.num_envs, dtype=bool)
     for _ in range(-(-n_steps // env.num_envs)):
-        action, _ = model.predict(observation, deterministic=False)
+        action = yield observation, starts
         after, rewards, ends, infos = env.step(action)
         after, ends = each(np.array, after), np.array(ends, dtype=bool)
         limited = np.array([bool(info.get("TimeLimit.truncated", False)) for info in infos])

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch as th
 
+from sb3_nbsp.base.arguments import Share, check_values
 from sb3_nbsp.base.atomic_write import replacing
 
 
@@ -22,7 +23,11 @@ def select_top(
     :param fraction: m, the share of *all* the network's neurons to choose, in [0, 1]
     :param eligible: which neurons may be chosen, bool, by layer; default: all
     :return: chosen neurons by layer, bool [n_neurons]. Ties go to the earlier neuron.
+    :raises ValueError: for another fraction, or scores that are NaN
     """
+    check_values({"fraction": Share}, {"fraction": fraction})
+    if bad := [name for name, values in scores.items() if bool(th.isnan(values).any())]:
+        raise ValueError(f"scores must be numbers; those of {', '.join(bad)} hold NaN.")
     if not scores:
         return {}
     ranking = th.cat(list(scores.values()))

@@ -14,6 +14,7 @@ from stable_baselines3.common.type_aliases import MaybeCallback
 from torch.utils.hooks import RemovableHandle
 
 from sb3_nbsp.base.random_states import ProcessStreams
+from sb3_nbsp.checkpoints.model_state import every_callback
 from sb3_nbsp.checkpoints.safe_point import safe_point
 
 
@@ -37,6 +38,9 @@ class Member:
         self._locals: dict[str, Any] = {}
         self._mark: tuple[Any, ...] = ()
         self._actions: tuple[np.ndarray, np.ndarray] | None = None
+        self._told: Any = None  # by the env, of the last step
+        self._evaluations: list[Any] = []  # callbacks that play episodes
+        self.coming_evaluation: tuple[Any, Any] | None = None  # one of them, and the rollout that the step brings
 
     def own_streams(self) -> AbstractContextManager[None]:
         """Inside the block the process's random numbers are this member's."""
@@ -56,6 +60,7 @@ class Member:
         with self.own_streams():
             total_timesteps, self.callback = self.model._setup_learn(total_timesteps, callback, **setup)
             self.is_watched = _is_foreign(self.callback)
+            self._evaluations = [part for part in every_callback(self.callback) if hasattr(part, "coming_rollout")]
             self.callback.on_training_start({**setup, "self": self.model, "total_timesteps": total_timesteps}, globals())
 
     @property
@@ -67,11 +72,16 @@ class Member:
         """The end of training."""
         with self.own_streams():
             self.callback.on_training_end()
+        self.model.taken_steps = None
 
     # collect_rollouts()
 
-    def begin_rollout(self) -> None:
-        """Before the steps that are taken between two trainings."""
+    def begin_rollout(self) -> bool:
+        """
+        Before the steps that are taken between two trainings: here a checkpoint may be written.
+
+        :return: whether it has begun; else a task is to be consolidated, and :meth:`start_rollout` goes on
+        """
         model = self.model
         if model.policy.training:
             model.policy.set_training_mode(False)
@@ -90,7 +100,15 @@ class Member:
         }
         with self.own_streams():
             safe_point(model, self.callback)
+            if not self.awaits_rollout:
+                self.callback.on_rollout_start()
+        return not self.awaits_rollout
+
+    def start_rollout(self) -> None:
+        """What is left of :meth:`begin_rollout`: the consolidation."""
+        with self.own_streams():
             self.callback.on_rollout_start()
+        self.model.taken_steps = None
 
     def stop_here(self) -> None:
         """
@@ -119,35 +137,60 @@ class Member:
             self._actions = drawn or model._sample_action(model.learning_starts, model.action_noise, model.env.num_envs)
             model.env.step_async(self._actions[0])
 
+    def end_step(self, is_last: bool) -> bool:
+        """
+        Wait for the env and do what follows a step.
+
+        :param is_last: whether the rollout ends with it
+        :return: whether that was done; else its callbacks are about to play or to score, and :meth:`finish_step` goes on
+        """
+        with self.own_streams():
+            self._told = self.model.env.step_wait()
+            coming = ((part, part.coming_rollout(self._told[3])) for part in self._evaluations)
+            self.coming_evaluation = next((pair for pair in coming if pair[1] is not None), None)
+            if not self.awaits_rollout:
+                self._finish_step(is_last)
+                return True
+        return False
+
+    @property
+    def awaits_rollout(self) -> bool:
+        """Whether its callbacks are about to play episodes, or to take steps; see :mod:`~sb3_nbsp.population.rollouts`."""
+        return self.coming_evaluation is not None or self.model.position.pending is not None
+
     def finish_step(self, is_last: bool) -> None:
         """
-        Wait for the env and do what follows a step. Where a callback stops the training, nothing is stored, as in SB3.
+        What is left of :meth:`end_step`. Where a callback stops the training, nothing is stored, as in SB3.
 
         :param is_last: whether the rollout ends with it
         """
+        with self.own_streams():
+            self._finish_step(is_last)
+        self.coming_evaluation = self.model.taken_steps = None
+
+    def _finish_step(self, is_last: bool) -> None:
         model, callback = self.model, self.callback
         assert self._actions is not None
-        with self.own_streams():
-            new_obs, rewards, dones, infos = model.env.step_wait()
-            actions, buffer_actions = self._actions
-            model.num_timesteps += model.env.num_envs
-            self._locals["num_collected_steps"] += 1
-            self._locals.update(
-                actions=actions, buffer_actions=buffer_actions, new_obs=new_obs, rewards=rewards, dones=dones, infos=infos
-            )
-            callback.update_locals(self._locals)
-            if not callback.on_step():
-                self.has_stopped = True
-                return
-            model._update_info_buffer(infos, dones)
-            model._store_transition(model.replay_buffer, buffer_actions, new_obs, rewards, dones, infos)
-            model._update_current_progress_remaining(model.num_timesteps, model._total_timesteps)
-            model._on_step()
-            for index, done in enumerate(dones):
-                if done:
-                    self._end_episode(index)
-            if is_last:
-                callback.on_rollout_end()
+        new_obs, rewards, dones, infos = self._told
+        actions, buffer_actions = self._actions
+        model.num_timesteps += model.env.num_envs
+        self._locals["num_collected_steps"] += 1
+        self._locals.update(
+            actions=actions, buffer_actions=buffer_actions, new_obs=new_obs, rewards=rewards, dones=dones, infos=infos
+        )
+        callback.update_locals(self._locals)
+        if not callback.on_step():
+            self.has_stopped = True
+            return
+        model._update_info_buffer(infos, dones)
+        model._store_transition(model.replay_buffer, buffer_actions, new_obs, rewards, dones, infos)
+        model._update_current_progress_remaining(model.num_timesteps, model._total_timesteps)
+        model._on_step()
+        for index, done in enumerate(dones):
+            if done:
+                self._end_episode(index)
+        if is_last:
+            callback.on_rollout_end()
 
     def _end_episode(self, index: int) -> None:
         model = self.model
@@ -190,6 +233,7 @@ class Member:
 
 # Callbacks that exchange no parts of a model but in consolidate(), save() and load_state_dict() of networks.
 KNOWN_CALLBACKS = (
+    "sb3_nbsp.checkpoints.",
     "sb3_nbsp.common.",
     "sb3_nbsp.evaluation.",
     "sb3_nbsp.zoo.",

@@ -11,6 +11,7 @@ from sb3_nbsp.base.interruption import Stopped
 from sb3_nbsp.base.random_states import ProcessStreams, RandomStates, RandomStreams, fresh_states
 from sb3_nbsp.population.agreement import check_agreement
 from sb3_nbsp.population.member import Member
+from sb3_nbsp.population.rollouts import play_ahead
 from sb3_nbsp.sac.batched_learner import BatchedLearner
 from sb3_nbsp.sac.fast_update_conditions import find_obstacle
 
@@ -92,6 +93,7 @@ class Population:
     def _without_leavers(self, running: list[Member]) -> list[Member]:
         """End the members that are done."""
         done = [member for member in running if member.is_done]
+        self._play_ahead([member for member in done if member.awaits_rollout])
         if done and self._learner is not None:
             self._dissolve()
         for member in done:
@@ -109,24 +111,39 @@ class Population:
             actions = self._act(playing)
             for member, action in zip(playing, actions, strict=True):
                 member.send_action(action)
-            for member in playing:
-                member.finish_step(is_last=step == n_steps - 1)
+            is_last = step == n_steps - 1
+            # One after another: workers go on with the envs of those who come later.
+            awaiting = [member for member in playing if not member.end_step(is_last)]
+            self._play_ahead(awaiting)
+            for member in awaiting:
+                member.finish_step(is_last)
+
+    def _play_ahead(self, members: list[Member]) -> None:
+        """Score and evaluate at once what is about to be scored and evaluated member by member."""
+        if self._learner is not None and len(members) > 1:
+            self._learner.stack.take_over_changes(actors_only=True)
+            agents = {id(member): agent for agent, member in enumerate(self._members)}
+            play_ahead(members, agents, self._learner.actor)
 
     def _begin_rollouts(self, running: list[Member]) -> None:
         """Where someone asks for a stop, all members come to it at the same step, each with its checkpoint."""
         waiting, stopped = list(running), None
+        awaiting = []  # whose tasks have ended
         for member in running:
             try:
-                member.begin_rollout()
+                if not member.begin_rollout():
+                    awaiting.append(member)
             except Stopped as error:
                 stopped = error
                 waiting.remove(member)
-        if stopped is None:
-            return
-        for member in waiting:
-            with suppress(Stopped):
-                member.stop_here()
-        raise stopped
+        if stopped is not None:
+            for member in waiting:
+                with suppress(Stopped):
+                    member.stop_here()
+            raise stopped
+        self._play_ahead(awaiting)
+        for member in awaiting:
+            member.start_rollout()
 
     def _act(self, playing: list[Member]) -> list[tuple[np.ndarray, np.ndarray] | None]:
         """By member what its policy does next; ``None`` where the model is to choose by itself."""

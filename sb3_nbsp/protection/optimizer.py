@@ -33,11 +33,14 @@ class MaskedOptimizer(th.optim.Optimizer):
     :param before_clipping: mask the gradients as soon as they are there, for algorithms that clip the gradients' norm
         before the step: what is held must not use up the norm. Under ``update`` this concerns entries with f = 0.
     :raises ValueError: for an unknown ``mask_target``
+    :raises TypeError: if ``base`` is no optimizer
     """
 
     def __init__(self, base: th.optim.Optimizer, mask_target: MaskTarget = "update", before_clipping: bool = False):
         if mask_target not in get_args(MaskTarget):
             raise ValueError(f"mask_target must be one of {', '.join(get_args(MaskTarget))}; got {mask_target!r}.")
+        if not isinstance(base, th.optim.Optimizer):
+            raise TypeError(f"base must be an optimizer of torch, got {base!r}.")
         self.base = base
         self.mask_target = mask_target
         self.before_clipping = before_clipping

@@ -12,24 +12,26 @@ MemorySize = Annotated[
 MemoryRetention = Annotated[
     Literal["uniform", "recent"],
     Doc(
-        "which of a task's transitions are kept: a ``uniform`` sample without replacement of what the buffer holds, or the "
-        "most ``recent`` ones"
+        "which of a task's transitions are kept: a ``uniform`` sample, or the most ``recent`` ones",
+        "``uniform``: without replacement, of what the buffer holds",
     ),
 ]
 ReplayMode = Annotated[
     Literal["interval", "share"],
     Doc(
-        "``interval``: every ``replay_interval``-th batch comes from the memory as a whole (as published); ``share``: a share "
-        "``old_task_fraction`` of every batch does"
+        "how replay brings old ones: whole batches at an ``interval``, or a ``share`` of each batch",
+        "``interval``: every ``replay_interval``-th batch comes from the memory as a whole (as published); ``share``: a "
+        "share ``old_task_fraction`` of every batch does",
     ),
 ]
 ReplayInterval = Annotated[int, Whole(1, "batches"), Doc("k, in batches, which for off-policy algorithms are gradient steps")]
-OldTaskFraction = Annotated[Share, Doc("share of a batch, in [0, 1]")]
+OldTaskFraction = Annotated[Share, Doc("share of a batch that is old, in [0, 1]")]
 OffPolicyRehearsal = Annotated[
     Literal["replay", "clone", "both"],
     Doc(
+        "how old tasks are rehearsed: ``replay``, ``clone`` or ``both``",
         "``replay``: old transitions are learned from (as published); ``clone``: in old observations the policy (of value "
-        "learners, the Q-values) is held to what it was at the old task's end, by a term of the loss; ``both``"
+        "learners, the Q-values) is held to what it was at the old task's end, by a term of the loss",
     ),
 ]
 CloneCoef = Annotated[float, AtLeast(0), Doc("strength of the cloning term, 0 or more")]
@@ -37,12 +39,12 @@ CloneBatchSize = Annotated[int, Whole(1, "observations"), Doc("old observations 
 CloneTemperature = Annotated[
     float,
     AtLeast(0, excluded=True),
-    Doc("tau: the softmax of the Q-values / tau is held, so that differences of the size of tau count"),
+    Doc("tau: the softmax of the Q-values / tau is held", "Differences of the size of tau count"),
 ]
 CloneTarget = Annotated[
     Literal["outputs", "skill_neurons"],
     Doc(
-        "what is held of the acting network: what it puts out, or its skill neurons' activations (by the mean square; NBSPSAC "
-        "then learns with autograd)"
+        "what cloning holds of the acting network: its ``outputs`` or its ``skill_neurons``",
+        "Skill neurons' activations are held by the mean square; NBSPSAC then learns with autograd",
     ),
 ]

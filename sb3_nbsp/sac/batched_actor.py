@@ -47,9 +47,35 @@ class BatchedActor:
         :return: actions for the envs, and those for the replay buffers, which are scaled to [-1, 1]; [P, n_envs, ...] each
         """
         for agent, model in enumerate(models):
-            self._rows[agent] = model._last_obs
-            if explores[agent]:
-                self._noise[agent].normal_(generator=self._streams[agent].torch)
+            self.show(agent, model._last_obs, self._streams[agent] if explores[agent] else None)
+        policy = models[0].policy
+        # As SB3 goes: out of the policy, into [-1, 1] and out again.
+        scaled = policy.scale_action(policy.unscale_action(self.answers()))
+        actions = policy.unscale_action(scaled)
+        for agent, model in enumerate(models):
+            if model.action_noise is not None and explores[agent]:
+                with self._streams[agent].in_use():
+                    scaled[agent] = np.clip(scaled[agent] + model.action_noise(), -1, 1)
+                actions[agent] = policy.unscale_action(scaled[agent])
+        return actions, scaled
+
+    def show(self, agent: int, observations: np.ndarray, noise: ProcessStreams | None) -> None:
+        """
+        :param agent: whose
+        :param observations: what its policy is asked, [n_envs, ...]
+        :param noise: what its noise is drawn from; ``None``: it takes its most likely actions
+        """
+        self._rows[agent] = observations
+        if noise is None:
+            self._noise[agent].zero_()
+        else:
+            self._noise[agent].normal_(generator=noise.torch)
+
+    @th.no_grad()
+    def answers(self) -> np.ndarray:
+        """
+        :return: what the policies do in what they were shown, in [-1, 1], [P, n_envs, ...]; lies in the actor's memory
+        """
         n_observed = self._observations.shape[2]
         self._inputs[..., :n_observed].copy_(self._observations, non_blocking=True)
         self._inputs[..., n_observed:].copy_(self._noise, non_blocking=True)
@@ -58,16 +84,7 @@ class BatchedActor:
         else:
             self._graphs.run(self._compute, ())
             th.cuda.current_stream().synchronize()
-        policy = models[0].policy
-        # As SB3 goes: out of the policy, into [-1, 1] and out again.
-        scaled = policy.scale_action(policy.unscale_action(self._actions.numpy().reshape(self._shape)))
-        actions = policy.unscale_action(scaled)
-        for agent, model in enumerate(models):
-            if model.action_noise is not None and explores[agent]:
-                with self._streams[agent].in_use():
-                    scaled[agent] = np.clip(scaled[agent] + model.action_noise(), -1, 1)
-                actions[agent] = policy.unscale_action(scaled[agent])
-        return actions, scaled
+        return self._actions.numpy().reshape(self._shape)
 
     def _compute(self) -> None:
         observations, noise = self._inputs.split((self._observations.shape[2], self._noise.shape[2]), dim=2)

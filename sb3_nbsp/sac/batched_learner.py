@@ -13,6 +13,7 @@ from sb3_nbsp.sac.batched_actor import BatchedActor
 from sb3_nbsp.sac.batched_update import BatchedUpdate
 from sb3_nbsp.sac.buffer_reader import BufferReader, is_plain
 from sb3_nbsp.sac.cuda_graphs import CapturedFunction
+from sb3_nbsp.sac.device_memory import parts_of, statement, taken_outside
 from sb3_nbsp.sac.device_replay import DeviceReplay
 
 LOSSES_INTERVAL = 100  # gradient steps after which losses are read, if no log asked for them before
@@ -40,11 +41,15 @@ class BatchedLearner:
         self.graphs: CapturedFunction | None = None
         self._has_told = False
         self._batch: AgentBatches | None = None
-        self._actor: BatchedActor | None = None
+        self._actors: dict[int, BatchedActor] = {}  # by number of environments
         like = self.stack.actor.first_weight
         if like.is_cuda:
             self.graphs = CapturedFunction(self.tell_failure)
-        if self._mirror_fits(like):
+        outside = taken_outside(like.device) if like.is_cuda else 0
+        fits = self._mirror_fits(like)
+        if like.is_cuda:
+            self.say(statement(parts_of(models, fits, outside), like.device))
+        if fits:
             self.replay = DeviceReplay(models, streams, like)
 
     def train(self, gradient_steps: int, batch_size: int, unchanged: bool = False) -> None:
@@ -77,9 +82,10 @@ class BatchedLearner:
         :param n_envs: environments per agent
         :return: what acts for the agents
         """
-        if self._actor is None or self._actor.n_envs != n_envs:
-            self._actor = BatchedActor(self.stack, n_envs, [reader.streams for reader in self.readers], self.tell_failure)
-        return self._actor
+        if n_envs not in self._actors:
+            streams = [reader.streams for reader in self.readers]
+            self._actors[n_envs] = BatchedActor(self.stack, n_envs, streams, self.tell_failure)
+        return self._actors[n_envs]
 
     def _update_learning_rates(self) -> None:
         """Have optimizers follow the schedules, where there is anything to follow."""

@@ -1,6 +1,7 @@
 """A function of fixed operations, captured in CUDA graphs by hand."""
 
 from collections.abc import Callable, Hashable
+from typing import Any
 
 import torch as th
 
@@ -12,6 +13,8 @@ class CapturedFunction:
     A function without arguments or results, whose operations on a CUDA device are recorded once and launched as one from then
     on. It reads and writes tensors that stay where they are; whatever else decides what it does must be in the key.
 
+    What was captured shares its memory: nothing in it outlives a call, and no two calls run at once.
+
     Nothing is run for the sake of capturing: the first calls are ordinary ones, and a capture executes nothing. Where
     capturing fails, every call is an ordinary one.
 
@@ -21,6 +24,7 @@ class CapturedFunction:
     def __init__(self, tell: Callable[[str], None]):
         self._tell = tell
         self._graphs: dict[Hashable, th.cuda.CUDAGraph] = {}
+        self._pool: Any = None  # memory of what is computed on the way
         self._n_calls = 0
         self.n_captured = 0
         self.has_failed = False
@@ -43,7 +47,8 @@ class CapturedFunction:
         graph = th.cuda.CUDAGraph()
         th.cuda.synchronize()
         try:
-            with th.cuda.graph(graph, capture_error_mode="thread_local"):
+            self._pool = self._pool or th.cuda.graph_pool_handle()
+            with th.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
                 function()
         except RuntimeError as error:
             self.has_failed = True
@@ -57,3 +62,4 @@ class CapturedFunction:
     def forget(self) -> None:
         """Drop what was captured: the tensors are others now."""
         self._graphs.clear()
+        self._pool = None  # it ends with the last graph

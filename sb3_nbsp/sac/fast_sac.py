@@ -147,7 +147,7 @@ class FastSAC(SAC):
         return super().get_parameters()
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "_fast", "in_stack", "update_path", "update_obstacle"]
+        return [*super()._excluded_save_params(), "_fast", "in_stack", "taken_steps", "update_path", "update_obstacle"]
 
 
 class AutogradUpdate:

@@ -1,6 +1,8 @@
 """Tasks, their order, and the environments that go through them."""
 
-from sb3_nbsp.tasks.atari import atari_sequence, make_atari_game
+from sb3_nbsp.tasks.atari import atari_sequence
+from sb3_nbsp.tasks.atari_game import make_atari_game
+from sb3_nbsp.tasks.dmc import DMControlEnv, dmc_sequence
 from sb3_nbsp.tasks.metaworld import MetaWorldEnv, metaworld_sequence
 from sb3_nbsp.tasks.point_goal import PointGoalEnv, point_goal_sequence
 from sb3_nbsp.tasks.point_goal_image import PointGoalImageEnv, point_image_sequence
@@ -13,6 +15,7 @@ from sb3_nbsp.tasks.task_env import TaskEnv
 from sb3_nbsp.tasks.vector import GymnasiumVecEnv
 
 __all__ = [
+    "DMControlEnv",
     "GymnasiumVecEnv",
     "MetaWorldEnv",
     "PointGoalEnv",
@@ -23,6 +26,7 @@ __all__ = [
     "TaskSequenceEnv",
     "TaskSequenceVectorEnv",
     "atari_sequence",
+    "dmc_sequence",
     "gymnasium_sequence",
     "make_atari_game",
     "metaworld_sequence",

@@ -6,6 +6,7 @@ EPISODE_FRAMES = 108_000  # 30 minutes: where published scores end a game, and a
 FRAMES_PER_SECOND = 60
 FRAME_SKIP = 4
 ID = "{}NoFrameskip-v4"
+NOOP_FRAMES = 30  # at most, before an episode begins
 NOOP, FIRE, UP = 0, 1, 2  # of the 18 actions
 
 

@@ -19,6 +19,9 @@ def make_atari_vector(
     repeat_action_probability: float = 0.0,
     max_frames: int = EPISODE_FRAMES,
     num_threads: int = 0,
+    episodic_life: bool = True,
+    fire_reset: bool = True,
+    clip_rewards: bool = True,
 ) -> VectorEnv:
     """
     A game for training, as :func:`make_atari_game` makes it one by one, but for three things of ale-py's own: a frame is the
@@ -32,8 +35,10 @@ def make_atari_vector(
     :param repeat_action_probability: chance that a frame repeats the previous action ("sticky actions")
     :param max_frames: a longer game is truncated
     :param num_threads: threads of the emulator; 0: as many as ale-py chooses
-    :return: the vector env, with ``SAME_STEP``: ``Discrete(18)``, observations (num_envs, 84, 84, frame_stack) of uint8,
-        rewards clipped to their sign; a lost life ends an episode, not the game
+    :param episodic_life: a lost life ends an episode, not the game
+    :param fire_reset: FIRE is pressed where an episode begins
+    :param clip_rewards: rewards are clipped to their sign
+    :return: the vector env, with ``SAME_STEP``: ``Discrete(18)``, observations (num_envs, 84, 84, frame_stack) of uint8
     :raises ImportError: if ale-py or OpenCV is not installed
     """
     import_emulator()
@@ -49,11 +54,11 @@ def make_atari_vector(
         autoreset_mode=AutoresetMode.SAME_STEP,
         stack_num=frame_stack,
         frameskip=FRAME_SKIP,
-        life_loss_info=True,  # episodic_life=True would begin a new game at each lost life
-        reward_clipping=True,
-        use_fire_reset=True,
+        life_loss_info=episodic_life,  # its own episodic_life=True would begin a new game at each lost life
+        reward_clipping=clip_rewards,
+        use_fire_reset=fire_reset,
     )
-    return AtariLives(games)
+    return AtariLives(games, fire_reset)
 
 
 class AtariLives(VectorEnv):
@@ -61,11 +66,13 @@ class AtariLives(VectorEnv):
     ale-py's vector env with the channels last, and with all that SAME_STEP tells where a life was lost but not the game:
     ale-py ends the episode there and gives no ``final_obs``.
 
-    :param games: made with ``life_loss_info=True``
+    :param games: made with ``life_loss_info=True`` if lost lives end episodes
+    :param fire: whether FIRE is pressed after a lost life that ended an episode
     """
 
-    def __init__(self, games: VectorEnv) -> None:
+    def __init__(self, games: VectorEnv, fire: bool = True) -> None:
         self._games = games
+        self._fire = fire
         self.num_envs = games.num_envs
         self.metadata = games.metadata
         assert games.single_observation_space.shape is not None
@@ -92,7 +99,7 @@ class AtariLives(VectorEnv):
         # The frame counter begins anew with a game, not with a life.
         new_game = ended & (info["episode_frame_number"] < self._frames)
         self._frames = info["episode_frame_number"]
-        self._waits_for_fire = ended & ~new_game
+        self._waits_for_fire = ended & ~new_game & self._fire
         if ended.any():
             final = _channels_last(info["final_obs"]) if "final_obs" in info else obs
             info["final_obs"] = np.where(new_game[:, None, None, None], final, obs)

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
 
+from sb3_nbsp.base.arguments import check_values
 from sb3_nbsp.base.names import unknown_name_message
 from sb3_nbsp.tasks.sequence import TaskSequence, check_positive_int, names_of, ordered
 from sb3_nbsp.tasks.task import Task
@@ -56,6 +57,7 @@ class MetaWorldEnv(gym.Env):
         self._name = f"{_short_name(task, self._metaworld)}-v3"
         self.action_repeat = action_repeat
         self.horizon = _checked_horizon(horizon, action_repeat)
+        check_values({"random_goals": bool}, {"random_goals": random_goals})
         self.random_goals = random_goals
         self.render_mode = render_mode
         self.reward_function_version = _checked_version(reward_function_version)

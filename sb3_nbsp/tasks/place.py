@@ -40,10 +40,10 @@ class Place:
         """
         :param steps: environment steps already taken, over all sub-environments. From the sequence's end on it counts as
             finished: the last task, and no more switches.
-        :raises ValueError: if ``steps`` is negative
+        :raises ValueError: if ``steps`` is no number of steps
         """
-        if steps < 0:
-            raise ValueError(f"fast_forward() takes the steps already taken, 0 or more, got {steps}.")
+        if not Whole(0, "env steps").allows(steps):
+            raise ValueError(f"fast_forward() takes the steps already taken, 0 or more, got {steps!r}.")
         self.steps = steps
         self.segment = self.sequence.segment_at(steps)
         self._over = steps >= self.sequence.total_steps

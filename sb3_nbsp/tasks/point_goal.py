@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
 
+from sb3_nbsp.base.arguments import check_values
 from sb3_nbsp.base.names import unknown_name_message
 from sb3_nbsp.tasks.sequence import TaskSequence, check_positive_int, names_of, ordered
 from sb3_nbsp.tasks.task import Task
@@ -42,6 +43,7 @@ class PointGoalEnv(gym.Env):
         if render_mode not in (None, "rgb_array"):
             raise ValueError(f"PointGoalEnv renders as 'rgb_array' only, got render_mode={render_mode!r}.")
         check_positive_int(horizon, "horizon")
+        check_values({"discrete": bool}, {"discrete": discrete})
         self.metadata = {"render_modes": ["rgb_array"], "render_fps": 15}
         self.goal = np.array(GOALS[goal])
         self.render_mode = render_mode

@@ -13,6 +13,7 @@ import gymnasium as gym
 
 from sb3_nbsp.base.names import unknown_name_message
 from sb3_nbsp.tasks.atari import atari_sequence
+from sb3_nbsp.tasks.dmc import dmc_sequence
 from sb3_nbsp.tasks.metaworld import metaworld_sequence
 from sb3_nbsp.tasks.point_goal import point_goal_sequence
 from sb3_nbsp.tasks.point_goal_image import point_image_sequence
@@ -36,6 +37,11 @@ def _atari(*games: str, relation: str, cycles: int = 2) -> tuple[str, str, dict[
     # The paper's budgets could not be had: a million steps is what CompoNet and its successors give a task.
     text = f"Atari {', '.join(games)}{', twice' if cycles == 2 else ''}: {relation}; 1,000,000 steps each time"
     return "make_atari_env", text, {"tasks": games, "steps_per_task": 1_000_000, "cycles": cycles}
+
+
+def _atari_ram(first: str, second: str) -> tuple[str, str, dict[str, Any]]:
+    text = f"Atari {first}, then {second}, as 128 bytes; 300,000 steps each, some ten minutes on a CPU"
+    return "make_atari_env", text, {"obs_type": "ram", "tasks": (first, second), "steps_per_task": 300_000}
 
 
 # id without namespace -> entry point in this module, description, keyword arguments
@@ -62,6 +68,9 @@ _SEQUENCES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "PongSpaceInvaders-v0": _atari("Pong", "SpaceInvaders", relation="unrelated"),
     "BreakoutDemonAttack-v0": _atari("Breakout", "DemonAttack", relation="unrelated"),
     "Atari4-v0": _atari("Pong", "Breakout", "SpaceInvaders", "DemonAttack", relation="two related pairs", cycles=1),
+    "AtariRam-v0": ("make_atari_env", "Any Atari games as 128 bytes: tasks=[...], steps_per_task=...", {"obs_type": "ram"}),
+    "BoxingKungFuMasterRam-v0": _atari_ram("Boxing", "KungFuMaster"),
+    "DMC-v0": ("make_dmc_env", "Any DeepMind Control tasks of one body: tasks=[...], steps_per_task=...", {}),
     "Gymnasium-v0": ("make_gymnasium_env", "Any Gymnasium environments with equal spaces: tasks=[id, id]", {}),
 }
 # The same for many sub-environments in one, as gymnasium.make_vec makes them
@@ -111,6 +120,7 @@ def sequence_of_id(env_id: str, **kwargs: Any) -> TaskSequence | None:
         "make_point_image_env": point_image_sequence,
         "make_metaworld_env": metaworld_sequence,
         "make_atari_env": atari_sequence,
+        "make_dmc_env": dmc_sequence,
         "make_gymnasium_env": gymnasium_sequence,
     }
     return makers[entry_point](**{**own, **kwargs})
@@ -186,6 +196,21 @@ def make_atari_vector_env(num_envs: int = 1, render_mode: None = None, **sequenc
     :return: the vector environment
     """
     return TaskSequenceVectorEnv(_checked(atari_sequence, sequence_kwargs), num_envs)
+
+
+def make_dmc_env(
+    n_envs: int = 1, switch_on: SwitchOn = "steps", render_mode: str | None = None, **sequence_kwargs: Any
+) -> gym.Env:
+    """
+    Entry point: a sequence of DeepMind Control tasks.
+
+    :param n_envs: sub-environments that step together
+    :param switch_on: see :class:`TaskSequenceEnv`
+    :param render_mode: Gymnasium's render mode
+    :param sequence_kwargs: arguments of :func:`dmc_sequence`
+    :return: the environment
+    """
+    return _make(dmc_sequence, n_envs, switch_on, render_mode, sequence_kwargs)
 
 
 def make_gymnasium_env(

@@ -44,6 +44,8 @@ class TaskSequenceEnv(gym.Env):
     ) -> None:
         if switch_on not in get_args(SwitchOn):
             raise ValueError(f"switch_on must be 'steps' or 'episode', got {switch_on!r}.")
+        if not isinstance(sequence, TaskSequence):
+            raise TypeError(f"sequence must be a sb3_nbsp.tasks.TaskSequence, got {sequence!r}.")
         leave_signals_to_the_trainer()
         self.task_sequence = sequence
         self.switch_on = switch_on

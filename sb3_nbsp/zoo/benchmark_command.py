@@ -15,6 +15,8 @@ from sb3_nbsp.benchmark.manifest import check_manifest
 from sb3_nbsp.benchmark.suite import Suite, shipped_suites
 from sb3_nbsp.zoo.argument_types import above_zero, jobs, seed, whole
 from sb3_nbsp.zoo.benchmark_cost import cost_statement
+from sb3_nbsp.zoo.command_parser import CommandParser
+from sb3_nbsp.zoo.suite_checks import check_cells
 
 N_JOBS = min(os.cpu_count() or 1, 2)
 STATES = {
@@ -48,6 +50,7 @@ def main(arguments: list[str]) -> None:
         cells = suite.cells(folder, args.only, args.seeds, args.sequences)
         for cell in cells:
             check_manifest(cell, args.retry)
+        check_cells(cells)
     except ValueError as error:  # of the suite, of a cell's folder, or of published runs
         parser.exit(2, f"sb3-nbsp benchmark: {error}\n")
     print(_overview(suite, cells, folder))
@@ -79,7 +82,8 @@ def _train(cells: list[Cell], folder: Path, args: argparse.Namespace) -> None:
 
     for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
         signal.signal(number, _interrupt)  # stop the trainings, as for Ctrl-C
-    train_with_progress(cells, args.n_jobs or N_JOBS, args.retry, args.keep_weights, population=args.population)
+    together = {"population": args.population, "env_workers": args.env_workers}
+    train_with_progress(cells, args.n_jobs or N_JOBS, args.retry, args.keep_weights, **together)
     print(f"All {len(cells)} trainings are done. Tables and figures: sb3-nbsp report {shlex.quote(str(folder))}")
 
 
@@ -96,7 +100,7 @@ def _interrupt(*_: object) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     formatter = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser("sb3-nbsp benchmark", description=TEXT, epilog=EPILOG, formatter_class=formatter)
+    parser = CommandParser("sb3-nbsp benchmark", description=TEXT, epilog=EPILOG, formatter_class=formatter)
     shipped = ", ".join(shipped_suites())
     parser.add_argument("suite", type=Path, metavar="SUITE.yml", help=f"a suite's file, or one of the package's: {shipped}")
     parser.add_argument("-f", "--folder", type=Path, help="where cells go (default: runs/SUITE)")
@@ -110,6 +114,12 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="train cells of nbspsac that differ in seed and method only together, each process many of them: the same runs "
         "up to rounding, in less time where networks are small or on a GPU",
+    )
+    parser.add_argument(
+        "--env-workers",
+        type=whole(0, "processes"),
+        help="with --population: processes for the envs of each population, 0: none (default: one for each of its cores but "
+        "one, where it has three cores or more and an env step takes 0.2 ms or more)",
     )
     parser.add_argument("--retry", action="store_true", help="also train what has failed before")
     parser.add_argument("--keep-weights", action="store_true", help="keep the models and replay buffers of finished cells")

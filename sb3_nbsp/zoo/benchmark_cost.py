@@ -15,7 +15,7 @@ from sb3_nbsp.benchmark.resolved_arguments import environment_arguments, hyperpa
 from sb3_nbsp.evaluation.table import markdown_table
 from sb3_nbsp.tasks.registration import sequence_of_id
 from sb3_nbsp.tasks.sequence import TaskSequence
-from sb3_nbsp.zoo.experiments import PARENTS
+from sb3_nbsp.zoo.algorithms import PARENTS
 
 MACHINE = "one core of an Intel Xeon, one thread"
 # A gradient step of SAC: 6.34 ms with two layers of 256, 13.22 ms with two of 400, batches of 256, lie on this line.

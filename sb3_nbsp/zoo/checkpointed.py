@@ -13,8 +13,9 @@ from sb3_nbsp.checkpoints.callback import RunCheckpoints
 from sb3_nbsp.checkpoints.manifest import FOLDER
 from sb3_nbsp.checkpoints.saving import MODEL
 from sb3_nbsp.checkpoints.signals import StopSignals
-from sb3_nbsp.zoo.experiments import ALGORITHMS, SequenceExperimentManager
-from sb3_nbsp.zoo.resume import CheckpointOptions, prepare, tidy
+from sb3_nbsp.zoo.algorithms import ALGORITHMS
+from sb3_nbsp.zoo.experiments import SequenceExperimentManager
+from sb3_nbsp.zoo.resume import CheckpointOptions, end, is_finished, prepare, tidy
 
 WORKER_GONE = (EOFError, BrokenPipeError, ConnectionResetError)  # what is seen of a sub-env's process that has ended
 
@@ -96,6 +97,16 @@ class CheckpointedExperimentManager(SequenceExperimentManager):
         for callback in self.callbacks:  # rl-zoo3's way: its progress bar is cleaned up
             callback.on_training_end()
         model.env.close()
+
+    def save_trained_model(self, model: BaseAlgorithm) -> None:
+        """The sequence's. Where the sequence is finished, nothing is left to go on with, and the checkpoints go."""
+        super().save_trained_model(model)
+        if not self.has_checkpoints:
+            return
+        run = Path(self.save_path)
+        is_evaluated = (run / "results.json").is_file()
+        if is_finished(run, self.env_name) if is_evaluated else model.position.is_finished:  # type: ignore[attr-defined]
+            end(run)
 
     def _how_to_go_on(self) -> str:
         steps = [int(path.name) for path in Path(self.save_path, FOLDER).glob("[0-9]*")]

@@ -10,6 +10,7 @@ import sys
 import traceback
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import stable_baselines3.common.env_util
@@ -19,6 +20,7 @@ from stable_baselines3.common.vec_env import VecEnv
 try:
     import rl_zoo3
     import rl_zoo3.enjoy
+    import rl_zoo3.exp_manager
     import rl_zoo3.train
 except ImportError as error:
     raise ImportError(f'`sb3-nbsp train` and `enjoy` need rl-zoo3 ({error}): pip install "sb3-nbsp[zoo]"') from error
@@ -28,30 +30,34 @@ from sb3_nbsp.common.env_util import is_task_sequence
 from sb3_nbsp.evaluation.contexts import play_by_task
 from sb3_nbsp.evaluation.run_figures import draw_what_is_missing
 from sb3_nbsp.evaluation.watch_table import TaskReport
-from sb3_nbsp.zoo.checkpointed import CheckpointedExperimentManager
-from sb3_nbsp.zoo.experiments import ALGORITHMS, PARENTS, sequence_of
+from sb3_nbsp.zoo.algorithms import ALGORITHMS, PARENTS, sequence_of
+from sb3_nbsp.zoo.env_workers import EnvWorkers
+from sb3_nbsp.zoo.find_agents import AgentParser
 from sb3_nbsp.zoo.logs_may_fail import MonitorMayFail
-from sb3_nbsp.zoo.resume import CheckpointOptions, is_finished, split, tidy
+from sb3_nbsp.zoo.resume import CheckpointOptions, end, env_name, is_finished, split
 from sb3_nbsp.zoo.run_settings import SAFE_YAML, check_made, saved_hyperparams
-from sb3_nbsp.zoo.samplers import register_sampler
+from sb3_nbsp.zoo.samplers import TrialEvaluation, register_sampler
+from sb3_nbsp.zoo.shown_training import ShownExperimentManager, Shows
 from sb3_nbsp.zoo.together import runs_of, train_together
 from sb3_nbsp.zoo.train_checks import check_arguments
-from sb3_nbsp.zoo.train_parser import ARGPARSE
+from sb3_nbsp.zoo.train_parser import ARGPARSE, USE
 
 MISTAKES = (AssertionError, TypeError, ValueError)  # as rl-zoo3, Gymnasium and our constructors tell them
 
 
-def register(options: CheckpointOptions | None = None) -> None:
+def register(options: CheckpointOptions | None = None, shows: Shows | None = None) -> None:
     """
     Make our algorithms known to rl-zoo3.
 
     :param options: how ``train`` writes checkpoints; default: as for a new run
+    :param shows: what ``train`` shows; default: all
     """
     rl_zoo3.ALGOS.update(ALGORITHMS)
     for parent, algo in PARENTS.items():
         register_sampler(algo, parent)
-    manager = partial(CheckpointedExperimentManager, options=options or CheckpointOptions())
+    manager = partial(ShownExperimentManager, options=options or CheckpointOptions(), shows=shows)
     rl_zoo3.train.ExperimentManager = manager  # type: ignore[misc,assignment]
+    rl_zoo3.exp_manager.TrialEvalCallback = TrialEvaluation  # type: ignore[misc]
     stable_baselines3.common.env_util.Monitor = MonitorMayFail  # type: ignore[misc]
     rl_zoo3.train.argparse = ARGPARSE  # type: ignore[assignment]
     rl_zoo3.enjoy.create_test_env = create_test_env
@@ -65,18 +71,23 @@ def train(arguments: list[str]) -> None:
     :raises SystemExit: with a message for what goes wrong before learning begins: mistakes in the arguments. With
         ``--verbose 2`` the error itself is raised.
     """
+    _say_how_it_is_used(arguments)
+    shows = _shows(arguments)
     try:
         runs = runs_of(arguments)
         if runs is not None:
             register()
-            train_together(runs)
+            train_together(runs, EnvWorkers.asked_for(arguments, len(runs)), shows)
             return
-        options, arguments = split(arguments)
-        register(options)
+        options, arguments = _shown_as_asked(arguments, *split(arguments))
+        register(options, shows)
         if options.run is not None and _is_finished(options.run, arguments):
-            tidy(options.run)
+            end(options.run)
             draw_what_is_missing(options.run)
-            print(f"The run in {options.run} has come to its end: there is nothing to go on with.")
+            print(
+                f"The run in {options.run} has come to its end: there is nothing to go on with. Its model learns more with -i "
+                "and its zip file, e.g. on a sequence that has more tasks."
+            )
             return
         sys.argv = ["sb3-nbsp train", *arguments]
         check_arguments(arguments)
@@ -84,7 +95,10 @@ def train(arguments: list[str]) -> None:
     except NotFiniteError as error:
         sys.exit(f"sb3-nbsp train: {error}")
     except (*MISTAKES, NameError, SyntaxError) as error:
-        if _raised_in(error, "learn", "hyperparameters_optimization", "save_trained_model") or _verbosity(arguments) > 1:
+        if (
+            _raised_in(error, "learn", "hyperparameters_optimization", "save_trained_model")
+            or (_verbosity(arguments) or 0) > 1
+        ):
             raise
         # What rl-zoo3 evaluates as Python while it reads the arguments.
         hint = "" if isinstance(error, MISTAKES) else ". Expected KEY:VALUE with a value in Python: -params score:\"'taylor'\""
@@ -102,6 +116,7 @@ def enjoy(arguments: list[str]) -> None:
     rl_zoo3.enjoy.ALGOS = {name: Watched(algorithm) for name, algorithm in rl_zoo3.ALGOS.items()}  # type: ignore[misc]
     rl_zoo3.enjoy.yaml = SAFE_YAML  # type: ignore[assignment]
     rl_zoo3.enjoy.get_saved_hyperparams = saved_hyperparams(_gym_packages(arguments))
+    rl_zoo3.enjoy.argparse = SimpleNamespace(**{**vars(argparse), "ArgumentParser": AgentParser})  # type: ignore[assignment]
     sys.argv = ["sb3-nbsp enjoy", *arguments]
     try:
         rl_zoo3.enjoy.enjoy()
@@ -116,7 +131,7 @@ def enjoy(arguments: list[str]) -> None:
 def _is_finished(run: Path, arguments: list[str]) -> bool:
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--env")
-    return is_finished(run, parser.parse_known_args(arguments)[0].env.replace("/", "-"))
+    return is_finished(run, env_name(parser.parse_known_args(arguments)[0].env))
 
 
 def _gym_packages(arguments: list[str]) -> list[str]:
@@ -125,10 +140,43 @@ def _gym_packages(arguments: list[str]) -> list[str]:
     return list(parser.parse_known_args(arguments)[0].gym_packages)
 
 
-def _verbosity(arguments: list[str]) -> int:
+def _say_how_it_is_used(arguments: list[str]) -> None:
+    """rl-zoo3 would train PPO on CartPole."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    for names in (("--algo",), ("--env",), ("--resume",), ("-i", "--trained-agent"), ("--together",)):
+        parser.add_argument(*names)
+    for names in (("-h", "--help"),):
+        parser.add_argument(*names, action="store_true")
+    given = parser.parse_known_args(arguments)[0]
+    goes_on = given.resume or given.together or (given.trained_agent and Path(given.trained_agent).is_dir())
+    if given.help or goes_on or (given.algo and given.env):
+        return
+    missing = [name for name in ("--algo", "--env") if not getattr(given, name[2:])]
+    what = f"sb3-nbsp train needs {' and '.join(missing)}.\n\n" if arguments else ""
+    sys.exit(f"{what}usage: {USE}")
+
+
+def _shows(arguments: list[str]) -> Shows:
+    """Progress and ending, unless someone says how much to tell. A search for settings tells of itself."""
+    told = _verbosity(arguments)
+    searches = "-optimize" in arguments or "--optimize-hyperparameters" in arguments
+    return Shows(progress=told is None and not searches, ending=told != 0 and not searches)
+
+
+def _shown_as_asked(typed: list[str], options: CheckpointOptions, arguments: list[str]) -> tuple[CheckpointOptions, list[str]]:
+    """A run that goes on takes its own arguments; how much is shown is asked for anew."""
+    if options.run is None:
+        return options, arguments
+    told = _verbosity(typed)
+    kept = [argument for argument in arguments if not argument.startswith("--verbose=")]
+    return options, [*kept, *([] if told is None else [f"--verbose={told}"])]
+
+
+def _verbosity(arguments: list[str]) -> int | None:
     parser = argparse.ArgumentParser(add_help=False)
-    parser.add_argument("--verbose", type=int, default=1)
-    return int(parser.parse_known_args(arguments)[0].verbose)
+    parser.add_argument("--verbose", type=int)
+    told = parser.parse_known_args(arguments)[0].verbose
+    return None if told is None else int(told)
 
 
 def _raised_in(error: Exception, *functions: str) -> bool:

@@ -1,6 +1,5 @@
 """The demonstration: forgetting and its cure on the embedded task sequence, in minutes on two cores."""
 
-import argparse
 import os
 import shutil
 import time
@@ -20,7 +19,9 @@ from sb3_nbsp.benchmark.progress import train_with_progress
 from sb3_nbsp.evaluation import SequenceResults, plot_sequence, results_table
 from sb3_nbsp.evaluation.table import LabelledRuns
 from sb3_nbsp.zoo.argument_types import jobs, seed, whole
+from sb3_nbsp.zoo.command_parser import CommandParser
 
+TEXT = "See forgetting and its cure on the embedded task sequence, in minutes on two cores."
 ENVS = {
     "sac": "sb3_nbsp/PointGoal-v0",
     "tqc": "sb3_nbsp/PointGoal-v0",
@@ -60,7 +61,7 @@ def main(arguments: list[str]) -> None:
 
     :param arguments: command line arguments
     """
-    parser = argparse.ArgumentParser(prog="sb3-nbsp demo", description=__doc__)
+    parser = CommandParser(prog="sb3-nbsp demo", description=TEXT)
     parser.add_argument("-f", "--folder", type=Path, default=Path("demo"), help="where results go (default: demo)")
     parser.add_argument("--algo", choices=list(ENVS), default="sac", help="algorithm (default: sac)")
     parser.add_argument("--seeds", type=seed, nargs="+", default=[0, 1, 2], help="one training per method and seed")

@@ -1,8 +1,7 @@
 """``sb3-nbsp envs``: what there is to learn."""
 
-import argparse
-
 from sb3_nbsp.tasks import named_sequences
+from sb3_nbsp.zoo.command_parser import CommandParser
 
 
 def main(arguments: list[str]) -> None:
@@ -11,6 +10,6 @@ def main(arguments: list[str]) -> None:
 
     :param arguments: command line arguments
     """
-    argparse.ArgumentParser(prog="sb3-nbsp envs", description="List the registered task sequences.").parse_args(arguments)
+    CommandParser(prog="sb3-nbsp envs", description="List the registered task sequences.").parse_args(arguments)
     for env_id, description in named_sequences().items():
         print(f"{env_id:<42}{description}")

@@ -3,19 +3,16 @@
 import inspect
 from copy import deepcopy
 from functools import partial
-from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
 import torch as th
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import CheckpointCallback
-from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecMonitor, VecNormalize
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize
 
 try:
     from rl_zoo3 import ALGOS
-    from rl_zoo3.callbacks import SaveVecNormalizeCallback
     from rl_zoo3.exp_manager import ExperimentManager
 except ImportError as error:
     raise ImportError(f'Experiments need rl-zoo3 ({error}): pip install "sb3-nbsp[zoo]"') from error
@@ -24,27 +21,16 @@ import sb3_nbsp.baselines
 from sb3_nbsp.base.arguments import check_values
 from sb3_nbsp.base.spare_files import may_fail
 from sb3_nbsp.common.continual_algorithm import ContinualAlgorithm
-from sb3_nbsp.dqn import NBSPDQN
 from sb3_nbsp.evaluation import SequenceEvalCallback
 from sb3_nbsp.evaluation.eval_tasks import ALL, EvalTasks
-from sb3_nbsp.ppo import NBSPPPO
-from sb3_nbsp.qrdqn import NBSPQRDQN
-from sb3_nbsp.sac import NBSPSAC
-from sb3_nbsp.tasks import GymnasiumVecEnv, TaskSequence
-from sb3_nbsp.tqc import NBSPTQC
+from sb3_nbsp.tasks import TaskSequence
+from sb3_nbsp.zoo.algorithms import ALGORITHMS, NAMESPACE, PARENTS, hyperparameter_file, sequence_of
+from sb3_nbsp.zoo.atari import as_one_vec_env, has_vector_env, judged_by_drawing
 from sb3_nbsp.zoo.logs_may_fail import LogsMayFail
-from sb3_nbsp.zoo.train_checks import check_algorithm, check_settings, read_numbers
+from sb3_nbsp.zoo.saving_callbacks import ResumableCheckpoint, StatisticsMayFail
+from sb3_nbsp.zoo.train_checks import check_algorithm, check_names, check_settings, read_numbers
 
-NAMESPACE = "sb3_nbsp/"
-ALGORITHMS: dict[str, type[ContinualAlgorithm]] = {
-    "nbspdqn": NBSPDQN,
-    "nbspppo": NBSPPPO,
-    "nbspqrdqn": NBSPQRDQN,
-    "nbspsac": NBSPSAC,
-    "nbsptqc": NBSPTQC,
-}
-# SB3's algorithm -> ours, whose settings it reads on our task sequences
-PARENTS = {"dqn": "nbspdqn", "ppo": "nbspppo", "qrdqn": "nbspqrdqn", "sac": "nbspsac", "tqc": "nbsptqc"}
+LONGEST_EVAL_FREQ, EVALUATIONS_PER_VISIT = 25_000, 4  # where the user names no --eval-freq
 STATISTICS_FREQ = 1000  # steps of each sub-env between two savings of VecNormalize's statistics
 
 
@@ -62,7 +48,11 @@ class SequenceExperimentManager(ExperimentManager):
     def __init__(self, args: Any, algo: str, env_id: str, *more: Any, **kwargs: Any):
         super().__init__(args, algo, env_id, *more, **kwargs)
         self.steps_given = self.n_timesteps > 0
+        self.eval_freq_given = self.eval_freq is not None
+        if not self.eval_freq_given:
+            self.eval_freq = LONGEST_EVAL_FREQ
         self.eval_tasks: EvalTasks = getattr(args, "eval_tasks", ALL)
+        self.deterministic_eval &= not judged_by_drawing(algo, env_id)
         if args.conf_file is None and (algo in ALGORITHMS or (algo in PARENTS and env_id.startswith(NAMESPACE))):
             self.config = hyperparameter_file(PARENTS.get(algo, algo))
 
@@ -71,6 +61,7 @@ class SequenceExperimentManager(ExperimentManager):
         hyperparams, saved = super().read_hyperparameters()
         read_numbers(hyperparams)
         check_settings(hyperparams)
+        check_names(hyperparams, ALGORITHMS.get(PARENTS.get(self.algo, ""), ALGOS[self.algo]))
         self._drop_foreign_arguments(hyperparams)
         self._drop_foreign_arguments(saved)
         self.sequence = sequence_of(self.env_name.gym_id, hyperparams.get("env_kwargs") or self.env_kwargs)
@@ -99,9 +90,11 @@ class SequenceExperimentManager(ExperimentManager):
                 print("On a task sequence --eval-env-kwargs and --n-eval-envs have no effect: its own tasks are evaluated")
             if self.env_name.gym_id.startswith(NAMESPACE):
                 self.env_kwargs = {**self.env_kwargs, "n_envs": self.n_envs}  # plain SB3 algorithms do not tell it
-            # What a hyperparameter search judges an agent by is all tasks, in turns.
-            self.eval_env_kwargs = {**self.env_kwargs, "switch_on": "episode"}
-            if self.optimize_hyperparameters:
+            self.eval_env_kwargs = {}
+            if not self.eval_freq_given:
+                self.eval_freq = min(self.eval_freq, max(min(self.sequence.segment_steps) // EVALUATIONS_PER_VISIT, 1))
+            if self.optimize_hyperparameters:  # which judges an agent by all tasks, in turns
+                self.eval_env_kwargs = {**self.env_kwargs, "switch_on": "episode"}
                 n_tasks = len(self.sequence.tasks)
                 self.n_eval_episodes = -(-self.n_eval_episodes // n_tasks) * n_tasks
         return result
@@ -110,7 +103,7 @@ class SequenceExperimentManager(ExperimentManager):
         """rl-zoo3's envs; several sub-envs of a sequence that has a vector env of its own (Atari games) are one."""
         one_by_one = self.vec_env_class
         many = n_envs > 1 and not eval_env and one_by_one is DummyVecEnv and self.env_wrapper is None
-        if many and gym.spec(self.env_name.gym_id).vector_entry_point is not None:
+        if many and has_vector_env(self.env_name.gym_id, self.sequence):
             folder = None if no_log else self.save_path
             kwargs = {name: value for name, value in self.env_kwargs.items() if name not in ("n_envs", "switch_on")}
             self.vec_env_class = partial(as_one_vec_env, self.env_name.gym_id, kwargs, folder)  # type: ignore[assignment]
@@ -185,11 +178,12 @@ class SequenceExperimentManager(ExperimentManager):
         path = Path(self.trained_agent)
         if not self.continue_training:
             return None
-        companion = path.with_name(path.name.replace("rl_model_", f"rl_model_{kind}_")).with_suffix(".pkl")
         if path.name == f"{self.env_name}.zip":  # where rl-zoo3 puts what belongs to the last model
-            folder = path.parent if kind == "replay_buffer" else path.with_suffix("")
-            companion = folder / f"{kind}.pkl"
-        return companion if companion.is_file() else None
+            companion = (path.parent if kind == "replay_buffer" else path.with_suffix("")) / f"{kind}.pkl"
+        else:
+            companion = path.with_name(path.name.replace("rl_model_", f"rl_model_{kind}_")).with_suffix(".pkl")
+        # Beside a model that was saved by hand may lie anything.
+        return companion if companion.is_file() and kind in companion.name else None
 
     def learn(self, model: BaseAlgorithm) -> None:
         """rl-zoo3's learn; on a task sequence it goes on where a continued model stands."""
@@ -231,69 +225,3 @@ class SequenceExperimentManager(ExperimentManager):
         if not isinstance(model, ContinualAlgorithm):  # ours do it themselves
             model.env.env_method("fast_forward", position)
             model._last_obs = None
-
-
-class StatisticsMayFail(SaveVecNormalizeCallback):
-    """rl-zoo3's, which goes on where the file cannot be written; the next time tries again."""
-
-    def _on_step(self) -> bool:
-        with may_fail(self.save_path, "Training goes on; it is tried again."):
-            super()._on_step()
-        return True
-
-
-class ResumableCheckpoint(CheckpointCallback):
-    """
-    Checkpoints with what training needs to go on: statistics and, if wanted, the replay buffer, of which only the newest
-    is kept (each is as large as ``buffer_size`` transitions).
-
-    :param save_freq: steps of each sub-env between checkpoints
-    :param save_path: folder
-    :param save_replay_buffer: whether to save the replay buffer
-    """
-
-    def __init__(self, save_freq: int, save_path: str, save_replay_buffer: bool):
-        super().__init__(save_freq, save_path, save_replay_buffer=save_replay_buffer, save_vecnormalize=True, verbose=1)
-
-    def _on_step(self) -> bool:
-        keep_going = super()._on_step()
-        if self.n_calls % self.save_freq == 0:
-            newest = self._checkpoint_path("replay_buffer_", extension="pkl")
-            for older in Path(self.save_path).glob(f"{self.name_prefix}_replay_buffer_*_steps.pkl"):
-                if older != Path(newest):
-                    older.unlink()
-        return keep_going
-
-
-def as_one_vec_env(env_id: str, env_kwargs: dict[str, Any], folder: str | None, makers: list[Any]) -> VecEnv:
-    """
-    :param env_id: a registered id with a vector env
-    :param env_kwargs: arguments of the env
-    :param folder: where ``0.monitor.csv`` is written, or none
-    :param makers: what SB3 would make the sub-envs with: their number is what counts
-    :return: that many sub-envs in one vector env
-    """
-    envs = gym.make_vec(env_id, len(makers), vectorization_mode="vector_entry_point", **env_kwargs)
-    return VecMonitor(GymnasiumVecEnv(envs), None if folder is None else str(Path(folder) / "0"))
-
-
-def hyperparameter_file(algo: str) -> str:
-    """
-    :param algo: key of one of our algorithms, e.g. ``nbspsac``
-    :return: path of its settings in this package
-    """
-    with as_file(files("sb3_nbsp.hyperparams") / f"{algo}.yml") as file:
-        return str(file)
-
-
-def sequence_of(env_id: str, env_kwargs: dict[str, Any] | None = None) -> TaskSequence | None:
-    """
-    :param env_id: a registered id
-    :param env_kwargs: arguments of the env
-    :return: the env's task sequence, ``None`` if it is an ordinary env
-    """
-    env = gym.make(env_id, **(env_kwargs or {}))
-    try:
-        return getattr(env.unwrapped, "task_sequence", None)
-    finally:
-        env.close()

@@ -32,6 +32,7 @@ from sb3_nbsp.evaluation.skill_file import SKILL_NEURONS, write_skill_neurons
 from sb3_nbsp.evaluation.table import markdown_table
 from sb3_nbsp.neurons.skill_neurons import SkillNeurons
 from sb3_nbsp.zoo import commands
+from sb3_nbsp.zoo.command_parser import CommandParser
 from sb3_nbsp.zoo.run_settings import check_made, read_run_yaml
 
 USE = """\
@@ -197,7 +198,7 @@ def _upload(folder: Path, repo_id: str, message: str, private: bool) -> str:
 def _parser(command: str, description: str) -> argparse.ArgumentParser:
     """The arguments that rl-zoo3 gives to its upload and to its download."""
     commands.register()
-    parser = argparse.ArgumentParser(f"sb3-nbsp {command}", description=description)
+    parser = CommandParser(f"sb3-nbsp {command}", description=description)
     parser.add_argument("--algo", required=True, choices=sorted(rl_zoo3.ALGOS), metavar="ALGO", help="e.g. nbspsac")
     parser.add_argument("--env", required=True, type=EnvironmentName, help="e.g. sb3_nbsp/PointGoal-v0")
     parser.add_argument("-orga", "--organization", required=True, help="user or organization on the Hub")

@@ -11,13 +11,19 @@ try:
 except ImportError as error:
     raise ImportError(f'The probe needs rl-zoo3 ({error}): pip install "sb3-nbsp[zoo]"') from error
 
+from sb3_nbsp.base.plain_text import from_markdown
 from sb3_nbsp.base.spare_files import may_fail
 from sb3_nbsp.evaluation import SequenceResults, plot_score_histograms
 from sb3_nbsp.probe.probe_report import plot_probe, probe_table
 from sb3_nbsp.probe.probes_file import SEVERAL, load_probes, save_probes
 from sb3_nbsp.probe.study import Probe, probe_model
+from sb3_nbsp.zoo.algorithms import ALGORITHMS
 from sb3_nbsp.zoo.argument_types import seed, whole
-from sb3_nbsp.zoo.experiments import ALGORITHMS
+from sb3_nbsp.zoo.command_parser import CommandParser
+
+TEXT = """\
+Silence the skill neurons of trained agents, as many random ones, and those with the lowest scores, and see what each task
+loses. Writes a table (probe.md), pictures and JSON files."""
 
 
 def main(arguments: list[str]) -> None:
@@ -27,7 +33,7 @@ def main(arguments: list[str]) -> None:
     :param arguments: command line arguments
     :raises SystemExit: if a folder holds no run of an NBSP algorithm on a task sequence
     """
-    parser = argparse.ArgumentParser(prog="sb3-nbsp probe", description=__doc__)
+    parser = CommandParser(prog="sb3-nbsp probe", description=TEXT)
     parser.add_argument(
         "runs",
         type=Path,
@@ -61,7 +67,7 @@ def main(arguments: list[str]) -> None:
     (output / "probe.md").write_text(table)
     if len(probes) > 1:
         save_probes(probes, output / SEVERAL)
-    print(table)
+    print(from_markdown(table))
     with may_fail(output / "probe.png", "The table does not need it."):
         plot_probe(*probes, path=output / "probe.png")
     print(f"Written to {output}: probe.md, probe.png; of every run that was probed now its probe*.json and scores*.png")

@@ -1,14 +1,15 @@
 """``sb3-nbsp report``: tables with intervals, and figures, of a benchmark or of any other runs."""
 
-import argparse
 import re
 import sys
 from pathlib import Path
 
+from sb3_nbsp.base.plain_text import from_markdown
 from sb3_nbsp.benchmark.archive import write_archive
 from sb3_nbsp.benchmark.file_names import RUNS
 from sb3_nbsp.benchmark.report import write_report
 from sb3_nbsp.zoo.argument_types import whole
+from sb3_nbsp.zoo.command_parser import CommandParser
 
 RUNS_HELP = f"folder of a benchmark, or of any runs of sb3-nbsp train, or a file of published runs ({RUNS})"
 
@@ -20,7 +21,7 @@ def main(arguments: list[str]) -> None:
     :param arguments: command line arguments
     :raises SystemExit: with status 2 if there is nothing to report on
     """
-    parser = argparse.ArgumentParser("sb3-nbsp report", description="Tables with intervals, and figures, of finished runs.")
+    parser = CommandParser("sb3-nbsp report", description="Tables with intervals, and figures, of finished runs.")
     parser.add_argument("runs", type=Path, metavar="RUNS", help=RUNS_HELP)
     parser.add_argument("-o", "--out", type=Path, help="where the report goes (default: RUNS/report, or ARCHIVE/report)")
     archive_help = "write here into one file what a report needs of the runs, small enough to be committed, and report on it"
@@ -45,8 +46,8 @@ def main(arguments: list[str]) -> None:
 
 
 def _for_terminal(text: str) -> str:
-    """Without pictures, and without what is folded up."""
-    return re.sub(r"<details.*?</details>\n+|!\[.*?\]\(.*?\)\n+", "", text, flags=re.DOTALL)
+    """Without pictures, and without what is folded up; tables to be read as they are."""
+    return from_markdown(re.sub(r"<details.*?</details>\n+|!\[.*?\]\(.*?\)\n+", "", text, flags=re.DOTALL))
 
 
 if __name__ == "__main__":

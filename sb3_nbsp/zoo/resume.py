@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sb3_nbsp.base.atomic_write import replacing
+from sb3_nbsp.checkpoints.files import UNFINISHED
 from sb3_nbsp.checkpoints.loading import newest, rows_of_monitors
 from sb3_nbsp.checkpoints.manifest import FOLDER, MANIFEST
 from sb3_nbsp.zoo.argument_types import whole
@@ -59,22 +61,47 @@ def split(arguments: Sequence[str]) -> tuple[CheckpointOptions, list[str]]:
     if not run.is_dir():
         raise ValueError(f"--resume: {run} is no folder. Expected a run's, such as logs/nbspsac/sb3_nbsp-PointGoal-v0_1.")
     run = run.parent if run.name == FOLDER else run
-    if not (run / FOLDER).is_dir():
-        older = _newest_model(run)
-        if older is not None:  # of commit 2a43d91 and before, or of a plain SB3 algorithm
-            return CheckpointOptions(), [*rest, "-i", str(older)]
+    # None of ours: a run of commit 2a43d91 and before, one of a plain SB3 algorithm, or one that is finished.
+    model = None if (run / FOLDER).is_dir() else _newest_model(run)
+    if model is not None and known.resume is None and rest:
+        return CheckpointOptions(), [*rest, "-i", str(model)]
     told = arguments_of(run)
     freq = told.get("checkpoint_freq", CHECKPOINT_FREQ) if known.checkpoint_freq is None else known.checkpoint_freq
-    return CheckpointOptions(int(freq), run), as_command_line(told)
+    own = as_command_line(told) + ([] if known.resume is None else _given_beside(rest))
+    if model is not None and not is_finished(run, env_name(told["env"])):
+        return CheckpointOptions(int(freq)), [*own, "-i", str(model)]
+    return CheckpointOptions(int(freq), run), own
+
+
+def _given_beside(rest: Sequence[str]) -> list[str]:
+    """
+    :param rest: what stands beside ``--resume``
+    :return: the same, if it changes nothing of what is trained
+    :raises ValueError: if it would: the run's own arguments count
+    """
+    parser = argparse.ArgumentParser("sb3-nbsp train", add_help=False, allow_abbrev=False)
+    parser.add_argument("--verbose", "--device", "--num-threads")
+    parser.add_argument("-P", "--progress", action="store_true")
+    ignored = parser.parse_known_args(list(rest))[1]
+    if ignored:
+        raise ValueError(
+            f"--resume goes on with the run's own arguments; got {' '.join(ignored)} beside it. Leave that out, or begin "
+            "a new run from its model: -i RUN/ENV.zip."
+        )
+    return list(rest)
+
+
+def env_name(env_id: str) -> str:
+    """How a run's files call its env."""
+    return env_id.replace("/", "-")
 
 
 def _newest_model(run: Path) -> Path | None:
-    """The newest model in the folder of a run that wrote no checkpoints of ours."""
+    """The newest model in a run's folder; the last one is called by its env."""
+    last = [path for path in run.glob("*.zip") if path.name != "best_model.zip" and not path.name.startswith("rl_model_")]
     found = {int(path.stem.split("_")[-2]): path for path in run.glob("rl_model_*_steps.zip") if zipfile.is_zipfile(path)}
-    if found:
-        return found[max(found)]
-    last = [path for path in run.glob("*.zip") if path.name != "best_model.zip" and zipfile.is_zipfile(path)]
-    return last[0] if last else None
+    whole = [path for path in last if zipfile.is_zipfile(path)] or [found[step] for step in sorted(found)[-1:]]
+    return whole[0] if whole else None
 
 
 # The run's own arguments
@@ -87,12 +114,14 @@ def arguments_of(run: Path) -> dict[str, Any]:
     :raises ValueError: if it holds none
     """
     files = sorted(run.glob("*/args.yml"))
+    if not files:
+        raise ValueError(
+            f"--resume: {run} holds no arguments of a run (ENV/args.yml). Expected the folder of a run of `sb3-nbsp train`."
+        )
     try:
         told = read_run_yaml(files[0].read_text())
-    except (IndexError, OSError, ValueError) as error:
-        raise ValueError(
-            f"--resume: {run} holds no arguments of a run ({error}). Expected the folder of a run of `sb3-nbsp train`."
-        ) from error
+    except (OSError, ValueError) as error:
+        raise ValueError(f"--resume: {files[0]} cannot be read: {error}") from error
     if not isinstance(told, dict) or not {"algo", "env"} <= set(told):
         raise ValueError(f"--resume: {files[0]} holds no arguments of a run.")
     return told
@@ -129,12 +158,26 @@ def _holds_not_read(value: Any) -> bool:
 # The run's files
 
 
-def is_finished(run: Path, env_name: str) -> bool:
-    """Whether a run came to its end: its last model is the last file to be written."""
+def is_finished(run: Path, env: str) -> bool:
+    """
+    :param run: its folder
+    :param env: see :func:`env_name`
+    :return: whether it came to its end: its last model is the last file to be written, after its results, if it has any
+    """
     results = run / "results.json"
-    if not (run / f"{env_name}.zip").is_file() or not results.is_file():
+    if not (run / f"{env}.zip").is_file():
         return False
-    return bool(json.loads(results.read_text()).get("finished"))
+    return bool(json.loads(results.read_text()).get("finished")) if results.is_file() else not (run / FOLDER).is_dir()
+
+
+def end(run: Path) -> None:
+    """
+    Delete what only a run that is to go on needs: its checkpoints, and what a killed process was writing.
+
+    :param run: its folder
+    """
+    shutil.rmtree(run / FOLDER, ignore_errors=True)
+    tidy(run)
 
 
 def tidy(run: Path) -> None:
@@ -143,7 +186,7 @@ def tidy(run: Path) -> None:
 
     :param run: its folder
     """
-    for pattern in (".saving-*", ".*.tmp*"):
+    for pattern in (".saving-*", ".*.tmp*", f"{UNFINISHED}*"):
         for path in run.rglob(pattern):
             shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
 
@@ -169,4 +212,5 @@ def _cut_monitor(path: Path, n_rows: int) -> None:
     lines = path.read_text().splitlines(keepends=True)[: n_rows + 2]
     if len(lines) < n_rows + 2 or any(len(row) < 3 for row in csv.reader(lines[2:])):
         print(f"{path} lacks rows from before the checkpoint.")
-    path.write_text("".join(lines))
+    with replacing(path) as temporary:
+        temporary.write_text("".join(lines))

@@ -3,6 +3,7 @@
 own, and learn together where they agree in what a population must agree in (:mod:`sb3_nbsp.population`).
 """
 
+import argparse
 import json
 import re
 import sys
@@ -13,28 +14,45 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import rl_zoo3.train
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 from sb3_nbsp.base.interruption import Stopped
 from sb3_nbsp.checkpoints.signals import StopSignals
 from sb3_nbsp.population import Population, packs
 from sb3_nbsp.zoo.checkpointed import CheckpointedExperimentManager
+from sb3_nbsp.zoo.env_workers import EnvWorkers
 from sb3_nbsp.zoo.resume import split
+from sb3_nbsp.zoo.shown_training import ShownExperimentManager, Shows, showing
 from sb3_nbsp.zoo.train_checks import check_arguments
+from sb3_nbsp.zoo.train_ending import ending
 
 Prepared = tuple["PreparingManager", Any]  # what knows a run, and its model
 
 
-class PreparingManager(CheckpointedExperimentManager):
+class PreparingManager(ShownExperimentManager):
     """Prepares a run and leaves the learning to others."""
 
     prepared: ClassVar[list[Prepared]] = []
+    env_workers: ClassVar[EnvWorkers]
+
+    def create_envs(self, n_envs: int, eval_env: bool = False, no_log: bool = False) -> VecEnv:
+        """The run's envs, in processes beside this one where that pays."""
+        one_by_one = self.vec_env_class
+        pool = self.env_workers.pool(self.env_name.gym_id, self.env_kwargs) if one_by_one is DummyVecEnv else None
+        if pool is None or eval_env:
+            return super().create_envs(n_envs, eval_env, no_log)
+        self.vec_env_class = pool.add  # type: ignore[assignment]
+        try:
+            return super().create_envs(n_envs, eval_env, no_log)
+        finally:
+            self.vec_env_class = one_by_one
 
     def learn(self, model: Any) -> None:
         """Note the run."""
         self.prepared.append((self, model))
 
     def save_trained_model(self, model: Any) -> None:
-        """Nothing yet."""
+        """Nothing yet: :meth:`finish` does it."""
 
     def ready(self, model: Any) -> dict[str, Any]:
         """
@@ -54,7 +72,7 @@ class PreparingManager(CheckpointedExperimentManager):
         for callback in self.callbacks:
             callback.on_training_end()
         model.env.close()
-        CheckpointedExperimentManager.save_trained_model(self, model)
+        CheckpointedExperimentManager.save_trained_model(self, model)  # the ending is told of all
 
 
 def runs_of(arguments: Sequence[str]) -> list[list[str]] | None:
@@ -73,11 +91,22 @@ def runs_of(arguments: Sequence[str]) -> list[list[str]] | None:
         value = value or (own[i + 1] if i + 1 < len(own) else "")
         if name == "--together":
             return [[str(part) for part in run] for run in json.loads(Path(value).read_text())["runs"]]
+        rest = without_env_workers(rest)
         for single in ("--seed", "-i", "--trained-agent", "--resume", "-optimize", "--optimize-hyperparameters"):
             if single in rest:
                 raise ValueError(f"--seeds trains several agents, and {single} is for one. Leave one of them out.")
         return [[*rest, "--seed", str(seed)] for seed in seeds_of(value)]
     return None
+
+
+def without_env_workers(arguments: Sequence[str]) -> list[str]:
+    """
+    :param arguments: of ``sb3-nbsp train``
+    :return: those that a single run takes
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--env-workers")
+    return parser.parse_known_args(list(arguments))[1]
 
 
 def seeds_of(text: str) -> list[int]:
@@ -97,14 +126,17 @@ def seeds_of(text: str) -> list[int]:
     return seeds
 
 
-def train_together(runs: Sequence[Sequence[str]]) -> None:
+def train_together(runs: Sequence[Sequence[str]], env_workers: EnvWorkers, shows: Shows) -> None:
     """
     :param runs: arguments of ``sb3-nbsp train``, for each run
+    :param env_workers: where their envs step
+    :param shows: what is shown of it
     """
     PreparingManager.prepared.clear()
+    PreparingManager.env_workers = env_workers
     for run in runs:
         options, arguments = split(run)
-        rl_zoo3.train.ExperimentManager = partial(PreparingManager, options=options)  # type: ignore[misc,assignment]
+        rl_zoo3.train.ExperimentManager = partial(PreparingManager, options=options, shows=shows)  # type: ignore[misc,assignment]
         sys.argv = ["sb3-nbsp train", *arguments]
         check_arguments(arguments)
         rl_zoo3.train.train()
@@ -112,8 +144,8 @@ def train_together(runs: Sequence[Sequence[str]]) -> None:
     for pack in packs([model for _, model in prepared]):
         if len(pack) == 1 or prepared[pack[0]][0].sequence is None:
             for manager, model in (prepared[number] for number in pack):
-                CheckpointedExperimentManager.learn(manager, model)
-                CheckpointedExperimentManager.save_trained_model(manager, model)
+                ShownExperimentManager.learn(manager, model)
+                ShownExperimentManager.save_trained_model(manager, model)
             continue
         parts: dict[Any, list[Prepared]] = {}  # runs that take as many steps, and go on or begin, alike
         for manager, model in (prepared[number] for number in pack):
@@ -129,7 +161,7 @@ def _train(runs: Sequence[Prepared]) -> None:
     print(f"{len(runs)} agents learn together: {', '.join(str(manager.save_path) for manager in managers)}")
     stop = StopSignals(first._how_to_go_on)
     try:
-        with stop if first.has_checkpoints else nullcontext():
+        with stop if first.has_checkpoints else nullcontext(), showing(managers):
             Population(models).learn(
                 first.n_timesteps,
                 callbacks=[manager.callbacks or None for manager in managers],
@@ -140,3 +172,5 @@ def _train(runs: Sequence[Prepared]) -> None:
         sys.exit(stop.exit_status)
     for manager, model in runs:
         manager.finish(model)
+    if first.shows.ending:
+        print(ending([manager.trained_run(model) for manager, model in runs]), flush=True)

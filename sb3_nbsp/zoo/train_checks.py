@@ -1,6 +1,7 @@
 """What ``sb3-nbsp train`` is given, checked before rl-zoo3 stumbles over it."""
 
 import argparse
+import inspect
 import json
 import re
 import zipfile
@@ -8,10 +9,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
+import gymnasium as gym
 import yaml
 
 from sb3_nbsp.base.arguments import AtLeast, Is, Whole, check_values, naming
+from sb3_nbsp.base.names import did_you_mean, unknown_name_message
 from sb3_nbsp.common.parents_arguments import MAX_SEED, SHARED
+from sb3_nbsp.zoo.algorithms import NAMESPACE
 from sb3_nbsp.zoo.argument_types import whole
 
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
@@ -61,6 +65,7 @@ SETTINGS: dict[str, Any] = {
     "policy_kwargs": Dict,
     "replay_buffer_kwargs": Dict,
 }
+OTHER_SETTINGS = ("env_kwargs", "monitor_kwargs", "noise_std")  # which may be anything
 
 
 def read_numbers(settings: dict[str, Any]) -> None:
@@ -70,6 +75,20 @@ def read_numbers(settings: dict[str, Any]) -> None:
     for name, value in settings.items():
         if isinstance(value, str) and NUMBER.fullmatch(value):
             settings[name] = float(value) if set(value) & set(".eE") else int(value)
+
+
+def check_names(settings: Mapping[str, Any], algorithm: type[Any]) -> None:
+    """
+    :param settings: of rl-zoo3's files and of ``-params``
+    :param algorithm: whose constructor gets what rl-zoo3 does not take for itself
+    :raises ValueError: for a name that neither knows
+    """
+    known = [name for name in inspect.signature(algorithm).parameters if name not in ("env", "_init_setup_model")]
+    for name in settings:
+        if name not in known and name not in SETTINGS and name not in OTHER_SETTINGS:
+            raise ValueError(
+                unknown_name_message(f"argument of {algorithm.__name__}", name, [*known, *SETTINGS, *OTHER_SETTINGS])
+            )
 
 
 def check_settings(settings: Mapping[str, Any]) -> None:
@@ -96,6 +115,8 @@ def check_arguments(arguments: list[str]) -> None:
     parser.add_argument("--eval-freq", type=whole(-1, "env steps (-1: no evaluation)"))
     parser.add_argument("--save-freq", type=_steps)
     parser.add_argument("--num-threads", type=_steps)
+    parser.add_argument("--env")
+    parser.add_argument("--gym-packages", nargs="+", default=[])
     for name in ("--eval-episodes", "--n-eval-envs"):
         parser.add_argument(name, type=whole(1, name[2:]))
     for names in (("--device",), ("-conf", "--conf-file"), ("-i", "--trained-agent")):
@@ -103,12 +124,27 @@ def check_arguments(arguments: list[str]) -> None:
     for names in (("-params", "--hyperparams"), ("--env-kwargs",), ("--eval-env-kwargs",)):
         parser.add_argument(*names, nargs="+", type=_pair)
     given = parser.parse_known_args(arguments)[0]
+    if given.env is not None and not given.gym_packages:  # else rl-zoo3 looks, when they are imported
+        check_env(given.env)
     with naming("--device"):
         check_values({"device": SHARED["device"]}, {"device": given.device or "auto"})
     if given.conf_file is not None:
         check_settings_file(given.conf_file)
     if given.trained_agent and not (given.trained_agent.endswith(".zip") and Path(given.trained_agent).is_file()):
         raise ValueError(f"-i must be the zip file of a model; got {given.trained_agent!r}, which is none.")
+
+
+def check_env(name: str) -> None:
+    """
+    :param name: id of an env
+    :raises ValueError: for one that is not registered, and can come from no module that the id names
+    """
+    if name in gym.registry or ":" in name:
+        return
+    # Many begin without the namespace.
+    short = {env_id.rpartition("/")[2]: env_id for env_id in sorted(gym.registry, key=lambda env_id: NAMESPACE in env_id)}
+    hint = did_you_mean(name.rpartition("/")[2], short, written=short)
+    raise ValueError(" ".join(filter(None, [f"Unknown env {name!r}.", hint, "`sb3-nbsp envs` lists task sequences."])))
 
 
 def check_settings_file(path: str) -> None:

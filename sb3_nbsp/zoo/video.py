@@ -30,7 +30,8 @@ from sb3_nbsp.common.env_util import wrap_like
 from sb3_nbsp.evaluation.contexts import playing
 from sb3_nbsp.tasks import TaskSequence
 from sb3_nbsp.zoo import commands
-from sb3_nbsp.zoo.experiments import sequence_of
+from sb3_nbsp.zoo.algorithms import sequence_of
+from sb3_nbsp.zoo.find_agents import USE, AgentParser
 
 LONGEST_EPISODE = 10_000  # steps; an env may have no time limit
 # What stands in a file and concerns learning only, and may not be loadable elsewhere.
@@ -39,6 +40,12 @@ NOT_LOADED = {"learning_rate": 0.0, "lr_schedule": lambda _: 0.0, "clip_range": 
 
 class NoPictures(Exception):
     """An env cannot be drawn."""
+
+
+class FilmParser(AgentParser):
+    """The same words as enjoy's."""
+
+    use = USE.format(command="record-video", option="")
 
 
 def main(arguments: list[str]) -> None:
@@ -83,11 +90,11 @@ def main(arguments: list[str]) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="sb3-nbsp record-video", description=__doc__)
-    parser.add_argument("--env", type=EnvironmentName, default="CartPole-v1", help="environment ID")
-    parser.add_argument("-f", "--folder", default="rl-trained-agents", help="log folder")
+    parser = FilmParser(prog="sb3-nbsp record-video", description="Film a trained agent on every task of its sequence.")
+    parser.add_argument("--env", type=EnvironmentName)
+    parser.add_argument("-f", "--folder")
     parser.add_argument("-o", "--output-folder", type=Path, help="where the films go (default: videos in the run's folder)")
-    parser.add_argument("--algo", default="ppo", choices=list(rl_zoo3.ALGOS), help="RL algorithm")
+    parser.add_argument("--algo", choices=list(rl_zoo3.ALGOS))
     steps = f"steps of each film (default: one episode, {LONGEST_EPISODE:,} steps at most)"
     parser.add_argument("-n", "--n-timesteps", type=_positive, help=steps)
     parser.add_argument("--num-threads", type=int, default=-1, help="number of threads for PyTorch (-1 to use default)")

@@ -10,7 +10,8 @@ from sb3_nbsp.benchmark.manifest import write_manifest
 from sb3_nbsp.benchmark.suite import Suite, shipped_suites, slug, train_arguments
 from sb3_nbsp.benchmark.suite_file import SuiteError, merge
 from sb3_nbsp.zoo import benchmark_command
-from sb3_nbsp.zoo.experiments import ALGORITHMS, PARENTS, sequence_of
+from sb3_nbsp.zoo.algorithms import ALGORITHMS, PARENTS, sequence_of
+from sb3_nbsp.zoo.suite_checks import check_cells
 
 SUITE = """
 seeds: [3, 4]
@@ -205,3 +206,23 @@ def test_earlier_names_of_methods_are_understood(tmp_path: Path) -> None:
 def test_aliases_that_lead_nowhere_are_refused(tmp_path: Path, aliases: str, message: str) -> None:
     with pytest.raises(SuiteError, match=message):
         suite_of(tmp_path, SUITE + f"aliases: {aliases}\n")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (("algo: nbspsac", "algo: nbspsca"), r"Unknown algo 'nbspsca'\. Did you mean 'nbspsac'"),
+        (("batch_size: 32", "batchsize: 32"), r"Unknown argument of SAC 'batchsize'\. Did you mean 'batch_size'"),
+        (("memory_size: 5}", "skill_fraction: 7}"), "skill_fraction must be a number"),
+        (("batch_size: 32", "gamma: 2"), "gamma must be a number"),
+        (("PointGoal-v0", "PointGaol-v0"), "PointGaol"),
+        (("cycles: 1", "cycle: 1"), "cycle"),
+        (("params: {score: random}", "callbacks: [sb3_nbsp.baselines.EWCC]"), "EWCC cannot be made"),
+        (("params: {score: random}", "callbacks: [{sb3_nbsp.baselines.EWC: {coeff: 1}}]"), r"EWC cannot be made.*coeff"),
+    ],
+)  # fmt: skip
+def test_what_no_training_can_use_is_told_before_the_first(tmp_path: Path, change: tuple[str, str], words: str) -> None:
+    cells = suite_of(tmp_path, SUITE.replace(*change)).cells(tmp_path)
+    with pytest.raises(ValueError, match=words):
+        check_cells(cells)
+    check_cells(suite_of(tmp_path).cells(tmp_path))

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from helpers.cases import DQN_CASE, PPO_CASE, SAC_CASE, TQC_CASE, Case, every_ca
 from helpers.outcomes import everything
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.noise import OrnsteinUhlenbeckActionNoise
 from stable_baselines3.common.vec_env import SubprocVecEnv, VecEnv, VecFrameStack, VecNormalize
 
@@ -21,6 +23,13 @@ from sb3_nbsp.evaluation import SequenceEvalCallback
 
 STEPS = 230  # of 4 x 60: both tasks twice, the last visit not to its end
 PLACES = (0, 60, 100, 120)  # before it begins, at switches and within a task
+
+
+class KeptLogger(Logger):
+    """Keeps what it has logged."""
+
+    def dump(self, step: int = 0) -> None:
+        pass
 
 
 class StopAt(BaseCallback):
@@ -165,3 +174,25 @@ def test_a_task_by_hand_goes_on(tmp_path):
 def test_a_checkpoint_leaves_no_trace_in_training(case: Case, tmp_path):
     written = case.made().learn(STEPS, callback=RunCheckpoints(tmp_path, freq=10))
     assert same(outcome(written), run_through(case.made))
+
+
+def test_iterations_are_counted_on(tmp_path):
+    """SB3 counts PPO's from 1 in every learn()."""
+
+    def logged(model: Any, **kwargs: Any) -> list[int]:
+        seen: list[int] = []
+        model.dump_logs = lambda iteration=0: (
+            type(model).dump_logs(model, iteration), seen.append(model.logger.name_to_value["time/iterations"])
+        )  # fmt: skip
+        model.set_logger(KeptLogger(None, []))
+        with suppress(KeyboardInterrupt):
+            model.learn(**kwargs)
+        return seen
+
+    whole = logged(PPO_CASE.made(), total_timesteps=100)
+    stopped = logged(PPO_CASE.made(), total_timesteps=100, callback=[RunCheckpoints(tmp_path, freq=25), StopAt(60)])
+    model = PPO_CASE.cls.load_checkpoint(tmp_path, PPO_CASE.sequence_env())
+    gone_on = logged(model, total_timesteps=model.steps_left, reset_num_timesteps=False)
+    assert whole == list(range(1, len(whole) + 1)) and stopped == whole[: len(stopped)]
+    assert gone_on == whole[-len(gone_on) :] and 0 < len(gone_on) < len(whole)
+    assert logged(model, total_timesteps=16, reset_num_timesteps=False)[0] == 1  # as SB3 counts

@@ -1,5 +1,6 @@
 """Files that are damaged, cut short, of another class or another network: refused, named, with what to do."""
 
+import json
 import pickle
 import zipfile
 
@@ -123,3 +124,28 @@ def test_arguments_are_checked_at_load_too(files):
     ):
         with pytest.raises(ValueError, match=f"^{name} must be"):
             NBSPSAC.load(files / "sac.zip", **{name: value})
+
+
+def test_an_argument_that_no_model_has_is_refused_at_load(files):
+    with pytest.raises(ValueError, match=r"Unknown argument of NBSPSAC 'skil_fraction'\. Did you mean 'skill_fraction'"):
+        NBSPSAC.load(files / "sac.zip", skil_fraction=0.1)
+
+
+@pytest.mark.parametrize(
+    "name, value",
+    [("num_timesteps", "many"), ("learned_tasks", 5), ("skill_neuron_records", [1]), ("position_record", {"visits": "x"})],
+)
+def test_a_state_that_is_none_is_named(files, tmp_path, name, value):
+    path = without(files / "learned.zip", "data", tmp_path / "changed.zip")
+    with zipfile.ZipFile(files / "learned.zip") as old, zipfile.ZipFile(path, "a") as new:
+        new.writestr("data", json.dumps({**json.loads(old.read("data")), name: value}))
+    with pytest.raises(ValueError, match=rf"changed\.zip is damaged: {name} must be"):
+        NBSPSAC.load(path)
+
+
+def test_parameters_with_masks_and_no_memory_empty_the_memory_in_words():
+    model = SAC_CASE.made().learn(70)
+    parameters = {name: state for name, state in model.get_parameters().items() if not name.endswith("memory")}
+    with pytest.warns(UserWarning, match="masks of old tasks and no replay_buffer.memory"):
+        model.set_parameters(parameters)
+    assert len(model.memory) == 0

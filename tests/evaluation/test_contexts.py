@@ -193,6 +193,20 @@ def test_sub_envs_at_different_tasks_are_played_by_their_own_weights() -> None:
     assert np.array_equal(actions, np.stack(expected)) and not np.array_equal(actions, whole)
 
 
+def test_a_trial_of_a_search_is_judged_task_by_task() -> None:
+    pytest.importorskip("rl_zoo3")
+    from optuna.trial import FixedTrial
+
+    from sb3_nbsp.zoo.samplers import TrialEvaluation
+
+    seen: list[str] = []
+    register_context("PackNet", partial(noted, seen), module=__name__)
+    judge = TrialEvaluation(sequence_env(switch_on="episode"), FixedTrial({}), n_eval_episodes=2, eval_freq=90)
+    model = learned(PackNet(), judge)
+    assert list(dict.fromkeys(seen)) == ["east", "west"] and len(seen) == 2 * HORIZON
+    assert "predict" not in vars(model)  # it is judged so, not changed
+
+
 WATCHED = """
 from sb3_nbsp.zoo import commands
 from sb3_nbsp.evaluation import contexts

@@ -116,6 +116,18 @@ def test_evaluate_policy_is_told_once(parent):
     assert sum("evaluate_policy" in str(warning.message) for warning in caught) == 1
 
 
+def test_evaluate_policy_is_told_of_other_processes_too():
+    kwargs = {"steps_per_task": 60, "horizon": 10}
+    env = make_vec_env("sb3_nbsp.tasks:sb3_nbsp/PointGoal-v0", 1, env_kwargs=kwargs, vec_env_cls=SubprocVecEnv)
+    try:
+        with pytest.warns(UserWarning, match=NOTICE) as caught:
+            for _ in range(2):
+                evaluate_policy(SAC_CASE.made(), env, n_eval_episodes=1)
+        assert sum("evaluate_policy" in str(warning.message) for warning in caught) == 1
+    finally:
+        env.close()
+
+
 def test_where_every_task_is_seen_nothing_is_said():
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message=".*see the task where the env of a sequence stands")

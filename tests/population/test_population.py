@@ -1,5 +1,7 @@
 """Agents that learn in lock-step: each is what it is alone, and an ordinary model all the while."""
 
+import random
+
 import numpy as np
 import pytest
 import torch as th
@@ -13,7 +15,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 from sb3_nbsp import NBSPSAC
 from sb3_nbsp.base.random_states import isolated_rng
 from sb3_nbsp.evaluation import SequenceEvalCallback
-from sb3_nbsp.population import Population, population
+from sb3_nbsp.population import Population, member, population
 
 STEPS = 140  # of a sequence of three tasks with 60 steps each: over two switches
 
@@ -240,3 +242,58 @@ def test_the_log_is_that_of_a_run_of_its_own():
     assert len(logged[True]) == len(logged[False]) > 1
     assert logged[True][-1].keys() == logged[False][-1].keys() and "train/critic_loss" in logged[True][-1]
     assert logged[True][-1]["train/n_updates"] == logged[False][-1]["train/n_updates"]
+
+
+@pytest.mark.parametrize("settings", [{}, {"n_envs": 4, "train_freq": 4, "gradient_steps": 4}], ids=["one env", "four envs"])
+def test_scoring_and_evaluating_in_lock_step_is_that_of_each_alone(settings, monkeypatch):
+    """The same steps and episodes with the same random numbers; a policy is asked by itself before learning only."""
+    asked = []
+    predict = NBSPSAC.predict
+
+    def counted(model, *args, **kwargs):
+        asked.append(model.num_timesteps)
+        return predict(model, *args, **kwargs)
+
+    runs = []
+    for together in (True, False):
+        if not together:
+            monkeypatch.setattr(population, "play_ahead", lambda *_: None)
+        members = [made(seed, **settings) for seed in range(3)]
+        evaluations = [SequenceEvalCallback(50, 2) for _ in members]
+        with monkeypatch.context() as patch:
+            patch.setattr(NBSPSAC, "predict", counted)
+            Population(members).learn(120, callbacks=[[one] for one in evaluations])
+        rows = [[(e.step, e.kind, e.success, *e.mean_return.values()) for e in one.results.evaluations] for one in evaluations]
+        runs.append((members, rows, list(asked)))
+        asked.clear()
+    (members, rows, seldom), (others, expected, often) = runs
+    counts = [sum(0 < step < members[0].num_timesteps for step in steps) for steps in (seldom, often)]
+    assert counts[0] <= 18 and counts[1] > 300  # by itself, a policy acts only before there is a batch of members
+    assert [[row[:3] for row in member] for member in rows] == [[row[:3] for row in member] for member in expected]
+    for one, other, own, alone in zip(members, others, rows, expected, strict=True):
+        assert one.learned_tasks == other.learned_tasks == ["east", "west"] and apart(one, other) < 1e-3
+        for a, b in zip(own, alone, strict=True):
+            assert a[3:] == pytest.approx(b[3:], abs=0.02)
+        assert same(one.random_states.numpy, other.random_states.numpy)  # memories were chosen with the same numbers
+        records = [list(model.skill_neuron_records.values()) for model in (one, other)]
+        assert len(records[0]) == 2 and one.taken_steps is None
+
+
+def test_an_evaluation_that_fails_leaves_random_states_as_they_were(monkeypatch):
+    members = [made(seed) for seed in range(2)]
+    evaluations = [SequenceEvalCallback(40, 1) for _ in members]
+    before, python_before = np.random.get_state()[1].copy(), random.getstate()
+
+    def broken(*args):
+        raise RuntimeError("a broken env")
+
+    class Break(BaseCallback):
+        def _on_step(self) -> bool:
+            if self.num_timesteps == 39:
+                monkeypatch.setattr(evaluations[1]._evaluator.envs["west"], "step_wait", broken)
+            return True
+
+    monkeypatch.setattr(member, "KNOWN_CALLBACKS", (*member.KNOWN_CALLBACKS, __name__))
+    with pytest.raises(RuntimeError, match="a broken env"):
+        Population(members).learn(80, callbacks=[[evaluations[0]], [evaluations[1], Break()]])
+    assert (np.random.get_state()[1] == before).all() and random.getstate() == python_before

@@ -72,7 +72,25 @@ def test_set_parameters(tmp_path):
     assert same(weights(fresh), weights(model)) and len(fresh.rollout_buffer.memory) == 50
     assert fresh.policy.optimizer.is_masking and fresh.neuron_masks.n_tasks == 1
     model.set_parameters(tmp_path / "early.zip")
-    assert model.neuron_masks.free_share() == 1 and len(model.rollout_buffer.memory) == len(model.rollout_buffer.recent) == 0
+    assert model.neuron_masks.free_share() == 1 and len(model.rollout_buffer.memory) == 0
+
+
+def test_newest_samples_are_of_the_task_that_is_learned(tmp_path):
+    """Not of the one that a file's model was in: they would become the memory of another."""
+    east = made(sequence_env(cycles=1)).learn(32)
+    east.save(tmp_path / "east")
+    assert len(east.rollout_buffer.recent) > 0
+    fresh = made(task_env("west"))
+    fresh.set_parameters(tmp_path / "east.zip")
+    assert same(weights(fresh), weights(east)) and len(fresh.rollout_buffer.recent) == 0
+    west = made(sequence_env(cycles=1, tasks=("west", "east"))).learn(32)
+    before = west.rollout_buffer.recent.state_dict()
+    west.set_parameters(tmp_path / "east.zip")
+    assert same(west.rollout_buffer.recent.state_dict(), before)
+    loaded = NBSPPPO.load(tmp_path / "east")
+    assert same(loaded.rollout_buffer.recent.state_dict(), east.rollout_buffer.recent.state_dict())
+    loaded.set_parameters(west.get_parameters())
+    assert same(loaded.rollout_buffer.recent.state_dict(), east.rollout_buffer.recent.state_dict())
 
 
 @pytest.mark.parametrize("theirs, ours", [(PPO, NBSPPPO), (DQN, NBSPPPO), (NBSPDQN, NBSPPPO), (NBSPPPO, NBSPDQN)])

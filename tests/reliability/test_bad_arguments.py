@@ -7,10 +7,24 @@ import pytest
 import torch as th
 from helpers.cases import DQN_CASE, PPO_CASE, QRDQN_CASE, SAC_CASE, TABLE, TQC_CASE, every_case
 
+from sb3_nbsp.base.success import success_of
+from sb3_nbsp.baselines import UPGD
+from sb3_nbsp.checkpoints.callback import RunCheckpoints
 from sb3_nbsp.common.parents_arguments import LEARN
+from sb3_nbsp.evaluation import (
+    TaskEvaluator,
+    average_success,
+    bootstrap_interval,
+    forward_transfer,
+    normalised_return,
+    register_context,
+)
+from sb3_nbsp.neurons import select_top
+from sb3_nbsp.protection import MaskedOptimizer
+from sb3_nbsp.tasks import PointGoalEnv, Task, TaskSequence, TaskSequenceEnv, point_goal_sequence
 
 OFF_POLICY = {
-    "learning_rate": [-1e-3, nan, inf, "0.001", None],
+    "learning_rate": [-1e-3, nan, inf, "0.001", None, lambda: 1, lambda _: nan, lambda _: "x"],
     "gamma": [2, -0.1, nan, "0.99"],
     "stats_window_size": [0, "x"],
     "tensorboard_log": [5],
@@ -70,7 +84,7 @@ BY_CASE = [
     (PPO_CASE, ON_POLICY),
 ]
 WRONG = [(case, name, value) for case, table in BY_CASE for name, values in table.items() for value in values]
-NAMES = [f"{case.id}-{name}-{value}" for case, name, value in WRONG]
+NAMES = [f"{case.id}-{name}-{'schedule' if callable(value) else value}" for case, name, value in WRONG]
 
 
 def constructed(case, **wrong):
@@ -105,6 +119,8 @@ def test_the_parents_defaults_are_allowed(case):
         ({"net_arch": [64.5]}, "net_arch"),
         ({"net_arch": {"x": [4]}}, "net_arch"),
         ({"activation_fn": "relu"}, "activation_fn"),
+        ({"normalize_images": "no"}, "normalize_images must be True or False"),
+        ({"features_extractor_class": "Flatten"}, "features_extractor_class"),
         ({"optimizer_class": th.optim.LBFGS}, "LBFGS"),
         ({"optimizer_kwargs": {"eps": "x"}}, "optimizer_kwargs"),
     ],
@@ -156,6 +172,56 @@ def test_settings_that_defeat_the_method_warn(case, settings, words):
 def test_settings_that_do_not_are_made_in_silence(case):
     case.made()
     case.made(memory_size=0, **({"rehearsal": "clip"} if case is PPO_CASE else {}), replay_interval=1)
+
+
+@every_case
+@pytest.mark.parametrize("value", [nan, inf])
+def test_predict_refuses_what_is_no_number(case, value):
+    model = case.made()
+    observation = model.observation_space.sample()
+    observation[2] = value
+    with pytest.raises(ValueError, match=r"given to predict\(\).*observation\[2\] is (nan|inf)"):
+        model.predict(observation)
+
+
+@pytest.mark.parametrize("arguments", [("task", "x"), (None, 0), ("task", -1)])
+def test_what_is_scored_has_a_name_and_a_seed(arguments):
+    with pytest.raises(ValueError, match=r"(task|seed) must be"):
+        SAC_CASE.made().score_neurons(SAC_CASE.task_env(), *arguments)
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: RunCheckpoints("run", "10"), "freq must be"),
+        (lambda: RunCheckpoints("run", 1.5), "freq must be"),
+        (lambda: RunCheckpoints(None), "folder must be"),
+        (lambda: PointGoalEnv("east", discrete="False"), "discrete must be True or False"),
+        (lambda: TaskSequenceEnv(("east",)), "sequence must be"),
+        (lambda: TaskSequenceEnv(point_goal_sequence()).fast_forward("5"), "fast_forward"),
+        (lambda: TaskSequenceEnv(TaskSequence((Task("bad", lambda _: 1 / 0),), 10)), "while task 'bad' was made"),
+        (lambda: SAC_CASE.made().set_parameters({"policy": "x"}), "a state dict for each name.*policy"),
+        (lambda: TaskEvaluator(SAC_CASE.sequence_env(), point_goal_sequence(), n_eval_episodes=0), "n_eval_episodes must be"),
+        (lambda: select_top({"a": th.ones(3)}, 2), "fraction must be"),
+        (lambda: select_top({"a": th.full((3,), nan)}, 0.5), "scores must be numbers; those of a"),
+        (lambda: MaskedOptimizer(th.nn.Linear(1, 1)), "base must be an optimizer"),
+        (lambda: UPGD([th.nn.Parameter(th.ones(1))], sigma="x"), "sigma='x'"),
+        (lambda: forward_transfer([[1, 0], [0, 1]], [0, 1], [0.1, 0.2, 0.3]), "one per task"),
+        (lambda: average_success("x"), "numbers in the performance matrix"),
+        (lambda: bootstrap_interval([1.0, nan]), "all of them finite"),
+        (lambda: normalised_return(5, (1, 1)), "two different returns"),
+        (lambda: register_context(5, None, 5), "name and module must be text"),
+    ],
+)
+def test_pieces_refuse_by_name(call, words):
+    with pytest.raises((ValueError, TypeError, ZeroDivisionError), match=words):
+        call()
+
+
+@pytest.mark.parametrize("told", [17, -1, "yes", [1, 0]])
+def test_a_success_that_is_none_is_not_told(told):
+    with pytest.warns(UserWarning, match=r"expected a bool, a number in \[0, 1\]"):
+        assert th.isnan(th.tensor(success_of({"success": told})))
 
 
 def test_names_of_tasks_are_texts():

@@ -20,7 +20,7 @@ TRAIN = [
 ]  # fmt: skip
 
 
-def kill_chains(folder: Path, algo: str, n_kills: int, seed: int) -> str:
+def kill_chains(folder: Path, algo: str, n_kills: int, seed: int | str) -> str:
     process = subprocess.run(
         [sys.executable, str(SCRIPT), str(folder), algo, str(n_kills), str(seed)],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
@@ -39,6 +39,12 @@ def test_killed_runs_go_on_to_the_bit(tmp_path):
 @pytest.mark.parametrize("algo, n_kills", [("nbspsac", 20), ("nbspdqn", 15), ("nbspppo", 15)])
 def test_fifty_kills(tmp_path, algo, n_kills):
     print(kill_chains(tmp_path, algo, n_kills, seed=7))
+
+
+@pytest.mark.expensive
+@pytest.mark.parametrize("algo", ["nbspsac", "nbspppo"])
+def test_a_disk_that_gets_full(tmp_path, algo):
+    print(kill_chains(tmp_path, algo, 20, "full"))
 
 
 def wait_for_checkpoints(run: Path, process: subprocess.Popen) -> None:

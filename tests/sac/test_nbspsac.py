@@ -35,7 +35,7 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from sb3_nbsp.neurons import SkillNeurons
-from sb3_nbsp.neurons.rollout import run_for_scoring
+from sb3_nbsp.neurons.rollout import scoring_rollout
 from sb3_nbsp.neurons.scores import SCORES
 
 pytestmark = pytest.mark.filterwarnings(r"ignore:The goal metric q\(t\)")
@@ -237,10 +237,10 @@ def test_consolidating_on_the_training_env(wrap, monkeypatch):
     seen = []
 
     def spying(*args):
-        seen.append(run_for_scoring(*args))
+        seen.append((yield from scoring_rollout(*args)))
         return seen[-1]
 
-    monkeypatch.setattr("sb3_nbsp.common.scoring_env.run_for_scoring", spying)
+    monkeypatch.setattr("sb3_nbsp.common.scoring_env.scoring_rollout", spying)
     model.consolidate(task="east")
     assert -1.5 < seen[0].rewards.mean() < -0.6  # minus the distance to (1, 0), from around the centre
     if count is not None:

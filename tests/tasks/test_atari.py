@@ -128,7 +128,7 @@ def test_what_is_scored_while_serving_counts():
             self.lives = 3 if self.n_steps < 2 else 2
             return np.zeros(1), 10.0, False, self.n_steps == 4, {}
 
-    from sb3_nbsp.tasks.atari import FireAfterLifeLoss
+    from sb3_nbsp.tasks.atari_wrappers import FireAfterLifeLoss
 
     env = FireAfterLifeLoss(Scripted(gym.make("CartPole-v1")))
     env.reset()
@@ -206,7 +206,8 @@ def test_named_sequences():
         assert set(sequence.reference_scores) == set(sequence.task_names)
         lengths[name.removeprefix("sb3_nbsp/")] = len(sequence.tasks)
         env.close()
-    pairs = ("PongBreakout", "SpaceInvadersDemonAttack", "PongSpaceInvaders", "BreakoutDemonAttack", "Atari")
+    pairs = ("PongBreakout", "SpaceInvadersDemonAttack", "PongSpaceInvaders", "BreakoutDemonAttack", "Atari", "AtariRam")
+    pairs += ("BoxingKungFuMasterRam",)
     assert lengths == {**{f"{pair}-v0": 2 for pair in pairs}, "Atari4-v0": 4}
 
 

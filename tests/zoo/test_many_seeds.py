@@ -9,10 +9,11 @@ from helpers import run_python
 from sb3_nbsp import NBSPSAC
 
 pytest.importorskip("rl_zoo3")
+from sb3_nbsp.zoo.env_workers import EnvWorkers
 from sb3_nbsp.zoo.together import runs_of, seeds_of
 
 ENV = "sb3_nbsp/PointGoal-v0"
-SMALL = ("--env-kwargs", "steps_per_task:150", "cycles:1", "--eval-episodes", "2", "--verbose", "0", "--device", "cpu")
+SMALL = ("--env-kwargs", "steps_per_task:150", "cycles:1", "--eval-episodes", "2", "--eval-freq", "0", "--device", "cpu")
 TINY = ("-params", "learning_starts:50", "batch_size:16", "scoring_steps:100", "policy_kwargs:dict(net_arch=[16,16])")
 
 
@@ -24,6 +25,8 @@ def train(folder: Path, *arguments: str, expect: int = 0) -> str:
 def test_every_seed_has_the_run_that_it_has_alone(tmp_path):
     said = train(tmp_path, "--seeds", "3,5-6", "-f", "together")
     assert "3 agents learn together" in said
+    assert said.count("east (1 of 2) ended at step 150. Success at step 150: east ") == 1  # one bar for all
+    assert said.count("Next:") == 1 and "sb3_nbsp-PointGoal-v0_3/sb3_nbsp-PointGoal-v0.zip" in said
     train(tmp_path, "--seed", "5", "-f", "alone")
     runs = sorted((tmp_path / "together" / "nbspsac").iterdir())
     alone = tmp_path / "alone" / "nbspsac" / "sb3_nbsp-PointGoal-v0_1"
@@ -41,6 +44,35 @@ def test_every_seed_has_the_run_that_it_has_alone(tmp_path):
     for one, other in zip(*(model.policy.parameters() for model in models), strict=True):
         assert float((one - other).detach().abs().max()) < 1e-3
     assert models[0].learned_tasks == models[1].learned_tasks == ["east", "west"]
+
+
+@pytest.mark.expensive
+def test_envs_in_processes_of_their_own_change_nothing(tmp_path):
+    said = train(tmp_path, "--seeds", "5-6", "--env-workers", "2", "-f", "workers")
+    assert "Envs step in 2 processes of their own" in said and "2 agents learn together" in said
+    train(tmp_path, "--seeds", "5-6", "--env-workers", "0", "-f", "own")
+    for number in (1, 2):
+        runs = [tmp_path / where / "nbspsac" / f"sb3_nbsp-PointGoal-v0_{number}" for where in ("workers", "own")]
+        results = [json.loads((run / "results.json").read_text())["evaluations"] for run in runs]
+        timeless = [[{key: row[key] for key in row if key != "wall_s"} for row in rows] for rows in results]
+        assert timeless[0] == timeless[1] and len(timeless[0]) == 3
+        steps = [[line.split(",")[:2] for line in (run / "0.monitor.csv").read_text().splitlines()[1:]] for run in runs]
+        assert steps[0] == steps[1] and len(steps[0]) > 5
+        models = [NBSPSAC.load(run / "sb3_nbsp-PointGoal-v0.zip") for run in runs]
+        assert all(bool((a == b).all()) for a, b in zip(*(model.policy.parameters() for model in models), strict=True))
+
+
+def test_how_many_processes_envs_step_in(tmp_path):
+    file = tmp_path / "runs.json"
+    file.write_text(json.dumps({"runs": [[], []], "env_workers": None, "cores": 3}))
+    by_file = EnvWorkers.asked_for(["--together", str(file)], 2)
+    assert (by_file.workers, by_file.cores) == (None, 3)
+    assert by_file.pool(ENV, {}) is None and by_file.workers == 0  # an env that costs next to nothing
+    assert EnvWorkers.asked_for(["--seeds", "0-3", "--env-workers=0"], 4).pool(ENV, {}) is None
+    assert EnvWorkers.asked_for(["--seeds", "0-3", "--env-workers", "2"], 4).workers == 2
+    assert runs_of(["--seeds", "4", "--env-workers", "2", "-P"]) == [["-P", "--seed", "4"]]
+    with pytest.raises(SystemExit):
+        EnvWorkers.asked_for(["--env-workers", "-1"], 4)
 
 
 def test_what_is_asked_for():

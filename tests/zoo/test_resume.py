@@ -111,9 +111,60 @@ def test_files_are_brought_to_where_the_checkpoint_is(run):
 
 
 def test_a_finished_run_is_known_by_its_last_file(run):
-    from sb3_nbsp.zoo.resume import is_finished
+    from sb3_nbsp.zoo.resume import end, is_finished
 
     (run / "results.json").write_text('{"finished": true}')
     assert not is_finished(run, "sb3_nbsp-PointGoal-v0")
     (run / "sb3_nbsp-PointGoal-v0.zip").touch()
     assert is_finished(run, "sb3_nbsp-PointGoal-v0")
+    (run / "results.json").unlink()  # it was not evaluated: while there are checkpoints, there is something to go on with
+    assert not is_finished(run, "sb3_nbsp-PointGoal-v0")
+    end(run)
+    assert is_finished(run, "sb3_nbsp-PointGoal-v0") and not (run / "checkpoints").exists()
+
+
+def test_a_finished_run_goes_on_with_its_model_where_another_sequence_is_given(run):
+    from sb3_nbsp.zoo.resume import end, split
+
+    model = run / "sb3_nbsp-PointGoal-v0.zip"
+    SAC_CASE.made().save(model)
+    SAC_CASE.made().save(run / "rl_model_50_steps.zip")
+    (run / "results.json").write_text('{"finished": true}')
+    end(run)
+    assert split(["--resume", str(run)])[0].run == split(["-i", str(run)])[0].run == run  # to be told that it is finished
+    longer = ["--algo", "nbspsac", "--env", "sb3_nbsp/PointGoal4-v0"]
+    options, arguments = split([*longer, "-i", str(run)])
+    assert options.run is None and arguments == [*longer, "-i", str(model)]
+
+
+def test_a_run_of_an_algorithm_without_checkpoints_goes_on_with_its_own_arguments(run):
+    from sb3_nbsp.zoo.resume import split
+
+    (run / "checkpoints").rmdir()
+    SAC_CASE.made_parent().save(run / "rl_model_50_steps.zip")
+    options, arguments = split(["--resume", str(run)])
+    assert options.run is None and arguments[-2:] == ["-i", str(run / "rl_model_50_steps.zip")]
+    assert "--env=sb3_nbsp/PointGoal-v0" in arguments
+
+
+@pytest.mark.parametrize("beside", [["-n", "500"], ["--seed", "3"], ["-params", "gamma:0.9"]])
+def test_what_would_change_the_run_is_refused_beside_resume(run, beside):
+    from sb3_nbsp.zoo.resume import split
+
+    with pytest.raises(ValueError, match=f"the run's own arguments; got {' '.join(beside)}"):
+        split(["--resume", str(run), *beside])
+    assert split(["--resume", str(run), "--verbose", "2", "-P"])[1][-3:] == ["--verbose", "2", "-P"]
+
+
+def test_what_lies_beside_a_model_is_only_taken_by_its_name(tmp_path):
+    """Not any pickle that is called like a model that was saved by hand."""
+    from sb3_nbsp.zoo.experiments import SequenceExperimentManager
+
+    names = ("model.pkl", "rl_model_replay_buffer_5_steps.pkl", "replay_buffer.pkl")
+    for name in names:
+        (tmp_path / name).touch()
+    for name, found in (("model", None), ("rl_model_5_steps", names[1]), ("env", names[2])):
+        manager = SequenceExperimentManager.__new__(SequenceExperimentManager)
+        manager.__dict__.update(trained_agent=str(tmp_path / f"{name}.zip"), continue_training=True, env_name="env")
+        assert manager._saved_beside("replay_buffer") == (found and tmp_path / found)
+        assert manager._saved_beside("vecnormalize") is None

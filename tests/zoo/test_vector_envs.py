@@ -5,8 +5,12 @@ from pathlib import Path
 import pytest
 from helpers import run_python
 
+from sb3_nbsp.tasks import atari_sequence
+
 pytest.importorskip("rl_zoo3")
 pytest.importorskip("ale_py")
+from sb3_nbsp.zoo.atari import has_vector_env, judged_by_drawing
+
 ENV = ("--algo", "nbspppo", "--env", "sb3_nbsp/Atari-v0", "--env-kwargs", "tasks:['Breakout','Pong']", "steps_per_task:32")
 TINY = ("-params", "n_envs:2", "n_steps:8", "batch_size:16", "n_epochs:1", "scoring_steps:20", "memory_size:8")
 
@@ -19,3 +23,22 @@ def test_train_takes_the_vector_env(vec_env: str, monitors: set[str], tmp_path: 
     run = tmp_path / "logs" / "nbspppo" / "sb3_nbsp-Atari-v0_1"
     assert {file.name for file in run.glob("*.monitor.csv")} == monitors
     assert (run / "sb3_nbsp-Atari-v0.zip").is_file()
+
+
+def test_only_sequences_whose_tasks_can_make_one_have_a_vector_env() -> None:
+    pictures, ram = (atari_sequence("Pong", obs_type=kind) for kind in ("grayscale", "ram"))
+    assert has_vector_env("sb3_nbsp/Atari-v0", pictures) and not has_vector_env("sb3_nbsp/AtariRam-v0", ram)
+    assert not has_vector_env("CartPole-v1", None)  # Gymnasium has one, whose NEXT_STEP SB3 cannot use
+
+
+@pytest.mark.parametrize(
+    ("algo", "env_id", "drawn"),
+    [
+        ("nbspppo", "sb3_nbsp/AtariRam-v0", True),
+        ("ppo", "sb3_nbsp/PongBreakout-v0", True),
+        ("nbspdqn", "sb3_nbsp/Atari-v0", False),
+        ("nbspppo", "sb3_nbsp/PointGoal-v0", False),
+    ],
+)
+def test_ppo_is_judged_on_atari_as_rl_zoo3_judges(algo: str, env_id: str, drawn: bool) -> None:
+    assert judged_by_drawing(algo, env_id) is drawn

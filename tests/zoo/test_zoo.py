@@ -12,7 +12,8 @@ from sb3_nbsp import NBSPSAC
 pytest.importorskip("rl_zoo3")
 imageio_ffmpeg = pytest.importorskip("imageio_ffmpeg")
 ENV = "sb3_nbsp/PointGoal-v0"
-SMALL = ("--env-kwargs", "steps_per_task:200", "cycles:1", "--eval-episodes", "2", "--verbose", "0", "--seed", "1")
+SHOWN = ("--env-kwargs", "steps_per_task:200", "cycles:1", "--eval-episodes", "2", "--eval-freq", "0", "--seed", "1")
+SMALL = (*SHOWN, "--verbose", "0")
 TINY = ("-params", "learning_starts:50", "batch_size:16", "scoring_steps:100", "policy_kwargs:dict(net_arch=[16,16])")
 
 
@@ -134,9 +135,11 @@ def test_plain_sac_counts_all_sub_envs_without_evaluation(tmp_path: Path) -> Non
 
 
 def test_plain_sac_trains_with_the_same_settings(tmp_path: Path) -> None:
-    sb3_nbsp("train", "--algo", "sac", "--env", ENV, *SMALL, folder=tmp_path)
+    output = sb3_nbsp("train", "--algo", "sac", "--env", ENV, *SHOWN, folder=tmp_path)
     run = tmp_path / "logs" / "sac" / "sb3_nbsp-PointGoal-v0_1"
     assert results_of(run)["finished"]
+    assert "\neast (1 of 2) ended at step 200. Success at step 200: east " in output and "ep_rew_mean" not in output
+    assert "\n2. west" in output and "\n  sb3-nbsp enjoy --algo sac --env sb3_nbsp/PointGoal-v0 --no-render\n" in output
     model = SAC.load(run / "sb3_nbsp-PointGoal-v0.zip")
     assert model.policy_kwargs["net_arch"] == [64, 64]  # from nbspsac.yml
     assert model.tau == 0.02
@@ -183,7 +186,7 @@ def test_help_envs_and_unknown_command(tmp_path: Path) -> None:
     [
         (("train", "--env", ENV, "--env-kwargs", "tasks:['east','wets']"), "Unknown goal 'wets'. Did you mean 'west'?"),
         (("train", "--env", ENV, "--env-kwargs", "steps_per_tsk:60"), "'steps_per_tsk'. Did you mean 'steps_per_task'?"),
-        (("train", "--env", "sb3_nbsp/PointGol-v0"), "you maybe meant sb3_nbsp/PointGoal-v0?"),
+        (("train", "--env", "sb3_nbsp/PointGol-v0"), "Did you mean 'sb3_nbsp/PointGoal-v0'"),
         (("train", "--env", ENV, "-params", "score:taylor"), "Expected KEY:VALUE with a value in Python"),
         (("train", "--env", ENV, "-params", "score:'tayler'"), "score must be one of published, "),
         (("enjoy", "--env", ENV, "-f", "nowhere"), "Expected a run of `sb3-nbsp train`; -f and --exp-id say which."),

@@ -1,0 +1,47 @@
+"""What the commands can train: algorithms by their keys, their settings, and which envs are task sequences."""
+
+from importlib.resources import as_file, files
+from typing import Any
+
+import gymnasium as gym
+
+from sb3_nbsp.common.continual_algorithm import ContinualAlgorithm
+from sb3_nbsp.dqn import NBSPDQN
+from sb3_nbsp.ppo import NBSPPPO
+from sb3_nbsp.qrdqn import NBSPQRDQN
+from sb3_nbsp.sac import NBSPSAC
+from sb3_nbsp.tasks import TaskSequence
+from sb3_nbsp.tqc import NBSPTQC
+
+NAMESPACE = "sb3_nbsp/"
+ALGORITHMS: dict[str, type[ContinualAlgorithm]] = {
+    "nbspdqn": NBSPDQN,
+    "nbspppo": NBSPPPO,
+    "nbspqrdqn": NBSPQRDQN,
+    "nbspsac": NBSPSAC,
+    "nbsptqc": NBSPTQC,
+}
+# SB3's algorithm -> ours, whose settings it reads on our task sequences
+PARENTS = {"dqn": "nbspdqn", "ppo": "nbspppo", "qrdqn": "nbspqrdqn", "sac": "nbspsac", "tqc": "nbsptqc"}
+
+
+def hyperparameter_file(algo: str) -> str:
+    """
+    :param algo: key of one of our algorithms, e.g. ``nbspsac``
+    :return: path of its settings in this package
+    """
+    with as_file(files("sb3_nbsp.hyperparams") / f"{algo}.yml") as file:
+        return str(file)
+
+
+def sequence_of(env_id: str, env_kwargs: dict[str, Any] | None = None) -> TaskSequence | None:
+    """
+    :param env_id: a registered id
+    :param env_kwargs: arguments of the env
+    :return: the env's task sequence, ``None`` if it is an ordinary env
+    """
+    env = gym.make(env_id, **(env_kwargs or {}))
+    try:
+        return getattr(env.unwrapped, "task_sequence", None)
+    finally:
+        env.close()
