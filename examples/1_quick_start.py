@@ -5,7 +5,7 @@
 # time; SAC whose replay buffer is emptied learns west and loses east. `NBSPSAC` does both. At the end you save it, load it and
 # test it on both tasks.
 #
-# **Run time: about 1 minute on a free core.**
+# **Run time: about 1 minute on a free core.** (The seconds printed below are from a machine with much else to do.)
 #
 # Needs the extra `plots` ([installation](../docs/guide/install.md)): in a clone of the repository,
 # `pip install -e ".[plots]"`. The file `1_quick_start.py` is this notebook as a script.

@@ -162,7 +162,9 @@ else:
     print(f"Picture: {FOLDER / 'returns.png'}")
 
 # %% [markdown]
-# RESULT
+# SAC that went on from its file has learned the heavy pendulum and lost the light one. SAC with its old buffer has kept the
+# light one and not learned the heavy one: for three quarters of the time its buffer held more old transitions than new ones.
+# NBSPSAC can do both.
 #
 # One seed is an illustration, not evidence: [evidence](../docs/evidence.md) has ten. With a whole sequence of changes, a
 # `TaskSequenceEnv` does the switching and `SequenceEvalCallback` the testing: [task sequences](../docs/guide/tasks.md).
