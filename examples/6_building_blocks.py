@@ -2,12 +2,13 @@
 # # Masks and memory as building blocks
 #
 # The parts of NBSP work with any SB3 algorithm. Here we put them into plain TD3, for which this library has no class: score
-# the neurons, hold the best with masks, keep a memory of the old task, and see which part does what. What words mean:
-# [glossary](../docs/guide/glossary.md).
+# the neurons, hold the best with masks, keep a memory of the old task. **What you will see:** which part keeps the old task.
+# It is the memory, not the masks. What words mean: [glossary](../docs/guide/glossary.md).
 #
-# **Run time: under 1 minute (measured: 30 s on a busy 2-core Intel Xeon, one thread).**
+# **Run time: about 1 minute on a free core.**
 #
-# Needs `pip install "sb3-nbsp[plots]"`. The file `6_building_blocks.py` is this notebook as a script.
+# Needs the extra `plots` ([installation](../docs/guide/install.md)): in a clone of the repository,
+# `pip install -e ".[plots]"`. The file `6_building_blocks.py` is this notebook as a script.
 
 # %%
 import os

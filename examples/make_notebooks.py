@@ -35,11 +35,11 @@ def read_source(source: Path) -> nbformat.NotebookNode:
     return notebook
 
 
-def run(notebook: nbformat.NotebookNode, folder: Path, timeout: int = 1800) -> None:
+def run(notebook: nbformat.NotebookNode, folder: Path, timeout: int = 14_400) -> None:
     """
     Run a notebook in place, from top to bottom.
 
-    :param notebook: is given its outputs. Warnings and progress (stderr) are not kept: they name files of this machine.
+    :param notebook: is given its outputs, warnings (stderr) among them
     :param folder: where it runs, and writes
     :param timeout: seconds for each cell
     :raises CellExecutionError: if a cell fails
@@ -47,8 +47,6 @@ def run(notebook: nbformat.NotebookNode, folder: Path, timeout: int = 1800) -> N
     NotebookClient(notebook, timeout=timeout, kernel_name="python3", resources={"metadata": {"path": str(folder)}}).execute()
     for cell in notebook.cells:
         cell.metadata = nbformat.from_dict({})
-        if cell.cell_type == "code":
-            cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
     notebook.metadata = nbformat.from_dict({"kernelspec": KERNEL, "language_info": {"name": "python"}})
 
 

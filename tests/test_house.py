@@ -136,7 +136,7 @@ def test_every_room_is_in_the_wheel():
     listed = re.search(r"^packages = \[(.*?)^\]", (ROOT / "pyproject.toml").read_text(), flags=re.DOTALL | re.MULTILINE)
     assert listed is not None
     rooms = {f"sb3_nbsp.{path.parent.name}" for path in PACKAGE.glob("*/__init__.py")}
-    assert set(re.findall(r'"(.*?)"', listed[1])) == {"sb3_nbsp", *rooms}
+    assert set(re.findall(r'"(.*?)"', listed[1])) == {"sb3_nbsp", "sb3_nbsp.hyperparams", *rooms}
 
 
 def test_the_version_is_said_in_one_place():

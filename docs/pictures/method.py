@@ -77,43 +77,42 @@ def neurons(axes: Axes, kind: str) -> None:
             style = {"linestyle": (0, (2, 1.5)) if dashed else "solid", "edgecolor": "#555555", "linewidth": 1.1}
             axes.add_patch(Circle(place(layer, n), 0.3, facecolor=face, zorder=3, **style))  # type: ignore[arg-type]
             colour = "white" if face == GATE else "black"
-            axes.text(*place(layer, n), text, ha="center", va="center", fontsize=8, color=colour, zorder=4)
+            axes.text(*place(layer, n), text, ha="center", va="center", fontsize=9, color=colour, zorder=4)
 
 
 def panel(axes: Axes, kind: str, title: str, text: str) -> None:
     """One state of the network."""
     edges(axes, kind)
     neurons(axes, kind)
-    axes.text(2.25, 3.45, title, ha="center", fontsize=10.5, fontweight="bold")
-    axes.text(2.25, -3.35, text, ha="center", va="top", fontsize=8.5, linespacing=1.4)
+    axes.text(2.25, 3.45, title, ha="center", fontsize=11, fontweight="bold")
+    axes.text(2.25, -3.35, text, ha="center", va="top", fontsize=9.5, linespacing=1.4)
     axes.set_xlim(-0.6, 5.1)
-    axes.set_ylim(-5.1, 3.9)
+    axes.set_ylim(-5.6, 3.9)
     axes.set_aspect("equal")
     axes.set_axis_off()
 
 
 def main() -> None:
     """Draw and save."""
-    figure = Figure(figsize=(9.5, 4.6), dpi=150, layout="constrained")
+    figure = Figure(figsize=(8, 4.1), dpi=150, layout="constrained")
     before, masks, gates = figure.subplots(1, 3)
     panel(
         before,
         "before",
-        "1. A task ends: score",
-        "the policy runs on the task, every neuron\nis scored; the best fifth (blue) are its\nskill neurons; dashed: silent",
+        "A task ends",
+        "Neurons are scored while the\nagent plays. Blue: the best fifth.\nDashed: put out 0 all the time.",
     )
     panel(
         masks,
         "masks",
-        "2a. NBSP: masks",
-        "what feeds them hardly changes any more;\nevery 10th batch is rehearsed\nfrom a memory of the task",
+        "Default: masks, cloning",
+        "What feeds the blue neurons\nhardly changes any more. Old\nobservations are cloned on.",
     )
     panel(
         gates,
         "gates",
-        "2b. task_gates=True",
-        "blue: held, answers to this task only, does\nthe others' work too (folded); black: its gate;\n"
-        "yellow: drawn anew, for the next tasks",
+        "Or: task gates",
+        "Blue: work on this task only,\nnever change. Black: switches\nthem on. Yellow: for new tasks.",
     )
     figure.savefig(Path(__file__).with_suffix(".png"))
 

@@ -18,7 +18,7 @@ from sb3_nbsp.evaluation.score_plots import plot_score_histograms
 from sb3_nbsp.evaluation.small_multiples import plot_curves, plot_matrices
 from sb3_nbsp.evaluation.statistics import Estimate
 
-CURVES_TOGETHER = 6  # more cannot be told apart
+CURVES_TOGETHER = 4  # more cannot be told apart at a glance
 PANELS_PER_FIGURE = 16
 AXIS_METRICS = ("asr", "fm")
 INTERVAL_METRICS = ("asr", "fm", "fwt")  # in the tables there are more

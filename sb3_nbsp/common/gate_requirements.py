@@ -38,7 +38,7 @@ def check_env(gates: TaskGates, env: VecEnv | None, observation_space: spaces.Sp
         raise ValueError(
             "task_gates=True needs the env of a task sequence: its observations tell which task it is. Make one of your "
             "envs with TaskSequenceEnv(TaskSequence((Task(...), Task(...)), steps_per_task=..., task_id=True)), see "
-            "examples/3_own_sequence.py."
+            "docs/guide/tasks.md."
         )
     if not sequence.task_id:
         raise ValueError(

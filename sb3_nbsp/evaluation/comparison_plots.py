@@ -68,22 +68,22 @@ def plot_intervals(
     """
     methods = list(next(iter(panels.values())))
     styles = styles_of(methods)
-    figure = new_figure(WIDTH + 1.5, 1.1 + 0.27 * len(methods))
+    figure = new_figure(WIDTH, 1.2 + 0.25 * len(methods))
     axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     for panel, (title, bars) in zip(axes, panels.items(), strict=True):
         for row, name in enumerate(methods):
             if row % 2:  # a shade leads the eye from the name to the last panel
                 panel.axhspan(row - 0.5, row + 0.5, color="#F6F6F6", zorder=0)
             _draw_bar(panel, row, bars[name], styles[name].colour, name in highlighted)
-        panel.set_title(title, fontsize=9, fontweight="bold")
+        panel.set_title(title.replace(" (", "\n("), fontsize=9, fontweight="bold")
         panel.set_ylim(len(methods) - 0.5, -0.5)  # the first method on top
         if shares:
             panel.set_xlim(*_containing_shares(*panel.get_xlim()))
         plain(panel)
-        panel.locator_params(axis="x", nbins=6)
+        panel.locator_params(axis="x", nbins=4)
         panel.tick_params(axis="y", length=0)
         panel.grid(axis="x", color=SHADE, linewidth=0.8)
-    axes[0].set_yticks(range(len(methods)), methods, fontsize=8)
+    axes[0].set_yticks(range(len(methods)), methods, fontsize=9)
     for label in axes[0].get_yticklabels():
         label.set_fontweight("bold" if label.get_text() in highlighted else "normal")
     write_below(figure, f"point and line: mean and its 95 % interval; dots: single runs{_more(note)}")
@@ -133,8 +133,8 @@ def plot_axis(
         plain(axis)
         axis.grid(axis="y", color=SHADE, linewidth=0.8)
     handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=min(3, len(labels)), frameon=False, fontsize=8)
-    write_below(figure, f"mean and its 95 % interval; horizontal: without this argument{_more(note)}")
+    figure.legend(handles, labels, loc="outside upper center", ncols=min(3, len(labels)), frameon=False, fontsize=9)
+    write_below(figure, f"mean and its 95 % interval; dashed: a method without this setting{_more(note)}")
     save_figure(figure, path)
 
 

@@ -31,8 +31,9 @@ def plot_sequence(results: LabelledRuns, path: str | os.PathLike[str]) -> None:
     """
     Draw the performance on each task over the whole sequence, one panel per task and one line per method.
 
-    Lines are means over seeds, bands reach from the worst to the best seed. Vertical lines are task switches; a panel is
-    shaded where its own task is trained.
+    Lines are means over seeds. What reaches from the worst to the best seed is a band where there is one method; of several,
+    whose bands would lie upon each other, a bar at each task's end. Vertical lines are task switches; a panel is shaded where
+    its own task is trained.
 
     :param results: (label, runs with different seeds) for each method, all over the same sequence
     :param path: image file, replaced as a whole
@@ -41,16 +42,19 @@ def plot_sequence(results: LabelledRuns, path: str | os.PathLike[str]) -> None:
     first = check_comparable(results)
     labels = [f"training {name}" for name in first.segments]
     tilted = _crowded(labels, 90)
-    height = 1.1 + 1.5 * len(first.task_names) + (0.03 * max(map(len, labels)) if tilted else 0)
+    height = 1.3 + 1.5 * len(first.task_names) + (0.03 * max(map(len, labels)) if tilted else 0)
     figure = new_figure(WIDTH, height)
     axes = figure.subplots(len(first.task_names), 1, sharex=True, sharey=first.measure == SUCCESS, squeeze=False)[:, 0]
     styles = styles_of(label for label, _ in results)
     for task, (panel, name) in enumerate(zip(axes, first.task_names, strict=True)):
         _mark_segments(panel, first, name)
         for index, (label, runs) in enumerate(results):
-            width, alpha = line_width(index, len(results)), 0.18 if len(results) < 4 else 0.08
-            _draw_method(panel, runs, task, label, styles[label], width, alpha)
-        panel.set_title(f"{first.measure.title} on {name}", loc="left", fontsize=9, fontweight="bold", pad=4)
+            _draw_method(panel, runs, task, label, styles[label], line_width(index, len(results)))
+            if len(results) > 1:
+                _draw_spread(panel, runs, task, styles[label], 0.008 * (index - (len(results) - 1) / 2))
+            else:
+                _draw_band(panel, runs, task, styles[label])
+        panel.set_title(f"{first.measure.title} on {name}", loc="left", fontsize=10, fontweight="bold", pad=4)
         if first.measure == SUCCESS:
             panel.set_ylim(-0.05, 1.05)
         elif first.measure == NORMALISED:
@@ -59,10 +63,10 @@ def plot_sequence(results: LabelledRuns, path: str | os.PathLike[str]) -> None:
     axes[-1].set_xlabel("env steps", fontsize=9)
     axes[-1].xaxis.set_major_formatter("{x:,.0f}")
     n_runs = max(len(runs) for _, runs in results)
-    over = f"line: mean over {n_runs} seeds, band: worst to best seed" if n_runs > 1 else "one seed"
-    dotted = "\ndotted: a random player at 0, a human at 1" if first.measure == NORMALISED else ""
-    text = f"{over}; shaded: this task is being trained; vertical lines: task switches{dotted}"
-    figure.supxlabel(text, fontsize=8, color=GREY)
+    spread = "bar at a task's end" if len(results) > 1 else "band"
+    over = f"line: mean over {n_runs} seeds, {spread}: worst to best seed" if n_runs > 1 else "one seed"
+    dotted = "; dotted: a random player at 0, a human at 1" if first.measure == NORMALISED else ""
+    write_below(figure, f"{over}; shaded: this task is being trained; vertical lines: task switches{dotted}")
     if len(results) > 1:
         handles, names = axes[0].get_legend_handles_labels()
         columns = min(4, len(names), LEGEND_CHARACTERS // (max(map(len, names)) + 6) or 1)
@@ -81,7 +85,7 @@ def plot_matrix(results: Sequence[SequenceResults], path: str | os.PathLike[str]
     first = check_comparable([("runs", results)])
     matrix = np.mean([run.matrix() for run in results], axis=0)
     n_segments, n_tasks = matrix.shape
-    figure = new_figure(min(WIDTH, 3.0 + 1.1 * n_tasks), 1.3 + 0.42 * n_segments)
+    figure = new_figure(min(WIDTH, 3.0 + 1.1 * n_tasks), 1.45 + 0.42 * n_segments)
     from matplotlib.patches import Rectangle  # after new_figure, which tells what to do without matplotlib
 
     axes = figure.subplots()
@@ -98,11 +102,12 @@ def plot_matrix(results: Sequence[SequenceResults], path: str | os.PathLike[str]
     tilt: dict[str, Any] = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if _crowded(first.task_names, 60) else {}
     axes.set_xticks(range(n_tasks), first.task_names, fontsize=9, **tilt)
     axes.set_yticks(range(n_segments), [f"{k + 1}. {name}" for k, name in enumerate(first.segments)], fontsize=9)
-    axes.set_xlabel(f"{first.measure.title} on (outlined: the task just trained)", fontsize=9)
+    seeds = f"mean of {len(results)} seeds" if len(results) > 1 else "one seed"
+    axes.set_xlabel(f"{first.measure.title} on each task, {seeds}\n(outlined: the task just trained)", fontsize=9)
     axes.set_ylabel("after training", fontsize=9)
     bar = figure.colorbar(image, ax=axes)
-    bar.set_label(f"mean of {len(results)} seeds" if len(results) > 1 else "one seed", fontsize=9)
-    bar.ax.tick_params(labelsize=8)
+    bar.set_label(first.measure.title, fontsize=9)
+    bar.ax.tick_params(labelsize=9)
     save_figure(figure, path)
 
 
@@ -123,14 +128,30 @@ def _mark_references(panel: "Axes") -> None:
     panel.set_ylim(min(low, -0.05), max(high, 0.05))
 
 
-def _draw_method(
-    panel: "Axes", runs: Sequence[SequenceResults], task: int, label: str, style: Style, width: float, alpha: float
-) -> None:
+def _draw_method(panel: "Axes", runs: Sequence[SequenceResults], task: int, label: str, style: Style, width: float) -> None:
     steps, curves = common_curves(runs, task)
+    inside = steps <= sum(runs[0].segment_steps)  # a last rollout may reach beyond the sequence's end
+    steps, curves = steps[inside], curves[:, inside]
     line: dict[str, Any] = {"color": style.colour, "linewidth": width, "marker": style.marker, "markersize": 1.6 + width}
-    panel.plot(steps, curves.mean(axis=0), style.line, label=label, **line)
+    panel.plot(steps, curves.mean(axis=0), style.line, label=label, clip_on=False, **line)
+
+
+def _draw_band(panel: "Axes", runs: Sequence[SequenceResults], task: int, style: Style) -> None:
+    """From the worst to the best seed, all along."""
+    steps, curves = common_curves(runs, task)
     if len(runs) > 1:
-        panel.fill_between(steps, curves.min(axis=0), curves.max(axis=0), color=style.colour, alpha=alpha, linewidth=0)
+        panel.fill_between(steps, curves.min(axis=0), curves.max(axis=0), color=style.colour, alpha=0.18, linewidth=0)
+
+
+def _draw_spread(panel: "Axes", runs: Sequence[SequenceResults], task: int, style: Style, place: float) -> None:
+    """From the worst to the best seed at each task's end; ``place``: beside it, as a share of the sequence."""
+    steps, curves = common_curves(runs, task)
+    ends = np.cumsum(runs[0].segment_steps)
+    at_end = np.isin(steps, ends)
+    low, high = curves[:, at_end].min(axis=0), curves[:, at_end].max(axis=0)
+    some = high > low
+    x = (steps[at_end] + place * ends[-1])[some]
+    panel.vlines(x, low[some], high[some], color=style.colour, linewidth=1.6, alpha=0.9, clip_on=False, zorder=1.5)
 
 
 def line_width(index: int, n_methods: int) -> float:
@@ -171,7 +192,7 @@ def _name_segments(panel: "Axes", first: SequenceResults, labels: Sequence[str],
     middles = np.cumsum(first.segment_steps) - np.array(first.segment_steps) / 2
     names = panel.secondary_xaxis("top")
     tilt: dict[str, Any] = {"rotation": 30, "ha": "left", "rotation_mode": "anchor"} if tilted else {}
-    names.set_xticks(middles, labels, fontsize=8, color=GREY, **tilt)
+    names.set_xticks(middles, labels, fontsize=9, color=GREY, **tilt)
     names.tick_params(length=0, pad=1)
     names.spines["top"].set_visible(False)
 
@@ -206,14 +227,14 @@ def save_figure(figure: "Figure", path: str | os.PathLike[str]) -> None:
 
 def plain(panel: "Axes") -> None:
     """Small ticks, and no frame above and beside."""
-    panel.tick_params(labelsize=8)
+    panel.tick_params(labelsize=9)
     for side in ("top", "right"):
         panel.spines[side].set_visible(False)
 
 
 def write_below(figure: "Figure", text: str) -> None:
     """A note below a figure."""
-    figure.supxlabel(balanced(text, int(figure.get_figwidth() * 18)), fontsize=8, color=GREY)
+    figure.supxlabel(balanced(text, int(figure.get_figwidth() * 14)), fontsize=9, color=GREY)
 
 
 def balanced(text: str, width: int) -> str:

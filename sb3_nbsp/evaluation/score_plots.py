@@ -61,7 +61,7 @@ def plot_score_histograms(
         where: dict[str, Any] = {"xycoords": "axes fraction", "xytext": (0, 18), "textcoords": "offset points", "ha": "center"}
         panel.annotate(network, (0.5, 1.0), **where, fontsize=9, fontweight="bold")
     handles, labels = panels[0, 0].get_legend_handles_labels()
-    style: dict[str, Any] = {"frameon": False, "fontsize": 8, "title": title, "title_fontsize": 10}
+    style: dict[str, Any] = {"frameon": False, "fontsize": 9, "title": title, "title_fontsize": 10}
     figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), **style)
     kinds = ", ".join(dict.fromkeys(skill.score for skill in scored))
     goals = ", ".join(dict.fromkeys(skill.goal_metric for skill in scored))

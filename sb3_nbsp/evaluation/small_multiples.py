@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-PER_ROW = 4
-TITLE_CHARACTERS = 30  # in a line above a panel
+PER_ROW = 3
+TITLE_CHARACTERS = 32  # in a line above a panel
 NAME_CHARACTERS = 16  # of a task beside a panel
 
 
@@ -46,22 +46,22 @@ def plot_matrices(results: LabelledRuns, path: str | os.PathLike[str]) -> None:
     columns, rows = ([_short(name) for name in names] for names in (first.task_names, first.segments))
     longest = max(map(len, columns))
     upright = longest * len(columns) > 24
-    figure, panels = _grid(results, 0.24 * len(rows), 0.5 + (0.055 * longest if upright else 0))
+    figure, panels = _grid(results, 0.28 * len(rows), 0.5 + (0.055 * longest if upright else 0))
     limits = _common_limits(first, np.concatenate(matrices))
     image: Any = None
     for index, (panel, matrix) in enumerate(zip(panels, matrices, strict=True)):
         image = _draw_matrix(panel, matrix, first, limits)
         labels = [f"{k + 1}. {name}" for k, name in enumerate(rows)] if index % PER_ROW == 0 else [""] * len(rows)
-        panel.set_yticks(range(len(rows)), labels, fontsize=7)
+        panel.set_yticks(range(len(rows)), labels, fontsize=9)
         # Upright names below a panel of an upper row would push the rows apart.
         named = index // PER_ROW == (len(results) - 1) // PER_ROW if upright else index + PER_ROW >= len(results)
         names = columns if named else [""] * len(columns)
-        panel.set_xticks(range(len(columns)), names, fontsize=7, rotation=90 if upright else 0)
+        panel.set_xticks(range(len(columns)), names, fontsize=9, rotation=90 if upright else 0)
         panel.tick_params(length=0)
     bar = figure.colorbar(image, ax=panels, shrink=min(1.0, 1.6 * PER_ROW / len(results) + 0.2), aspect=25)
-    bar.ax.tick_params(labelsize=7)
-    figure.supylabel("after training", fontsize=8)
-    figure.supxlabel(f"{first.measure.title} on (outlined: the task just trained)", fontsize=8)
+    bar.ax.tick_params(labelsize=9)
+    figure.supylabel("after training", fontsize=9)
+    figure.supxlabel(f"{first.measure.title} on (outlined: the task just trained)", fontsize=9)
     save_figure(figure, path)
 
 
@@ -85,8 +85,8 @@ def plot_curves(results: LabelledRuns, path: str | os.PathLike[str]) -> None:
     for panel in panels:
         panel.set_ylim(low, high + 0.06 * (high - low))  # room for the bar
     handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=min(len(labels), 6), frameon=False, fontsize=8)
-    figure.supylabel(first.measure.title, fontsize=8)
+    figure.legend(handles, labels, loc="outside upper center", ncols=min(len(labels), 6), frameon=False, fontsize=9)
+    figure.supylabel(first.measure.title, fontsize=9)
     write_below(figure, "env steps; line: mean over seeds; bar on top: the task that is being trained")
     save_figure(figure, path)
 
@@ -96,12 +96,12 @@ def _grid(results: LabelledRuns, height: float, margin: float) -> "tuple[Figure,
     titles = [balanced(label, TITLE_CHARACTERS) for label, _ in results]
     rows = [titles[start : start + PER_ROW] for start in range(0, len(titles), PER_ROW)]
     lines = sum(1 + max(title.count("\n") for title in row) for row in rows)
-    figure = new_figure(WIDTH + 1.5, margin + len(rows) * (height + 0.12) + 0.16 * lines)
+    figure = new_figure(WIDTH, margin + len(rows) * (height + 0.12) + 0.18 * lines)
     panels = list(figure.subplots(len(rows), PER_ROW, squeeze=False).flat)
     for panel in panels[len(titles) :]:
         panel.set_axis_off()
     for panel, title in zip(panels, titles, strict=False):
-        panel.set_title(title, fontsize=8, pad=3)
+        panel.set_title(title, fontsize=9, pad=3)
     return figure, panels[: len(titles)]
 
 
@@ -117,7 +117,7 @@ def _draw_curves(panel: "Axes", runs: Sequence[SequenceResults], first: Sequence
         panel.axvline(end, color="#BBBBBB", linewidth=0.6, zorder=0)
     panel.set_xlim(0, ends[-1])
     plain(panel)
-    panel.tick_params(labelsize=7)
+    panel.tick_params(labelsize=9)
     panel.xaxis.set_major_locator(_few_ticks())
     panel.xaxis.set_major_formatter("{x:,.0f}")
 
@@ -144,7 +144,7 @@ def _draw_matrix(panel: "Axes", matrix: Any, first: SequenceResults, limits: tup
         if np.isfinite(value):
             bright = np.asarray(image.norm(np.array([value])))[0] >= 0.5
             text = f"{value:.3g}" if first.measure == RETURN else f"{value:.2f}"
-            panel.text(column, row, text, ha="center", va="center", color="black" if bright else "white", fontsize=7)
+            panel.text(column, row, text, ha="center", va="center", color="black" if bright else "white", fontsize=9)
     for row, column in enumerate(first.segment_indices):
         panel.add_patch(Rectangle((column - 0.46, row - 0.42), 0.92, 0.84, fill=False, edgecolor=COLOURS[1], linewidth=1.2))
     return image

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sb3_nbsp.base.markdown import escaped
-from sb3_nbsp.evaluation.plots import new_figure, save_figure
+from sb3_nbsp.evaluation.plots import WIDTH, new_figure, plain, save_figure
 from sb3_nbsp.evaluation.statistics import estimate
 from sb3_nbsp.evaluation.table import markdown_table
 from sb3_nbsp.probe.study import N_RANDOM, N_RESCORED, Probe
@@ -17,7 +17,6 @@ COLOURS = {
     "random": "#56b4e9",
     "lowest scores": "#bbbbbb",
 }
-WIDTH = 0.16
 OWN_TASK = "on the task whose scores chose them; mean over tasks"
 
 
@@ -72,6 +71,16 @@ def _on_own_task(probe: Probe, which: str) -> float:
     return sum(probe.performance[key][task] for key, task in zip(keys, tasks, strict=True)) / len(tasks)
 
 
+def _on_other_tasks(probe: Probe, which: str) -> float:
+    values = [
+        value
+        for task in probe.lesions
+        for on, value in probe.performance[("", "none") if which == "none" else (task, which)].items()
+        if on != task
+    ]
+    return sum(values) / len(values)
+
+
 def _over(values: Iterable[float]) -> str:
     return str(estimate([list(values)]))
 
@@ -102,7 +111,8 @@ def _lesion(probes: Sequence[Probe], task: str, which: str) -> str:
 
 def plot_probe(*probes: Probe, path: str | os.PathLike[str]) -> None:
     """
-    Bars: performance on each task, by whose neurons were silenced; with several runs the mean, and a dot for each.
+    Bars: performance by which neurons were silenced, on the task whose scores chose them and, where there are several, on the
+    other tasks. Means over tasks; with several runs over these too, and a dot for each.
 
     :param probes: what was found
     :param path: PNG file
@@ -110,31 +120,28 @@ def plot_probe(*probes: Probe, path: str | os.PathLike[str]) -> None:
     :raises ValueError: if the runs were probed on different tasks
     """
     first = _check_comparable(probes)
-    tasks = list(first.performance["", "none"])
-    lesioned = [task for task in dict.fromkeys(task for task, _ in first.performance) if task]
-    figure = new_figure(2.2 + 2.6 * max(len(lesioned), 1), 1.4 + 2.0 * len(tasks))
-    axes = figure.subplots(len(tasks), 1, squeeze=False, sharex=True)[:, 0]
-    for axis, task in zip(axes, tasks, strict=True):
-        for place, victim in enumerate(lesioned):
-            for i, which in enumerate(COLOURS):
-                key = ("", "none") if which == "none" else (victim, which)
-                values = [probe.performance[key][task] for probe in probes]
-                label = which if place == 0 and axis is axes[0] else None
-                _bar(axis, place + (i - 2) * WIDTH, values, COLOURS[which], label)
+    panels = {"on the task whose scores chose them": _on_own_task}
+    if len(first.performance["", "none"]) > 1:
+        panels["on the other tasks"] = _on_other_tasks
+    figure = new_figure(WIDTH, 2.7)
+    axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    axes[0].invert_yaxis()
+    for axis, (title, value) in zip(axes, panels.items(), strict=True):
+        for place, which in enumerate(COLOURS if first.lesions else ()):
+            _bar(axis, place, [value(probe, which) for probe in probes], COLOURS[which])
+        axis.set_yticks(range(len(COLOURS)), list(COLOURS), fontsize=9)
         if first.measure == "success rate":
-            axis.set_ylim(-0.03, 1.05)
-        axis.set_ylabel(first.measure)
-        axis.set_title(f"on {task}", loc="left", fontsize=10, fontweight="bold")
-        axis.spines[["top", "right"]].set_visible(False)
-    axes[-1].set_xticks(range(len(lesioned)), [f"silenced by scores on {task}" for task in lesioned])
-    figure.legend(loc="outside upper center", ncols=3, frameon=False, title="silenced neurons")
+            axis.set_xlim(-0.03, 1.05)
+        axis.set_xlabel(first.measure, fontsize=9)
+        axis.set_title(title, loc="left", fontsize=10, fontweight="bold")
+        plain(axis)
+    figure.supylabel("silenced neurons", fontsize=9)
     save_figure(figure, path)
 
 
-def _bar(axis: Any, place: float, values: Sequence[float], colour: str, label: str | None) -> None:
+def _bar(axis: Any, place: int, values: Sequence[float], colour: str) -> None:
     # An edge, so that 0 is seen too.
-    style: dict[str, Any] = {"color": colour, "edgecolor": colour, "linewidth": 1.5, "label": label}
-    axis.bar(place, sum(values) / len(values), WIDTH * 0.86, **style)
+    axis.barh(place, sum(values) / len(values), 0.7, color=colour, edgecolor=colour, linewidth=1.5)
     if len(values) > 1:
-        places = [place + (i / (len(values) - 1) - 0.5) * WIDTH * 0.6 for i in range(len(values))]
-        axis.scatter(places, values, s=12, color="white", edgecolor="black", linewidth=0.7, zorder=3)
+        places = [place + (i / (len(values) - 1) - 0.5) * 0.5 for i in range(len(values))]
+        axis.scatter(values, places, s=14, color="white", edgecolor="black", linewidth=0.7, zorder=3)

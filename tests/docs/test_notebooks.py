@@ -52,6 +52,7 @@ def test_stored_outputs_are_small_and_tell_no_machine(source):
     code = [cell for cell in stored.cells if cell.cell_type == "code"]
     assert all(cell.execution_count for cell in code), "run `make notebooks`"
     assert not any(output.output_type == "error" for cell in code for output in cell.outputs)
+    assert not any(output.get("name") == "stderr" for cell in code for output in cell.outputs), "a run gives no warning"
     assert not MAKE["machine_paths"](stored)
     assert path.stat().st_size < MAX_BYTES
 

@@ -1,5 +1,6 @@
 """What is said of a GPU's memory before a run is what the run takes, within 10 %. Nothing else may use the GPU meanwhile."""
 
+import gc
 import re
 
 import gymnasium as gym
@@ -55,6 +56,7 @@ def test_what_is_said_is_what_is_taken(name, device, capsys):
         pytest.skip("there is no memory of a GPU")
     n_agents, net, batch_size, buffer_size = CASES[name]
     th.cuda.synchronize()
+    gc.collect()  # the agents of the case before
     th.cuda.empty_cache()
     models = [
         NBSPSAC(
