@@ -68,7 +68,7 @@ class TrainParser(CommandParser):
             help="instead of --seed: one run for each of these seeds, with a folder of its own; NBSPSAC's learn together, in "
             "less time (like 0-9 or 0,3,10-12)",
         )
-        self.add_argument(
+        ours.add_argument(
             "--env-workers",
             default=argparse.SUPPRESS,
             metavar="N",
