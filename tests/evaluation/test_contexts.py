@@ -47,10 +47,10 @@ def weights_in_play(model: Any) -> dict[str, dict[str, th.Tensor]]:
     found, judge = {}, evaluator(model)
     play = judge._play
 
-    def note(model: Any, env: Any) -> Any:
+    def note(env: Any) -> Any:
         (task,) = (name for name, its_env in judge.envs.items() if its_env is env)
         found[task] = weights(model)
-        return play(model, env)
+        return play(env)
 
     judge._play = note  # type: ignore[method-assign]
     judge.evaluate(model)
