@@ -49,6 +49,7 @@ STYLES: dict[str, Style] = {
     "single task": Style("#BBBBBB", "o", "--"),
     # Old transitions, or what the networks say of them.
     "rehearsal": Style("#0072B2", "s"),
+    "no masks": Style("#0072B2", "s"),
     "rehearsal, 100 transitions": Style("#8CC5E8", "s", "-."),
     "rehearsal, 1,000 transitions": Style("#4A9FD1", "s", "--"),
     "rehearsal, half of each batch": Style("#004C7A", "s", ":"),
@@ -66,6 +67,8 @@ STYLES: dict[str, Style] = {
     "behavioural cloning, 100 observations": Style("#8A88D6", "P", "--"),
     # NBSP, its parts and its variants.
     "NBSP": Style("#D55E00", "o"),
+    "published score, among all neurons": Style("#8A3A00", "o", "--"),
+    "corrected score, among active neurons": Style("#E0566B", "^"),
     "masks only": Style("#F2B27A", "o", ":"),
     "NBSP, 100 transitions": Style("#EFA05C", "o", "-."),
     "NBSP, 1,000 transitions": Style("#E37F2E", "o", "--"),
