@@ -1,5 +1,6 @@
 """What a model can do with checkpoints: functions that our algorithms take for their methods."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,10 @@ def save_checkpoint(self: Any, folder: str | Path) -> Path:
 
     :param folder: of this run's checkpoints, made if missing
     :return: the new checkpoint's folder
+    :raises TypeError: if ``folder`` is no path
     :raises ValueError: if a parameter is not finite, or the folder holds another run's checkpoints
     """
-    return saving.save(self, Path(folder))
+    return saving.save(self, _path(folder))
 
 
 def load_checkpoint(cls: Any, folder: str | Path, env: Any, **kwargs: Any) -> Any:
@@ -40,7 +42,13 @@ def load_checkpoint(cls: Any, folder: str | Path, env: Any, **kwargs: Any) -> An
     :param kwargs: further arguments of ``load()``, e.g. ``device``
     :raises ValueError: if there is no whole checkpoint, if another class wrote it, or if the env does not fit
     """
-    return loading.load(cls, Path(folder), env, **kwargs)
+    return loading.load(cls, _path(folder), env, **kwargs)
+
+
+def _path(folder: Any) -> Path:
+    if not isinstance(folder, str | os.PathLike):
+        raise TypeError(f"Expected a folder's path; got {folder!r}.")
+    return Path(folder)
 
 
 def kept_in_file(model: Any) -> dict[str, Any]:

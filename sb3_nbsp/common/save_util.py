@@ -89,6 +89,8 @@ def check_origin(cls: Any, path: File) -> Collection[str]:
     if _tells_of_neurons(data.get("skill_neuron_records")) and "neuron_masks.pth" not in names:
         raise ValueError(f"{path} is damaged: the masks of what it learned are missing. Take an earlier checkpoint or a copy.")
     check_state(path, data)
+    if "policy.pth" not in names:
+        raise ValueError(f"{path} is damaged: its networks are missing. Take an earlier checkpoint or a copy.")
     if "skill_fraction" in data and {f"{name}.pth" for name in cls.optimizer_names} <= names:
         return tuple(data)
     raise ValueError(

@@ -1,6 +1,7 @@
 """What the performance of a run is read as: success rates, normalised returns or returns."""
 
 from dataclasses import dataclass
+from numbers import Real
 from typing import Literal
 
 Metric = Literal["success", "normalised return", "return"]
@@ -38,8 +39,11 @@ def normalised_return(value: float, reference: tuple[float, float]) -> float:
     :param value: undiscounted return of an episode
     :param reference: the same of a random player and of a human
     :return: 0 for the random player's return, 1 for the human's; may lie outside
+    :raises TypeError: if ``value`` is no number
     :raises ValueError: if the two are equal
     """
+    if not isinstance(value, Real):
+        raise TypeError(f"Expected an episode's return, a number; got {value!r}.")
     random, human = reference
     if human == random:
         raise ValueError(f"reference must be two different returns, got {reference!r}.")

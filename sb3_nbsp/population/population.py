@@ -9,6 +9,7 @@ from stable_baselines3.common.type_aliases import MaybeCallback
 
 from sb3_nbsp.base.interruption import Stopped
 from sb3_nbsp.base.random_states import ProcessStreams, RandomStates, RandomStreams, fresh_states
+from sb3_nbsp.common.parents_arguments import check_learn
 from sb3_nbsp.population.agreement import check_agreement
 from sb3_nbsp.population.member import Member
 from sb3_nbsp.population.rollouts import play_ahead
@@ -65,10 +66,11 @@ class Population:
         :param reset_num_timesteps: see SB3
         :raises ValueError: see the class; and for another number of callbacks than of members
         """
+        setup = {"reset_num_timesteps": reset_num_timesteps, "tb_log_name": tb_log_name}
+        check_learn((total_timesteps,), {"log_interval": log_interval, **setup})
         check_agreement(self.models)
         if callbacks is not None and len(callbacks) != len(self.models):
             raise ValueError(f"Expected one callback (or None) per member, {len(self.models)}; got {len(callbacks)}.")
-        setup = {"reset_num_timesteps": reset_num_timesteps, "tb_log_name": tb_log_name}
         with _own_streams(self.models) as streams:
             running = [Member(model, own) for model, own in zip(self.models, streams, strict=True)]
             try:

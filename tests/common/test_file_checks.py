@@ -63,7 +63,12 @@ def test_a_file_with_other_bytes_in_it_is_named(files, tmp_path):
 
 @pytest.mark.parametrize(
     ("entry", "words"),
-    [("data", "no settings"), ("neuron_masks.pth", "masks.*missing"), ("critic.optimizer.pth", "not saved by")],
+    [
+        ("data", "no settings"),
+        ("policy.pth", "networks are missing"),
+        ("neuron_masks.pth", "masks.*missing"),
+        ("critic.optimizer.pth", "not saved by"),
+    ],
 )
 def test_a_file_that_lacks_a_part_is_named(files, tmp_path, entry, words):
     with pytest.raises(ValueError, match=rf"part\.zip.*{words}"):

@@ -20,6 +20,7 @@ from sb3_nbsp.evaluation import (
     register_context,
 )
 from sb3_nbsp.neurons import select_top
+from sb3_nbsp.population import Population
 from sb3_nbsp.protection import MaskedOptimizer
 from sb3_nbsp.tasks import PointGoalEnv, Task, TaskSequence, TaskSequenceEnv, point_goal_sequence
 
@@ -210,6 +211,9 @@ def test_what_is_scored_has_a_name_and_a_seed(arguments):
         (lambda: average_success("x"), "numbers in the performance matrix"),
         (lambda: bootstrap_interval([1.0, nan]), "all of them finite"),
         (lambda: normalised_return(5, (1, 1)), "two different returns"),
+        (lambda: normalised_return("x", (0, 1)), "return, a number; got 'x'"),
+        (lambda: SAC_CASE.made().save_checkpoint(5), "a folder's path; got 5"),
+        (lambda: Population([SAC_CASE.made()]).learn("10"), "total_timesteps must be"),
         (lambda: register_context(5, None, 5), "name and module must be text"),
     ],
 )
