@@ -65,12 +65,7 @@ def test_a_file_with_other_bytes_in_it_is_named(files, tmp_path):
     ("entry", "words"),
     [
         ("data", "no settings"),
-    [
-        ("data", "no settings"),
         ("policy.pth", "networks are missing"),
-        ("neuron_masks.pth", "masks.*missing"),
-        ("critic.optimizer.pth", "not saved by"),
-    ],
         ("neuron_masks.pth", "masks.*missing"),
         ("critic.optimizer.pth", "not saved by"),
     ],
