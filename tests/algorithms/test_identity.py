@@ -23,11 +23,11 @@ pytestmark = pytest.mark.filterwarnings(
 ADAMW = {"optimizer_class": th.optim.AdamW, "optimizer_kwargs": {"weight_decay": 0.1}}
 
 
-def outcome(case: Case, cls, make_env, steps=800, policy="MlpPolicy", **kwargs) -> dict:
+def outcome(case: Case, cls, make_env, steps=400, policy="MlpPolicy", **kwargs) -> dict:
     env = make_env(case)
     run = {}
     if not case.on_policy:  # the buffer is overwritten
-        run = {"learning_starts": 100, "buffer_size": 400, "train_freq": case.small.get("train_freq", 8 // env.num_envs)}
+        run = {"learning_starts": 50, "buffer_size": 200, "train_freq": case.small.get("train_freq", 8 // env.num_envs)}
     return everything(cls(policy, env, **case.settings(**{**run, **kwargs})).learn(steps))
 
 
@@ -85,10 +85,10 @@ def test_identity_can_fail(case):
 
 
 SWITCHES = {
-    "plain": {"make_env": partial(Case.sequence_env, steps=250)},
-    "two-envs": {"make_env": partial(Case.sequence_env, n_envs=2, steps=250)},
-    "n-steps": {"make_env": partial(Case.sequence_env, steps=250), "n_steps": 3},
-    "normalized": {"make_env": lambda case: VecNormalize(case.sequence_env(steps=250))},
+    "plain": {"make_env": partial(Case.sequence_env, steps=125)},
+    "two-envs": {"make_env": partial(Case.sequence_env, n_envs=2, steps=125)},
+    "n-steps": {"make_env": partial(Case.sequence_env, steps=125), "n_steps": 3},
+    "normalized": {"make_env": lambda case: VecNormalize(case.sequence_env(steps=125))},
 }
 
 
