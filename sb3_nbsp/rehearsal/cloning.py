@@ -41,15 +41,33 @@ def kl_to_stored(stored: th.Tensor, distribution: Distribution, hold_spread: boo
     own: Any = distribution.distribution
     if isinstance(own, list):
         parts = stored.split([part.logits.shape[1] for part in own], dim=1)
-        return sum(td.kl_divergence(td.Categorical(logits=a), b) for a, b in zip(parts, own, strict=True))  # type: ignore
+        return sum(_categorical_kl(a, b.logits) for a, b in zip(parts, own, strict=True))  # type: ignore
     if isinstance(own, td.Normal):
         mean, deviation = stored.chunk(2, dim=1)
         if not hold_spread:
             own = td.Normal(own.loc, own.scale.detach())
         return td.kl_divergence(td.Normal(mean, deviation), own).sum(dim=1)
     if isinstance(own, td.Bernoulli):
-        return td.kl_divergence(td.Bernoulli(logits=stored), own).sum(dim=1)
-    return td.kl_divergence(td.Categorical(logits=stored), own)
+        return _bernoulli_kl(stored, own.logits).sum(dim=1)
+    return _categorical_kl(stored, own.logits)
+
+
+# torch's own divergences of these two are infinite as soon as a probability is rounded to 0 or 1, as those of a policy that has
+# grown sure are; in logits they are finite.
+
+
+def _categorical_kl(stored: th.Tensor, logits: th.Tensor) -> th.Tensor:
+    """sum over actions of p0 (log p0 - log p)"""
+    old = td.Categorical(logits=stored)
+    return (old.probs * (old.logits - logits)).sum(dim=-1)
+
+
+def _bernoulli_kl(stored: th.Tensor, logits: th.Tensor) -> th.Tensor:
+    """p0 (log p0 - log p) + (1 - p0) (log (1 - p0) - log (1 - p)), with log p = -softplus(-logit)"""
+    probability = stored.sigmoid()
+    yes = F.softplus(-logits) - F.softplus(-stored)
+    no = F.softplus(logits) - F.softplus(stored)
+    return probability * yes + (1 - probability) * no
 
 
 def cloning_loss(

@@ -28,7 +28,12 @@ SIMULATOR_MS = {"metaworld": 0.5, "other": 0.05}  # per simulator step
 INPUTS = 43  # observation and action of Meta-World; of little weight
 HORIZONS = {"metaworld": 500, "other": 20}
 NOT_OF_SEQUENCES = ("n_envs", "switch_on", "render_mode")  # arguments of environments
-NO_HOOKS = ("SavedCopies", "Resets", "LowerLearningRate", "FirstObservations")  # callbacks that leave gradient steps as they are
+NO_HOOKS = (
+    "SavedCopies",
+    "Resets",
+    "LowerLearningRate",
+    "FirstObservations",
+)  # callbacks that leave gradient steps as they are
 
 
 @dataclass(frozen=True)

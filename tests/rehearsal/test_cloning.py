@@ -81,6 +81,19 @@ def test_divergence_is_sb3s(kind):
     assert not th.allclose(kl_to_stored(distribution_parameters(new), old), expected)
 
 
+@pytest.mark.parametrize("kind", ["categorical", "multi-categorical", "bernoulli"])
+def test_a_policy_that_has_grown_sure_has_a_finite_divergence(kind):
+    """A probability that float32 rounds to 0 or 1: torch's own divergence is infinite there, and has no gradient."""
+    make, n, _ = DISTRIBUTIONS[kind]
+    logits = 200 * th.tensor([[1.0, -1.0, 1.0, -1.0, -1.0]])[:, :n]
+    sure = logits.clone().requires_grad_()
+    old = make(-logits)
+    assert summed(kl_divergence(old, make(sure))).isinf()
+    divergence = kl_to_stored(distribution_parameters(old), make(sure))
+    divergence.sum().backward()
+    assert 200 <= float(divergence) < 2000 and sure.grad.isfinite().all() and sure.grad.abs().max() > 0.1
+
+
 @pytest.mark.parametrize("kind", [kind for kind in DISTRIBUTIONS if "gsde" not in kind])
 def test_divergence_is_the_expected_difference_of_log_probabilities(kind):
     make, n, _ = DISTRIBUTIONS[kind]
