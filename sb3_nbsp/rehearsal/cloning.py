@@ -52,8 +52,8 @@ def kl_to_stored(stored: th.Tensor, distribution: Distribution, hold_spread: boo
     return _categorical_kl(stored, own.logits)
 
 
-# torch's own divergences of these two are infinite as soon as a probability is rounded to 0 or 1, as those of a policy that has
-# grown sure are; in logits they are finite.
+# torch's own divergences of these two are infinite as soon as a probability is rounded to 0 or 1, as those of a policy that
+# has grown sure are; in logits they are finite.
 
 
 def _categorical_kl(stored: th.Tensor, logits: th.Tensor) -> th.Tensor:

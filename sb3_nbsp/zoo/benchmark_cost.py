@@ -33,7 +33,7 @@ NO_HOOKS = (
     "Resets",
     "LowerLearningRate",
     "FirstObservations",
-)  # callbacks that leave gradient steps as they are
+)  # callbacks that leave updates as they are
 
 
 @dataclass(frozen=True)
