@@ -88,8 +88,11 @@ print(evaluator.evaluate(model))
 """
 
 
-@pytest.mark.parametrize("marked", [True, False], ids=["now", "saved-before-states-said-so"])
-@pytest.mark.parametrize("cls", [SAC, NBSPSAC])
+@pytest.mark.parametrize(
+    ("cls", "marked"),
+    [(SAC, True), (NBSPSAC, False)],
+    ids=["sac-now", "nbspsac-saved-before-states-said-so"],
+)
 def test_where_packnet_was_not_imported_the_error_names_the_import(cls: Any, marked: bool, tmp_path: Path) -> None:
     settings = SETTINGS if cls is SAC else {**NBSP_SETTINGS, "skill_fraction": 0, "memory_size": 0}
     model = cls("MlpPolicy", sequence_env(steps=STEPS), **copy.deepcopy(settings))

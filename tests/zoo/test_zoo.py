@@ -161,7 +161,7 @@ def test_hyperparameter_search_samples_our_arguments(tmp_path: Path) -> None:
     [
         ("nbspdqn", "PointGoalDiscrete-v0"),
         ("nbspppo", "PointGoalDiscrete-v0"),
-        ("nbspqrdqn", "PointGoalDiscrete-v0"),
+        pytest.param("nbspqrdqn", "PointGoalDiscrete-v0", marks=pytest.mark.expensive),
         ("nbsptqc", "PointGoal-v0"),
     ],
 )
