@@ -5,9 +5,8 @@ Hours are an estimate, good to a factor of two, for the machine of docs/performa
 (`update_cost.py`); what an env step takes beside it is rounded.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from sb3_nbsp.benchmark.cells import Cell
 from sb3_nbsp.benchmark.resolved_arguments import environment_arguments, hyperparameters
@@ -34,8 +33,8 @@ class Simulator:
     horizon: int
 
 
-# By the name of what makes a task's env. Atari: 0.33 to 0.45 ms for four frames (docs/results/atari); a whole game of Boxing is 1,785
-# such steps. DeepMind Control: 0.12 ms for a control step of cartpole, Shimmy included.
+# By the name of what makes a task's env. Atari: 0.33 to 0.45 ms for four frames (docs/results/atari); a whole game of Boxing
+# has 1,785 such steps. DeepMind Control: 0.12 ms for a control step of cartpole, Shimmy included.
 SIMULATORS = {
     "MetaWorldEnv": Simulator(0.5, 500),
     "make_atari_game": Simulator(0.4, 1800),
@@ -74,24 +73,26 @@ def cost_of(cell: Cell) -> Cost:
     if settings is None:
         return Cost(steps, 0, 0.0)
     updates = n_updates(cell.algo, settings, steps)
-    simulator = _simulator(sequence)
-    simulated = simulator.step_ms * kwargs.get("action_repeat", 1)
-    evaluation = _evaluation_steps(cell, sequence, kwargs, simulator) * (ACT_MS + simulated)
+    step_ms, horizon = _simulated(sequence)
+    evaluation = _evaluation_steps(cell, sequence, horizon) * (ACT_MS + step_ms)
     acting = STEP_MS / settings.get("n_envs", 1)
-    milliseconds = steps * (acting + simulated) + updates * update_ms(cell.algo, settings) + evaluation
+    milliseconds = steps * (acting + step_ms) + updates * update_ms(cell.algo, settings) + evaluation
     return Cost(steps, updates, milliseconds / 3.6e6)
 
 
-def _simulator(sequence: TaskSequence) -> Simulator:
-    maker = getattr(sequence.tasks[0].make, "func", None)
-    return SIMULATORS.get(getattr(maker, "__name__", ""), OTHER)
+def _simulated(sequence: TaskSequence) -> tuple[float, int]:
+    """Milliseconds that an env step takes in the simulator, and env steps of an episode that is judged."""
+    make = sequence.tasks[0].make
+    simulator = SIMULATORS.get(getattr(getattr(make, "func", None), "__name__", ""), OTHER)
+    kwargs = getattr(make, "keywords", {})
+    repeat = kwargs.get("action_repeat", 1)
+    return simulator.step_ms * repeat, kwargs.get("horizon") or simulator.horizon // repeat
 
 
-def _evaluation_steps(cell: Cell, sequence: TaskSequence, kwargs: Mapping[str, Any], simulator: Simulator) -> int:
+def _evaluation_steps(cell: Cell, sequence: TaskSequence, horizon: int) -> int:
     given = dict(zip(cell.arguments, cell.arguments[1:], strict=False))
     freq, episodes = int(given.get("--eval-freq", 10_000)), int(given.get("--eval-episodes", 5))
     number = 1 + (sequence.total_steps // freq if freq > 0 else len(sequence.segments))
-    horizon = kwargs.get("horizon") or simulator.horizon // kwargs.get("action_repeat", 1)
     n_tasks = len(sequence.tasks)
     played = given.get("--eval-tasks", "all")
     return number * (n_tasks if played == "all" else min(int(played), n_tasks)) * episodes * horizon
@@ -121,8 +122,11 @@ def cost_statement(cells: Sequence[Cell], n_jobs: int) -> str:
         return "Nothing is left to train."
     unknown = sorted({cell.algo for costs in left.values() for cell, cost in costs if cost.hours == 0})
     header = ["sequence", "cells left", "env steps each", "gradient steps each", "hours each", "core hours"]
-    return (
-        f"{markdown_table(header, rows)}\nLeft: about {total:,.0f} core hours, {total / n_jobs:,.0f} hours with {n_jobs} at a "
-        f"time. Estimated for {MACHINE}, to a factor of two"
-        + (f"; not for {', '.join(unknown)}, whose times are not known." if unknown else ".")
-    )
+    not_known = f"; not for {', '.join(unknown)}, whose times are not known." if unknown else "."
+    hours = f"{_shown(total)} core hours, {_shown(total / n_jobs)} hours with {n_jobs} at a time"
+    estimate = f"Estimated for {MACHINE}, to a factor of two{not_known}"
+    return f"{markdown_table(header, rows)}\nLeft: about {hours}. {estimate}"
+
+
+def _shown(hours: float) -> str:
+    return f"{hours:,.0f}" if hours >= 10 else f"{hours:.1f}"

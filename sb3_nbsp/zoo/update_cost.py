@@ -27,24 +27,26 @@ class Measured:
     :param fixed: milliseconds, whatever the size
     :param per_million: milliseconds per million of weights times batch
     :param networks: networks of the given layers whose weights count
+    :param width: of the two layers where none are given
     :param per_picture: milliseconds per picture of a batch, through NatureCNN; ``None``: not measured
     """
 
     fixed: float
     per_million: float
     networks: int
+    width: int
     per_picture: float | None = None
 
 
-# SAC: 6.34 ms with two layers of 256 and 13.22 ms with two of 400, batches of 256, lie on this line. TQC and QRDQN at [256, 256]:
-# 22 ms with batches of 256, 25 ms with 32; the loss over pairs of quantiles takes most of both. DQN: 1.62 ms at [256, 256] with 32,
-# 43 ms with 32 pictures. PPO: 2.0 ms at [64, 64] with 64, 59 ms with 64 pictures. Pictures are 4 x 84 x 84.
+# SAC: 6.34 ms with two layers of 256 and 13.22 ms with two of 400, batches of 256, lie on this line. With two layers of 256: TQC
+# 22 ms with batches of 256, QRDQN 25 ms with 32 (the loss over pairs of quantiles takes most of both), DQN 1.62 ms with 32, or
+# 43 ms with 32 pictures. PPO: 2.0 ms with two layers of 64 and batches of 64, 59 ms with 64 pictures. Pictures are 4 x 84 x 84.
 TIMES = {
-    "nbspsac": Measured(1.1, 0.088, 3),
-    "nbsptqc": Measured(1.1, 0.35, 3),
-    "nbspdqn": Measured(1.45, 0.066, 1, 1.35),
-    "nbspqrdqn": Measured(1.45, 9.6, 1),
-    "nbspppo": Measured(1.95, 0.05, 2, 0.92),
+    "nbspsac": Measured(1.1, 0.088, 3, 256),
+    "nbsptqc": Measured(1.1, 0.35, 3, 256),
+    "nbspdqn": Measured(1.45, 0.066, 1, 64, 1.35),
+    "nbspqrdqn": Measured(1.45, 9.6, 1, 64),
+    "nbspppo": Measured(1.95, 0.05, 2, 64, 0.92),
 }
 
 
@@ -69,12 +71,13 @@ def update_ms(algo: str, settings: Mapping[str, Any]) -> float:
     :raises KeyError: if the algorithm's time is not known
     """
     ours = PARENTS.get(algo, algo)
-    times, known = TIMES[ours], {**(known_settings(algo, settings) or {})}
+    times, known = TIMES[ours], known_settings(algo, settings) or {}
     if known["policy"] == "CnnPolicy" and times.per_picture is not None:
         return times.fixed + times.per_picture * known["batch_size"]
-    sizes = _net_arch(known.get("policy_kwargs") or {}, [64, 64] if ours in ("nbspppo", "nbspdqn", "nbspqrdqn") else [256, 256])
+    sizes = _net_arch(known.get("policy_kwargs") or {}, [times.width] * 2)
     weights = times.networks * sum(a * b for a, b in zip([INPUTS, *sizes], [*sizes, OUTPUTS], strict=True))
-    return (times.fixed + times.per_million * weights * known["batch_size"] / 1e6) * (_autograd(known) if ours == "nbspsac" else 1)
+    fast = times.fixed + times.per_million * weights * known["batch_size"] / 1e6
+    return fast * _autograd(known) if ours == "nbspsac" else fast
 
 
 def n_updates(algo: str, settings: Mapping[str, Any], steps: int) -> int:
