@@ -38,9 +38,9 @@ class Measured:
     per_picture: float | None = None
 
 
-# SAC: 6.34 ms with two layers of 256 and 13.22 ms with two of 400, batches of 256, lie on this line. With two layers of 256: TQC
-# 22 ms with batches of 256, QRDQN 25 ms with 32 (the loss over pairs of quantiles takes most of both), DQN 1.62 ms with 32, or
-# 43 ms with 32 pictures. PPO: 2.0 ms with two layers of 64 and batches of 64, 59 ms with 64 pictures. Pictures are 4 x 84 x 84.
+# SAC: 6.34 ms with two layers of 256 and 13.22 ms with two of 400, batches of 256, lie on this line. Two layers of 256: TQC
+# 22 ms with batches of 256, QRDQN 25 ms with 32 (the loss over pairs of quantiles takes most of both), DQN 1.62 ms with 32 and
+# 43 ms with 32 pictures. PPO: 2.0 ms with two layers of 64 and batches of 64, 59 ms with 64 pictures (4 x 84 x 84).
 TIMES = {
     "nbspsac": Measured(1.1, 0.088, 3, 256),
     "nbsptqc": Measured(1.1, 0.35, 3, 256),
