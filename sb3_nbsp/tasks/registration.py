@@ -74,8 +74,8 @@ _SEQUENCES: dict[str, tuple[str, str, dict[str, Any]]] = {
     # In this order, as whoever swings up balances as well: there the first task is not lost.
     "CartpoleSwingupBalance-v0": (
         "make_dmc_env",
-        "DeepMind Control cartpole-swingup, then cartpole-balance; 10,000 steps each, two minutes on a CPU",
-        {"tasks": ("cartpole-swingup", "cartpole-balance"), "steps_per_task": 10_000, "action_repeat": 8},
+        "DeepMind Control cartpole-swingup (10,000 steps), then cartpole-balance (20,000); three minutes on a CPU",
+        {"tasks": ("cartpole-swingup", "cartpole-balance"), "steps_per_task": (10_000, 20_000), "action_repeat": 8},
     ),
     "Gymnasium-v0": ("make_gymnasium_env", "Any Gymnasium environments with equal spaces: tasks=[id, id]", {}),
 }
