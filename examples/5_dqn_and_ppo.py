@@ -195,5 +195,5 @@ show(FOLDER / "boxing.png")
 # Kung Fu Master stands at 4,100 points with PPO and at 2,200 with NBSPPPO (138 before it was trained).
 #
 # A match of Boxing differs from the next by some 7 points, so that the mean of eight is known to about 2.5: the 12 points
-# between the two half-way through are more than chance, the 5 at the end are not. Five seeds, twice the steps, eight methods,
-# with intervals: [Atari](../docs/results/atari/README.md). There the agent also sees the game's id.
+# between the two half-way through are more than chance, the 5 at the end are not. More seeds, steps and methods, with
+# intervals: [Atari](../docs/results/atari/README.md). There the agent also sees the game's id.
