@@ -6,7 +6,7 @@ columns (see ``manual_mlp.py``).
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch as th
@@ -111,10 +111,11 @@ class FastUpdate:
     The update of one model, whose parameters and optimizer state it turns into views of flat buffers.
 
     :param model: a model for which :func:`~sb3_nbsp.sac.fast_update_conditions.find_obstacle` finds nothing
+    :param sample: of a batch size: a batch of the model's replay buffer
     """
 
-    def __init__(self, model: SAC):
-        self.model = model
+    def __init__(self, model: SAC, sample: Callable[[int], ReplayBufferSamples]):
+        self.model, self.sample = model, sample
         actor: Any = model.actor
         critics, targets = model.critic.q_networks, model.critic_target.q_networks
         actor_values = FlatParameters(parameter_groups([actor.latent_pi], heads=[actor.mu, actor.log_std]))
