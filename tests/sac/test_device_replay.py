@@ -136,6 +136,17 @@ def test_a_readers_samples_are_the_buffers(n_envs, replay_mode):
     assert same(*found) and 0 < float(found[0][0][0].dones.mean()) < float(model.replay_buffer.dones.mean())
 
 
+def test_only_rows_that_will_be_filled_count_on_the_cpu():
+    models = agents(buffer_size=10**6, memory_size=30)  # 300 rows are there
+    assert DeviceReplay.nbytes_to_fill(models) == 2 * 300 * (3 + 2 + 3 + 2) * 4
+    for model in models:
+        model._total_timesteps, model.num_timesteps = 1_000, 400
+    assert DeviceReplay.nbytes_to_fill(models) == 2 * (300 + 600) * (3 + 2 + 3 + 2) * 4
+    for model in models:
+        model._total_timesteps = 10**9
+    assert DeviceReplay.nbytes_to_fill(models) == DeviceReplay.nbytes(models)
+
+
 def test_what_is_no_ordinary_buffer():
     assert is_plain(made(double=False)) and not is_plain(made())  # the helper wraps sample()
     assert not is_plain(made(double=False, wrap=lambda env: VecNormalize(env)))
