@@ -88,6 +88,7 @@ class FlatAdam:
         # One count per parameter, as Adam has it: with autograd, each counts its own steps.
         self.steps = th.zeros(len(flat.parameters), dtype=th.promote_types(th.get_default_dtype(), th.float32))
         self._step = self.steps[0]
+        self._one = th.ones_like(self._step)  # a number of Python's would be made a tensor at each step
         self._take_over_state()
         for p, gradient in zip(flat.parameters, flat.views(self.gradients), strict=True):
             p.grad = gradient
@@ -117,7 +118,7 @@ class FlatAdam:
         """One step of Adam from ``gradients``; entries that are held completely stay exactly as they are."""
         mask, options = self._current_mask(), self.base.param_groups[0]
         scales_change = mask is not None and self._scales_change
-        self.steps += 1
+        self.steps += self._one
         if mask is not None and self._scales_gradient:
             self.gradients.mul_(mask)
         if scales_change:
