@@ -115,7 +115,7 @@ def plot_axis(
     given = {value for panel in panels for curve in panel.curves.values() for value in curve}
     values = sorted(given, key=lambda value: (isinstance(value, str), value))
     styles = styles_of(name for panel in panels for name in (*panel.curves, *panel.lines))
-    figure = new_figure(WIDTH, 3.9)
+    figure = new_figure(WIDTH, 4.1)
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
     for axis, panel in zip(axes, panels, strict=True):
         for index, (name, line) in enumerate(panel.lines.items()):
