@@ -2,7 +2,8 @@
 
 from importlib.metadata import version as installed_version
 from pathlib import Path
-from typing import Any
+from types import FunctionType
+from typing import Any, get_type_hints
 
 from docutils import nodes
 from docutils.utils.math.latex2mathml import tex2mathml
@@ -46,6 +47,8 @@ def setup(app: Sphinx) -> None:
     """Called by Sphinx."""
     app.connect("config-inited", take_notebooks)
     app.connect("source-read", add_title)
+    app.connect("autodoc-before-process-signature", plain_types)
+    app.connect("autodoc-process-signature", readable_defaults)
     app.add_post_transform(FileLinks)
     app.connect("missing-reference", public_name)
     app.add_html_math_renderer("mathml", (formula, None), (formula_block, None))
@@ -59,6 +62,17 @@ def take_notebooks(app: Sphinx, config: Any) -> None:
         copy = NOTEBOOKS / notebook.name
         if not copy.is_file() or copy.read_text() != text:
             copy.write_text(text)
+
+
+def plain_types(app: Sphinx, function: Any, bound_method: bool) -> None:
+    """A signature shows types; what our checks know beside them (``Annotated``) stands with the parameters."""
+    if isinstance(function, FunctionType):
+        function.__annotations__ = get_type_hints(function)
+
+
+def readable_defaults(app: Sphinx, what: str, name: str, obj: Any, options: Any, signature: str, returned: str) -> Any:
+    """A dataclass's new list or dict; Sphinx cannot read Python's own ``<factory>``, and would show the whole signature raw."""
+    return signature and signature.replace("<factory>", "..."), returned
 
 
 def formula(translator: Any, node: nodes.Element) -> None:

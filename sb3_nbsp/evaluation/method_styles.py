@@ -110,7 +110,8 @@ STYLES: dict[str, Style] = {
 # The demonstration says which algorithm: "NBSPDQN" is drawn as NBSP, "DQN, buffer kept" as fine-tuning with its buffer kept.
 for _algo in ("SAC", "TQC", "DQN", "QRDQN", "PPO"):
     STYLES[f"NBSP{_algo}"] = STYLES["NBSP"]
-    STYLES[f"NBSP{_algo}, masks only"] = STYLES["masks only"]
+    for _part in ("masks only", "task gates"):
+        STYLES[f"NBSP{_algo}, {_part}"] = STYLES[_part]
     STYLES[f"{_algo}, buffer kept"] = STYLES["fine-tuning, buffer kept"]
     STYLES[f"{_algo}, buffer emptied"] = STYLES["fine-tuning, buffer emptied"]
 STYLES["PPO"] = STYLES["fine-tuning, buffer emptied"]  # it keeps no data
