@@ -1,8 +1,9 @@
 """Settings of the documentation's site: `make docs`."""
 
+from contextlib import suppress
 from importlib.metadata import version as installed_version
 from pathlib import Path
-from types import FunctionType
+from types import FunctionType, SimpleNamespace
 from typing import Any, get_type_hints
 
 from docutils import nodes
@@ -67,11 +68,14 @@ def take_notebooks(app: Sphinx, config: Any) -> None:
 def plain_types(app: Sphinx, function: Any, bound_method: bool) -> None:
     """A signature shows types; what our checks know beside them (``Annotated``) stands with the parameters."""
     if isinstance(function, FunctionType):
-        function.__annotations__ = get_type_hints(function)
+        for name, hint in function.__annotations__.items():
+            with suppress(NameError):  # imported for type checkers only: Sphinx finds it
+                one = SimpleNamespace(__annotations__={name: hint})
+                function.__annotations__[name] = get_type_hints(one, function.__globals__)[name]
 
 
 def readable_defaults(app: Sphinx, what: str, name: str, obj: Any, options: Any, signature: str, returned: str) -> Any:
-    """A dataclass's new list or dict; Sphinx cannot read Python's own ``<factory>``, and would show the whole signature raw."""
+    """A dataclass's new list or dict: Sphinx cannot read Python's ``<factory>`` and would show the whole signature raw."""
     return signature and signature.replace("<factory>", "..."), returned
 
 

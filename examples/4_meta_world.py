@@ -2,8 +2,8 @@
 # # Meta-World, from the command line
 #
 # **What you will see:** a robot arm learns to press the button of a coffee machine, then to close a window. SAC whose replay
-# buffer is emptied between the two then presses the button in half of the episodes only. `NBSPSAC` with task gates, which keeps
-# no old data either, presses it as before. At the end you watch it do both.
+# buffer is emptied between the two then presses the button in half of the episodes only. `NBSPSAC` with task gates, which
+# keeps no old data either, presses it as before. At the end you watch it do both.
 #
 # `sb3-nbsp train` does the training and `sb3-nbsp report` the tables; the notebook only calls them. What words mean:
 # [glossary](../docs/guide/glossary.md).
@@ -118,8 +118,8 @@ plot_sequence(labelled, FOLDER / "sequence.png")
 show(FOLDER / "sequence.png")
 
 # %% [markdown]
-# The window's fall at step 22,500 is no forgetting: it is the task being trained, which gates do not hold yet, and SAC's policy
-# still changes there from one update to the next.
+# The window's fall at step 22,500 is no forgetting: it is the task being trained, which gates do not hold yet, and SAC's
+# policy still changes there from one update to the next.
 #
 # One seed is an illustration, not evidence: five seeds and thirteen methods stand in
 # [the results](../docs/results/metaworld/README.md), and what they mean in [evidence](../docs/evidence.md). `sb3-nbsp report`
