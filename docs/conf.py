@@ -67,11 +67,16 @@ def take_notebooks(app: Sphinx, config: Any) -> None:
 
 def plain_types(app: Sphinx, function: Any, bound_method: bool) -> None:
     """A signature shows types; what our checks know beside them (``Annotated``) stands with the parameters."""
-    if isinstance(function, FunctionType):
-        for name, hint in function.__annotations__.items():
-            with suppress(NameError):  # imported for type checkers only: Sphinx finds it
-                one = SimpleNamespace(__annotations__={name: hint})
-                function.__annotations__[name] = get_type_hints(one, function.__globals__)[name]
+    if not isinstance(function, FunctionType):
+        return
+    types = function.__annotations__
+    for name, hint in types.items():
+        with suppress(NameError):  # imported for type checkers only: Sphinx finds it
+            types[name] = get_type_hints(SimpleNamespace(__annotations__={name: hint}), function.__globals__)[name]
+    shown = getattr(function, "__signature__", None)  # Sphinx's, with defaults as they are written
+    if shown is not None:
+        parameters = [one.replace(annotation=types.get(one.name, one.annotation)) for one in shown.parameters.values()]
+        function.__signature__ = shown.replace(parameters=parameters)
 
 
 def readable_defaults(app: Sphinx, what: str, name: str, obj: Any, options: Any, signature: str, returned: str) -> Any:
