@@ -39,6 +39,7 @@ demo: $(INSTALLED)
 
 # Each is a run of its own in agents/ALGO/ENV_1, where `sb3-nbsp enjoy` and `record-video` find it. One thread each, two at a time.
 AGENTS := nbspsac/CoffeeButtonWindowClose-v0 nbspsac/PointGoal-v0 nbspdqn/PointGoalDiscrete-v0 nbspppo/PointGoalDiscrete-v0
+ARGUMENTS_nbspdqn := --env-kwargs steps_per_task:4000
 ARGUMENTS_nbspppo := --env-kwargs steps_per_task:20000
 
 agents: $(INSTALLED)
