@@ -123,9 +123,9 @@ def cost_statement(cells: Sequence[Cell], n_jobs: int) -> str:
     unknown = sorted({cell.algo for costs in left.values() for cell, cost in costs if cost.hours == 0})
     header = ["sequence", "cells left", "env steps each", "gradient steps each", "hours each", "core hours"]
     not_known = f"; not for {', '.join(unknown)}, whose times are not known." if unknown else "."
-    hours = f"{_shown(total)} core hours, {_shown(total / n_jobs)} hours with {n_jobs} at a time"
+    left_hours = f"{_shown(total)} core hours, {_shown(total / n_jobs)} hours with {n_jobs} at a time"
     estimate = f"Estimated for {MACHINE}, to a factor of two{not_known}"
-    return f"{markdown_table(header, rows)}\nLeft: about {hours}. {estimate}"
+    return f"{markdown_table(header, rows)}\nLeft: about {left_hours}. {estimate}"
 
 
 def _shown(hours: float) -> str:
