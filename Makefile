@@ -31,7 +31,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	@# torch alone first, at the pinned version: what comes after must not exchange it for a newer one.
 	$(BIN)/pip install -q -c constraints.txt torch
-	$(BIN)/pip install -q -c constraints.txt -e ".[metaworld,atari,zoo,plots,notebooks,tests]"
+	$(BIN)/pip install -q -c constraints.txt -e ".[metaworld,atari,dmc,zoo,plots,notebooks,tests]"
 	@touch $@
 
 demo: $(INSTALLED)
@@ -39,6 +39,7 @@ demo: $(INSTALLED)
 
 # Each is a run of its own in agents/ALGO/ENV_1, where `sb3-nbsp enjoy` and `record-video` find it. One thread each, two at a time.
 AGENTS := nbspsac/CoffeeButtonWindowClose-v0 nbspsac/PointGoal-v0 nbspdqn/PointGoalDiscrete-v0 nbspppo/PointGoalDiscrete-v0
+ARGUMENTS_nbspdqn := --env-kwargs steps_per_task:4000
 ARGUMENTS_nbspppo := --env-kwargs steps_per_task:20000
 
 agents: $(INSTALLED)

@@ -1,8 +1,10 @@
 """Settings of the documentation's site: `make docs`."""
 
+from contextlib import suppress
 from importlib.metadata import version as installed_version
 from pathlib import Path
-from typing import Any
+from types import FunctionType, SimpleNamespace
+from typing import Any, get_type_hints
 
 from docutils import nodes
 from docutils.utils.math.latex2mathml import tex2mathml
@@ -46,6 +48,8 @@ def setup(app: Sphinx) -> None:
     """Called by Sphinx."""
     app.connect("config-inited", take_notebooks)
     app.connect("source-read", add_title)
+    app.connect("autodoc-before-process-signature", plain_types)
+    app.connect("autodoc-process-signature", readable_defaults)
     app.add_post_transform(FileLinks)
     app.connect("missing-reference", public_name)
     app.add_html_math_renderer("mathml", (formula, None), (formula_block, None))
@@ -59,6 +63,25 @@ def take_notebooks(app: Sphinx, config: Any) -> None:
         copy = NOTEBOOKS / notebook.name
         if not copy.is_file() or copy.read_text() != text:
             copy.write_text(text)
+
+
+def plain_types(app: Sphinx, function: Any, bound_method: bool) -> None:
+    """A signature shows types; what our checks know beside them (``Annotated``) stands with the parameters."""
+    if not isinstance(function, FunctionType):
+        return
+    types = function.__annotations__
+    for name, hint in types.items():
+        with suppress(NameError):  # imported for type checkers only: Sphinx finds it
+            types[name] = get_type_hints(SimpleNamespace(__annotations__={name: hint}), function.__globals__)[name]
+    shown = getattr(function, "__signature__", None)  # Sphinx's, with defaults as they are written
+    if shown is not None:
+        parameters = [one.replace(annotation=types.get(one.name, one.annotation)) for one in shown.parameters.values()]
+        function.__signature__ = shown.replace(parameters=parameters)
+
+
+def readable_defaults(app: Sphinx, what: str, name: str, obj: Any, options: Any, signature: str, returned: str) -> Any:
+    """A dataclass's new list or dict: Sphinx cannot read Python's ``<factory>`` and would show the whole signature raw."""
+    return signature and signature.replace("<factory>", "..."), returned
 
 
 def formula(translator: Any, node: nodes.Element) -> None:

@@ -118,7 +118,7 @@ def _draw_axis(comparison: Comparison, argument: str, baselines: Sequence[str], 
         )
         for metric in AXIS_METRICS
     ]
-    words = {"memory_size": "transitions kept of each earlier task (memory_size)"}
+    words = {"memory_size": "transitions, for cloning observations,\nkept of each earlier task (memory_size)"}
     plot_axis(panels, words.get(argument, argument), path, note, _are_shares(comparison))
 
 

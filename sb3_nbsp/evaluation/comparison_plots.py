@@ -115,14 +115,13 @@ def plot_axis(
     given = {value for panel in panels for curve in panel.curves.values() for value in curve}
     values = sorted(given, key=lambda value: (isinstance(value, str), value))
     styles = styles_of(name for panel in panels for name in (*panel.curves, *panel.lines))
-    figure = new_figure(WIDTH, 3.9)
+    figure = new_figure(WIDTH, 4.1)
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
     for axis, panel in zip(axes, panels, strict=True):
         for index, (name, line) in enumerate(panel.lines.items()):
             _draw_line(axis, name, line, styles[name], ("--", "-.", ":")[index % 3])
-        for index, (family, curve) in enumerate(panel.curves.items()):
-            shift = 0.12 * (index - (len(panel.curves) - 1) / 2)  # intervals stand side by side
-            points = {values.index(value) + shift: estimate for value, estimate in curve.items()}
+        for family, curve in panel.curves.items():
+            points = {_place(panel, family, value, values): estimate for value, estimate in curve.items()}
             _draw_curve(axis, family, points, styles[family])
         axis.set_xticks(range(len(values)), [f"{value:,}" if isinstance(value, int) else str(value) for value in values])
         axis.set_xlim(-0.4, len(values) - 0.6)
@@ -136,6 +135,12 @@ def plot_axis(
     figure.legend(handles, labels, loc="outside upper center", ncols=min(3, len(labels)), frameon=False, fontsize=9)
     write_below(figure, f"mean and its 95 % interval; dashed: a method without this setting{_more(note)}")
     save_figure(figure, path)
+
+
+def _place(panel: AxisPanel, family: str, value: Any, values: Sequence[Any]) -> float:
+    """Where a family's point stands: those of one value side by side, their middle at the value."""
+    there = [name for name, curve in panel.curves.items() if value in curve]
+    return values.index(value) + 0.1 * (there.index(family) - (len(there) - 1) / 2)
 
 
 def _draw_curve(axis: "Axes", label: str, curve: Mapping[float, Estimate], style: Style) -> None:
@@ -154,8 +159,10 @@ def _draw_line(axis: "Axes", label: str, line: Estimate, style: Style, dashes: s
 
 
 def _containing_shares(low: float, high: float) -> tuple[float, float]:
-    """Small differences shall look small."""
-    return min(low, -0.04), max(high, 1.04)
+    """Small differences shall look small; a margin, so that nothing is cut off at an edge."""
+    low, high = min(low, 0.0), max(high, 1.0)
+    margin = 0.04 * (high - low)
+    return low - margin, high + margin
 
 
 def _more(note: str) -> str:

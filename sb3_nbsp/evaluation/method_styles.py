@@ -57,6 +57,9 @@ STYLES: dict[str, Style] = {
     "cloning, 100 observations": Style("#A79BDB", "o", "--"),
     "masks and cloning": Style("#B0479A", "o"),
     "masks and cloning, 100 observations": Style("#DB8FCB", "o", "--"),
+    "masks and cloning, published score": Style("#7A2668", "o", "-."),
+    "masks and cloning, published score, active neurons": Style("#C765B1", "^", "--"),
+    "masks and cloning, corrected score, active neurons": Style("#4F1843", "^", ":"),
     "cloning skill neurons": Style("#7A2E8C", "^"),
     "cloning skill neurons, clone coef 10": Style("#C79AD6", "^", ":"),
     "cloning skill neurons, clone coef 100": Style("#9F5FB5", "^", "--"),
@@ -78,6 +81,12 @@ STYLES: dict[str, Style] = {
     "NBSP, both sides, hard mask": Style("#8F1D14", "v", "--"),
     "NBSP, corrected score": Style("#E0566B", "^"),
     "NBSP, active neurons only": Style("#C43C59", "^", "--"),
+    "NBSP, published score, active neurons": Style("#C43C59", "^", "--"),
+    "NBSP, corrected score, active neurons": Style("#E0566B", "^"),
+    "NBSP, buffer kept": Style("#B5651D", "o", "-."),
+    "NBSP, entropy coefficient kept": Style("#E8935A", "o", ":"),
+    "NBSP, warm-up of 10": Style("#F0B080", "o", "--"),
+    "NBSP, warm-up of 500": Style("#BF4E14", "o", "--"),
     "NBSP, random neurons": Style("#F08A9B", "^", ":"),
     "NBSP, dormant neurons": Style("#F5B3BC", "^", "-."),
     "NBSP, Taylor importance": Style("#A12A4A", "^", ":"),
@@ -101,7 +110,8 @@ STYLES: dict[str, Style] = {
 # The demonstration says which algorithm: "NBSPDQN" is drawn as NBSP, "DQN, buffer kept" as fine-tuning with its buffer kept.
 for _algo in ("SAC", "TQC", "DQN", "QRDQN", "PPO"):
     STYLES[f"NBSP{_algo}"] = STYLES["NBSP"]
-    STYLES[f"NBSP{_algo}, masks only"] = STYLES["masks only"]
+    for _part in ("masks only", "task gates"):
+        STYLES[f"NBSP{_algo}, {_part}"] = STYLES[_part]
     STYLES[f"{_algo}, buffer kept"] = STYLES["fine-tuning, buffer kept"]
     STYLES[f"{_algo}, buffer emptied"] = STYLES["fine-tuning, buffer emptied"]
 STYLES["PPO"] = STYLES["fine-tuning, buffer emptied"]  # it keeps no data

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 BINS = np.linspace(0.5, 1.0, 26)  # every score lies in [0.5, 1]
 ACTIVE, SILENT, CHOSEN = COLOURS[5], COLOURS[1], COLOURS[6]
-PANEL_WIDTH, PANEL_HEIGHT = 2.6, 1.6  # inches
+PANEL_WIDTH, PANEL_HEIGHT = 2.45, 1.75  # inches
 
 
 def plot_score_histogram(skill_neurons: SkillNeurons, path: str | os.PathLike[str]) -> None:
@@ -58,7 +58,7 @@ def plot_score_histograms(
             _draw_scores(panel, [_layers(skill, network) for skill in of_task])
         row[0].set_ylabel(task, fontsize=9, fontweight="bold")
     for panel, network in zip(panels[0], networks, strict=True):
-        where: dict[str, Any] = {"xycoords": "axes fraction", "xytext": (0, 18), "textcoords": "offset points", "ha": "center"}
+        where: dict[str, Any] = {"xycoords": "axes fraction", "xytext": (0, 32), "textcoords": "offset points", "ha": "center"}
         panel.annotate(network, (0.5, 1.0), **where, fontsize=9, fontweight="bold")
     handles, labels = panels[0, 0].get_legend_handles_labels()
     style: dict[str, Any] = {"frameon": False, "fontsize": 9, "title": title, "title_fontsize": 10}
@@ -90,6 +90,6 @@ def _draw_scores(panel: "Axes", runs: Sequence[Sequence[LayerSkill]]) -> None:
     panel.set_xlim(BINS[0], BINS[-1])
     panel.set_ylim(0, max(panel.get_ylim()[1], 1.08 * below.max()))  # which the panels of a row share
     numbers = [f"{float(mask.sum()) * share:.0f}" for mask in (chosen, silent, chosen & silent)]
-    text = f"{len(scores) * share:.0f} neurons: {numbers[0]} chosen, {numbers[1]} silent, {numbers[2]} both"
-    panel.set_title(text, fontsize=7, color=GREY)
+    text = f"{len(scores) * share:.0f} neurons: {numbers[0]} chosen,\n{numbers[1]} silent, {numbers[2]} both"
+    panel.set_title(text, fontsize=9, color=GREY, pad=3)
     plain(panel)

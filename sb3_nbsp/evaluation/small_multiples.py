@@ -45,20 +45,19 @@ def plot_matrices(results: LabelledRuns, path: str | os.PathLike[str]) -> None:
     matrices = [np.mean([run.matrix() for run in runs], axis=0) for _, runs in results]
     columns, rows = ([_short(name) for name in names] for names in (first.task_names, first.segments))
     longest = max(map(len, columns))
-    upright = longest * len(columns) > 24
+    across = _columns(len(results))
+    upright = longest * len(columns) > 84 // across  # characters in a line of the figure
     figure, panels = _grid(results, 0.28 * len(rows), 0.5 + (0.055 * longest if upright else 0))
     limits = _common_limits(first, np.concatenate(matrices))
     image: Any = None
     for index, (panel, matrix) in enumerate(zip(panels, matrices, strict=True)):
         image = _draw_matrix(panel, matrix, first, limits)
-        labels = [f"{k + 1}. {name}" for k, name in enumerate(rows)] if index % PER_ROW == 0 else [""] * len(rows)
+        labels = [f"{k + 1}. {name}" for k, name in enumerate(rows)] if index % across == 0 else [""] * len(rows)
         panel.set_yticks(range(len(rows)), labels, fontsize=9)
-        # Upright names below a panel of an upper row would push the rows apart.
-        named = index // PER_ROW == (len(results) - 1) // PER_ROW if upright else index + PER_ROW >= len(results)
-        names = columns if named else [""] * len(columns)
+        names = columns if index + across >= len(results) else [""] * len(columns)  # below the lowest of each column
         panel.set_xticks(range(len(columns)), names, fontsize=9, rotation=90 if upright else 0)
         panel.tick_params(length=0)
-    bar = figure.colorbar(image, ax=panels, shrink=min(1.0, 1.6 * PER_ROW / len(results) + 0.2), aspect=25)
+    bar = figure.colorbar(image, ax=panels, shrink=min(1.0, 1.6 * across / len(results) + 0.2), aspect=25)
     bar.ax.tick_params(labelsize=9)
     figure.supylabel("after training", fontsize=9)
     figure.supxlabel(f"{first.measure.title} on (outlined: the task just trained)", fontsize=9)
@@ -75,10 +74,11 @@ def plot_curves(results: LabelledRuns, path: str | os.PathLike[str]) -> None:
     :raises ValueError: if there is nothing to draw or the runs are not over the same sequence
     """
     first = check_comparable(results)
+    across = _columns(len(results))
     figure, panels = _grid(results, 1.15, 0.8)
     for index, (panel, (_, runs)) in enumerate(zip(panels, results, strict=True)):
         _draw_curves(panel, runs, first)
-        panel.tick_params(labelleft=index % PER_ROW == 0, labelbottom=index + PER_ROW >= len(results))
+        panel.tick_params(labelleft=index % across == 0, labelbottom=index + across >= len(results))
     low, high = (f([f(panel.get_ylim()) for panel in panels]) for f in (min, max))
     if first.measure == SUCCESS:
         low, high = -0.05, 1.05
@@ -91,13 +91,20 @@ def plot_curves(results: LabelledRuns, path: str | os.PathLike[str]) -> None:
     save_figure(figure, path)
 
 
+def _columns(n_panels: int) -> int:
+    """Side by side: at most ``PER_ROW``, and no more than rows of nearly equal length need, so that little stays empty."""
+    n_rows = -(-n_panels // PER_ROW)
+    return -(-n_panels // n_rows)
+
+
 def _grid(results: LabelledRuns, height: float, margin: float) -> "tuple[Figure, list[Axes]]":
     """A figure with a titled panel for each method, of ``height`` inches each and ``margin`` in all."""
     titles = [balanced(label, TITLE_CHARACTERS) for label, _ in results]
-    rows = [titles[start : start + PER_ROW] for start in range(0, len(titles), PER_ROW)]
+    across = _columns(len(titles))
+    rows = [titles[start : start + across] for start in range(0, len(titles), across)]
     lines = sum(1 + max(title.count("\n") for title in row) for row in rows)
     figure = new_figure(WIDTH, margin + len(rows) * (height + 0.12) + 0.18 * lines)
-    panels = list(figure.subplots(len(rows), PER_ROW, squeeze=False).flat)
+    panels = list(figure.subplots(len(rows), across, squeeze=False).flat)
     for panel in panels[len(titles) :]:
         panel.set_axis_off()
     for panel, title in zip(panels, titles, strict=False):

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sb3_nbsp.base.markdown import escaped
-from sb3_nbsp.evaluation.plots import WIDTH, new_figure, plain, save_figure
+from sb3_nbsp.evaluation.plots import WIDTH, new_figure, plain, save_figure, write_below
 from sb3_nbsp.evaluation.statistics import estimate
 from sb3_nbsp.evaluation.table import markdown_table
 from sb3_nbsp.probe.study import N_RANDOM, N_RESCORED, Probe
@@ -123,7 +123,7 @@ def plot_probe(*probes: Probe, path: str | os.PathLike[str]) -> None:
     panels = {"on the task whose scores chose them": _on_own_task}
     if len(first.performance["", "none"]) > 1:
         panels["on the other tasks"] = _on_other_tasks
-    figure = new_figure(WIDTH, 2.7)
+    figure = new_figure(WIDTH, 2.7 if len(probes) == 1 else 2.9)
     axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     axes[0].invert_yaxis()
     for axis, (title, value) in zip(axes, panels.items(), strict=True):
@@ -136,6 +136,8 @@ def plot_probe(*probes: Probe, path: str | os.PathLike[str]) -> None:
         axis.set_title(title, loc="left", fontsize=10, fontweight="bold")
         plain(axis)
     figure.supylabel("silenced neurons", fontsize=9)
+    if len(probes) > 1:
+        write_below(figure, f"bar: mean over {len(probes)} runs; dot: one run")
     save_figure(figure, path)
 
 

@@ -8,7 +8,7 @@ from sb3_nbsp.benchmark.suite import Suite, shipped_suites
 from sb3_nbsp.evaluation.method_styles import COLOURS, STYLES, TASK_COLOURS, styles_of
 from sb3_nbsp.zoo import demo_command as demo
 
-SUITES = [*shipped_suites(), *map(str, sorted((Path(__file__).parents[2] / "docs" / "results").glob("*/suite.yml")))]
+SUITES = [*shipped_suites(), *map(str, sorted((Path(__file__).parents[2] / "docs" / "results").glob("*/*.yml")))]
 
 
 @pytest.mark.parametrize("suite", SUITES, ids=lambda path: path[-30:])

@@ -86,8 +86,8 @@ def test_a_histogram_per_network(drawn):
     assert actor.containers[1][0].get_y() == 1  # silent neurons stand on active ones
     (outline,) = actor.patches[-1:]
     assert outline.get_data().values.sum() == 2  # the chosen ones
-    assert actor.get_title() == "5 neurons: 2 chosen, 2 silent, 1 both"
-    assert critic.get_title() == "2 neurons: 1 chosen, 0 silent, 0 both"
+    assert actor.get_title() == "5 neurons: 2 chosen,\n2 silent, 1 both"
+    assert critic.get_title() == "2 neurons: 1 chosen,\n0 silent, 0 both"
     assert {text.get_text() for axes in drawn[0].axes for text in axes.texts} == {"actor", "critic.qf0"}
 
 
