@@ -31,7 +31,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	@# torch alone first, at the pinned version: what comes after must not exchange it for a newer one.
 	$(BIN)/pip install -q -c constraints.txt torch
-	$(BIN)/pip install -q -c constraints.txt -e ".[metaworld,atari,zoo,plots,notebooks,tests]"
+	$(BIN)/pip install -q -c constraints.txt -e ".[metaworld,atari,dmc,zoo,plots,notebooks,tests]"
 	@touch $@
 
 demo: $(INSTALLED)

@@ -59,7 +59,7 @@ def measure_updates(width: int, batch_size: int, rounds: int, n_updates: int) ->
     """Print one row per variant."""
     off = {"skill_fraction": 0.0, "memory_size": 0, "task_warmup": 0}
     # With SB3's own train(): what masks and memory cost in the fast one stands in learner.py's table.
-    ours = partial(make, NBSPSAC, width, batch_size, fast_update=False)
+    ours = partial(make, NBSPSAC, width, batch_size, fast_update=False, rehearsal="replay")
     models = {
         "SAC": make(SAC, width, batch_size),
         "NBSPSAC, all off": ours(**off),

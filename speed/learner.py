@@ -75,12 +75,13 @@ class Variant:
 
 def variants(width: int) -> dict[str, Variant]:
     """The rows of a table, SB3 first."""
-    ours = make(NBSPSAC, width, BATCH, task_warmup=0)
-    gradient = make(NBSPSAC, width, BATCH, task_warmup=0, mask_target="gradient")
+    settings: dict[str, Any] = {"task_warmup": 0, "rehearsal": "replay"}  # without cloning, which speed/cloning.py measures
+    ours = make(NBSPSAC, width, BATCH, **settings)
+    gradient = make(NBSPSAC, width, BATCH, **settings, mask_target="gradient")
     gradient.train(1000, BATCH)  # until the momentum of what is held is gone, as in most of a training run
     rows = {
         "SB3": Variant(make(SAC, width, BATCH)),
-        "autograd, less waste": Variant(make(WithAutograd, width, BATCH, task_warmup=0)),
+        "autograd, less waste": Variant(make(WithAutograd, width, BATCH, **settings)),
         "fast": Variant(ours),
         "fast, masks (update)": Variant(ours, masks=True),
         "fast, masks (gradient)": Variant(gradient, masks=True),

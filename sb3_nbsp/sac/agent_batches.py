@@ -1,6 +1,5 @@
 """What a gradient step of many SAC agents computes with, see :mod:`sb3_nbsp.sac.batched_update`."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch as th
@@ -72,21 +71,6 @@ class AgentBatches:
         """
         self.old_observations[agent].copy_(observations.reshape(self.n_old, self.n_observed).t())
         self.kept[agent].copy_(kept.t())
-
-    def load_rows(self, agent: int, parts: Sequence[th.Tensor], gamma: float) -> None:
-        """
-        :param agent: whose
-        :param parts: observations, next observations [B, O], actions [B, A], rewards, ends and time limits [B]
-        :param gamma: the agent's discount
-        """
-        observations, next_observations, actions, rewards, dones, timeouts = parts
-        self.now_observations[agent].copy_(observations.t())
-        self.taken_observations[agent].copy_(self.now_observations[agent])
-        self.next_observations[agent].copy_(next_observations.t())
-        self.taken_actions[agent].copy_(actions.t())
-        self.rewards[agent, 0].copy_(rewards)
-        goes_on = dones.mul_(timeouts.neg_().add_(1)).neg_().add_(1)  # what ends at a time limit goes on
-        self.discounts[agent, 0].copy_(goes_on).mul_(gamma)
 
     def load(self, agent: int, samples: ReplayBufferSamples, gamma: float) -> None:
         """

@@ -7,6 +7,7 @@ import torch as th
 
 from sb3_nbsp.base.random_states import ProcessStreams
 from sb3_nbsp.common.finite_checks import check_losses
+from sb3_nbsp.common.ram_estimate import machine_memory
 from sb3_nbsp.sac.agent_batches import AgentBatches
 from sb3_nbsp.sac.agent_stack import AgentStack
 from sb3_nbsp.sac.batched_actor import BatchedActor
@@ -18,7 +19,7 @@ from sb3_nbsp.sac.device_replay import DeviceReplay
 
 LOSSES_INTERVAL = 100  # gradient steps after which losses are read, if no log asked for them before
 MOST_OF_FREE = 0.8  # share of a device's free memory that replay buffers may take
-MOST_ON_CPU = 500_000_000  # bytes of main memory for a mirror of replay buffers that are there already
+MOST_ON_CPU = 500_000_000  # bytes of main memory that a mirror may fill: the replay buffers are there already
 
 
 class BatchedLearner:
@@ -139,7 +140,9 @@ class BatchedLearner:
         plain = all(map(is_plain, self.models))
         needed = DeviceReplay.nbytes(self.models, like.element_size()) if plain else 0
         if not like.is_cuda:  # one reading of all batches instead of many small ones
-            return plain and needed <= MOST_ON_CPU
+            # Rows that are never filled take no main memory, only its addresses.
+            filled = DeviceReplay.nbytes_to_fill(self.models, like.element_size()) if plain else 0
+            return plain and filled <= MOST_ON_CPU and needed <= (machine_memory() or 0)
         if not plain:
             self.say("Batches are sampled in main memory: a replay buffer is of another class, or VecNormalize is used.")
             return False

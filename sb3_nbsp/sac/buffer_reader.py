@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import torch as th
+from stable_baselines3.common.type_aliases import ReplayBufferSamples
 
 from sb3_nbsp.base.random_states import ProcessStreams
 from sb3_nbsp.rehearsal.memory import Transitions
@@ -33,22 +34,28 @@ class BufferReader:
         :param batch: the place
         :param agent: the agent's number in it
         """
-        buffer = self.model.replay_buffer
-        if not is_plain(self.model) or (buffer.replay_mode == "share" and len(buffer.memory)):
-            with self.streams.in_use():
-                samples = buffer.sample(batch.size, env=self.model._vec_normalize_env)
-            batch.load(agent, samples, self.model.gamma)
-        else:
-            rows, envs, old = buffer.draw(batch.size, self.streams.numpy)
-            if old:
-                kept = Transitions.join([buffer.memory.tasks[task].rows(chosen) for task, chosen in old])
-                batch.load(agent, buffer._to_samples(kept, None), self.model.gamma)
-            else:
-                batch.load_rows(agent, self._take(rows * buffer.n_envs + envs), self.model.gamma)
+        batch.load(agent, self.samples(batch.size), self.model.gamma)
         if batch.n_old and self.model.cloning.is_due():
             with self.streams.in_use():
                 batch.load_old(agent, *self.model.cloning.sample())
         self._draw_noise(batch, agent)
+
+    def samples(self, size: int) -> ReplayBufferSamples:
+        """
+        :param size: B
+        :return: what the replay buffer's ``sample`` would return
+        """
+        buffer = self.model.replay_buffer
+        if not is_plain(self.model) or (buffer.replay_mode == "share" and len(buffer.memory)):
+            with self.streams.in_use():
+                return buffer.sample(size, env=self.model._vec_normalize_env)
+        rows, envs, old = buffer.draw(size, self.streams.numpy)
+        if old:
+            kept = Transitions.join([buffer.memory.tasks[task].rows(chosen) for task, chosen in old])
+            return buffer._to_samples(kept, None)
+        observations, next_observations, actions, rewards, dones, timeouts = self._take(rows * buffer.n_envs + envs)
+        ends = dones.mul_(timeouts.neg_().add_(1))  # what ends at a time limit goes on
+        return ReplayBufferSamples(observations, actions, next_observations, ends[:, None], rewards[:, None])
 
     def _draw_noise(self, batch: AgentBatches, agent: int) -> None:
         on_device = batch.drawn.is_cuda

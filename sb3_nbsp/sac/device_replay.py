@@ -30,10 +30,10 @@ class DeviceReplay:
     def __init__(self, models: Sequence[Any], streams: Sequence[ProcessStreams], like: th.Tensor):
         self.models, self._streams = list(models), list(streams)
         buffer = models[0].replay_buffer
-        self._ring = buffer.buffer_size * buffer.n_envs
+        self._ring = _ring_size(models[0])
         self.n_observed = int(np.prod(buffer.obs_shape))
         self.n_inputs = self.n_observed + buffer.action_dim
-        self._width = self.n_inputs + self.n_observed + 2
+        self._width = _row_width(models[0])
         self._pins = like.is_cuda
         self.rows = like.new_empty(len(models) * self._ring + sum(map(_memory_rows, models)), self._width)
         self._seen: list[tuple[Any, int, int] | None] = [None] * len(models)  # buffer, resets, rows ever added
@@ -58,8 +58,8 @@ class DeviceReplay:
         """
         if self._copied is not None:
             self._copied.synchronize()
-        self._copy_new_rows()
         self._copy_new_memories()
+        self._copy_new_rows()
         if batch.n_old:
             self._copy_new_clones()
         shape = (n_steps, len(self.models), batch.size + batch.n_old)
@@ -177,8 +177,9 @@ class DeviceReplay:
         self._memories = kept
         place = len(self.models) * self._ring
         needed = place + sum(len(samples) for samples_of in kept for samples in samples_of)
-        if needed > len(self.rows):  # more tasks than were told of
-            self.rows = th.cat([self.rows[:place], self.rows.new_empty(needed + needed // 8 - place, self._width)])
+        if needed > len(self.rows):  # more tasks than were told of; the rings are copied anew
+            self.rows = self.rows.new_empty(needed + needed // 8, self._width)
+            self._seen = [None] * len(self.models)
         for agent, model in enumerate(self.models):
             for task, samples in model.memory.tasks.items():
                 self._places[agent][task] = place
@@ -212,10 +213,31 @@ class DeviceReplay:
         :param entry: bytes of a number
         :return: bytes that a mirror of their buffers takes
         """
-        buffer = models[0].replay_buffer
-        width = 2 * int(np.prod(buffer.obs_shape)) + buffer.action_dim + 2
-        rows = len(models) * buffer.buffer_size * buffer.n_envs + sum(map(_memory_rows, models))
-        return rows * width * entry
+        return sum(_ring_size(model) + _memory_rows(model) for model in models) * _row_width(models[0]) * entry
+
+    @staticmethod
+    def nbytes_to_fill(models: Sequence[Any], entry: int = 4) -> int:
+        """
+        :param models: see the class, in their ``learn()``
+        :param entry: bytes of a number
+        :return: bytes that the rows will take which have been filled by the end of ``learn()``
+        """
+
+        def n_rows(model: Any) -> int:
+            filled = model.replay_buffer.size() * model.replay_buffer.n_envs
+            coming = max(model._total_timesteps - model.num_timesteps, 0)
+            return min(filled + coming, _ring_size(model)) + _memory_rows(model)
+
+        return sum(map(n_rows, models)) * _row_width(models[0]) * entry
+
+
+def _ring_size(model: Any) -> int:
+    return int(model.replay_buffer.buffer_size * model.replay_buffer.n_envs)
+
+
+def _row_width(model: Any) -> int:
+    buffer = model.replay_buffer
+    return 2 * int(np.prod(buffer.obs_shape)) + int(buffer.action_dim) + 2
 
 
 def _memory_rows(model: Any) -> int:

@@ -15,6 +15,7 @@ from sb3_nbsp.base.random_states import ProcessStreams
 from sb3_nbsp.common.cpu_speedups import fused, fusible, put_channels_last
 from sb3_nbsp.sac.agent_stack import AgentStack
 from sb3_nbsp.sac.batched_learner import BatchedLearner
+from sb3_nbsp.sac.buffer_reader import BufferReader
 from sb3_nbsp.sac.fast_update import FastUpdate, Losses
 from sb3_nbsp.sac.fast_update_conditions import find_obstacle
 
@@ -65,8 +66,7 @@ class FastSAC(SAC):
         self.update_learning_rates()
         losses = []
         for i in range(gradient_steps):
-            samples = self.replay_buffer.sample(batch_size, env=self._vec_normalize_env)  # type: ignore[union-attr]
-            losses.append(update.step(samples, update_target=i % self.target_update_interval == 0))
+            losses.append(update.step(update.sample(batch_size), update_target=i % self.target_update_interval == 0))
         self._n_updates += gradient_steps
         self._log_losses(losses)
 
@@ -101,7 +101,8 @@ class FastSAC(SAC):
                 return AutogradUpdate(self)
             if not isinstance(self._fast, BatchedLearner):  # which takes over what has changed
                 on_cuda = self.device.type == "cuda"  # many small operations cost most there, unless they are one program
-                self._fast = BatchedLearner([self], [ProcessStreams()]) if on_cuda else FastUpdate(self)
+                reader = BufferReader(self, ProcessStreams())
+                self._fast = BatchedLearner([self], [ProcessStreams()]) if on_cuda else FastUpdate(self, reader.samples)
         self._tell_path("fast", None)
         return self._fast
 
@@ -164,6 +165,10 @@ class AutogradUpdate:
         self._actor_parameters = [p for g in model.actor.optimizer.param_groups for p in g["params"] if p.requires_grad]
         self._critic_parameters = [p.data for p in model.critic.parameters()]
         self._target_parameters = [p.data for p in model.critic_target.parameters()]
+
+    def sample(self, batch_size: int) -> ReplayBufferSamples:
+        """A batch of the replay buffer."""
+        return self.model.replay_buffer.sample(batch_size, env=self.model._vec_normalize_env)  # type: ignore[union-attr]
 
     def begin(self) -> None:
         """Switch dropout and batch normalisation to training."""

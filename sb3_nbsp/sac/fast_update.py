@@ -6,7 +6,7 @@ columns (see ``manual_mlp.py``).
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch as th
@@ -62,6 +62,8 @@ class Batch:
         self.old_observations, self.learned_observations = self.observations[:, :n_old], self.observations[:, :n_learned]
         self.now_observations, self.next_observations = self.now[:n_observed], self.next[:n_observed]
         self.rewards, self.discounts = like.new_empty(2, 1, size)
+        # Numbers of Python's are made tensors each time, which takes longer than arithmetic on a few entries.
+        self.one, self.log_prob_at_0 = like.new_tensor([1.0, -n_actions * LOG_SQRT_2_PI])
 
         self.actor_outputs, self.actor_deltas = actor.outputs(n_old + 2 * size), actor.outputs(n_learned)
         self.critic_outputs, self.critic_deltas = critic.outputs(size), critic.outputs(size)
@@ -103,7 +105,8 @@ class Batch:
         self.taken_actions.copy_(samples.actions.t())
         self.rewards.copy_(samples.rewards.t())
         discounts: Any = gamma if samples.discounts is None else samples.discounts.t()
-        self.discounts.copy_(samples.dones.t()).neg_().add_(1).mul_(discounts)  # gamma^k (1 - d)
+        dones = self.discounts.copy_(samples.dones.t())
+        th.sub(self.one, dones, out=self.discounts).mul_(discounts)  # gamma^k (1 - d)
 
 
 class FastUpdate:
@@ -111,10 +114,11 @@ class FastUpdate:
     The update of one model, whose parameters and optimizer state it turns into views of flat buffers.
 
     :param model: a model for which :func:`~sb3_nbsp.sac.fast_update_conditions.find_obstacle` finds nothing
+    :param sample: of a batch size: a batch of the model's replay buffer
     """
 
-    def __init__(self, model: SAC):
-        self.model = model
+    def __init__(self, model: SAC, sample: Callable[[int], ReplayBufferSamples]):
+        self.model, self.sample = model, sample
         actor: Any = model.actor
         critics, targets = model.critic.q_networks, model.critic_target.q_networks
         actor_values = FlatParameters(parameter_groups([actor.latent_pi], heads=[actor.mu, actor.log_std]))
@@ -200,10 +204,10 @@ class FastUpdate:
         th.exp(batch.log_std, out=batch.std)
         mean, log_std, std = batch.drawn_from
         actions = th.addcmul(mean, std, noise, out=batch.actions).tanh_()
-        th.mul(actions, actions, out=batch.slope).neg_().add_(1)  # da/du = 1 - a^2
+        th.sub(batch.one, th.mul(actions, actions, out=batch.slope), out=batch.slope)  # da/du = 1 - a^2
         th.add(batch.slope, self._epsilon, out=batch.soft)
         terms = batch.soft.log().add_(log_std).addcmul_(noise, noise, value=0.5)
-        th.sum(terms, dim=0, out=batch.log_prob).neg_().sub_(batch.n_actions * LOG_SQRT_2_PI)
+        th.sub(batch.log_prob_at_0, th.sum(terms, dim=0, out=batch.log_prob), out=batch.log_prob)
 
     def _update_ent_coef(self, mean_log_prob: float) -> tuple[float, float | None]:
         """

@@ -18,6 +18,8 @@ from torch.nn import functional as F
 from sb3_nbsp.protection.optimizer import MaskedOptimizer, base_of
 
 FLUSH_INTERVAL = 100  # steps of Adam between two flushes of denormal moments
+BLOCK = 64  # entries that are masked together
+MOST_GATHERED = 0.5  # share of the blocks with a held entry, up to which only these are masked
 
 
 class FlatParameters:
@@ -32,7 +34,11 @@ class FlatParameters:
         self.parameters = [p for group in groups for p in group]
         ends = list(accumulate(p.numel() for p in self.parameters))
         self._places = [slice(end - p.numel(), end) for p, end in zip(self.parameters, ends, strict=True)]
-        self.values = th.cat([p.detach().reshape(-1) for p in self.parameters])
+        # Whole blocks: their entries beyond the last parameter's are zero, and nobody's.
+        filled_up = self.parameters[0].new_zeros((-(-ends[-1] // BLOCK), BLOCK))
+        self.values = filled_up.view(-1)[: ends[-1]]
+        th.cat([p.detach().reshape(-1) for p in self.parameters], out=self.values)
+        self.blocks = filled_up
         for p, view in zip(self.parameters, self.views(self.values), strict=True):
             p.data = view
 
@@ -82,6 +88,7 @@ class FlatAdam:
         # One count per parameter, as Adam has it: with autograd, each counts its own steps.
         self.steps = th.zeros(len(flat.parameters), dtype=th.promote_types(th.get_default_dtype(), th.float32))
         self._step = self.steps[0]
+        self._one = th.ones_like(self._step)  # a number of Python's would be made a tensor at each step
         self._take_over_state()
         for p, gradient in zip(flat.parameters, flat.views(self.gradients), strict=True):
             p.grad = gradient
@@ -111,14 +118,14 @@ class FlatAdam:
         """One step of Adam from ``gradients``; entries that are held completely stay exactly as they are."""
         mask, options = self._current_mask(), self.base.param_groups[0]
         scales_change = mask is not None and self._scales_change
-        self.steps += 1
+        self.steps += self._one
         if mask is not None and self._scales_gradient:
             self.gradients.mul_(mask)
         if scales_change:
-            self._before.copy_(self.values)
+            self._held.note()
         best_adam()(self.values, self.gradients, self.first_moments, self.second_moments, self._step, options)
-        if scales_change:  # exactly what was before where f = 0, and what Adam made of it where f = 1
-            th.lerp(self._before, self.values, self._kept, out=self.values)
+        if scales_change:
+            self._held.hold()
         if int(self._step) % FLUSH_INTERVAL == 0:
             self._flush_denormals()
 
@@ -140,8 +147,8 @@ class FlatAdam:
         self._scales_gradient = optimizer.mask_target == "gradient"
         # In gradient mode Adam's change counts in full, but where f = 0 left-over momentum must not move anything.
         self._kept = (mask > 0).to(mask) if self._scales_gradient else mask
+        self._held = HeldBlocks(self.flat, self._kept)
         self._scales_change = not self._scales_gradient or self._has_momentum_held()
-        self._before = th.empty_like(self.values)
         return mask
 
     def _has_momentum_held(self) -> bool:
@@ -156,6 +163,40 @@ class FlatAdam:
             moments.copy_(F.hardshrink(moments, th.finfo(moments.dtype).tiny))
         if self._mask is not None and self._scales_gradient:  # without momentum, what gets no gradient does not move
             self._scales_change = self._has_momentum_held()
+
+
+class HeldBlocks:
+    """
+    Where a step of Adam is scaled: the entries of a flat buffer whose factor is not 1, in whole blocks of it.
+
+    :param flat: the parameters
+    :param factors: f in [0, 1], [n_entries]
+    """
+
+    def __init__(self, flat: FlatParameters, factors: th.Tensor):
+        self._blocks = flat.blocks
+        by_block = th.ones_like(self._blocks)
+        by_block.view(-1)[: len(factors)] = factors
+        rows = (by_block != 1).any(dim=1).nonzero()[:, 0]
+        # One pass over all of the memory is cheaper than three over most of it.
+        self._rows = rows if len(rows) < MOST_GATHERED * len(self._blocks) else None
+        self._factors = by_block if self._rows is None else by_block[rows]
+        self._before, self._after = th.empty_like(self._factors), th.empty_like(self._factors)
+
+    def note(self) -> None:
+        """Keep what is there before the step."""
+        if self._rows is None:
+            self._before.copy_(self._blocks)
+        else:
+            th.index_select(self._blocks, 0, self._rows, out=self._before)
+
+    def hold(self) -> None:
+        """Scale the step: exactly what was before where f = 0, and what Adam made of it where f = 1."""
+        if self._rows is None:
+            th.lerp(self._before, self._blocks, self._factors, out=self._blocks)
+        else:
+            th.index_select(self._blocks, 0, self._rows, out=self._after)
+            self._blocks.index_copy_(0, self._rows, self._before.lerp_(self._after, self._factors))
 
 
 AdamStep = Callable[[th.Tensor, th.Tensor, th.Tensor, th.Tensor, th.Tensor, Mapping[str, Any]], None]

@@ -27,6 +27,7 @@ class Outputs:
     def __init__(self, layers: Sequence[th.Tensor], first: Sequence[int]):
         self.layers = list(layers)
         self.transposed = [layer.transpose(1, 2) for layer in layers]
+        self.by_network = list(zip(*(layer.unbind() for layer in layers), strict=True))
         self.first_shape = first
         self.first = layers[0].view(*first, layers[0].shape[2])  # [n * width, samples]
         self.last = layers[-1]
@@ -51,6 +52,7 @@ class ParallelMlp:
         self.slope = slope
         self.weights, self.biases = list(weights), list(biases)
         self.transposed = [weight.transpose(1, 2) for weight in weights]
+        self.transposed_by_network = list(zip(*(weight.unbind() for weight in self.transposed), strict=True))
         # All networks read the same input: side by side, their first layers are one layer.
         self.first_weight, self.first_bias = weights[0].flatten(0, 1), biases[0].flatten(0, 1)  # [n * out, in], [n * out, 1]
 
@@ -105,7 +107,9 @@ class ParallelMlp:
             delta, before = deltas.layers[i], deltas.layers[i - 1]
             th.bmm(delta, outputs.transposed[i - 1], out=gradients.weights[i])
             th.sum(delta, dim=2, keepdim=True, out=gradients.biases[i])
-            th.bmm(self.transposed[i], delta, out=before)
+            # With one output the product has no sum in it, and costs a third as arithmetic entry by entry.
+            product = th.mul if delta.shape[1] == 1 else th.bmm
+            product(self.transposed[i], delta, out=before)
             self.activate_backward(before, outputs.layers[i - 1], before)
         self.first_gradients(x, deltas.first, gradients)
 
@@ -132,12 +136,12 @@ class ParallelMlp:
         :return: [in - first, samples]
         """
         result = outputs.last.new_empty(self.first_weight.shape[1] - first, len(chosen))
-        for k in range(self.n):
+        for k, (weights, layers) in enumerate(zip(self.transposed_by_network, outputs.by_network, strict=True)):
             samples = (chosen == k).nonzero()[:, 0]
-            delta = self.transposed[-1][k].expand(-1, len(samples))
-            for i in range(len(self.weights) - 2, -1, -1):
-                h = outputs.layers[i][k].index_select(1, samples)
+            delta = weights[-1].expand(-1, len(samples))
+            for i in range(len(weights) - 2, -1, -1):
+                h = layers[i].index_select(1, samples)
                 delta = self.activate_backward(delta, h, h)
-                delta = th.mm(self.transposed[i][k] if i else self.transposed[0][k, first:], delta)
+                delta = th.mm(weights[i] if i else weights[0][first:], delta)
             result.index_copy_(1, samples, delta)
         return result

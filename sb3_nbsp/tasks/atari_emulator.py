@@ -11,10 +11,11 @@ NOOP, FIRE, UP = 0, 1, 2  # of the 18 actions
 
 
 def import_emulator() -> None:
-    """Let Gymnasium know the games."""
+    """Let Gymnasium know the games. The emulator reports errors, and no longer its version with each process."""
     try:
         import ale_py
         import cv2  # noqa: F401 (SB3's wrapper resizes frames with it, and would miss it at the first reset only)
     except ImportError as error:
         raise ImportError(f'Atari games need ale-py and OpenCV ({error}): pip install "sb3-nbsp[atari]"') from error
+    ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
     gym.register_envs(ale_py)

@@ -1,6 +1,8 @@
 """DeepMind Control tasks over Farama's Shimmy, with what a sequence needs: flat observations, seeds, one scale of returns."""
 
 import re
+import sys
+import warnings
 from collections.abc import Iterable
 from functools import partial
 from typing import Any
@@ -142,11 +144,15 @@ def dmc_sequence(
 def _known_tasks() -> list[str]:
     """Body and task of the suite; its ids are Gymnasium's once Shimmy is imported."""
     try:
-        import dm_control.suite  # noqa: F401 (without it Shimmy registers nothing, in silence)
+        with warnings.catch_warnings():  # GLFW's, where there is no screen: then MuJoCo looks for another way to draw
+            warnings.filterwarnings("ignore", message=".*DISPLAY")
+            import dm_control.suite  # noqa: F401 (without it Shimmy registers nothing, in silence)
         from shimmy.registration import DM_CONTROL_SUITE_ENVS
     except ImportError as error:
-        text = f'DeepMind Control tasks need dm_control and Shimmy ({error}): pip install "sb3-nbsp[dmc]"'
-        raise ImportError(text) from error
+        needed = f"DeepMind Control tasks need dm_control and Shimmy ({error})"
+        if sys.version_info >= (3, 13):
+            raise ImportError(f"{needed}. They cannot be installed on Python 3.13 or newer: use Python 3.12.") from error
+        raise ImportError(f'{needed}: pip install "sb3-nbsp[dmc]"') from error
     return [f"{body}-{task}" for body, task in DM_CONTROL_SUITE_ENVS]
 
 

@@ -71,6 +71,12 @@ _SEQUENCES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "AtariRam-v0": ("make_atari_env", "Any Atari games as 128 bytes: tasks=[...], steps_per_task=...", {"obs_type": "ram"}),
     "BoxingKungFuMasterRam-v0": _atari_ram("Boxing", "KungFuMaster"),
     "DMC-v0": ("make_dmc_env", "Any DeepMind Control tasks of one body: tasks=[...], steps_per_task=...", {}),
+    # In this order, as whoever swings up balances as well: there the first task is not lost.
+    "CartpoleSwingupBalance-v0": (
+        "make_dmc_env",
+        "DeepMind Control cartpole-swingup (10,000 steps), then cartpole-balance (20,000); three minutes on a CPU",
+        {"tasks": ("cartpole-swingup", "cartpole-balance"), "steps_per_task": (10_000, 20_000), "action_repeat": 8},
+    ),
     "Gymnasium-v0": ("make_gymnasium_env", "Any Gymnasium environments with equal spaces: tasks=[id, id]", {}),
 }
 # The same for many sub-environments in one, as gymnasium.make_vec makes them

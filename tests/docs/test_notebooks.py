@@ -27,6 +27,8 @@ def test_runs_with_a_small_budget(source, tmp_path, monkeypatch):
     if "meta_world" in source.stem:
         pytest.importorskip("metaworld")
         pytest.importorskip("rl_zoo3")
+    if "ppo" in source.stem:
+        pytest.importorskip("ale_py")
     monkeypatch.setenv("NOTEBOOK_STEPS", str(SMALL_BUDGET))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(EXAMPLES.parent), os.environ.get("PYTHONPATH", "")]))

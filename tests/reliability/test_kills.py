@@ -83,3 +83,11 @@ def test_a_run_that_is_told_to_stop_leaves_a_checkpoint_and_says_how_to_go_on(tm
     line = f"Stopped with a checkpoint of step {newest}. To go on: sb3-nbsp train --resume logs/nbspsac/{ENV}_1"
     assert output.rstrip().endswith(line)
     assert not list(run.rglob(".writing-*"))
+
+
+def test_killed_in_the_second_game_it_goes_on_and_keeps_the_first(tmp_path):
+    pytest.importorskip("ale_py")
+    script = SCRIPT.with_name("kill_in_second_game.py")
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.run([sys.executable, str(script), str(tmp_path)], env=environment, capture_output=True, text=True)
+    assert process.returncode == 0 and "gone on" in process.stdout, process.stdout + process.stderr

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch as th
-from helpers import VECTOR, ToyEnv
+from helpers import VECTOR, ToyEnv, same
 from helpers.fast_updates import filled, made
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
-from sb3_nbsp.base.random_states import RandomStates, RandomStreams
+from sb3_nbsp.base.random_states import ProcessStreams, RandomStates, RandomStreams
 from sb3_nbsp.sac.agent_batches import AgentBatches
 from sb3_nbsp.sac.agent_stack import AgentStack
 from sb3_nbsp.sac.buffer_reader import BufferReader, is_plain
@@ -118,6 +118,33 @@ def test_the_size_is_told_before():
     models = agents(buffer_size=1000, memory_size=30)
     replay = Pair(models).replay
     assert DeviceReplay.nbytes(models) == replay.rows.nbytes == 2 * 1000 * (3 + 2 + 3 + 2) * 4
+
+
+@pytest.mark.parametrize("n_envs", [1, 4])
+@pytest.mark.parametrize("replay_mode", ["interval", "share"])
+def test_a_readers_samples_are_the_buffers(n_envs, replay_mode):
+    wrap = {"wrap": lambda env: DummyVecEnv([lambda: ToyEnv(VECTOR)] * n_envs)}
+    model = made(double=False, memory_size=30, replay_interval=2, replay_mode=replay_mode, buffer_size=400, **wrap)
+    add(model, 150, seed=0)  # runs over
+    model.replay_buffer.remember(0)
+    reader = BufferReader(model, ProcessStreams())
+    found = []
+    for sample in (model.replay_buffer.sample, reader.samples):
+        np.random.seed(0)
+        model.replay_buffer.n_batches = 0
+        found.append(([sample(SIZE) for _ in range(4)], np.random.random()))
+    assert same(*found) and 0 < float(found[0][0][0].dones.mean()) < float(model.replay_buffer.dones.mean())
+
+
+def test_only_rows_that_will_be_filled_count_on_the_cpu():
+    models = agents(buffer_size=10**6, memory_size=30)  # 300 rows are there
+    assert DeviceReplay.nbytes_to_fill(models) == 2 * 300 * (3 + 2 + 3 + 2) * 4
+    for model in models:
+        model._total_timesteps, model.num_timesteps = 1_000, 400
+    assert DeviceReplay.nbytes_to_fill(models) == 2 * (300 + 600) * (3 + 2 + 3 + 2) * 4
+    for model in models:
+        model._total_timesteps = 10**9
+    assert DeviceReplay.nbytes_to_fill(models) == DeviceReplay.nbytes(models)
 
 
 def test_what_is_no_ordinary_buffer():

@@ -202,6 +202,25 @@ def test_held_for_so_long_that_momentum_is_gone(mask_target):
     assert difference(*models) < ROUNDING
 
 
+@pytest.mark.parametrize("n_held, gathered", [(3, True), (150, True), (900, False)])
+def test_a_step_is_scaled_where_something_is_held(n_held, gathered):
+    """In some blocks or in all of them; the last block is no whole one."""
+    parameters = flat.FlatParameters([[nn.Parameter(th.randn(1000))]])
+    factors = th.ones(1000)
+    factors[-n_held:] = th.tensor([0.0, 0.3, 0.7]).repeat(n_held // 3)
+    before, change = parameters.values.clone(), th.randn(1000)
+    blocks = flat.HeldBlocks(parameters, factors)
+    assert (blocks._rows is not None) == gathered
+    blocks.note()
+    parameters.values.add_(change)
+    after = parameters.values.clone()
+    blocks.hold()
+    assert th.allclose(parameters.values, before + factors * change, atol=1e-6)
+    assert th.equal(parameters.values[factors == 0], before[factors == 0])
+    assert th.equal(parameters.values[factors == 1], after[factors == 1])
+    assert not parameters.blocks.view(-1)[1000:].any()
+
+
 def test_moments_do_not_linger_in_denormal_numbers():
     """Arithmetic on them is ten times as slow."""
     model = held(trained(made(double=False, fast_update=True, mask_target="gradient"), 5), [0.0] * 16)

@@ -11,6 +11,7 @@ from sb3_nbsp import NBSPSAC
 from sb3_nbsp.evaluation import SequenceEvalCallback
 from sb3_nbsp.tasks import TaskSequenceEnv, dmc_sequence
 from sb3_nbsp.tasks.dmc import DMControlEnv
+from sb3_nbsp.tasks.registration import sequence_of_id
 
 pytest.importorskip("dm_control")
 pytest.importorskip("shimmy")
@@ -75,6 +76,9 @@ def test_an_episode_can_be_played_again() -> None:
 def test_names() -> None:
     sequence = dmc_sequence(["dm_control/walker-walk-v0", "walker_stand", "WalkerRun"])
     assert sequence.task_names == ("walker-walk", "walker-stand", "walker-run")
+    registered = sequence_of_id("sb3_nbsp/CartpoleSwingupBalance-v0")
+    assert registered is not None and registered.segments == ("cartpole-swingup", "cartpole-balance")
+    assert registered.switch_steps == (10_000, 30_000)
     with pytest.raises(ValueError, match=r"Unknown DeepMind Control task 'walker-wal'. Did you mean 'walker-walk'"):
         dmc_sequence("walker-wal")
 

@@ -9,24 +9,44 @@ from sb3_nbsp.benchmark.suite import Suite, SuiteError
 from sb3_nbsp.tasks.registration import sequence_of_id
 
 pytest.importorskip("rl_zoo3")
-from sb3_nbsp.zoo.benchmark_cost import cost_of, cost_statement, update_ms
+from sb3_nbsp.zoo.benchmark_cost import cost_of, cost_statement
+from sb3_nbsp.zoo.update_cost import n_updates, update_ms
 
 NOWHERE = Path("/nowhere")
 
 
 @pytest.mark.known_answer
 def test_a_gradient_step_of_the_published_sizes_takes_what_was_published():
-    """docs/performance.md: 6.34 ms and 13.22 ms at one thread."""
-    assert update_ms({"policy_kwargs": {"net_arch": [256, 256]}, "batch_size": 256}) == pytest.approx(6.34, rel=0.01)
-    assert update_ms({"policy_kwargs": "dict(net_arch=[400, 400])"}) == pytest.approx(13.22, rel=0.01)
-    assert update_ms({"policy_kwargs": "dict(net_arch=[256] * 4)"}) > 1.5 * update_ms({})
+    """docs/performance.md, at one thread."""
+    wide = {"policy_kwargs": {"net_arch": [256, 256]}}
+    assert update_ms("nbspsac", {**wide, "batch_size": 256}) == pytest.approx(6.34, rel=0.01)
+    assert update_ms("nbspsac", {"policy_kwargs": "dict(net_arch=[400, 400])"}) == pytest.approx(13.22, rel=0.01)
+    assert update_ms("nbspsac", {"policy_kwargs": "dict(net_arch=[256] * 4)"}) > 1.5 * update_ms("nbspsac", {})
+    assert update_ms("nbsptqc", wide) == pytest.approx(22.0, rel=0.01)
+    assert update_ms("dqn", wide) == pytest.approx(1.62, rel=0.01)
+    assert update_ms("nbspqrdqn", wide) == pytest.approx(25.2, rel=0.02)
+    assert update_ms("ppo", {}) == pytest.approx(2.0, rel=0.01)
+    assert update_ms("nbspdqn", {"policy": "CnnPolicy"}) == pytest.approx(43.1, rel=0.05)
+    assert update_ms("nbspppo", {"policy": "CnnPolicy"}) == pytest.approx(58.9, rel=0.05)
 
 
 def test_what_takes_the_slow_path_costs_twice():
-    plain = update_ms({})
-    assert update_ms({"callback": ["sb3_nbsp.baselines.EWC"]}) == 2 * plain
-    assert update_ms({"callback": ["sb3_nbsp.baselines.SavedCopies", {"sb3_nbsp.baselines.Resets": {}}]}) == plain
-    assert update_ms({"policy_kwargs": "dict(net_arch=[256, 256], activation_fn=sb3_nbsp.baselines.CReLU)"}) == 2 * plain
+    plain = update_ms("nbspsac", {})
+    assert update_ms("nbspsac", {"callback": ["sb3_nbsp.baselines.EWC"]}) == 2 * plain
+    copies = ["sb3_nbsp.baselines.SavedCopies", {"sb3_nbsp.baselines.Resets": {}}]
+    assert update_ms("nbspsac", {"callback": copies}) == plain
+    other = "dict(net_arch=[256, 256], activation_fn=sb3_nbsp.baselines.CReLU)"
+    assert update_ms("nbspsac", {"policy_kwargs": other}) == 2 * plain
+
+
+@pytest.mark.known_answer
+def test_gradient_steps_are_counted_as_sb3_takes_them():
+    assert n_updates("nbspppo", {"n_steps": 128, "n_envs": 8, "batch_size": 256, "n_epochs": 4}, 1024) == 16
+    assert n_updates("ppo", {}, 2048) == 320
+    assert n_updates("sac", {}, 100) == 100 and n_updates("dqn", {}, 100) == 25
+    assert n_updates("nbspsac", {"train_freq": 5, "gradient_steps": 2, "n_envs": 2}, 100) == 20
+    assert n_updates("nbspsac", {"gradient_steps": -1, "n_envs": 4}, 100) == 100
+    assert n_updates("nbsptqc", {"train_freq": [1, "step"]}, 100) == 100
 
 
 @pytest.mark.known_answer
@@ -52,9 +72,40 @@ def test_a_statement_counts_what_is_left(tmp_path):
     assert cost_statement(cells, 2) == "Nothing is left to train."
 
 
-def test_ppo_has_steps_but_no_hours(tmp_path):
-    cost = cost_of(Cell("PPO", "nbspppo", "sb3_nbsp/PointGoal-v0", 0, tmp_path))
-    assert cost.steps == 8_000 and cost.hours == 0
+def test_ppo_and_the_dqns_have_hours(tmp_path):
+    cost = cost_of(Cell("PPO", "nbspppo", "sb3_nbsp/PointGoalDiscrete-v0", 0, tmp_path))
+    assert cost.steps == 80_000 and cost.updates == 12_500  # what hyperparams/nbspppo.yml says
+    assert 0.005 < cost.hours < 0.05
+    dqn = cost_of(Cell("DQN", "dqn", "sb3_nbsp/PointGoalDiscrete-v0", 0, tmp_path))
+    assert dqn.updates == dqn.steps == 8_000 and 0.002 < dqn.hours < 0.02
+
+
+def test_atari_and_dmc_are_slower_than_the_point_mass(tmp_path):
+    pytest.importorskip("ale_py")
+    pytest.importorskip("dm_control")
+    arguments = ("--env-kwargs", "steps_per_task:1_000", "--eval-episodes", "1")
+    pong, cartpole = (
+        cost_of(Cell("any", "nbspppo", f"sb3_nbsp/{env}-v0", 0, tmp_path, arguments)) for env in ("PongBreakout", "DMC")
+    )
+    point = cost_of(Cell("any", "nbspppo", "sb3_nbsp/PointGoal-v0", 0, tmp_path, arguments))
+    assert pong.steps == point.steps == 4_000 and cartpole.steps == 2_000
+    assert pong.hours > 2 * point.hours and cartpole.hours > point.hours
+
+
+def test_an_id_that_repeats_actions_costs_as_much_as_one_that_is_told_to(tmp_path):
+    pytest.importorskip("dm_control")
+    tasks = "tasks:['cartpole-swingup','cartpole-balance']"
+    told = ("--env-kwargs", tasks, "steps_per_task:(10_000,20_000)", "action_repeat:8")
+    settings = ("-params", "batch_size:128", "policy_kwargs:{'net_arch': [64, 64]}")
+    own = cost_of(Cell("any", "nbspsac", "sb3_nbsp/CartpoleSwingupBalance-v0", 0, tmp_path))
+    other = cost_of(Cell("any", "nbspsac", "sb3_nbsp/DMC-v0", 0, tmp_path, (*told, *settings)))
+    assert own == other and own.steps == 30_000
+
+
+def test_an_algorithm_whose_times_are_not_known_is_named(tmp_path):
+    cells = [Cell(algo, algo, "sb3_nbsp/PointGoal-v0", 0, tmp_path / algo) for algo in ("a2c", "sac")]
+    assert cost_of(cells[0]).steps == 8_000 and cost_of(cells[0]).hours == 0
+    assert cost_statement(cells, 2).endswith("to a factor of two; not for a2c, whose times are not known.")
 
 
 def test_sequences_are_chosen_by_name():
