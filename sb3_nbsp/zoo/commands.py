@@ -32,7 +32,7 @@ from sb3_nbsp.evaluation.run_figures import draw_what_is_missing
 from sb3_nbsp.evaluation.watch_table import TaskReport
 from sb3_nbsp.zoo.algorithms import ALGORITHMS, PARENTS, sequence_of
 from sb3_nbsp.zoo.env_workers import EnvWorkers
-from sb3_nbsp.zoo.find_agents import AgentParser
+from sb3_nbsp.zoo.find_agents import NO_RUN, AgentParser
 from sb3_nbsp.zoo.logs_may_fail import MonitorMayFail
 from sb3_nbsp.zoo.resume import CheckpointOptions, end, env_name, is_finished, split
 from sb3_nbsp.zoo.run_settings import SAFE_YAML, check_made, saved_hyperparams
@@ -125,7 +125,7 @@ def enjoy(arguments: list[str]) -> None:
             sys.exit(f"sb3-nbsp enjoy: {error}")
         if not _raised_in(error, "get_model_path"):
             raise
-        sys.exit(f"sb3-nbsp enjoy: {error}. Expected a run of `sb3-nbsp train`; -f and --exp-id say which.")
+        sys.exit(f"sb3-nbsp enjoy: {error}. {NO_RUN}")
 
 
 def _is_finished(run: Path, arguments: list[str]) -> bool:

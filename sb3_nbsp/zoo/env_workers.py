@@ -1,6 +1,5 @@
 """Where the envs of runs that learn together step: in the process that trains, or in a few processes beside it."""
 
-import argparse
 import json
 import os
 import time
@@ -12,6 +11,7 @@ import gymnasium as gym
 
 from sb3_nbsp.population import MemberEnvs, workers_for
 from sb3_nbsp.zoo.argument_types import whole
+from sb3_nbsp.zoo.command_parser import CommandParser
 
 TIMED_STEPS = 50  # of an env, to know how long one takes
 
@@ -37,7 +37,7 @@ class EnvWorkers:
         :param arguments: of ``sb3-nbsp train``: with ``--env-workers``, or ``--together`` with a file that tells it
         :param n_runs: number of runs
         """
-        parser = argparse.ArgumentParser("sb3-nbsp train", add_help=False, allow_abbrev=False)
+        parser = CommandParser("sb3-nbsp train", add_help=False, allow_abbrev=False)
         parser.add_argument("--env-workers", type=whole(0, "processes"))
         parser.add_argument("--together", type=Path)
         known, _ = parser.parse_known_args(list(arguments))

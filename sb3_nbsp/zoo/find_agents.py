@@ -8,6 +8,7 @@ from sb3_nbsp.zoo.command_parser import CommandParser
 
 LOGS, AGENTS = "logs", "agents"  # where a training writes by default; where `make agents` writes
 FOLDER_HELP = f"where the runs are (default: {LOGS}; {AGENTS}, which `make agents` fills, where {LOGS} has none of them)"
+NO_RUN = "Expected a run of `sb3-nbsp train`; -f and --exp-id say which. One that was stopped goes on with train --resume."
 USE = """\
 sb3-nbsp {command} --algo ALGO --env ENV [ARGUMENTS]
 

@@ -33,6 +33,7 @@ from sb3_nbsp.evaluation.table import markdown_table
 from sb3_nbsp.neurons.skill_neurons import SkillNeurons
 from sb3_nbsp.zoo import commands
 from sb3_nbsp.zoo.command_parser import CommandParser
+from sb3_nbsp.zoo.find_agents import NO_RUN
 from sb3_nbsp.zoo.run_settings import check_made, read_run_yaml
 
 USE = """\
@@ -77,7 +78,7 @@ def push(arguments: list[str]) -> None:
             _, model, run = get_model_path(args.exp_id, args.folder, args.algo, args.env)
             package(args.algo, args.env, Path(model), Path(run), repo_id, folder)
         except (AssertionError, ValueError, OSError) as error:
-            parser.exit(2, f"sb3-nbsp push: {error}. Expected a run of `sb3-nbsp train`; -f and --exp-id say which.\n")
+            parser.exit(2, f"sb3-nbsp push: {error}. {NO_RUN}\n")
         if args.output is not None:
             print(f"Nothing was uploaded. Written to {folder}: {', '.join(sorted(file.name for file in folder.iterdir()))}")
             return

@@ -141,7 +141,8 @@ class Lines:
         self._last = step
         left = (now - self._started) * (self._total - step) / max(step - self._first, 1)
         times = f"{_clock(now - self._started)}, about {_clock(left)} left"
-        self.say(f"Step {step:,} of {self._total:,} ({step / self._total:.0%}, {times}): {task}. {standing}".rstrip())
+        told = ". ".join(filter(None, (task, standing)))
+        self.say(f"Step {step:,} of {self._total:,} ({step / self._total:.0%}, {times}){f': {told}' if told else ''}")
 
     def busy(self, text: str) -> None:
         """See :class:`Display`."""

@@ -1,6 +1,5 @@
 """``sb3-nbsp train --resume RUN``: a run goes on in its own folder, with its own arguments."""
 
-import argparse
 import csv
 import json
 import shutil
@@ -15,6 +14,7 @@ from sb3_nbsp.checkpoints.files import UNFINISHED
 from sb3_nbsp.checkpoints.loading import newest, rows_of_monitors
 from sb3_nbsp.checkpoints.manifest import FOLDER, MANIFEST
 from sb3_nbsp.zoo.argument_types import whole
+from sb3_nbsp.zoo.command_parser import CommandParser
 from sb3_nbsp.zoo.run_settings import NotRead, read_run_yaml
 
 CHECKPOINT_FREQ = 10_000
@@ -46,7 +46,7 @@ def split(arguments: Sequence[str]) -> tuple[CheckpointOptions, list[str]]:
     :return: our options, and rl-zoo3's arguments, which for a run that goes on are the run's own
     :raises ValueError: if there is no run to go on with
     """
-    parser = argparse.ArgumentParser("sb3-nbsp train", add_help=False, allow_abbrev=False)
+    parser = CommandParser("sb3-nbsp train", add_help=False, allow_abbrev=False)
     parser.add_argument("--resume", type=Path)
     parser.add_argument("--checkpoint-freq", type=whole(-1, "env steps (-1: no checkpoints)"))
     parser.add_argument("-i", "--trained-agent", default="")
@@ -79,7 +79,7 @@ def _given_beside(rest: Sequence[str]) -> list[str]:
     :return: the same, if it changes nothing of what is trained
     :raises ValueError: if it would: the run's own arguments count
     """
-    parser = argparse.ArgumentParser("sb3-nbsp train", add_help=False, allow_abbrev=False)
+    parser = CommandParser("sb3-nbsp train", add_help=False, allow_abbrev=False)
     parser.add_argument("--verbose", "--device", "--num-threads")
     parser.add_argument("-P", "--progress", action="store_true")
     ignored = parser.parse_known_args(list(rest))[1]

@@ -17,6 +17,7 @@ from sb3_nbsp.base.names import did_you_mean, unknown_name_message
 from sb3_nbsp.common.parents_arguments import MAX_SEED, SHARED
 from sb3_nbsp.zoo.algorithms import NAMESPACE
 from sb3_nbsp.zoo.argument_types import whole
+from sb3_nbsp.zoo.command_parser import CommandParser
 
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 SCHEDULE = re.compile(rf"[a-z]+_{NUMBER.pattern}")
@@ -109,7 +110,7 @@ def check_arguments(arguments: list[str]) -> None:
     :raises ValueError: for a file that cannot be used
     :raises SystemExit: by argparse, for a number that cannot be
     """
-    parser = argparse.ArgumentParser("sb3-nbsp train", add_help=False, allow_abbrev=False)
+    parser = CommandParser("sb3-nbsp train", add_help=False, allow_abbrev=False)
     parser.add_argument("--seed", type=whole(-1, "a seed (-1: a random one)", MAX_SEED))
     parser.add_argument("-n", "--n-timesteps", type=_steps)
     parser.add_argument("--eval-freq", type=whole(-1, "env steps (-1: no evaluation)"))
@@ -180,7 +181,9 @@ def _pair(text: str) -> str:
     """A ``type`` for argparse: KEY:VALUE, of which rl-zoo3 reads the value as Python."""
     key, colon, _ = text.partition(":")
     if not colon or not key.isidentifier():
-        raise argparse.ArgumentTypeError(f"must be KEY:VALUE with a value in Python, e.g. score:\"'taylor'\"; got {text!r}")
+        hint = f". Write {text.replace('=', ':', 1)}" if "=" in text and not colon else ""
+        expected = "must be KEY:VALUE with a value in Python, e.g. score:\"'taylor'\""
+        raise argparse.ArgumentTypeError(f"{expected}; got {text!r}{hint}")
     return text
 
 

@@ -31,7 +31,7 @@ from sb3_nbsp.evaluation.contexts import playing
 from sb3_nbsp.tasks import TaskSequence
 from sb3_nbsp.zoo import commands
 from sb3_nbsp.zoo.algorithms import sequence_of
-from sb3_nbsp.zoo.find_agents import USE, AgentParser
+from sb3_nbsp.zoo.find_agents import NO_RUN, USE, AgentParser
 
 LONGEST_EPISODE = 10_000  # steps; an env may have no time limit
 # What stands in a file and concerns learning only, and may not be loadable elsewhere.
@@ -65,7 +65,7 @@ def main(arguments: list[str]) -> None:
     try:
         prefix, model_path, run = get_model_path(args.exp_id, args.folder, args.algo, args.env, *which)
     except (AssertionError, ValueError) as error:
-        sys.exit(f"sb3-nbsp record-video: {error}. Expected a run of `sb3-nbsp train`; -f and --exp-id say which.")
+        sys.exit(f"sb3-nbsp record-video: {error}. {NO_RUN}")
     set_random_seed(args.seed)
     env, sequence = _env_of_run(args, Path(run))
     written: list[Path] = []

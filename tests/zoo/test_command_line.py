@@ -15,7 +15,7 @@ from sb3_nbsp.zoo.argument_lines import argument_lines
 from sb3_nbsp.zoo.command_parser import CommandParser
 from sb3_nbsp.zoo.resume import CheckpointOptions
 from sb3_nbsp.zoo.shown_training import Shows
-from sb3_nbsp.zoo.train_checks import check_env, check_names
+from sb3_nbsp.zoo.train_checks import check_arguments, check_env, check_names
 from sb3_nbsp.zoo.train_parser import TrainParser
 
 
@@ -149,3 +149,11 @@ def test_the_new_script_runs_as_it_is(tmp_path, monkeypatch, capsys):
     shown = capsys.readouterr().out
     assert "on east" in shown and "2. west" in shown and "ASR" in shown
     assert (tmp_path / "out" / "agent.zip").is_file() and (tmp_path / "out" / "matrix.csv").is_file()
+
+
+def test_a_wrong_pair_is_told_in_two_lines_how_to_be_written(capsys):
+    with pytest.raises(SystemExit):
+        check_arguments(["-params", "memory_size=100"])
+    error = capsys.readouterr().err
+    assert "Write memory_size:100" in error
+    assert len(error.splitlines()) == 2 and "usage" not in error
