@@ -47,7 +47,7 @@ def plot_matrices(results: LabelledRuns, path: str | os.PathLike[str]) -> None:
     longest = max(map(len, columns))
     across = _columns(len(results))
     upright = longest * len(columns) > 84 // across  # characters in a line of the figure
-    named = 2 if len(results) % across else 1  # rows with names below: a last one that is not full leaves some to the one above
+    named = 2 if len(results) % across else 1  # rows with names below: also above a gap in the last one
     figure, panels = _grid(results, 0.28 * len(rows), 0.5 + (0.075 * longest * named if upright else 0))
     limits = _common_limits(first, np.concatenate(matrices))
     image: Any = None
