@@ -1,6 +1,8 @@
 """Tests lie where what they test lies, in files that can be read at one sitting; and they run on the CPU."""
 
 import ast
+import re
+import subprocess
 from collections import Counter
 from pathlib import Path
 
@@ -20,6 +22,8 @@ NO_ROOMS = {
     "sb3_suite",  # SB3's own tests, with our classes
 }
 FILES = sorted(TESTS.rglob("*.py"))
+MACHINE_PATH = re.compile(r"(?<![\w.:/])/(?:home|root|tmp|work|Users)/[\w.]")
+EXAMPLES_OF_PATHS = {"tests/docs/test_notebooks.py", "examples/make_notebooks.py", "tests/test_tree.py"}  # which find them
 
 
 def test_no_file_is_too_long():
@@ -54,3 +58,16 @@ def test_gpus_are_hidden_also_from_processes_that_tests_start(tmp_path):
     assert not th.cuda.is_available()
     code = "import os, torch; print(os.environ['CUDA_VISIBLE_DEVICES'] == '', torch.cuda.is_available())"
     assert run_python("-c", code, folder=tmp_path).split()[-2:] == ["True", "False"]
+
+
+def test_no_file_names_a_path_of_one_machine():
+    """Whoever follows a command has no such folder: a path is relative, or comes from ``tempfile``."""
+    listed = subprocess.run(["git", "ls-files"], cwd=PACKAGE.parent, capture_output=True, text=True, check=True).stdout.split()
+    found = []
+    for name in {*listed} - EXAMPLES_OF_PATHS:
+        try:
+            text = (PACKAGE.parent / name).read_text()
+        except (UnicodeDecodeError, FileNotFoundError):  # a picture; a file that is about to be removed
+            continue
+        found += [f"{name}: {line}" for line in text.splitlines() if MACHINE_PATH.search(line)]
+    assert found == []

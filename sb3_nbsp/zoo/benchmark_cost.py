@@ -72,7 +72,7 @@ def cost_of(cell: Cell) -> Cost:
     steps, settings = sequence.total_steps, known_settings(cell.algo, own)
     if settings is None:
         return Cost(steps, 0, 0.0)
-    updates = n_updates(cell.algo, settings, steps)
+    updates = n_updates(settings, steps)
     step_ms, horizon = _simulated(sequence)
     evaluation = _evaluation_steps(cell, sequence, horizon) * (ACT_MS + step_ms)
     acting = STEP_MS / settings.get("n_envs", 1)

@@ -63,15 +63,15 @@ def known_settings(algo: str, settings: Mapping[str, Any]) -> dict[str, Any] | N
     return {**{name: argument.default for name, argument in defaults}, **settings}
 
 
-def update_ms(algo: str, settings: Mapping[str, Any]) -> float:
+def update_ms(algo: str, known: Mapping[str, Any]) -> float:
     """
     :param algo: key of one of our algorithms, or of its parent
-    :param settings: hyperparameters; the class's defaults count for those that are missing
+    :param known: all its hyperparameters, see :func:`known_settings`
     :return: estimated duration of a gradient step in milliseconds
     :raises KeyError: if the algorithm's time is not known
     """
     ours = PARENTS.get(algo, algo)
-    times, known = TIMES[ours], known_settings(algo, settings) or {}
+    times = TIMES[ours]
     if known["policy"] == "CnnPolicy" and times.per_picture is not None:
         return times.fixed + times.per_picture * known["batch_size"]
     sizes = _net_arch(known.get("policy_kwargs") or {}, [times.width] * 2)
@@ -80,14 +80,12 @@ def update_ms(algo: str, settings: Mapping[str, Any]) -> float:
     return fast * _autograd(known) if ours == "nbspsac" else fast
 
 
-def n_updates(algo: str, settings: Mapping[str, Any], steps: int) -> int:
+def n_updates(known: Mapping[str, Any], steps: int) -> int:
     """
-    :param algo: key of one of our algorithms, or of its parent
-    :param settings: hyperparameters; the class's defaults count for those that are missing
+    :param known: all hyperparameters of an algorithm, see :func:`known_settings`
     :param steps: environment steps, over all sub-envs
     :return: gradient steps, the warm-up's pause left out
     """
-    known = known_settings(algo, settings) or {}
     n_envs = known.get("n_envs", 1)
     if "n_epochs" in known:
         return round(steps * known["n_epochs"] / known["batch_size"])

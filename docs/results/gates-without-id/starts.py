@@ -3,7 +3,7 @@ How often is the task told right, over seeds? For each of five seeds the recogni
 task (that seed's 50 goals) and tried on those of another seed's 50 goals. Run from the repository's root, with the file that
 study.py made (how much entries of observations vary is taken from it):
 
-    python docs/results/gates-without-id/starts.py /tmp/observations.npz > docs/results/gates-without-id/starts.txt
+    python docs/results/gates-without-id/starts.py build/observations.npz > docs/results/gates-without-id/starts.txt
 """
 
 import sys

@@ -2,7 +2,7 @@
 Can the task be told from observations at all? Gathers Meta-World episodes (about 10 minutes, into a file), then tries what
 100 kept observations per task tell: fitted on one seed's 50 goals, tried on another's. Run from the repository's root:
 
-    python docs/results/gates-without-id/study.py /tmp/observations.npz > docs/results/gates-without-id/study.txt
+    python docs/results/gates-without-id/study.py build/observations.npz > docs/results/gates-without-id/study.txt
 """
 
 import sys
@@ -61,6 +61,7 @@ def say(unsure: dict[str, str]) -> None:
 
 
 file = Path(sys.argv[1])
+file.parent.mkdir(parents=True, exist_ok=True)
 if not file.exists():
     np.savez_compressed(file, **gathered())
 kept = dict(np.load(file))
