@@ -1,5 +1,5 @@
 """
-Do two folders' runs of a method differ in distribution? Two-sample Kolmogorov-Smirnov test on success over all tasks at the end.
+Do two folders' runs of a method differ in distribution? Two-sample Kolmogorov-Smirnov test on success over all tasks (ASR).
 
     python docs/results/pack-agreement/ks.py NBSP docs/results/pack-agreement docs/results/quick
 """
