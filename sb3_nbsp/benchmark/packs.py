@@ -48,10 +48,15 @@ def _shape_of(cell: Cell) -> Any:
 
 
 def _without_params(arguments: Sequence[str]) -> tuple[str, ...]:
-    """A cell's arguments without its hyperparameters, which follow ``-params`` up to the next option."""
+    """
+    A cell's arguments without its hyperparameters, which follow ``-params`` up to the next option, and without the names of
+    its tasks: members may learn different ones. (Where these differ in number or spaces, ``train --together`` sees it.)
+    """
     kept: list[str] = []
-    inside = False
+    option = ""
     for argument in arguments:
-        inside = argument in ("-params", "--hyperparams") or (inside and not argument.startswith("-"))
-        kept += [] if inside else [argument]
+        option = argument if argument.startswith("-") else option
+        is_param = option in ("-params", "--hyperparams")
+        is_tasks = option == "--env-kwargs" and argument.startswith("tasks:")
+        kept += [] if is_param or is_tasks else [argument]
     return tuple(kept)

@@ -1,8 +1,9 @@
 """Environments beside the training one: wrapped alike, with statistics that stay as they are."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import gymnasium as gym
@@ -41,7 +42,29 @@ def wrap_like(training_env: VecEnv, env: gym.Env) -> VecEnv:
     :raises ValueError: for a wrapper that cannot be repeated
     """
     check_wrappers(training_env)
-    wrapped: VecEnv = DummyVecEnv([lambda: Monitor(env)])
+    return _wrapped_like(training_env, DummyVecEnv([lambda: Monitor(env)]))
+
+
+def beside(training_env: VecEnv, make: Callable[[], gym.Env]) -> VecEnv:
+    """
+    An env as :func:`wrap_like` makes it, in the process where the training env is, if that takes further ones.
+
+    :param training_env: the vectorised env that the agent trains on
+    :param make: makes a single environment; must be picklable
+    :return: a ``VecEnv`` with one sub-env
+    :raises ValueError: for a wrapper that cannot be repeated
+    """
+    check_wrappers(training_env)
+    takes = getattr(training_env.unwrapped, "beside", None)  # those of a population do
+    single = DummyVecEnv if takes is None else takes
+    return _wrapped_like(training_env, single([partial(_monitored, make)]))
+
+
+def _monitored(make: Callable[[], gym.Env]) -> gym.Env:
+    return Monitor(make())
+
+
+def _wrapped_like(training_env: VecEnv, wrapped: VecEnv) -> VecEnv:
     for wrapper in reversed(_vec_wrappers(training_env)):
         if isinstance(wrapper, VecNormalize):
             wrapped = _frozen_copy(wrapper, wrapped)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from typing import Any
 
 import gymnasium as gym
@@ -12,6 +13,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from sb3_nbsp.base.acting import Rollout, run
 from sb3_nbsp.base.finite import NotFiniteError, all_finite, first_not_finite
 from sb3_nbsp.common.env_util import (
+    beside,
     frozen_statistics,
     is_task_sequence,
     shares_env,
@@ -63,7 +65,7 @@ def scoring_env(model: BaseAlgorithm, env: gym.Env | VecEnv | None, task: str) -
     if env is None and sequence is not None:
         assert model.env is not None
         # Stepping the sequence itself would use it up.
-        with closing(wrap_like(model.env, sequence.make_task_env(task, evaluation=True))) as own:
+        with closing(beside(model.env, partial(sequence.make_task_env, task, evaluation=True))) as own:
             yield own
         return
     env = env or model.env

@@ -25,6 +25,31 @@ def due(callback: Any, info: dict[str, Any]) -> Kind | None:
     return "interval" if freq > 0 and now // freq > before // freq else None
 
 
+def first_kind(callback: Any) -> Kind | None:
+    """
+    :param callback: the evaluation callback, once it is prepared
+    :return: the evaluation that training begins with, if any
+    """
+    if getattr(callback.model, "goes_on_exactly", False):  # restore_checkpoint_state() brings the rows
+        return None
+    switches = callback._sequence.switch_steps
+    at_switch = callback._position in switches
+    if at_switch:  # a run that was stopped before the evaluation which follows: it is made up for
+        callback._segment = switches.index(callback._position)
+    if has_evaluated(callback):
+        return None
+    return "switch" if at_switch else "start"
+
+
+def has_evaluated(callback: Any) -> bool:
+    """
+    :param callback: the evaluation callback
+    :return: whether it has evaluated where training stands
+    """
+    evaluations = callback.results.evaluations
+    return bool(evaluations) and evaluations[-1].step == callback._position
+
+
 def coming_rollout(callback: Any, infos: Sequence[dict[str, Any]]) -> Rollout[Played] | None:
     """
     :param callback: the evaluation callback
@@ -36,6 +61,18 @@ def coming_rollout(callback: Any, infos: Sequence[dict[str, Any]]) -> Rollout[Pl
         return None
     tasks = callback._tasks_to_play(kind, int(infos[0]["segment"]))
     return callback._evaluator.rollout(callback.model, tasks)
+
+
+def first_rollout(callback: Any) -> Rollout[Played] | None:
+    """
+    :param callback: the evaluation callback, before ``on_training_start``
+    :return: what it will play then, as :func:`coming_rollout`
+    """
+    callback.prepare()
+    kind = first_kind(callback)
+    if kind is None or contexts_of(callback.model):
+        return None
+    return callback._evaluator.rollout(callback.model, callback._tasks_to_play(kind, callback._segment))
 
 
 def take_played(callback: Any, played: Played) -> None:

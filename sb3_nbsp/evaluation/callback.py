@@ -13,7 +13,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from sb3_nbsp.base.arguments import Is, Whole, check_values
 from sb3_nbsp.base.spare_files import may_fail
 from sb3_nbsp.evaluation import rows_in_checkpoints
-from sb3_nbsp.evaluation.ahead import Played, coming_rollout, due, take_played
+from sb3_nbsp.evaluation.ahead import Played, coming_rollout, due, first_kind, first_rollout, has_evaluated, take_played
 from sb3_nbsp.evaluation.best_model import newest_is_best
 from sb3_nbsp.evaluation.carried_over import is_finished, own_earlier_results
 from sb3_nbsp.evaluation.eval_tasks import ALL, EvalTasks, checked_eval_tasks, tasks_to_play
@@ -120,6 +120,7 @@ class SequenceEvalCallback(BaseCallback):
         self._started = 0.0
         self._written_records: dict[str, Any] = {}
         self._played: Played | None = None
+        self._is_prepared = False
 
     def _init_callback(self) -> None:
         if not self.training_env.has_attr("task_sequence"):
@@ -183,7 +184,8 @@ class SequenceEvalCallback(BaseCallback):
         results.versions = library_versions()
         return results
 
-    def _on_training_start(self) -> None:
+    def prepare(self) -> None:
+        """What the beginning of training does before it evaluates; whoever evaluates many agents at once calls it before."""
         assert self._sequence is not None
         # Sub-envs count their own steps: told how many they are, they switch at the right step with plain SB3 too.
         self.training_env.env_method("set_n_envs", self.training_env.num_envs)
@@ -197,21 +199,23 @@ class SequenceEvalCallback(BaseCallback):
         if self.results.evaluations:  # carried over: they stand in the run's own file from the beginning
             self._write()
         self._write_skill_neurons()
-        if getattr(self.model, "goes_on_exactly", False):  # restore_checkpoint_state() brings the rows
-            return
-        # Where a run was stopped right after a switch and before its evaluation, it is made up for.
-        if self._position in self._sequence.switch_steps:
-            self._segment = self._sequence.switch_steps.index(self._position)
-            self._evaluate_once("switch")
-        self._evaluate_once("start")
+        self._is_prepared = True
+
+    def _on_training_start(self) -> None:
+        if not self._is_prepared:
+            self.prepare()
+        self._is_prepared = False
+        kind = first_kind(self)
+        if kind is not None:
+            self._evaluate(kind)
 
     def _on_step(self) -> bool:
         self._write_skill_neurons()  # a task is consolidated one step after its last
         info = self.locals["infos"][0]
         kind = due(self, info)
         self._position, self._segment = int(info["sequence_steps"]), int(info["segment"])
-        if kind is not None:
-            self._evaluate_once(kind)
+        if kind is not None and not has_evaluated(self):
+            self._evaluate(kind)
         return True
 
     def _on_training_end(self) -> None:
@@ -219,7 +223,8 @@ class SequenceEvalCallback(BaseCallback):
         # rl-zoo3 ends the training a second time.
         if self._evaluator is None:
             return
-        self._evaluate_once("end")
+        if not has_evaluated(self):
+            self._evaluate("end")
         self._close_envs()
         self.results.finished = is_finished(self.results)
         self._write()
@@ -228,13 +233,10 @@ class SequenceEvalCallback(BaseCallback):
 
     checkpoint_state = rows_in_checkpoints.checkpoint_state
     restore_checkpoint_state = rows_in_checkpoints.restore_checkpoint_state
-    coming_rollout, take_played = coming_rollout, take_played
+    coming_rollout, first_rollout, take_played = coming_rollout, first_rollout, take_played
 
-    def _evaluate_once(self, kind: Kind) -> None:
-        """Evaluate, log and write, unless this position has been evaluated already."""
-        evaluations = self.results.evaluations
-        if evaluations and evaluations[-1].step == self._position:
-            return
+    def _evaluate(self, kind: Kind) -> None:
+        """Evaluate, log and write."""
         assert self._evaluator is not None
         started, tasks = time.perf_counter(), self._tasks_to_play(kind, self._segment)
         LOGGER.debug("evaluating: %d episodes on each of %s", self.n_eval_episodes, ", ".join(tasks))
@@ -242,7 +244,7 @@ class SequenceEvalCallback(BaseCallback):
         self._played = None
         duration = time.perf_counter() - started
         evaluation = Evaluation(self._position, self._segment, kind, success, mean_return, duration)
-        evaluations.append(evaluation)
+        self.results.evaluations.append(evaluation)
         self._save_if_best()
         self._log(evaluation)
         self._write()

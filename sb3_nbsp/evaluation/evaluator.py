@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Collection
+from functools import partial
 from typing import Annotated, Any, SupportsFloat
 
 import gymnasium as gym
@@ -9,13 +10,13 @@ import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
-from sb3_nbsp.base.acting import Rollout, run
+from sb3_nbsp.base.acting import Rollout, reset, run, step
 from sb3_nbsp.base.arguments import Whole, check_values
 from sb3_nbsp.base.interruption import droppable
 from sb3_nbsp.base.names import unknown_name_message
 from sb3_nbsp.base.random_states import isolated_rng
 from sb3_nbsp.base.success import success_of
-from sb3_nbsp.common.env_util import wrap_like
+from sb3_nbsp.common.env_util import beside
 from sb3_nbsp.common.finite_checks import check_parameters
 from sb3_nbsp.evaluation.contexts import playing
 from sb3_nbsp.tasks import TaskSequence
@@ -58,8 +59,7 @@ class TaskEvaluator:
         self.seed = seed
         # Making an env may draw random numbers too.
         with isolated_rng(seed):
-            made = {name: sequence.make_task_env(name, evaluation=True) for name in sequence.task_names}
-            self.envs = {name: wrap_like(training_env, _with_end(env)) for name, env in made.items()}
+            self.envs = {name: beside(training_env, partial(_task_env, sequence, name)) for name in sequence.task_names}
 
     @droppable()
     def evaluate(
@@ -97,10 +97,11 @@ class TaskEvaluator:
     def _play(self, env: VecEnv) -> Rollout[tuple[float | None, float]]:
         successes: list[float] = []
         returns: list[float] = []
-        observations, starts = env.reset(), np.ones(env.num_envs, dtype=bool)
+        observations = yield from reset(env)
+        starts = np.ones(env.num_envs, dtype=bool)
         while len(returns) < self.n_eval_episodes:
-            actions = yield observations, starts
-            observations, _, starts, infos = env.step(actions)
+            actions: Any = yield observations, starts
+            observations, _, starts, infos = yield from step(env, actions)
             # Monitor's entry marks the true end of an episode, where "done" may be the loss of a life.
             if "episode" in infos[0]:
                 returns.append(infos[0]["episode"]["r"])
@@ -130,8 +131,9 @@ class _LastLimit(gym.wrappers.TimeLimit):
         return obs, reward, terminated, truncated, info
 
 
-def _with_end(env: gym.Env) -> gym.Env:
-    """An env, with a step limit if it has none."""
+def _task_env(sequence: TaskSequence, name: str) -> gym.Env:
+    """A task's env for evaluation, with a step limit if it has none."""
+    env = sequence.make_task_env(name, evaluation=True)
     inner: Any = env
     while isinstance(inner, gym.Wrapper):
         if isinstance(inner, gym.wrappers.TimeLimit) or (inner.spec is not None and FRAMES in inner.spec.kwargs):

@@ -7,7 +7,7 @@ import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
-from sb3_nbsp.base.acting import Rollout, run
+from sb3_nbsp.base.acting import Rollout, reset, run, step
 from sb3_nbsp.base.arrays import Observations, each
 from sb3_nbsp.base.success import spread_over_episodes, success_of
 
@@ -83,10 +83,11 @@ def scoring_rollout(model: BaseAlgorithm, env: VecEnv, n_steps: int) -> Rollout[
     """See :func:`run_for_scoring`; the rollout asks for the actions."""
     taken: list[dict[str, Any]] = []
     # Copies: some envs hand out the same arrays at every step.
-    observation, starts = each(np.array, env.reset()), np.ones(env.num_envs, dtype=bool)
+    first = yield from reset(env)
+    observation, starts = each(np.array, first), np.ones(env.num_envs, dtype=bool)
     for _ in range(-(-n_steps // env.num_envs)):
-        action = yield observation, starts
-        after, rewards, ends, infos = env.step(action)
+        action: Any = yield observation, starts
+        after, rewards, ends, infos = yield from step(env, action)
         after, ends = each(np.array, after), np.array(ends, dtype=bool)
         limited = np.array([bool(info.get("TimeLimit.truncated", False)) for info in infos])
         taken.append(

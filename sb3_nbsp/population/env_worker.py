@@ -95,7 +95,7 @@ class Failure:
         return Failure, (self.error, self.told)
 
 
-class _Member:
+class _Env:
     """A member's sub-envs, one after another in one process: what SB3's ``DummyVecEnv`` does is done here too."""
 
     def __init__(self, makers: Sequence[CloudpickleWrapper]):
@@ -131,15 +131,15 @@ class _Member:
 
 def serve(connection: Connection) -> None:
     """
-    Do what is asked for, (member, command, arguments), and answer with (member, result or :class:`Failure`), until ``end`` is
-    asked for or the other end of the line is closed.
+    Do what is asked for, (number of an env, command, arguments), and answer with (number, result or :class:`Failure`), until
+    ``end`` is asked for or the other end of the line is closed.
 
     :param connection: to the process that trains
     """
     for name in ("SIGINT", "SIGHUP"):  # a terminal sends them to all processes; this one ends with the one that trains
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
-    members: dict[int, _Member] = {}
+    envs: dict[int, _Env] = {}
     while True:
         try:
             number, command, arguments = pickle.loads(connection.recv_bytes())
@@ -150,10 +150,10 @@ def serve(connection: Connection) -> None:
         result: Any
         try:
             if command == "make":
-                members[number] = _Member(*arguments)
-                result = members[number].describe()
+                envs[number] = _Env(*arguments)
+                result = envs[number].describe()
             else:
-                result = getattr(members[number], command)(*arguments)
+                result = getattr(envs[number], command)(*arguments)
         except BaseException as error:
             result = Failure(error, traceback.format_exc())
         connection.send_bytes(pickle.dumps((number, result)))

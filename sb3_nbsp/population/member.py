@@ -4,7 +4,7 @@ One member's ``learn()``, cut into the pieces between which a population acts an
 Piece by piece it is SB3's ``OffPolicyAlgorithm.learn`` and ``collect_rollouts``: the same calls, in the same order.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -48,8 +48,10 @@ class Member:
 
     # learn()
 
-    def begin(self, total_timesteps: int, callback: MaybeCallback, log_interval: int | None, **setup: Any) -> None:
+    def set_up(self, total_timesteps: int, callback: MaybeCallback, log_interval: int | None, **setup: Any) -> None:
         """
+        Everything before the callbacks' ``on_training_start``, which :meth:`begin` calls.
+
         :param total_timesteps: env steps
         :param callback: as for SB3's ``learn()``
         :param log_interval: episodes between two lines of the log
@@ -61,7 +63,18 @@ class Member:
             total_timesteps, self.callback = self.model._setup_learn(total_timesteps, callback, **setup)
             self.is_watched = _is_foreign(self.callback)
             self._evaluations = [part for part in every_callback(self.callback) if hasattr(part, "coming_rollout")]
-            self.callback.on_training_start({**setup, "self": self.model, "total_timesteps": total_timesteps}, globals())
+            if self.model.position.pending is None:
+                self._note_coming((part, part.first_rollout()) for part in self._evaluations)
+        self._locals = {**setup, "self": self.model, "total_timesteps": total_timesteps}
+
+    def _note_coming(self, rollouts: Iterable[tuple[Any, Any]]) -> None:
+        self.coming_evaluation = next((pair for pair in rollouts if pair[1] is not None), None)
+
+    def begin(self) -> None:
+        """The beginning of training."""
+        with self.own_streams():
+            self.callback.on_training_start(self._locals, globals())
+        self.coming_evaluation = None
 
     @property
     def is_done(self) -> bool:
@@ -146,8 +159,7 @@ class Member:
         """
         with self.own_streams():
             self._told = self.model.env.step_wait()
-            coming = ((part, part.coming_rollout(self._told[3])) for part in self._evaluations)
-            self.coming_evaluation = next((pair for pair in coming if pair[1] is not None), None)
+            self._note_coming((part, part.coming_rollout(self._told[3])) for part in self._evaluations)
             if not self.awaits_rollout:
                 self._finish_step(is_last)
                 return True

@@ -4,6 +4,7 @@ import multiprocessing
 import pickle
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from itertools import cycle
 from multiprocessing import resource_tracker
 from typing import Any
 
@@ -63,9 +64,8 @@ class MemberEnvs(Sequence["MemberEnv"]):
         self._workers = [_Worker(context) for _ in range(workers)]
         self._envs: list[MemberEnv] = []
         try:
-            for number, maker in enumerate(makers):
-                self._worker_of(number).ask(number, "make", _wrapped(maker))
-            self._envs = [MemberEnv(self._worker_of(number), number) for number in range(len(makers))]
+            begun = [(worker, worker.begin_env(maker)) for worker, maker in zip(cycle(self._workers), makers, strict=False)]
+            self._envs = [MemberEnv(worker, number) for worker, number in begun]
         except BaseException:
             self.close()
             raise
@@ -75,14 +75,9 @@ class MemberEnvs(Sequence["MemberEnv"]):
         :param makers: what makes the sub-envs of one more member
         :return: its env
         """
-        number = len(self._envs)
-        worker = self._worker_of(number)
-        worker.ask(number, "make", _wrapped(makers))
-        self._envs.append(MemberEnv(worker, number))
+        worker = self._workers[len(self._envs) % len(self._workers)]
+        self._envs.append(MemberEnv(worker, worker.begin_env(makers)))
         return self._envs[-1]
-
-    def _worker_of(self, member: int) -> "_Worker":
-        return self._workers[member % len(self._workers)]
 
     def __getitem__(self, index: Any) -> Any:
         return self._envs[index]
@@ -106,12 +101,12 @@ class MemberEnv(VecEnv):
     The sub-envs of one member, which are in a worker process.
 
     :param worker: the process, which is making them
-    :param number: the member's
+    :param number: theirs among all that the worker has made
     """
 
     def __init__(self, worker: "_Worker", number: int):
         self._worker, self._number = worker, number
-        self._is_closed = False
+        self._is_closed = self._is_resetting = False
         observation_space, action_space, metadata, n_envs = worker.answer(number)
         self._arrays = SharedArrays(observation_space, n_envs)
         worker.envs.add(self)
@@ -123,9 +118,24 @@ class MemberEnv(VecEnv):
         self._worker.ask(self._number, command, *arguments)
         return self._worker.answer(self._number)
 
+    def beside(self, makers: Sequence[Maker]) -> "MemberEnv":
+        """
+        :param makers: what makes the sub-envs of another env of the member, for scoring or evaluating
+        :return: it, in the same process
+        """
+        return MemberEnv(self._worker, self._worker.begin_env(makers))
+
+    def begin_reset(self) -> None:
+        """Have the worker begin what :meth:`reset` waits for."""
+        if not self._is_resetting:
+            self._worker.ask(self._number, "reset", self._seeds, self._options)
+            self._is_resetting = True
+
     def reset(self) -> VecEnvObs:
         """See SB3."""
-        self.reset_infos = self._call("reset", self._seeds, self._options)
+        self.begin_reset()
+        self._is_resetting = False
+        self.reset_infos = self._worker.answer(self._number)
         self._reset_seeds()
         self._reset_options()
         return self._arrays.observations()
@@ -185,37 +195,50 @@ class _Worker:
 
     def __init__(self, context: Any):
         self.envs: set[MemberEnv] = set()  # that are open
-        self._answers: dict[int, Any] = {}  # by member
+        self._n_begun = 0
+        self._answers: dict[int, Any] = {}  # by env
         self._line, other_end = context.Pipe()
         self._process = context.Process(target=serve, args=(other_end,), daemon=True)
         self._process.start()
         other_end.close()
 
-    def ask(self, member: int, command: str, *arguments: Any) -> None:
+    def begin_env(self, makers: Maker | Sequence[Maker]) -> int:
         """
-        :param member: whose env is asked
+        Have the process begin to make an env.
+
+        :param makers: of its sub-envs
+        :return: its number
+        """
+        number = self._n_begun
+        self._n_begun += 1
+        self.ask(number, "make", [CloudpickleWrapper(make) for make in (makers if isinstance(makers, Sequence) else [makers])])
+        return number
+
+    def ask(self, number: int, command: str, *arguments: Any) -> None:
+        """
+        :param number: of the env that is asked
         :param command: what is to be done, see :mod:`~sb3_nbsp.population.env_worker`
         :param arguments: of it
         """
         try:
-            self._line.send_bytes(pickle.dumps((member, command, arguments)))
+            self._line.send_bytes(pickle.dumps((number, command, arguments)))
         except (BrokenPipeError, ConnectionResetError):
             self._tell_end()
 
-    def answer(self, member: int) -> Any:
+    def answer(self, number: int) -> Any:
         """
-        :param member: that asked
-        :return: what it was answered
+        :param number: of the env that was asked
+        :return: what it answered
         :raises EOFError: if the worker has ended
         :raises Exception: the env's own
         """
-        while member not in self._answers:
+        while number not in self._answers:
             try:
                 other, result = pickle.loads(self._line.recv_bytes())
             except (EOFError, ConnectionResetError):
                 self._tell_end()
             self._answers[other] = result
-        result = self._answers.pop(member)
+        result = self._answers.pop(number)
         if isinstance(result, Failure):
             raise result.error from RuntimeError(f"in a worker process:\n{result.told}")
         return result
@@ -228,18 +251,18 @@ class _Worker:
             "If it was killed (a negative status), memory may have run out: use fewer members or workers."
         )
 
-    def release(self, env: MemberEnv, member: int) -> None:
+    def release(self, env: MemberEnv, number: int) -> None:
         """
         Close a member's sub-envs, as far as there is someone to do it; a worker that holds no others ends.
 
         :param env: the member's
-        :param member: its number
+        :param number: the env's
         """
         self.envs.discard(env)
-        self._answers.pop(member, None)
+        self._answers.pop(number, None)
         with suppress(EOFError, OSError):
-            self.ask(member, "close")
-            while self.answer(member) is not None:  # of a step that was under way
+            self.ask(number, "close")
+            while self.answer(number) is not None:  # of a step that was under way
                 pass
         if not self.envs:
             self.end()
@@ -253,7 +276,3 @@ class _Worker:
         if self._process.is_alive():
             self._process.terminate()
             self._process.join()
-
-
-def _wrapped(makers: Maker | Sequence[Maker]) -> list[CloudpickleWrapper]:
-    return [CloudpickleWrapper(maker) for maker in (makers if isinstance(makers, Sequence) else [makers])]

@@ -75,7 +75,10 @@ class Population:
             running = [Member(model, own) for model, own in zip(self.models, streams, strict=True)]
             try:
                 for member, callback in zip(running, callbacks or [None] * len(running), strict=True):
-                    member.begin(total_timesteps, callback, log_interval, **setup)
+                    member.set_up(total_timesteps, callback, log_interval, **setup)
+                self._play_ahead([member for member in running if member.coming_evaluation is not None])
+                for member in running:
+                    member.begin()
                 self._run(running)
             finally:
                 self._dissolve()
@@ -122,10 +125,12 @@ class Population:
 
     def _play_ahead(self, members: list[Member]) -> None:
         """Score and evaluate at once what is about to be scored and evaluated member by member."""
-        if self._learner is not None and len(members) > 1:
+        if len(members) < 2:
+            return
+        if self._learner is not None:
             self._learner.stack.take_over_changes(actors_only=True)
-            agents = {id(member): agent for agent, member in enumerate(self._members)}
-            play_ahead(members, agents, self._learner.actor)
+        agents = {id(member): agent for agent, member in enumerate(self._members)}
+        play_ahead(members, agents, None if self._learner is None else self._learner.actor)
 
     def _begin_rollouts(self, running: list[Member]) -> None:
         """Where someone asks for a stop, all members come to it at the same step, each with its checkpoint."""

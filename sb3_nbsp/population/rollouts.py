@@ -1,10 +1,11 @@
-"""Scoring and evaluating of many members at once: their rollouts go in lock-step, with one batched pass of their policies."""
+"""
+Scoring and evaluating of many members at once: their rollouts go in lock-step, with one batched pass of the policies that are
+in a stack, and with their envs at work at the same time where these are in other processes.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-
-import numpy as np
 
 from sb3_nbsp.base.acting import Rollout
 from sb3_nbsp.base.interruption import droppable
@@ -21,66 +22,121 @@ class Job:
     """
     A member's rollout.
 
-    :param agent: the member's number in the stack
+    :param model: the member's
+    :param agent: the member's number in the stack; ``None``: it is not there, and its own ``predict()`` is asked
     :param rollout: not begun
     :param deterministic: whether the policy takes its most likely actions
     :param done: is given the result
     """
 
-    agent: int
+    model: Any
+    agent: int | None
     rollout: Rollout[Any]
     deterministic: bool
     done: Callable[[Any], None]
 
 
-def play_ahead(members: Sequence[Member], agents: Mapping[int, int], actor: Callable[[int], BatchedActor]) -> None:
+def play_ahead(members: Sequence[Member], agents: Mapping[int, int], actor: Callable[[int], BatchedActor] | None) -> None:
     """
     Take the steps, and play the episodes, that members' callbacks are about to: each has its own ready then.
 
     :param members: between two pieces of their ``learn()``
-    :param agents: numbers in the stack, by ``id`` of the member; what is not in it plays by itself
-    :param actor: of a number of envs
+    :param agents: numbers in the stack, by ``id`` of the member
+    :param actor: of a number of envs; ``None``: there is no stack
     """
-    jobs = [job for member in members if id(member) in agents for job in _jobs(member, agents[id(member)])]
+    jobs = [job for member in members for job in _jobs(member, agents.get(id(member)))]
     if len(jobs) > 1:
         with droppable(), python_random_kept():
-            _play(jobs, actor(N_ENVS))
+            _play(jobs, None if actor is None else actor(N_ENVS))
 
 
-def _jobs(member: Member, agent: int) -> list[Job]:
+def _jobs(member: Member, agent: int | None) -> list[Job]:
     model = member.model
     if member.is_watched:  # someone else's callback may act before ours
         return []
     if TakenSteps.is_due(model):
         model.taken_steps = TakenSteps(model)
-        return [Job(agent, model.taken_steps.rollout(model), False, lambda _: None)]
+        return [Job(model, agent, model.taken_steps.rollout(model), False, lambda _: None)]
     if member.coming_evaluation is None:
         return []
     callback, rollout = member.coming_evaluation
-    return [Job(agent, rollout, callback.deterministic, callback.take_played)]
+    return [Job(model, agent, rollout, callback.deterministic, callback.take_played)]
 
 
-def _play(jobs: Sequence[Job], actor: BatchedActor) -> None:
-    streams = [RandomStreams(RandomStates()) for _ in jobs]  # rollouts seed them
-    playing = list(range(len(jobs)))
-    actions: np.ndarray[Any, Any] | None = None
-    unscale = actor.stack.models[0].policy.unscale_action
+def _play(jobs: Sequence[Job], actor: BatchedActor | None) -> None:
+    players = [_Player(job, RandomStreams(RandomStates())) for job in jobs]  # rollouts seed the streams
+    playing = list(players)
     try:
         while playing:
-            for number in list(playing):
-                job, own = jobs[number], streams[number]
-                try:
-                    with own.in_use():
-                        # The first time, None is what a generator must be sent.
-                        observations, _ = job.rollout.send(None if actions is None else actions[job.agent])  # type: ignore[arg-type]
-                except StopIteration as end:
-                    playing.remove(number)
-                    job.done(end.value)
-                    continue
-                actor.show(job.agent, observations, None if job.deterministic else own)
-            if playing:
-                actions = unscale(actor.answers())
+            for player in playing:
+                player.go_on()
+            while waiting := [player for player in playing if player.waits]:  # for envs, which are at work all at once
+                for player in waiting:
+                    player.go_on()
+            playing = [player for player in playing if not player.has_ended]
+            _answer(playing, actor)
     finally:
-        for job, own in zip(jobs, streams, strict=True):
-            with own.in_use():  # what is left of a rollout puts random states back
-                job.rollout.close()
+        for player in players:
+            player.close()
+
+
+def _answer(players: Sequence["_Player"], actor: BatchedActor | None) -> None:
+    together = []
+    for player in players:
+        if actor is None or player.job.agent is None:
+            player.ask_model()
+        else:
+            player.show(actor)
+            together.append(player)
+    if together and actor is not None:
+        actions = actor.stack.models[0].policy.unscale_action(actor.answers())
+        for player in together:
+            player.answer = actions[player.job.agent]
+
+
+class _Player:
+    """
+    A job that is being done.
+
+    :param job: its rollout has not begun
+    :param streams: the rollout's random numbers
+    """
+
+    def __init__(self, job: Job, streams: RandomStreams):
+        self.job, self._streams = job, streams
+        self.has_ended = False
+        self.answer: Any = None  # for the rollout when it goes on: actions, or what it is sent where it asked for none
+        self._asked: Any = None
+
+    @property
+    def waits(self) -> bool:
+        """Whether its env is at work."""
+        return not self.has_ended and self._asked is None
+
+    def go_on(self) -> None:
+        """Take the rollout to where it asks for actions, or where its env is at work."""
+        answer, self.answer = self.answer, None
+        try:
+            with self._streams.in_use():
+                self._asked = self.job.rollout.send(answer)
+        except StopIteration as end:
+            self.has_ended = True
+            self.job.done(end.value)
+
+    def show(self, actor: BatchedActor) -> None:
+        """
+        :param actor: is shown what actions are asked for
+        """
+        assert self.job.agent is not None
+        actor.show(self.job.agent, self._asked[0], None if self.job.deterministic else self._streams)
+
+    def ask_model(self) -> None:
+        """Have the model answer."""
+        observations, starts = self._asked
+        with self._streams.in_use():
+            self.answer, _ = self.job.model.predict(observations, episode_start=starts, deterministic=self.job.deterministic)
+
+    def close(self) -> None:
+        """End the rollout, wherever it is: what is left of it puts random states back."""
+        with self._streams.in_use():
+            self.job.rollout.close()

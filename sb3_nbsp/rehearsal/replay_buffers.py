@@ -153,11 +153,18 @@ class MixedBuffer:
         old = self.memory.draw(n_old, random) if n_old else []
         if n_old == batch_size:
             return np.empty(0, int), np.empty(0, int), old
-        rows = random.randint(0, self.buffer_size if self.full else self.pos, size=batch_size - n_old)
+        rows = random.randint(0, self.size(), size=batch_size - n_old)
+        if self.n_envs == 1:  # no choice, for which NumPy draws nothing
+            return rows, np.zeros(len(rows), int), old
         return rows, random.randint(0, high=self.n_envs, size=len(rows)), old
 
+    @property
+    def has_old(self) -> bool:
+        """Whether old transitions come into batches."""
+        return self.memory_size > 0 and len(self.memory) > 0
+
     def _n_old(self, batch_size: int) -> int:
-        if self.memory_size == 0 or len(self.memory) == 0:
+        if not self.has_old:
             return 0
         if self.replay_mode == "share":
             return round(self.old_task_fraction * batch_size)

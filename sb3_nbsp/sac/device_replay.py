@@ -70,6 +70,11 @@ class DeviceReplay:
         chosen = self._host_index.numpy()
         for agent, (model, streams) in enumerate(zip(self.models, self._streams, strict=True)):
             clones = batch.n_old > 0 and model.cloning.is_due()
+            buffer = model.replay_buffer
+            if buffer.n_envs == 1 and not (buffer.has_old or clones):  # the same numbers, in one call
+                rows = streams.numpy.randint(0, buffer.size(), size=(n_steps, batch.size))
+                chosen[:, agent, : batch.size] = agent * self._ring + rows
+                continue
             for step in range(n_steps):
                 chosen[step, agent, : batch.size] = self._draw(agent, batch.size, streams.numpy)
                 if clones:

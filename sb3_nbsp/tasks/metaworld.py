@@ -1,7 +1,7 @@
 """Meta-World v3 tasks with what a sequence needs: seeds that work, one time limit, action repeat, no upstream traps."""
 
 from collections.abc import Callable, Iterable
-from functools import partial
+from functools import lru_cache, partial
 from types import ModuleType
 from typing import Any, Literal, get_args
 
@@ -26,9 +26,9 @@ class MetaWorldEnv(gym.Env):
     One Meta-World v3 task as in the MT1 benchmark: the goal is shown in the observation (39,), success ends no episode.
 
     Meta-World ignores ``reset(seed=)``; here everything follows from it. ``reset(seed=s)`` makes the benchmark's 50
-    goals anew from ``s`` (about 1 s), and each episode draws one of them. So sub-environments and an evaluation
-    environment, which have other seeds, meet other goals. With ``random_goals=False`` there is one goal, the same in
-    all environments whatever their seed.
+    goals from ``s`` (about half a second, once for each ``s`` in a process), and each episode draws one of them. So
+    sub-environments and an evaluation environment, which have other seeds, meet other goals. With ``random_goals=False`` there
+    is one goal, the same in all environments whatever their seed.
 
     The ``info`` of ``reset()`` records ``reward_function_version``.
 
@@ -71,7 +71,7 @@ class MetaWorldEnv(gym.Env):
         self.action_space = spaces.Box(-1.0, 1.0, (4,))
         fps = max(1, self._simulator.metadata["render_fps"] // action_repeat)
         self.metadata = {**self._simulator.metadata, "render_fps": fps}
-        self._goals: list[Any] = []
+        self._goals: tuple[Any, ...] = ()
         self._elapsed = 0
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
@@ -90,9 +90,9 @@ class MetaWorldEnv(gym.Env):
         self._elapsed = 0
         return obs, {**info, "reward_function_version": self.reward_function_version}
 
-    def _make_goals(self) -> list[Any]:
+    def _make_goals(self) -> tuple[Any, ...]:
         seed = int(self.np_random.integers(2**31)) if self.random_goals else FIXED_GOAL_SEED
-        goals = self._metaworld.MT1(self._name, seed=seed).train_tasks
+        goals = _goals(self._name, seed)
         return goals if self.random_goals else goals[:1]
 
     def step(self, action: npt.NDArray[Any]) -> tuple[Any, float, bool, bool, dict[str, Any]]:
@@ -161,6 +161,17 @@ def metaworld_sequence(
     return TaskSequence(
         tuple(Task(name, partial(make, name)) for name in names), steps_per_task, cycles, task_id, ordered(order)
     )
+
+
+@lru_cache(maxsize=1000)  # some 10 kB each
+def _goals(name: str, seed: int) -> tuple[Any, ...]:
+    """
+    The 50 goals of MT1. Evaluations begin with the same seed each time, and making goals takes as long as 500 env steps.
+
+    :param name: of the task, as Meta-World calls it
+    :param seed: what they follow from
+    """
+    return tuple(_import_metaworld().MT1(name, seed=seed).train_tasks)
 
 
 def _import_metaworld() -> ModuleType:

@@ -62,8 +62,11 @@ class ProgressCallback(BaseCallback):
         told = [evaluation.results for evaluation in self.evaluations if evaluation.results.evaluations]
         if not told:
             return ""
-        rows = [results.performance(results.evaluations[-1]) for results in told]
-        means = {task: float(np.mean([row[task] for row in rows])) for task in told[0].task_names}
+        values: dict[str, list[float]] = {}  # by task: agents may learn different ones
+        for results in told:
+            for task, value in results.performance(results.evaluations[-1]).items():
+                values.setdefault(task, []).append(value)
+        means = {task: float(np.mean(of_agents)) for task, of_agents in values.items()}
         shown = ", ".join(f"{task} {value:.2f}" for task, value in means.items() if not math.isnan(value))
         step = told[0].evaluations[-1].step
         return f"{told[0].measure.name.capitalize()} at step {step:,}: {shown}"

@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sb3_nbsp.base.plain_text import from_markdown
 from sb3_nbsp.evaluation import SequenceResults, results_table, results_text
@@ -58,7 +59,10 @@ def ending(runs: Sequence[TrainedRun]) -> str:
 
 
 def _of_many(algo: str, results: Sequence[SequenceResults]) -> str:
-    return from_markdown(results_table([(algo, results)])).rstrip()
+    groups: dict[Any, list[SequenceResults]] = {}  # by sequence
+    for one in results:
+        groups.setdefault((tuple(one.task_names), tuple(one.segments)), []).append(one)
+    return "\n\n".join(from_markdown(results_table([(algo, group)])).rstrip() for group in groups.values())
 
 
 def _files(runs: Sequence[TrainedRun]) -> list[str]:
