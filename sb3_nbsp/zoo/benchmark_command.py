@@ -9,6 +9,8 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch as th
+
 from sb3_nbsp.benchmark.cells import Cell
 from sb3_nbsp.benchmark.local_runner import CellError
 from sb3_nbsp.benchmark.manifest import check_manifest
@@ -57,7 +59,7 @@ def main(arguments: list[str]) -> None:
     if args.dry_run:
         for cell in cells:
             print(f"{cell.state:<12} {shlex.join(['sb3-nbsp', 'train', *cell.train_arguments(cell.checkpoint())])}")
-        print(f"\n{cost_statement(cells, args.n_jobs or N_JOBS)}")
+        print(f"\n{cost_statement(cells, args.n_jobs or n_jobs_for(cells, args.population))}")
         return
     suite.write(folder)
     try:
@@ -83,8 +85,25 @@ def _train(cells: list[Cell], folder: Path, args: argparse.Namespace) -> None:
     for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
         signal.signal(number, _interrupt)  # stop the trainings, as for Ctrl-C
     together = {"population": args.population, "env_workers": args.env_workers}
-    train_with_progress(cells, args.n_jobs or N_JOBS, args.retry, args.keep_weights, **together)
+    train_with_progress(cells, args.n_jobs or n_jobs_for(cells, args.population), args.retry, args.keep_weights, **together)
     print(f"All {len(cells)} trainings are done. Tables and figures: sb3-nbsp report {shlex.quote(str(folder))}")
+
+
+def n_jobs_for(cells: Sequence[Cell], population: bool) -> int:
+    """
+    :param cells: trainings
+    :param population: whether many are trained in one process
+    :return: how many processes train at a time where nobody said so. On a GPU one population: three of ten members wait for
+        each other there, and make half the updates of one of 64 (docs/performance.md).
+    """
+    if population and th.cuda.is_available() and any(_device(cell) != "cpu" for cell in cells):
+        return 1
+    return N_JOBS
+
+
+def _device(cell: Cell) -> str:
+    arguments = list(cell.arguments)
+    return arguments[arguments.index("--device") + 1] if "--device" in arguments else "auto"
 
 
 def _overview(suite: Suite, cells: Sequence[Cell], folder: Path) -> str:
@@ -103,8 +122,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = CommandParser("sb3-nbsp benchmark", description=TEXT, epilog=EPILOG, formatter_class=formatter)
     shipped = ", ".join(shipped_suites())
     parser.add_argument("suite", type=Path, metavar="SUITE.yml", help=f"a suite's file, or one of the package's: {shipped}")
+    n_jobs = "processes at a time, one thread each (default: 2; with --population on a GPU 1; on a cluster no limit)"
     parser.add_argument("-f", "--folder", type=Path, help="where cells go (default: runs/SUITE)")
-    parser.add_argument("--n-jobs", type=jobs, help="trainings at a time, one thread each (default: 2; on a cluster no limit)")
+    parser.add_argument("--n-jobs", type=jobs, help=n_jobs)
     parser.add_argument("--only", nargs="+", default=[], metavar="METHOD", help="methods by name; * stands for anything")
     sequences = "task sequences by name; * stands for anything"
     parser.add_argument("--sequences", nargs="+", default=[], metavar="SEQUENCE", help=sequences)
@@ -112,8 +132,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--population",
         action="store_true",
-        help="train cells of nbspsac that differ in seed and method only together, each process many of them: the same runs "
-        "up to rounding, in less time where networks are small or on a GPU",
+        help="train cells of nbspsac together that differ in seed, method and names of tasks only, each process many of them: "
+        "the same runs up to rounding, in less time where networks are small or on a GPU",
     )
     parser.add_argument(
         "--env-workers",

@@ -143,6 +143,19 @@ def test_metaworld_is_four_visits() -> None:
     assert sequence.segments == ("coffee-button", "window-close") * 2 and sequence.total_steps == 48_000
 
 
+def test_processes_at_a_time_by_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cpu, anywhere = (Suite.read(name).cells(tmp_path)[:3] for name in ("quick.yml", "continual_world.yml"))
+    monkeypatch.setattr(benchmark_command, "N_JOBS", 7)
+    for on_gpu, population, cells, expected in (
+        (True, True, anywhere, 1),
+        (True, True, cpu, 7),
+        (True, False, anywhere, 7),
+        (False, True, anywhere, 7),
+    ):
+        monkeypatch.setattr(benchmark_command.th.cuda, "is_available", lambda there=on_gpu: there)
+        assert benchmark_command.n_jobs_for(cells, population) == expected
+
+
 def test_dry_run_shows_states_and_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     suite = suite_of(tmp_path)
     folder = tmp_path / "out"

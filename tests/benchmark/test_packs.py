@@ -46,6 +46,36 @@ def test_what_shapes_training_tells_packs_apart(tmp_path):
     assert [len(pack) for pack in packs_of([replace(one, seed=seed) for seed in range(10)], 3)] == [4, 4, 2]
 
 
+def test_members_may_learn_different_tasks(tmp_path):
+    cells = Suite.read("cw3.yml").cells(tmp_path, ["single task"])
+    (pack,) = packs_of(cells, 1)
+    assert len(pack) == 9 and len({c.sequence for c in pack}) == 3
+    by_seed = packs_of(cells, 3)
+    assert [len({c.seed for c in some}) for some in by_seed] == [1, 1, 1]
+
+
+def test_a_pack_of_different_tasks(tmp_path):
+    """Of different numbers of tasks, too: they are told apart when their envs are there."""
+
+    def of(name, tasks):
+        kwargs = (
+            "--env-kwargs",
+            f"tasks:{tasks!r}",
+            "steps_per_task:60",
+            "cycles:1",
+            "--eval-episodes",
+            "1",
+            *SMALL[SMALL.index("--verbose") :],
+        )
+        return Cell("a", "nbspsac", "sb3_nbsp/PointGoal-v0", 0, tmp_path / name, kwargs, sequence=name)
+
+    cells = [of("east", ["east"]), of("west", ["west"]), of("both", ["east", "west"])]
+    run_cells(cells, n_jobs=1, population=True)
+    assert [c.results().task_names for c in cells] == [("east",), ("west",), ("east", "west")]
+    log = (cells[0].folder / "log.txt").read_text()
+    assert "2 agents learn together" in log and "success on east" in log and "success on west" in log
+
+
 def test_a_pack_leaves_what_single_trainings_leave(tmp_path):
     def cells(folder: str) -> list[Cell]:
         of_methods = [(tmp_path / folder, "a", ()), (tmp_path / folder, "b", ("memory_size:0",))]

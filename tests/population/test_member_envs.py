@@ -3,6 +3,7 @@
 import os
 import signal
 from functools import partial
+from itertools import pairwise
 
 import gymnasium as gym
 import numpy as np
@@ -17,7 +18,7 @@ from sb3_nbsp import NBSPSAC
 from sb3_nbsp.checkpoints.callback import RunCheckpoints
 from sb3_nbsp.evaluation import SequenceEvalCallback
 from sb3_nbsp.population import MemberEnvs, Population, workers_for
-from sb3_nbsp.population.member_envs import SLOW_STEP
+from sb3_nbsp.population.member_envs import SLOW_STEP, _Worker
 
 STEPS = 75  # over a switch
 MAKERS = [partial(gym.make, "sb3_nbsp/PointGoal-v0", steps_per_task=60, horizon=HORIZON)] * 3
@@ -67,6 +68,35 @@ def test_members_learn_what_they_learn_with_envs_in_the_process(made_envs, tmp_p
         Population(again).learn(30, reset_num_timesteps=False)
         ends.append([everything(model) for model in again])
     assert same(*ends)
+
+
+def test_envs_for_scoring_and_evaluating_are_in_the_workers_and_work_at_once(made_envs, monkeypatch):
+    """While one member's env plays its step, so do the others': all are told to before anyone waits."""
+    log = []  # command, worker
+    ask, answer = _Worker.ask, _Worker.answer
+
+    def noted_ask(worker, number, command, *arguments):
+        log.append((command, worker))
+        ask(worker, number, command, *arguments)
+
+    def noted_answer(worker, number):
+        log.append(("wait", worker))
+        return answer(worker, number)
+
+    monkeypatch.setattr(_Worker, "ask", noted_ask)
+    monkeypatch.setattr(_Worker, "answer", noted_answer)
+    envs = made_envs([monitored(maker) for maker in MAKERS[:2]], workers=2)
+    models = [NBSPSAC("MlpPolicy", env, **{**NBSP_SETTINGS, "scoring_steps": 30, "seed": s}) for s, env in enumerate(envs)]
+    Population(models).learn(120, callbacks=[[SequenceEvalCallback(0, 2)] for _ in models])
+    assert [model.learned_tasks for model in models] == [["east", "west"]] * 2
+    commands = [command for command, _ in log]
+    assert commands.count("make") == 2 * (1 + 2 + 2)  # for training, for evaluating and for scoring on two tasks
+    assert commands.count("reset") == 2 * (1 + 3 * 2 + 2)  # evaluated at the start, at two task ends
+    assert commands.count("step") > 2 * (120 + 2 * 30 + 3 * 2 * 2)
+    for command, alone in (("step", 0), ("reset", 2)):  # learn() resets the training env of one after the other
+        asked = [place for place, name in enumerate(commands) if name == command]
+        pairs = sum(log[a][1] is not log[b][1] and ("wait", log[a][1]) not in log[a:b] for a, b in pairwise(asked))
+        assert pairs == (len(asked) - alone) / 2, command
 
 
 class Told(ToyEnv):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from sb3_nbsp.tasks import MetaWorldEnv, metaworld_sequence
+from sb3_nbsp.tasks.metaworld import _goals
 
 ACTION = np.array([0.1, 0.5, -0.2, 0.3], dtype=np.float32)
 
@@ -62,6 +63,9 @@ def test_seeds_make_the_goals(simulator):
     assert not set(first) & set(goals(env, seed=2)), "another seed must give other goals"
     assert len(env._goals) == 50
     env.close()
+    other = MetaWorldEnv("window-open")
+    assert goals(other, seed=1, n_episodes=1)[0] == first[0]  # not made again
+    assert _goals.cache_info().hits >= 2
 
 
 def test_fixed_goal_is_the_same_for_every_seed(simulator):
