@@ -60,8 +60,9 @@ def test_steps_of_shipped_suites():
     pytest.importorskip("metaworld")
     paper = Suite.read("paper.yml").cells(NOWHERE, ["NBSP"], [0])
     assert [cost_of(cell).steps for cell in paper] == [2_000_000] * 4
-    alone = Suite.read("continual_world.yml").cells(NOWHERE, ["single task"], [0])
-    assert {(cost_of(cell).steps, cost_of(cell).updates) for cell in alone} == {(60_000, 240_000)} and len(alone) == 10
+    for suite, n_tasks, size in (("continual_world.yml", 10, (1_000_000, 1_000_000)), ("cw3.yml", 3, (20_000, 80_000))):
+        alone = Suite.read(suite).cells(NOWHERE, ["single task"], [0])
+        assert {(cost_of(cell).steps, cost_of(cell).updates) for cell in alone} == {size} and len(alone) == n_tasks
     ten = Suite.read("continual_world.yml").cells(NOWHERE, ["EWC"], [0], ["CW10*"])
     assert [cost_of(cell).steps for cell in ten] == [10_000_000] * 2
 
