@@ -13,6 +13,7 @@ from sb3_nbsp.benchmark.comparison import LOWER_IS_BETTER, Comparison, Method, s
 from sb3_nbsp.benchmark.suite import slug
 from sb3_nbsp.evaluation import plot_sequence
 from sb3_nbsp.evaluation.comparison_plots import AxisPanel, Bar, plot_axis, plot_intervals
+from sb3_nbsp.evaluation.method_styles import CEILINGS
 from sb3_nbsp.evaluation.performance_kind import RETURN, SUCCESS
 from sb3_nbsp.evaluation.score_plots import plot_score_histograms
 from sb3_nbsp.evaluation.small_multiples import plot_curves, plot_matrices
@@ -73,10 +74,12 @@ def most_telling(methods: Sequence[Method], baselines: Sequence[str]) -> list[Me
     """
     :param methods: on one sequence
     :param baselines: names of those that others are compared with
-    :return: a few whose curves can be told apart: baselines, and the best of the others; in the order of ``methods``
+    :return: a few whose curves can be told apart: baselines, and the best of the others with one network for all tasks; in the
+        order of ``methods``
     """
     fixed = [method for method in methods if method.name in baselines][: CURVES_TOGETHER - 1]
-    others = _best_first([method for method in methods if method not in fixed])[: CURVES_TOGETHER - len(fixed)]
+    rivals = [method for method in methods if method not in fixed and method.name not in CEILINGS]
+    others = _best_first(rivals)[: CURVES_TOGETHER - len(fixed)]
     return [method for method in methods if method in fixed or method in others]
 
 

@@ -17,6 +17,10 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 TASK_COLOURS = ("#332288", "#CC6677", "#999933", "#44AA99", "#882255", "#88CCEE", "#DDCC77")
 
 
+# What keeps a policy for each task: a ceiling for methods with one network, and none of them.
+CEILINGS = ("saved copy per task", "from scratch per task")
+
+
 @dataclass(frozen=True)
 class Style:
     """

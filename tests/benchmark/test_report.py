@@ -166,6 +166,8 @@ def test_curves_that_are_drawn_together(folder: Path) -> None:
     many = [comparison.methods[0], *(replace(comparison.methods[1], name=f"m{number}") for number in range(8)), best]
     chosen = [method.name for method in most_telling(many, ["plain"])]
     assert chosen == ["plain", "m0", "m1", "best"]
+    copies = replace(best, name="saved copy per task")  # a policy for each task is no rival
+    assert [method.name for method in most_telling([*many, copies], ["plain"])] == chosen
 
 
 @pytest.mark.usefixtures("tables_only")
