@@ -154,6 +154,8 @@ def serve(connection: Connection) -> None:
                 result = envs[number].describe()
             else:
                 result = getattr(envs[number], command)(*arguments)
+            if command == "close":
+                del envs[number]
         except BaseException as error:
             result = Failure(error, traceback.format_exc())
         connection.send_bytes(pickle.dumps((number, result)))
