@@ -8,6 +8,7 @@ from typing import Any
 from sb3_nbsp.benchmark.run_record import Record
 from sb3_nbsp.benchmark.stored_runs import read_stored
 from sb3_nbsp.evaluation import SequenceResults
+from sb3_nbsp.evaluation.judged_by_copies import judged_by_copies
 
 # What rl-zoo3 and the evaluation note of a run beside what decides over its numbers.
 NOT_SETTINGS = {"algorithm", "algo", "env", "n_timesteps", "eval_freq"}
@@ -25,6 +26,7 @@ class Run:
     :param record: what its files hold
     :param family: name that methods along an axis share
     :param axis: the argument that tells the method from its family, and its value
+    :param copies_of: the method whose run it is read from; ``None``: it was trained
     """
 
     sequence: str
@@ -34,6 +36,7 @@ class Run:
     record: Record = field(repr=False)
     family: str
     axis: tuple[str, Any] | None = None
+    copies_of: str | None = None
 
     @property
     def manifest(self) -> dict[str, Any]:
@@ -65,7 +68,7 @@ class Found:
     """
     All runs below a folder.
 
-    :param runs: the finished ones, sequences and methods in the order of their suites
+    :param runs: the finished ones and what is read from them, sequences and methods in the order of their suites
     :param not_counted: the others
     :param suites: what each benchmark left of its suite
     """
@@ -73,6 +76,11 @@ class Found:
     runs: list[Run]
     not_counted: list[NotCounted]
     suites: list[dict[str, Any]]
+
+    @property
+    def trained(self) -> list[Run]:
+        """The finished runs without those that are read from another method's."""
+        return [run for run in self.runs if run.copies_of is None]
 
 
 def collect(root: Path) -> Found:
@@ -88,6 +96,7 @@ def collect(root: Path) -> Found:
     runs = [run for run in built if isinstance(run, Run)]
     not_counted = [entry for entry in built if isinstance(entry, NotCounted)]
     runs, repeated = _one_per_seed(_distinct_sequences(runs))
+    runs += _copies(suites, runs)
     not_started = _not_started(suites, {_identity(record.manifest) for record in cells})
     methods, sequences = (_order(name for suite in suites for name in suite[kind]) for kind in ("methods", "sequences"))
     # The sort is stable: what stands in no suite comes last, as found.
@@ -171,6 +180,18 @@ def _one_per_seed(runs: Sequence[Run]) -> tuple[list[Run], list[NotCounted]]:
     reason = "another run of this seed is counted"
     left_out = [NotCounted(run.method, run.sequence, (run.seed,), reason, run.record.folder) for run in repeated]
     return list(counted.values()), left_out
+
+
+def _copies(suites: Sequence[dict[str, Any]], runs: Sequence[Run]) -> list[Run]:
+    """What is read from other methods' runs. A training of that name and seed counts before it."""
+    trained = {(run.sequence, run.method, run.seed) for run in runs}
+    copied = {name: base for suite in suites for name, base in suite.get("copies", {}).items()}
+    return [
+        Run(run.sequence, name, run.seed, judged_by_copies(run.results), Record(run.record.folder, {}), name, copies_of=base)
+        for name, base in copied.items()
+        for run in runs
+        if run.method == base and (run.sequence, name, run.seed) not in trained
+    ]
 
 
 def _not_started(suites: Sequence[dict[str, Any]], started: set[tuple[str, str, int]]) -> list[NotCounted]:

@@ -18,13 +18,13 @@ def provenance_section(found: Found) -> list[str]:
     :param found: all runs
     :return: paragraphs of Markdown
     """
-    parts = ["## What was trained", *_arguments([run for run in found.runs if run.manifest])]
-    hours = sum(run.results.wall_time_s for run in found.runs) / 3600
+    parts = ["## What was trained", *_arguments([run for run in found.trained if run.manifest])]
+    hours = sum(run.results.wall_time_s for run in found.trained) / 3600
     parts.append(f"{hours:.1f} hours of training in all (wall time of single trainings, evaluations included).")
     facts = {
-        "commit": _counted(run.manifest.get("commit") for run in found.runs),
-        "machine": _counted(_machine(run.manifest) for run in found.runs),
-        "versions": _counted(", ".join(f"{k} {v}" for k, v in run.results.versions.items()) for run in found.runs),
+        "commit": _counted(run.manifest.get("commit") for run in found.trained),
+        "machine": _counted(_machine(run.manifest) for run in found.trained),
+        "versions": _counted(", ".join(f"{k} {v}" for k, v in run.results.versions.items()) for run in found.trained),
     }
     parts.append("\n".join(f"- {name}: {escaped(value)}" for name, values in facts.items() for value in values))
     if found.not_counted:

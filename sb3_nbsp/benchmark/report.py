@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sb3_nbsp.base.atomic_write import replacing
+from sb3_nbsp.base.markdown import escaped
 from sb3_nbsp.base.names import did_you_mean
 from sb3_nbsp.benchmark.comparison import Comparison, group
 from sb3_nbsp.benchmark.find_runs import Found, collect
@@ -77,9 +78,9 @@ def _text(found: Found, comparisons: Sequence[Comparison], baselines: Sequence[s
     methods = {run.method for run in found.runs}
     parts = [
         "# Report",
-        f"Finished runs: {len(found.runs)}. Methods: {len(methods)}. Sequences: {len(comparisons)}."
+        f"Finished runs: {len(found.trained)}. Methods: {len(methods)}. Sequences: {len(comparisons)}."
         + (" Some runs are missing: see *Not counted* at the end." if found.not_counted else ""),
-        READING + (f"{_averaged(last).capitalize()}.\n" if last > 1 else ""),
+        READING + (f"{_averaged(last).capitalize()}.\n" if last > 1 else "") + _copied(found),
     ]
     for comparison in comparisons:
         parts += sequence_section(comparison, baselines, _pictures(out, _folder(comparison)))
@@ -89,6 +90,15 @@ def _text(found: Found, comparisons: Sequence[Comparison], baselines: Sequence[s
         parts += pooled_section(comparisons, baselines)
     parts += provenance_section(found)
     return "\n\n".join(part.strip("\n") for part in parts if part) + "\n"
+
+
+def _copied(found: Found) -> str:
+    copies = {run.method: run.copies_of for run in found.runs if run.copies_of is not None}
+    return "".join(
+        f"*{escaped(name)}* is read from the runs of *{escaped(base)}*: each task as it was at its last visit's end. "
+        "Nothing was trained for it.\n"
+        for name, base in copies.items()
+    )
 
 
 def _pictures(out: Path, folder: str) -> dict[str, list[str]]:

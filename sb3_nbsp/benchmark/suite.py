@@ -17,6 +17,7 @@ A suite: named methods on named task sequences with several seeds, read from a Y
         params: {mask_coef: 0.1}
         axis: {memory_size: [0, 1000]}  # "NBSP, memory size 0" and "NBSP, memory size 1,000"
         sequences: [there and back]     # default: all
+      saved copy: {copies_of: fine-tuning} # nothing is trained: each task as fine-tuning had it at the task's end
     baselines: [fine-tuning]    # what a report compares with
     references: single task     # the method that trains each task alone, for forward transfer
     last_evaluations: 1         # of which a report takes the mean
@@ -45,28 +46,10 @@ from sb3_nbsp.benchmark.file_names import RUNS, SUITE
 from sb3_nbsp.benchmark.manifest import write_json
 from sb3_nbsp.benchmark.run_record import Record
 from sb3_nbsp.benchmark.runs_file import read_runs_file
-from sb3_nbsp.benchmark.suite_file import Settings, SuiteError, check_suite, merge, naming_suite, read_yaml
+from sb3_nbsp.benchmark.suite_file import Settings, SuiteError, check_suite, listed, merge, naming_suite, read_yaml
+from sb3_nbsp.benchmark.suite_methods import Method, read_methods
 
 FORMAT = "sb3_nbsp.suite/1"
-
-
-@dataclass(frozen=True)
-class Method:
-    """
-    One row of a table.
-
-    :param name: as tables show it
-    :param settings: what it is trained with
-    :param family: the name it has in the suite's file
-    :param axis: the argument that tells it from its family, and its value
-    :param sequences: what it is trained on
-    """
-
-    name: str
-    settings: Settings
-    family: str
-    axis: tuple[str, Any] | None
-    sequences: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -104,15 +87,15 @@ class Suite:
             check_suite(content)
         common = content.get("common", {})
         sequences = {name: merge(common, settings or {}) for name, settings in content["sequences"].items()}
-        methods = [method for name, given in content["methods"].items() for method in _methods(name, given, list(sequences))]
+        methods = read_methods(content["methods"], list(sequences))
         for what, names in (("methods", [method.name for method in methods]), ("sequences", sequences)):
             _check_distinct(what, names)
         baselines, references = tuple(content.get("baselines", ())), content.get("references")
         known = [method.name for method in methods]
         if unknown := sorted(set(baselines) - set(known)):
-            raise SuiteError(f"Expected baselines among the methods {_listed(known)}, got {unknown}.")
+            raise SuiteError(f"Expected baselines among the methods {listed(known)}, got {unknown}.")
         if references not in (None, *known):
-            raise SuiteError(f"Expected as references one of the methods {_listed(known)}, got {references!r}.")
+            raise SuiteError(f"Expected as references one of the methods {listed(known)}, got {references!r}.")
         aliases = content.get("aliases", {})
         _check_aliases(aliases, methods)
         seeds, last = tuple(content["seeds"]), content.get("last_evaluations", 1)
@@ -136,6 +119,9 @@ class Suite:
             raise SuiteError(_not_among("methods", [method.name for method in self.methods], unknown))
         if unknown := [name for name in sequences if not any(fnmatchcase(known, name) for known in self.sequences)]:
             raise SuiteError(_not_among("sequences", self.sequences, unknown))
+        if chosen and all(method.copies_of for method in chosen):
+            bases = listed(dict.fromkeys(method.copies_of for method in chosen if method.copies_of))
+            raise SuiteError(f"{chosen[0].name!r} is not trained: a report reads it from the runs of {bases}. Name these.")
         records = read_runs_file(folder / RUNS)[1] if (folder / RUNS).is_file() else []
         published = {record.folder: record for record in records}
         return [
@@ -182,6 +168,7 @@ class Suite:
             "last_evaluations": self.last_evaluations,
             "aliases": dict(self.aliases),
             "references": self.references,
+            "copies": {method.name: method.copies_of for method in self.methods if method.copies_of},
             "cells": cells,
         }
         write_json(folder / SUITE, content)
@@ -227,40 +214,17 @@ def shipped_suites() -> list[str]:
 
 def _shipped(path: str | os.PathLike[str]) -> Path:
     if str(path) not in shipped_suites():
-        known = _listed(shipped_suites())
+        known = listed(shipped_suites())
         raise SuiteError(f"Expected a YAML file, or one of the package's suites {known}, got {str(path)!r}: no such file.")
     with as_file(files("sb3_nbsp.suites") / str(path)) as file:
         return file
-
-
-def _methods(family: str, given: Settings | None, sequences: Sequence[str]) -> list[Method]:
-    """A method of the file, once for each value of its axis."""
-    settings = dict(given or {})
-    on = tuple(settings.pop("sequences", sequences))
-    if unknown := [name for name in on if name not in sequences]:
-        raise SuiteError(f"Expected sequences among {_listed(sequences)} for method {family!r}, got {unknown}.")
-    axis: dict[str, Any] = settings.pop("axis", {})
-    if not axis:
-        return [Method(family, settings, family, None, on)]
-    ((argument, values),) = axis.items()
-    named = values if isinstance(values, dict) else dict.fromkeys(values)
-    methods = []
-    for value, name in named.items():
-        own = merge(settings, {"params": {argument: value}})
-        methods.append(Method(name or _along(family, argument, value), own, family, (argument, value), on))
-    return methods
-
-
-def _along(family: str, argument: str, value: Any) -> str:
-    shown = f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
-    return f"{family}, {argument.replace('_', ' ')} {shown}"
 
 
 def _check_aliases(aliases: Mapping[str, str], methods: Sequence[Method]) -> None:
     """An earlier name leads to a method or a family, and is the name of none now."""
     now = {name for method in methods for name in (method.name, method.family)}
     if unknown := sorted(set(aliases.values()) - now):
-        raise SuiteError(f"Expected aliases of methods among {_listed(sorted(now))}, got {unknown}.")
+        raise SuiteError(f"Expected aliases of methods among {listed(sorted(now))}, got {unknown}.")
     if taken := sorted(set(aliases) & now):
         raise SuiteError(f"Expected as aliases names that no method has, got {taken}. Leave them out.")
 
@@ -279,8 +243,4 @@ def _pairs(values: Mapping[str, Any]) -> list[str]:
 
 
 def _not_among(kind: str, known: Collection[str], unknown: Sequence[str]) -> str:
-    return f"Expected {kind} among {_listed(known)}, got {unknown}. {did_you_mean(unknown[0], known)}".rstrip()
-
-
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(repr(name) for name in names)
+    return f"Expected {kind} among {listed(known)}, got {unknown}. {did_you_mean(unknown[0], known)}".rstrip()

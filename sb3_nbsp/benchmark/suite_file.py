@@ -37,7 +37,7 @@ SETTINGS: Kinds = {
     "arguments": list,
 }
 OF_SEQUENCE: Kinds = {**SETTINGS, "env": str}
-OF_METHOD: Kinds = {**SETTINGS, "axis": dict, "sequences": list}
+OF_METHOD: Kinds = {**SETTINGS, "axis": dict, "sequences": list, "copies_of": str}
 LOWEST = {"eval_freq": 0, "eval_episodes": 1, "save_freq": 1}
 MAX_NAME = 150
 MAX_SEED = 2**32 - 1
@@ -108,6 +108,14 @@ def check_suite(content: Any) -> None:
         raise SuiteError(f"Expected seeds up to {MAX_SEED}, NumPy's largest; got {content['seeds']}.")
     if content.get("last_evaluations", 1) < 1:
         raise SuiteError(f"Expected last_evaluations of 1 or more, got {content['last_evaluations']}.")
+
+
+def listed(names: Iterable[str]) -> str:
+    """
+    :param names: anything's names
+    :return: the same as an error shows them
+    """
+    return ", ".join(repr(name) for name in names)
 
 
 def merge(*parts: Settings) -> dict[str, Any]:

@@ -7,13 +7,15 @@ import pytest
 import torch as th
 from helpers import copied, same, sequence_env
 from stable_baselines3 import DQN, PPO, SAC
+from stable_baselines3.common.callbacks import BaseCallback
 from test_baselines import STEPS, discrete_env, nbspsac, sac
 
 from sb3_nbsp.baselines import Resets, SavedCopies
 from sb3_nbsp.baselines.saved_copies import acting, saved_copy
 from sb3_nbsp.common import SkillNeuronCallback
-from sb3_nbsp.evaluation import SequenceEvalCallback
+from sb3_nbsp.evaluation import SequenceEvalCallback, SequenceResults
 from sb3_nbsp.evaluation.contexts import playing
+from sb3_nbsp.evaluation.judged_by_copies import judged_by_copies
 
 
 class Noted(SavedCopies):
@@ -88,3 +90,19 @@ def test_training_is_the_same_with_it():
     states: list[Any] = [sac().learn(3 * STEPS, callback=c).policy.state_dict() for c in (None, SavedCopies())]
     assert same(*states)
     assert all(isinstance(value, th.Tensor) for value in states[0].values())
+
+
+def evaluated(*callbacks: BaseCallback) -> SequenceResults:
+    evaluation = SequenceEvalCallback(eval_freq=STEPS // 2, n_eval_episodes=1)
+    nbspsac().learn(4 * STEPS, callback=[evaluation, *callbacks, SkillNeuronCallback()])
+    return evaluation.results
+
+
+def test_a_run_without_copies_tells_what_its_copies_would_have_done():
+    """Over two visits to each task. A copy has one gradient step more: it is made after the step that ends the task."""
+    run, run_with_copies = evaluated(), evaluated(SavedCopies())
+    plain, derived, copies = (
+        np.array([list(evaluation.mean_return.values()) for evaluation in results.evaluations])
+        for results in (run, judged_by_copies(run), run_with_copies)
+    )
+    assert np.abs(derived - copies).max() < 0.1 * np.abs(plain - copies).max()
