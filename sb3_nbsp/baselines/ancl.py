@@ -6,7 +6,6 @@ from typing import Any
 import torch as th
 from torch.utils.hooks import RemovableHandle
 
-from sb3_nbsp.base.random_states import isolated_rng
 from sb3_nbsp.baselines.base import TaskBoundaryCallback
 from sb3_nbsp.baselines.ewc import actor_fisher, critic_fisher
 from sb3_nbsp.baselines.importance import mean_importances
@@ -15,7 +14,7 @@ from sb3_nbsp.baselines.quadratic_penalty import Parameters, no_penalty, penalty
 from sb3_nbsp.baselines.task_samples import visited
 from sb3_nbsp.common.env_util import is_task_sequence
 
-AUXILIARY_SEED = 40_000  # far from the seeds of task ends
+AUXILIARY_SEED = 40_000  # what its random numbers are drawn for, beside those of task ends
 
 
 class ANCL(TaskBoundaryCallback):
@@ -112,7 +111,7 @@ class ANCL(TaskBoundaryCallback):
     def _begin_again(self) -> None:
         """The auxiliary network has learned: keep what it knows, and let the network itself begin."""
         assert self.current_task is not None
-        with isolated_rng(AUXILIARY_SEED + (self.model.seed or 0) + len(self.state["ended"]), self.model.action_space):
+        with self.own_rng(AUXILIARY_SEED):
             importances = self._fisher(self.current_task)
         held = learned_parameters(self.model, self.networks)
         anchors = {name: p.detach().cpu().clone() for name, p in held.items()}

@@ -26,9 +26,11 @@ ended tasks, ``steps``, the steps of each sub-env in the current task, and ``upd
 
 from abc import abstractmethod
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
+import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 
@@ -37,7 +39,7 @@ from sb3_nbsp.common.callbacks import SkillNeuronCallback
 from sb3_nbsp.common.env_util import is_task_sequence
 from sb3_nbsp.evaluation.contexts import ACTS_IN_EVALUATION, module_of_context
 
-BOUNDARY_SEED = 30_000  # far from the seeds that users give training envs, and from scoring's
+BOUNDARY_SEED = 30_000  # what random numbers at task ends are drawn for
 
 
 class Removable(Protocol):
@@ -120,8 +122,7 @@ class TaskBoundaryCallback(BaseCallback):
         """
         if not hasattr(self, "state"):
             raise ValueError("end_task() ends the task of a learn() that this callback was given to; there was none yet.")
-        seed = BOUNDARY_SEED + (self.model.seed or 0) + len(self.state["ended"])
-        with isolated_rng(seed, self.model.action_space):
+        with self.own_rng():
             self.on_task_end(task)
         self.model.policy.set_training_mode(False)  # a rollout may be going on
         self.state["ended"].append(task)
@@ -132,6 +133,15 @@ class TaskBoundaryCallback(BaseCallback):
             self._withdraw()
         if self.verbose:
             print(f"{type(self).__name__}: task {task} ended after {self.model.num_timesteps} env steps")
+
+    def own_rng(self, purpose: int = BOUNDARY_SEED) -> AbstractContextManager[None]:
+        """
+        :param purpose: what the random numbers are for
+        :return: inside it random numbers are those of the model's seed, the number of ended tasks and the purpose, and of no
+            other seed or number; training's stand still
+        """
+        parts = purpose, self.model.seed or 0, len(self.state["ended"])
+        return isolated_rng(int(np.random.SeedSequence(parts).generate_state(1)[0]), self.model.action_space)
 
     def _end_if_pending(self) -> None:
         if self.state["task_to_end"] is not None:

@@ -77,11 +77,11 @@ class PackNet(TaskBoundaryCallback):
         """
         ``owners``: for each weight the index of the task that it belongs to; what the current task may change has its index.
         ``indices``: each ended task's index, the last where a task was met several times. ``current``: the current index.
-        ``biases_free``: whether biases may still change.
+        ``biases_free``: whether biases may still change. ``learned``: the task that is being learned.
         """
         weights = {name: p for name, p in self._parameters().items() if p.dim() > 1}
         owners = {name: th.zeros(p.shape, dtype=th.int16) for name, p in weights.items()}
-        return {"owners": owners, "indices": {}, "current": 0, "biases_free": True}
+        return {"owners": owners, "indices": {}, "current": 0, "biases_free": True, "learned": None}
 
     def _parameters(self) -> dict[str, th.nn.Parameter]:
         return {name: p for name, p in learned_parameters(self.model, self.networks).items() if name != "log_std"}
@@ -100,6 +100,7 @@ class PackNet(TaskBoundaryCallback):
         assert self.n_tasks is not None
         index = self.state["current"]
         self.state["indices"][task] = index
+        self.state["learned"] = None
         n_left = self.n_tasks - index
         if n_left <= 1:  # the last task keeps what it has, and so does whatever comes after it
             return
@@ -109,6 +110,11 @@ class PackNet(TaskBoundaryCallback):
         self.state["biases_free"] = False
         self._retrain()
         self.state["current"] = index + 1
+
+    def _on_step(self) -> bool:
+        keep_going = super()._on_step()
+        self.state["learned"] = self.current_task
+        return keep_going
 
     def _retrain(self) -> None:
         updates = self.model._n_updates - self.state["updates_before"]
@@ -170,14 +176,15 @@ def prune(weights: th.Tensor, owner: th.Tensor, index: int, share: float) -> Non
 def subnetwork(model: BaseAlgorithm, task: str, method: str = "PackNet") -> Iterator[None]:
     """
     Inside the block a model plays a task that PackNet has ended with the weights that the task ended with: those of later
-    tasks are 0. A model without PackNet, or on a task that was not ended yet, is left as it is.
+    tasks are 0. A model without PackNet, on a task that was not ended yet, or on the one that is being learned, also where it
+    is met again, is left as it is.
 
     :param model: any model, also one that was loaded from a file
     :param task: the task's name
     :param method: name of the class, where it is a subclass of :class:`PackNet`
     """
     state = getattr(model, "baseline_states", {}).get(method, {})
-    index = state.get("indices", {}).get(task)
+    index = None if task == state.get("learned") else state.get("indices", {}).get(task)
     parameters = dict(model.policy.named_parameters())
     hidden = {} if index is None else {parameters[name]: owner > index for name, owner in state["owners"].items()}
     saved = [(p, p.detach().clone()) for p in hidden]

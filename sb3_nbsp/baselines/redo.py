@@ -32,7 +32,7 @@ class ReDo(TaskBoundaryCallback):
     moments of 0 in the optimizer. The network's output hardly changes. Convolution channels count as neurons; target
     networks follow as they always do.
 
-    Tasks make no difference to it, and nothing has to be saved: the gradient steps are counted by the model.
+    Tasks make no difference to it.
 
     Source: Sokar et al. 2023 (arXiv 2302.12902, definition 3.1 and algorithm 1). Defaults as in its Atari runs: tau 0.025,
     1,000 gradient steps, 64 samples (as ``timoklein/redo`` gives them; with replay ratios above 0.25 tau is 0.1 there).
@@ -51,15 +51,19 @@ class ReDo(TaskBoundaryCallback):
         self.tau = tau
         self.period = period
         self.n_samples = n_samples
-        self._updates = 0
         self._rollout: tuple[Any, np.ndarray]
+
+    def initial_state(self) -> dict[str, Any]:
+        """``updates``: gradient steps when it was last looked whether a period is over."""
+        return {"updates": self.model._n_updates}
 
     def on_task_end(self, task: str) -> None:
         """Nothing: see the class."""
 
     def _on_training_start(self) -> None:
         super()._on_training_start()
-        self._updates = self.model._n_updates
+        # What a checkpoint says counts, which was written before the rollout that it stands at.
+        self.state["updates"] = min(self.state.get("updates", self.model._n_updates), self.model._n_updates)
 
     def _on_rollout_end(self) -> None:
         if self._is_on_policy:  # its buffer, which holds what the policy saw, is emptied before the next rollout starts
@@ -68,8 +72,8 @@ class ReDo(TaskBoundaryCallback):
 
     def _on_rollout_start(self) -> None:
         super()._on_rollout_start()
-        before, self._updates = self._updates, self.model._n_updates
-        if self._updates // self.period == before // self.period:
+        before, self.state["updates"] = self.state["updates"], self.model._n_updates
+        if self.state["updates"] // self.period == before // self.period:
             return
         if self._is_on_policy:
             self._recycle_dormant(*self._rollout)
@@ -90,7 +94,7 @@ class ReDo(TaskBoundaryCallback):
         share = n_chosen / max(sum(layer.n_neurons for layer in layers), 1)
         self.logger.record("baselines/dormant_share", share)
         if self.verbose:
-            print(f"ReDo: {n_chosen} neurons ({share:.1%}) are recycled after {self._updates} gradient steps")
+            print(f"ReDo: {n_chosen} neurons ({share:.1%}) are recycled after {self.model._n_updates} gradient steps")
         if n_chosen > 0:
             fresh = fresh_parameters(self.model)
             values = {p: fresh[name] for name, p in self.model.policy.named_parameters()}

@@ -11,6 +11,7 @@ from sb3_nbsp.baselines.base import TaskBoundaryCallback
 from sb3_nbsp.baselines.parameters import Networks, check_networks, fresh_parameters, learned_parameters, reset_moments
 from sb3_nbsp.neurons.networks import find_networks
 
+DUE_SEED = 50_000  # what the random numbers of a reset are drawn for that the end of a training left
 WITH_TARGETS = ("actor", "critic", "q_net", "quantile_net")
 
 ARGUMENTS: dict[str, Any] = {
@@ -30,7 +31,8 @@ class Resets(TaskBoundaryCallback):
     200,000 env steps, SPR in its last layer.
 
     :param period: env steps over all sub-envs between two resets, ``None`` for none in between
-    :param at_task_end: whether to reset at the end of each task
+    :param at_task_end: whether to reset at the end of each task; after the last one only when a training goes on: what was
+        learned is there to be saved and played
     :param n_layers: how many layers of each network are reset, counted from the output layer; ``None`` for all
     :param networks: ``actor``, ``critic`` or ``all``
     :param verbose: 1 prints each task end and each reset
@@ -50,21 +52,31 @@ class Resets(TaskBoundaryCallback):
         self.at_task_end = at_task_end
         self.n_layers = n_layers
         self.networks = check_networks(networks)
-        self._position = 0
+
+    def initial_state(self) -> dict[str, Any]:
+        """``position``: env steps when it was last looked whether a period is over. ``due``: a reset for the next training."""
+        return {"position": self.model.num_timesteps, "due": False}
 
     def on_task_end(self, task: str) -> None:
         """Reset, if that is wanted."""
-        if self.at_task_end:
+        if self.at_task_end and self._is_training:
             self.reset()
+        elif self.at_task_end:
+            self.state["due"] = True
 
     def _on_training_start(self) -> None:
-        self._position = self.model.num_timesteps
+        # What a checkpoint says counts, which was written before the rollout that it stands at. SB3 may count from 0 again.
+        self.state["position"] = min(self.state.get("position", self.model.num_timesteps), self.model.num_timesteps)
         super()._on_training_start()
+        if self.state.get("due"):
+            self.state["due"] = False
+            with self.own_rng(DUE_SEED):
+                self.reset()
 
     def _on_rollout_start(self) -> None:
         super()._on_rollout_start()
-        before, self._position = self._position, self.model.num_timesteps
-        if self.period is not None and self._position // self.period > before // self.period:
+        before, self.state["position"] = self.state["position"], self.model.num_timesteps
+        if self.period is not None and self.state["position"] // self.period > before // self.period:
             self.reset()
 
     @th.no_grad()

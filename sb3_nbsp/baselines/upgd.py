@@ -28,7 +28,8 @@ class UPGD(th.optim.Optimizer):
     its own Adam.
 
     Source: Elsayed and Mahmood 2024 (arXiv 2404.00781); the paper's text was not at hand, the update is that of the authors'
-    ``core/run/rl/adaupgd.py`` (repository ``mohmdelsayed/upgd``), and so are the defaults, those of their PPO runs. Where no
+    ``core/run/rl/adaupgd.py`` (repository ``mohmdelsayed/upgd``), and so are the defaults, those of their PPO runs. max u
+    is that of the corrected averages, as the formula has it; theirs, of the uncorrected ones, is smaller at first. Where no
     weight has a utility above 0 the authors' quotient changes its sign or is not defined: here weights of utility 0 keep
     s = 1/2, others get s = 0.
 

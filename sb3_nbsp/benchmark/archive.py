@@ -14,8 +14,8 @@ def write_archive(runs: Path, archive: Path) -> int:
     """
     Write what a report needs into a file: ``report ARCHIVE`` gives the tables and figures of ``report RUNS``, and ``benchmark
     SUITE -f ARCHIVE`` takes finished cells as done. An earlier archive is brought up to date: what it holds of the same
-    trainings is replaced, all else stays, as does a report in it. JSON files of an archive in the earlier form, a folder for
-    each cell, go into the file.
+    trainings is replaced, but no finished one by an unfinished one; all else stays, as does a report in it. JSON files of an
+    archive in the earlier form, a folder for each cell, go into the file.
 
     :param runs: folder of a benchmark, or of any runs of ``sb3-nbsp train``
     :param archive: folder of the file; made if missing
@@ -30,6 +30,8 @@ def write_archive(runs: Path, archive: Path) -> int:
         raise ValueError(f"Expected a new folder or an earlier archive, got {archive} with trainings in it.")
     suites, records = read_stored(runs)
     earlier_suites, earlier = read_stored(archive) if _holds_runs(archive) else ({}, [])
+    finished = {record.identity for record in earlier if record.is_finished}
+    records = [record for record in records if record.is_finished or record.identity not in finished]
     replaced = {record.identity for record in records} | {(record.folder,) for record in records}
     kept = [record for record in earlier if not {record.identity, (record.folder,)} & replaced]
     size = write_runs_file(archive / RUNS, {**earlier_suites, **suites}, map(_published, (*kept, *records)))

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
+from itertools import takewhile
 from typing import Any
 
 from sb3_nbsp.benchmark.find_runs import Run
@@ -13,6 +14,7 @@ from sb3_nbsp.neurons.skill_neurons import SkillNeurons
 
 METRICS = ("asr", "asr_without_last", "fm", "fwt")
 LOWER_IS_BETTER = ("fm",)
+WHICH_TASKS = ("tasks", "order", "steps_per_task", "cycles")  # arguments of sequences
 
 
 @dataclass(frozen=True)
@@ -56,10 +58,12 @@ class Comparison:
 
     :param sequence: its name, as the report shows it
     :param methods: in the report's order
+    :param env_settings: arguments of its env but those that say which tasks, how long and how often
     """
 
     sequence: str
     methods: list[Method]
+    env_settings: tuple[str, ...] = ()
 
     @property
     def first(self) -> SequenceResults:
@@ -86,7 +90,18 @@ def group(runs: Iterable[Run], last: int) -> list[Comparison]:
     grouped: dict[str, dict[str, list[Run]]] = {}
     for run in runs:
         grouped.setdefault(run.sequence, {}).setdefault(run.method, []).append(run)
-    return [Comparison(name, [_method(group, last) for group in methods.values()]) for name, methods in grouped.items()]
+    return [
+        Comparison(name, [_method(group, last) for group in methods.values()], _env_settings(next(iter(methods.values()))[0]))
+        for name, methods in grouped.items()
+    ]
+
+
+def _env_settings(run: Run) -> tuple[str, ...]:
+    arguments = list(run.manifest.get("arguments", ()))
+    if "--env-kwargs" not in arguments:
+        return ()
+    given = takewhile(lambda word: not word.startswith("-"), arguments[arguments.index("--env-kwargs") + 1 :])
+    return tuple(sorted(word for word in given if word.partition(":")[0] not in WHICH_TASKS))
 
 
 def _method(runs: Sequence[Run], last: int) -> Method:

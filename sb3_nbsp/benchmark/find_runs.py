@@ -174,12 +174,16 @@ def _with_length(run: Run) -> str:
 
 
 def _one_per_seed(runs: Sequence[Run]) -> tuple[list[Run], list[NotCounted]]:
-    """A run with the same seed again tells nothing new: the last one counts."""
-    counted = {(run.sequence, run.method, run.seed): run for run in runs}
-    repeated = [run for run in runs if counted[run.sequence, run.method, run.seed] is not run]
+    """A run with the same seed again tells nothing new: the last one counts. Runs without a seed all count."""
+    counted = {_draw(run): run for run in runs}
+    repeated = [run for run in runs if counted[_draw(run)] is not run]
     reason = "another run of this seed is counted"
     left_out = [NotCounted(run.method, run.sequence, (run.seed,), reason, run.record.folder) for run in repeated]
     return list(counted.values()), left_out
+
+
+def _draw(run: Run) -> tuple[str, str, int | str]:
+    return run.sequence, run.method, run.record.folder if run.seed is None else run.seed
 
 
 def _copies(suites: Sequence[dict[str, Any]], runs: Sequence[Run]) -> list[Run]:

@@ -12,14 +12,22 @@ from sb3_nbsp.evaluation.table import markdown_table
 Alone = Mapping[str, Sequence[float]]
 
 
-def performance_alone(comparisons: Sequence[Comparison], method: str) -> dict[str, list[float]]:
+def performance_alone(comparison: Comparison, comparisons: Sequence[Comparison], method: str) -> dict[str, list[float]]:
     """
+    :param comparison: a sequence
     :param comparisons: all sequences of a report
     :param method: name of the method that trains each task alone, the references
-    :return: by task, performance at the end of each run of that method on a sequence of this one task
+    :return: by task of the sequence, performance at the end of each run of that method on a sequence of this one task, as long
+        as the task's first segment and with the same arguments of the env (a reward's version, an action repeat)
     """
-    runs = [(comparison.first.task_names, comparison.method(method)) for comparison in comparisons]
-    return {tasks[0]: found.values(tasks[0]) for tasks, found in runs if found is not None and len(tasks) == 1}
+    run, found = comparison.first, {}
+    steps = {task: run.segment_steps[run.segments.index(task)] for task in dict.fromkeys(run.segments)}
+    for other in comparisons:
+        alone, (task, *more) = other.method(method), other.first.segments
+        alike = other.first.segment_steps[0] == steps.get(task) and other.env_settings == comparison.env_settings
+        if alone is not None and not more and alike:
+            found[task] = alone.values(task)
+    return found
 
 
 def transfer(method: Method, alone: Alone) -> dict[str, list[float]]:
@@ -52,7 +60,8 @@ def transfer_section(comparison: Comparison, references: str, alone: Alone) -> l
         return []
     if missing := [task for task in tasks if not alone.get(task)]:
         listed = ", ".join(map(escaped, missing))
-        return [f"Forward transfer is not told: there is no finished run of *{escaped(references)}* on {listed}."]
+        none = f"there is no finished run of *{escaped(references)}* on {listed} that is as long and in the same env"
+        return [f"Forward transfer is not told: {none}."]
     rows = [["*alone*", "", "", *(str(estimate([alone[task]])) for task in tasks)]]
     for method in comparison.methods:
         values = transfer(method, alone)

@@ -17,6 +17,10 @@ class CellError(RuntimeError):
     """A training failed."""
 
 
+class StoppedError(CellError):
+    """A training was stopped from outside, and goes on another time."""
+
+
 def run_cells(
     cells: Sequence[Cell],
     n_jobs: int,
@@ -39,7 +43,7 @@ def run_cells(
     :param keep_weights: leave the models and replay buffers of finished cells
     :param population: train cells that can learn together in one process, as one population
     :param env_workers: processes for the envs of each population; ``None``: by the rule of ``sb3-nbsp train --seeds``
-    :raises CellError: if a training failed now or earlier; the others are finished first
+    :raises CellError: if a training failed now or earlier, or was stopped from outside; the others are finished first
     :raises ForeignCellError: if a cell's folder holds another training; none has been started then
     """
     for cell in cells:
@@ -63,7 +67,7 @@ def run_cells(
         for pack in running:
             for training in pack:
                 training.stop()
-    raise_if_failed(cells)
+    raise_unless_done(cells)
 
 
 def _started(pack: Sequence[Cell], retry: bool, keep_weights: bool, env_workers: int | None, n_jobs: int) -> list[Training]:
@@ -73,15 +77,19 @@ def _started(pack: Sequence[Cell], retry: bool, keep_weights: bool, env_workers:
     return start_together(pack, retry, keep_weights, env_workers, cores)
 
 
-def raise_if_failed(cells: Sequence[Cell]) -> None:
+def raise_unless_done(cells: Sequence[Cell]) -> None:
     """
     :param cells: trainings that have ended
     :raises CellError: with the end of each failed training's log
+    :raises StoppedError: if none failed, but some were stopped
     """
     failed = [cell for cell in cells if cell.state == "failed"]
     if failed:
         logs = "\n".join(describe_failure(cell) for cell in failed)
         raise CellError(f"{len(failed)} of {len(cells)} trainings failed. The ends of their logs:\n{logs}")
+    if stopped := [cell for cell in cells if not cell.is_done]:
+        names = "\n".join(f"--- {cell.name} ({cell.folder / LOG})" for cell in stopped)
+        raise StoppedError(f"{len(stopped)} of {len(cells)} trainings were stopped from outside:\n{names}")
 
 
 def describe_failure(cell: Cell) -> str:

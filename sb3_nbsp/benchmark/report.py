@@ -85,7 +85,7 @@ def _text(found: Found, comparisons: Sequence[Comparison], baselines: Sequence[s
     for comparison in comparisons:
         parts += sequence_section(comparison, baselines, _pictures(out, _folder(comparison)))
         for references in dict.fromkeys(filter(None, (suite.get("references") for suite in found.suites))):
-            parts += transfer_section(comparison, references, performance_alone(comparisons, references))
+            parts += transfer_section(comparison, references, performance_alone(comparison, comparisons, references))
     if len(comparisons) > 1:
         parts += pooled_section(comparisons, baselines)
     parts += provenance_section(found)

@@ -49,6 +49,11 @@ class Record:
         return "failed" if FAILED in self.files else "interrupted"
 
     @property
+    def is_finished(self) -> bool:
+        """Whether the whole sequence was trained."""
+        return self.state == "done" if self.manifest else bool((self.files.get(RESULTS) or {}).get("finished"))
+
+    @property
     def identity(self) -> Identity:
         """What two records of the same training share: a cell's names and seed, another run's folder."""
         manifest = self.manifest

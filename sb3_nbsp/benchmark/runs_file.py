@@ -56,7 +56,7 @@ def read_runs_file(path: Path) -> tuple[Suites, list[Record]]:
     """
     lzma = _lzma()
     try:
-        header, *lines = (json.loads(line) for line in lzma.decompress(path.read_bytes()).decode().splitlines())
+        header, *lines = (json.loads(line) for line in lzma.decompress(path.read_bytes()).decode().split("\n") if line)
         if header["format"] != FORMAT:
             raise ValueError(f"its format is {header['format']!r}, not {FORMAT!r}")
         if len(lines) != header["runs"]:

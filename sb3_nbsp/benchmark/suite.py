@@ -111,7 +111,7 @@ class Suite:
         :param only: methods, by their own or their family's name, or an earlier one; ``*`` stands for anything; default: all
         :param seeds: instead of the suite's
         :param sequences: task sequences by name; ``*`` stands for anything; default: all
-        :raises SuiteError: if no method or sequence has such a name
+        :raises SuiteError: if no method or sequence has such a name, or no method is trained on such a sequence
         :raises ValueError: if the file of published runs is damaged
         """
         chosen = [method for method in self.methods if not only or any(self._is_meant(method, name) for name in only)]
@@ -124,7 +124,7 @@ class Suite:
             raise SuiteError(f"{chosen[0].name!r} is not trained: a report reads it from the runs of {bases}. Name these.")
         records = read_runs_file(folder / RUNS)[1] if (folder / RUNS).is_file() else []
         published = {record.folder: record for record in records}
-        return [
+        cells = [
             self._cell(folder, method, sequence, seed, published)
             for seed in seeds or self.seeds
             for sequence in self.sequences
@@ -132,6 +132,12 @@ class Suite:
             for method in chosen
             if sequence in method.sequences
         ]
+        if not cells:
+            on = listed(dict.fromkeys(name for method in chosen for name in method.sequences))
+            raise SuiteError(
+                f"Expected one of the sequences that the chosen methods are trained on, {on}; got {list(sequences)}."
+            )
+        return cells
 
     def _cell(self, folder: Path, method: Method, sequence: str, seed: int, published: Mapping[str, Record]) -> Cell:
         settings = merge(self.sequences[sequence], method.settings)

@@ -55,6 +55,7 @@ class Training:
         self.retry = retry
         self.keep_weights = keep_weights
         self.process: subprocess.Popen[bytes] | None = None
+        self._is_shared = False  # with other trainings
         check_manifest(cell, retry)
         cell.folder.mkdir(parents=True, exist_ok=True)
         self._lock = _lock(cell.folder)
@@ -129,7 +130,7 @@ class Training:
                 pass_fds=() if fcntl is None else [lock.fileno() for lock in locks],
             )
         for training, lock in zip(trainings, locks, strict=True):
-            training.process = process
+            training.process, training._is_shared = process, len(trainings) > 1
             _write_holder(lock, process.pid)
 
     def _mark(self, status: int | None) -> None:
@@ -138,9 +139,10 @@ class Training:
         if cell.state == "failed" and status is None:
             return
         if not cell.is_done:
-            if status in TOLD_TO_STOP:
+            is_over = cell.is_trained and self._is_shared  # whatever became of the others in its process
+            if status in TOLD_TO_STOP and not is_over:
                 return  # it goes on another time
-            if status not in (None, 0) or not cell.is_trained:
+            if not is_over and (status not in (None, 0) or not cell.is_trained):
                 write_failed(cell, _reason(status), log_end(cell))
                 return
             _conclude(cell)
@@ -156,7 +158,8 @@ def start_together(
     cores: int | None = None,
 ) -> list[Training]:
     """
-    Start the trainings of several cells in one process. They go on from the newest step of which all have a checkpoint.
+    Start the trainings of several cells in one process. Those that were stopped together go on from the newest step of which
+    all have a checkpoint.
 
     :param cells: trainings that can be one population
     :param retry: see :class:`Training`
@@ -181,21 +184,23 @@ def start_together(
 
 def _common_checkpoints(runs: Sequence[Path | None]) -> list[Path | None]:
     """
-    Have runs that learn together stand at the newest step of which all have a checkpoint. Newer checkpoints of some are
-    deleted; where there is no such step, all begin anew.
+    Have runs that were stopped together stand at the newest step of which all have a checkpoint. Newer checkpoints of some
+    are deleted. Runs at other steps, of another population in their process or begun another time, go on from their own.
 
     :param runs: their folders, ``None`` for one that begins
-    :return: the same, or ``None`` for all
+    :return: the same, and ``None`` for one without a checkpoint
     """
-    found = [{} if run is None else checkpoints_of(run / FOLDER) for run in runs]
-    common = set.intersection(*(set(steps) for steps in found))
-    if not common:
-        return [None] * len(runs)
-    for steps in found:
-        for step, path in steps.items():
-            if step > max(common):
-                shutil.rmtree(path)
-    return list(runs)
+    left = {index: checkpoints_of(run / FOLDER) for index, run in enumerate(runs) if run is not None}
+    left = {index: steps for index, steps in left.items() if steps}
+    starts: list[Path | None] = [None] * len(runs)
+    while left:
+        step = min(max(steps) for steps in left.values())
+        for index in [index for index, steps in left.items() if step in steps]:
+            starts[index] = runs[index]
+            for newer, path in left.pop(index).items():
+                if newer > step:
+                    shutil.rmtree(path)
+    return starts
 
 
 def _conclude(cell: Cell) -> None:

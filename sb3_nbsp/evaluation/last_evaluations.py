@@ -32,8 +32,10 @@ def average_last(results: SequenceResults, n: int) -> SequenceResults:
 
 
 def _of_segment(evaluations: Sequence[Evaluation], segment: int) -> list[Evaluation]:
-    """Evaluations in a segment, without extra ones where a training started or went on: all runs count the same."""
-    return [evaluation for evaluation in evaluations if evaluation.segment == segment and evaluation.kind != "start"]
+    """Evaluations in a segment, without extra ones where a training started, stopped or went on: all runs count the same."""
+    return [
+        evaluation for evaluation in evaluations if evaluation.segment == segment and evaluation.kind in ("interval", "switch")
+    ]
 
 
 def _mean(evaluations: Sequence[Evaluation]) -> Evaluation:

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch as th
 
 from sb3_nbsp.benchmark.cells import Cell
-from sb3_nbsp.benchmark.local_runner import CellError
+from sb3_nbsp.benchmark.local_runner import CellError, StoppedError
 from sb3_nbsp.benchmark.manifest import check_manifest
 from sb3_nbsp.benchmark.suite import Suite, shipped_suites
 from sb3_nbsp.zoo.argument_types import above_zero, jobs, seed, whole
@@ -64,6 +64,8 @@ def main(arguments: list[str]) -> None:
     suite.write(folder)
     try:
         _train(cells, folder, args)
+    except StoppedError as error:
+        parser.exit(1, f"{error}\nThe same command goes on.\n")
     except CellError as error:
         parser.exit(1, f"{error}\nAfter mending the cause: the same command with --retry.\n")
     except KeyboardInterrupt:

@@ -101,7 +101,7 @@ def test_held_weights_do_not_change_over_saving_and_loading(tmp_path):
     loaded = NBSPSAC.load(tmp_path / f"rl_model_{at}_steps", env=sequence_env(steps=STEPS))
     loaded.load_replay_buffer(tmp_path / f"rl_model_replay_buffer_{at}_steps")
     before = managed(loaded)
-    loaded.learn(STEPS, callback=[PackNet(), SkillNeuronCallback()], reset_num_timesteps=False)
+    loaded.learn(10, callback=[PackNet(), SkillNeuronCallback()], reset_num_timesteps=False)  # to the end of "west"
     assert not equal(before, managed(loaded))
     with subnetwork(loaded, "east"):
         assert equal(managed(loaded), callback.at_end[0])
@@ -222,3 +222,17 @@ class EvalLike(BaseCallback):
 
     def _on_step(self) -> bool:
         return True
+
+
+def test_a_task_that_is_met_again_is_played_with_what_it_learns():
+    """At the end of its second visit, too, where an evaluation plays it before the task ends."""
+    model, callback = sac(), Recorded()
+    model.learn(2 * STEPS + 30, callback=callback)  # in the second visit to "east"
+    now = managed(model)
+    with subnetwork(model, "east"):
+        assert equal(managed(model), now)
+    with subnetwork(model, "west"):
+        assert not equal(managed(model), now)
+    model.learn(10, callback=callback, reset_num_timesteps=False)  # to its end
+    with subnetwork(model, "east"):
+        assert equal(managed(model), callback.at_end[-1])

@@ -9,6 +9,7 @@ import pytest
 import torch as th
 from helpers import SETTINGS, ToyEnv, sequence_env
 from stable_baselines3 import DQN, PPO, SAC
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
 from test_baselines import STEPS, discrete_env, nbspsac, sac
 
@@ -170,10 +171,54 @@ def test_last_layers_are_reset_at_task_ends():
     model.learn(2 * STEPS + 5, callback=callback)
     heads = {f"actor.{head}.{p}" for head in ("mu", "log_std") for p in ("weight", "bias")}
     heads |= {f"{critic}.qf{i}.4.{p}" for critic in ("critic", "critic_target") for i in (0, 1) for p in ("weight", "bias")}
-    assert [at for at, _, _ in callback.resets] == [STEPS, 2 * STEPS]
+    assert [at for at, _, _ in callback.resets] == [STEPS, 2 * STEPS]  # five steps into the third visit
     assert all(names == heads for _, names, _ in callback.resets)
     assert all(known.isdisjoint(heads) and known for _, _, known in callback.resets)
     assert callback.in_step == {name for name in model.critic.state_dict() if ".4." in name}
+
+
+def test_what_was_learned_last_is_there_until_a_training_goes_on(tmp_path):
+    """Saved and played after the end of the sequence; a training that goes on with it, from a file too, begins anew."""
+    model, callback = sac(), Watched(period=None, at_task_end=True)
+    model.learn(4 * STEPS, callback=callback)
+    assert [at for at, _, _ in callback.resets] == [STEPS, 2 * STEPS, 3 * STEPS]
+    model.save(tmp_path / "model")
+    again, callback = SAC.load(tmp_path / "model", sequence_env(steps=STEPS)), Watched(period=None, at_task_end=True)
+    again.learn(5, callback=callback, reset_num_timesteps=False)
+    assert [(at, bool(names)) for at, names, _ in callback.resets] == [(4 * STEPS, True)]
+
+
+def test_a_reset_at_the_checkpoint_gone_on_from_is_made_again():
+    """A checkpoint is written before the rollout that it stands at: what happened there afterwards was lost."""
+    model, callback = sac(), Watched(period=50)
+
+    class Killed(BaseCallback):
+        def _on_rollout_start(self) -> None:
+            if self.model.num_timesteps == 50:
+                raise InterruptedError
+
+        def _on_step(self) -> bool:
+            return True
+
+    with pytest.raises(InterruptedError):
+        model.learn(120, callback=[Killed(), callback])
+    assert not callback.resets
+    model.learn(70, callback=callback, reset_num_timesteps=False)
+    assert [at for at, _, _ in callback.resets] == [50, 100]
+
+
+def test_no_two_seeds_draw_the_same_networks():
+    """Not seed 0 at the end of its second task what seed 1 draws at the end of its first."""
+    drawn = []
+    for seed in (0, 1):
+        model, callback = sac(seed=seed), Watched(period=None, at_task_end=True)
+        model.learn(0, callback=callback)
+        for ended in ([], ["east"]):
+            callback.state["ended"] = ended
+            with callback.own_rng():
+                callback.reset()
+            drawn.append(model.actor.mu.weight.flatten().tolist())
+    assert len({tuple(values) for values in drawn}) == 4
 
 
 def test_one_network_is_reset():

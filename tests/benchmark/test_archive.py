@@ -293,3 +293,25 @@ def test_folders_of_the_package_s_suites_from_before_there_were_aliases(tmp_path
     assert (record.manifest["method"], record.manifest["family"]) == ("rehearsal", "rehearsal")
     assert suites["."]["methods"] == ["masks only", "rehearsal"] and suites["."]["cells"][0]["method"] == "masks only"
     assert [cell.method for cell in Suite.read("quick.yml").cells(tmp_path) if cell.is_done] == ["rehearsal"]
+
+
+def test_a_finished_run_is_not_replaced_by_an_unfinished_one(runs: Path, tmp_path: Path):
+    """The same cell, begun anew on another machine, and stopped there."""
+    archive = tmp_path / "archive"
+    write_archive(runs, archive)
+    before = (archive / FILE).read_bytes()
+    cell = cell_of(runs, "plain", 0)
+    assert record_of(archive, cell).is_finished
+    again = tmp_path / "again"
+    Suite.read(tmp_path / "suite.yml").write(again)
+    write_manifest(replace(cell, folder=again / cell.folder.relative_to(runs)), None)
+    write_archive(again, archive)
+    assert (archive / FILE).read_bytes() == before
+
+
+def test_a_name_may_hold_what_some_take_for_a_line_end(tmp_path: Path):
+    """U+2028 and U+0085 are no line ends of JSON lines."""
+    run_of(settings={"method": "a\u2028b\u0085c"}).write(tmp_path / "runs" / "one")
+    write_archive(tmp_path / "runs", tmp_path / "archive")
+    (record,) = read_runs_file(tmp_path / "archive" / FILE)[1]
+    assert record.results().settings["method"] == "a\u2028b\u0085c"

@@ -15,10 +15,11 @@ from helpers.reported_runs import run_of
 from rich.console import Console
 
 from sb3_nbsp.benchmark.cells import Cell
-from sb3_nbsp.benchmark.local_runner import CellError, run_cells
-from sb3_nbsp.benchmark.manifest import ForeignCellError, read_json, source_commit
+from sb3_nbsp.benchmark.local_runner import CellError, StoppedError, run_cells
+from sb3_nbsp.benchmark.manifest import ForeignCellError, read_json, source_commit, write_manifest
 from sb3_nbsp.benchmark.progress import train_with_progress
-from sb3_nbsp.benchmark.training import Training, lock_holder
+from sb3_nbsp.benchmark.training import Training, _common_checkpoints, lock_holder
+from sb3_nbsp.checkpoints.manifest import FOLDER, checkpoints_of
 from sb3_nbsp.evaluation import Evaluation, SequenceResults
 from sb3_nbsp.evaluation.skill_file import read_skill_neurons
 from sb3_nbsp.zoo import demo_command as demo
@@ -30,6 +31,8 @@ value = {name: arguments[i + 1] for i, name in enumerate(arguments[:-1])}
 folder = pathlib.Path(value["-f"])
 if not (folder.parent / "manifest.json").is_file() or (folder.parent / "done.json").exists():
     sys.exit("the manifest comes before the training, the mark after it")
+if "--stopped" in value:
+    sys.exit(int(value["--stopped"]))
 run = folder / "algo" / f"env_{len(list(folder.glob('*/*'))) + 1}"
 run.mkdir(parents=True)
 print("arguments:", *arguments, flush=True)
@@ -192,6 +195,42 @@ def test_a_killed_training_is_reported_with_its_signal(cell: Cell, tmp_path: Pat
 
     with pytest.raises(CellError, match="killed by signal 9"):
         run_cells([cell], n_jobs=1, watch=kill)
+
+
+def test_a_training_that_somebody_stopped_is_not_called_done(cell: Cell, tmp_path: Path) -> None:
+    """A training answers a signal with a checkpoint and this exit status: the command must not end as if all were done."""
+    with pytest.raises(StoppedError, match=r"(?s)1 of 2 trainings were stopped from outside:.*seed 0"):
+        run_cells([with_arguments(cell, "--stopped", "143"), replace(cell, seed=1, folder=tmp_path / "other")], n_jobs=2)
+    assert cell.state == "interrupted"
+
+
+def test_what_is_over_is_done_though_its_process_died_at_anothers_training(cell: Cell, tmp_path: Path) -> None:
+    """Cells that learn together in one process, of which one was finished before it died."""
+    over, left = Training(cell), Training(replace(cell, seed=1, folder=tmp_path / "other"), starts=False)
+    while over.process.poll() is None:
+        time.sleep(0.02)
+    write_manifest(left.cell, None)
+    for training in (over, left):
+        training._is_shared = True
+        training._mark(-9)
+    assert cell.is_done and left.cell.state == "failed"
+
+
+def test_runs_that_were_stopped_together_go_on_together(tmp_path: Path) -> None:
+    """From the newest step of which all have a checkpoint; others from their own, and nobody begins anew for another one."""
+
+    def run(name: str, *steps: int) -> Path:
+        for step in steps:
+            folder = tmp_path / name / FOLDER / f"{step:010}"
+            folder.mkdir(parents=True)
+            (folder / "checkpoint.json").write_text('{"format": "sb3_nbsp.checkpoint/1", "files": {}, "blobs": {}}')
+        (tmp_path / name).mkdir(exist_ok=True)
+        return tmp_path / name
+
+    one, two = run("one", 40, 50), run("two", 30, 40)  # killed while checkpoints of 50 were written
+    other, fresh = run("other", 5, 10), run("fresh")  # of another population, and before its first checkpoint
+    assert _common_checkpoints([one, None, two, other, fresh]) == [one, None, two, other, None]
+    assert [sorted(checkpoints_of(path / FOLDER)) for path in (one, two, other)] == [[40], [30, 40], [5, 10]]
 
 
 def test_a_training_that_outlived_its_command_is_waited_for(cell: Cell, tmp_path: Path) -> None:

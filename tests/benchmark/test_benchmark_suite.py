@@ -239,3 +239,8 @@ def test_what_no_training_can_use_is_told_before_the_first(tmp_path: Path, chang
     with pytest.raises(ValueError, match=words):
         check_cells(cells)
     check_cells(suite_of(tmp_path).cells(tmp_path))
+
+
+def test_methods_and_sequences_that_do_not_meet_are_told(tmp_path: Path) -> None:
+    with pytest.raises(SuiteError, match=r"the chosen methods are trained on, 'A'; got \['B'\]"):
+        suite_of(tmp_path).cells(tmp_path, only=["NBSP"], sequences=["B"])

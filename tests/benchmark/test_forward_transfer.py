@@ -49,7 +49,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.mark.known_answer
 def test_minus_the_mean_of_the_references(folder: Path) -> None:
     comparisons = group(collect(folder).runs, last=1)
-    known = performance_alone(comparisons, "single task")
+    known = performance_alone(comparisons[0], comparisons, "single task")
     assert known == {"a": [0.6, 0.8], "b": [0.5, 0.5]}
     plain = comparisons[0].method("plain")
     assert plain is not None
@@ -60,13 +60,39 @@ def test_minus_the_mean_of_the_references(folder: Path) -> None:
     assert transfer_section(comparisons[1], "single task", known) == []  # a task alone
 
 
+def test_only_references_as_long_and_in_the_same_env_count(folder: Path) -> None:
+    both, alone_a, alone_b = group(collect(folder).runs, last=1)
+    longer = replace(alone_a.first, segment_steps=(99,))
+    other = replace(alone_a, sequence="longer", methods=[replace(alone_a.methods[0], curves=[longer], judged=[longer])])
+    assert performance_alone(both, [both, alone_a, alone_b, other], "single task")["a"] == [0.6, 0.8]
+    assert list(performance_alone(both, [both, other, alone_b], "single task")) == ["b"]
+    v1 = replace(alone_a, env_settings=("reward_function_version:'v1'",))
+    assert list(performance_alone(both, [both, v1, alone_b], "single task")) == ["b"]
+    assert list(performance_alone(replace(both, env_settings=v1.env_settings), [v1, alone_b], "single task")) == ["a"]
+
+
+def test_the_env_of_a_comparison_is_told_by_its_arguments(tmp_path: Path) -> None:
+    """Which tasks, how long and in which order belongs to the sequence."""
+    given = "A-v0, env_kwargs: {tasks: [a, b], steps_per_task: 9, task_id: true}"
+    (tmp_path / "suite.yml").write_text(SUITE.replace("A-v0", given))
+    for cell in Suite.read(tmp_path / "suite.yml").cells(tmp_path / "out"):
+        write_manifest(cell, None)
+        run_of(seed=cell.seed).write(cell.folder)
+        write_done(cell, 1.0)
+    settings = {found.sequence: found.env_settings for found in group(collect(tmp_path / "out").runs, last=1)}
+    assert settings == {"both": (), "only a": ("task_id:True",), "only b": ()}
+
+
 def test_no_transfer_without_all_references(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(report, "draw", lambda *_: None)
     assert "minus that of the same task alone" in write_report(folder, tmp_path / "report").read_text()
     for done in folder.glob("only-b/*/*/done.json"):
         done.unlink()
     text = write_report(folder, tmp_path / "report").read_text()
-    assert "Forward transfer is not told: there is no finished run of *single task* on b." in text
+    assert (
+        "Forward transfer is not told: there is no finished run of *single task* on b that is as long and in the same env."
+        in text
+    )
     assert "minus that of the same task alone" not in text
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.reported_runs import run_of, write_benchmark
+from helpers.reported_runs import evaluation, run_of, write_benchmark
 
 from sb3_nbsp.benchmark import report
 from sb3_nbsp.benchmark.comparison import group
@@ -76,6 +76,9 @@ def test_mean_of_the_last_evaluations_of_each_segment():
     np.testing.assert_allclose(average_last(run, 99).matrix(), [[0.75, 0.0], [0.25, 0.75]])
     np.testing.assert_allclose(average_last(run, 2).matrix("return"), [[7.5, 0.0], [2.5, 7.5]])
     assert average_last(run, 2).evaluations[1] == run.evaluations[1]
+    # Nor one that was made because a training stopped there.
+    stopped = replace(run, evaluations=[*run.evaluations[:4], evaluation(17, 1, "end", 0.9, 0.9), *run.evaluations[4:]])
+    np.testing.assert_allclose(average_last(stopped, 99).matrix(), average_last(run, 99).matrix())
     with pytest.raises(ValueError, match="1 or more, got 0"):
         average_last(run, 0)
 
@@ -216,3 +219,12 @@ def test_only_unfinished_runs(tmp_path: Path) -> None:
     replace(run_of(), finished=False).write(tmp_path / "run")
     text = write_report(tmp_path, tmp_path / "report").read_text()
     assert "Finished runs: 0." in text and "not finished" in text
+
+
+def test_runs_without_a_seed_all_count(tmp_path: Path):
+    """Of scripts that gave their models none. With the same seed twice one counts."""
+    for folder, seed in (("a", None), ("b", None), ("c", 3), ("d", 3)):
+        replace(run_of(), seed=seed).write(tmp_path / folder)
+    found = collect(tmp_path)
+    assert sorted(str(run.seed) for run in found.runs) == ["3", "None", "None"]
+    assert [entry.reason for entry in found.not_counted] == ["another run of this seed is counted"]
