@@ -9,7 +9,7 @@ DOCS_INSTALLED := $(VENV)/.installed-docs
 .PHONY: help install demo agents test test-expensive test-reliability test-gpu test-sb3 test-wheel speed notebooks lint format docs build clean
 
 help:
-	@echo "make demo            see forgetting and its cure (5 minutes on two cores, set-up included)"
+	@echo "make demo            see forgetting and its cure (two and a half minutes on two cores, after the set-up)"
 	@echo "make agents          train small agents to look at, into agents/ (20 minutes on two cores; those that are there stay)"
 	@echo "make test            run the tests (13 minutes on two cores)"
 	@echo "make test-expensive  run the tests that take minutes"
