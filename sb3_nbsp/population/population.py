@@ -113,6 +113,8 @@ class Population:
         n_steps = running[0].model.train_freq.frequency
         for step in range(n_steps):
             playing = [member for member in running if not member.has_stopped]
+            if not playing:
+                break
             actions = self._act(playing)
             for member, action in zip(playing, actions, strict=True):
                 member.send_action(action)
@@ -154,7 +156,8 @@ class Population:
 
     def _act(self, playing: list[Member]) -> list[tuple[np.ndarray, np.ndarray] | None]:
         """By member what its policy does next; ``None`` where the model is to choose by itself."""
-        acting = [not member.explores_at_random for member in self._members]
+        # One that has stopped is in the stack to the rollout's end, but draws no more.
+        acting = [member in playing and not member.explores_at_random for member in self._members]
         if self._learner is None or not any(acting):
             return [None] * len(playing)
         self._learner.stack.take_over_changes(actors_only=True)
