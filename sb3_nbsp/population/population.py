@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from copy import deepcopy
 from typing import Any, TypeVar
 
 import numpy as np
@@ -71,6 +72,7 @@ class Population:
         check_agreement(self.models)
         if callbacks is not None and len(callbacks) != len(self.models):
             raise ValueError(f"Expected one callback (or None) per member, {len(self.models)}; got {len(callbacks)}.")
+        _give_own_action_spaces(self.models)
         with _own_streams(self.models) as streams:
             running = [Member(model, own) for model, own in zip(self.models, streams, strict=True)]
             try:
@@ -228,6 +230,21 @@ def pays(model: Any) -> bool:
     """
     widest = max(len(p) for p in model.policy.parameters() if p.dim() > 1)
     return bool(model.device.type == "cuda" or widest <= WIDEST_ON_CPU)
+
+
+def _give_own_action_spaces(models: Sequence[Any]) -> None:
+    """
+    A space has a generator, from which warm-ups draw, and which every scoring and evaluation seeds and puts back. Where envs
+    share one object as their space (a class has it, say), each model gets a copy, which begins as its seed has it begin.
+    """
+    spaces = [model.action_space for model in models]
+    for model, shared in zip(models, spaces, strict=True):
+        if sum(space is shared for space in spaces) > 1:
+            own = deepcopy(shared)
+            own.seed(model.seed)
+            for holder in (model, model.replay_buffer, *model.policy.modules()):
+                if getattr(holder, "action_space", None) is shared:
+                    holder.action_space = own
 
 
 @contextmanager

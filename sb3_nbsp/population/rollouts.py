@@ -10,7 +10,7 @@ from typing import Any
 
 from sb3_nbsp.base.acting import Rollout
 from sb3_nbsp.base.interruption import droppable
-from sb3_nbsp.base.random_states import RandomStates, RandomStreams, python_random_kept
+from sb3_nbsp.base.random_states import RandomStates, RandomStreams, global_random_kept
 from sb3_nbsp.common.task_end import TakenSteps
 from sb3_nbsp.population.member import Member
 from sb3_nbsp.sac.batched_actor import BatchedActor
@@ -47,7 +47,7 @@ def play_ahead(members: Sequence[Member], agents: Mapping[int, int], actor: Call
     """
     jobs = [job for member in members for job in _jobs(member, agents.get(id(member)))]
     if len(jobs) > 1:
-        with droppable(), python_random_kept():
+        with droppable(), global_random_kept():
             _play(jobs, None if actor is None else actor(N_ENVS))
 
 

@@ -1,14 +1,20 @@
 """What members of a population must not share, and what one of them does once it has stopped."""
 
+import numpy as np
 import pytest
-from helpers import NBSP_SETTINGS, same, sequence_env
+from gymnasium import spaces
+from helpers import NBSP_SETTINGS, VECTOR, ToyEnv, same, sequence_env
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env import DummyVecEnv
 
 from sb3_nbsp import NBSPSAC
+from sb3_nbsp.evaluation import SequenceEvalCallback
 from sb3_nbsp.population import Population
+from sb3_nbsp.tasks import Task, TaskSequence, TaskSequenceEnv
 
 
-def made(seed: int = 0, env=None, **kwargs) -> NBSPSAC:
+def made(seed: int | None = 0, env=None, **kwargs) -> NBSPSAC:
     return NBSPSAC(
         "MlpPolicy", env or sequence_env(steps=100), **{**NBSP_SETTINGS, "scoring_steps": 30, **kwargs, "seed": seed}
     )
@@ -42,3 +48,53 @@ def test_members_that_stop_within_a_rollout_are_what_they_are_alone(stops):
         assert model.num_timesteps == alone.num_timesteps == step and apart(model, alone) < 1e-4
         assert same(model.random_states.torch, alone.random_states.torch)
         assert same(model.random_states.numpy, alone.random_states.numpy)
+
+
+class SharedSpaceEnv(ToyEnv):
+    """Every env of this class has one and the same action space."""
+
+    SPACE = spaces.Box(-2.0, 2.0, (2,))
+
+    def __init__(self):
+        super().__init__(VECTOR)
+        self.action_space = self.SPACE
+
+
+def with_shared_space(seed: int | None) -> NBSPSAC:
+    sequence = TaskSequence(tuple(Task(name, lambda render_mode: SharedSpaceEnv()) for name in "ab"), 100, 1)
+    return made(seed, DummyVecEnv([lambda: Monitor(TaskSequenceEnv(sequence))]), learning_starts=70)
+
+
+@pytest.mark.parametrize("evaluates", [True, False])
+def test_members_whose_envs_share_an_action_space_explore_as_each_does_alone(evaluates):
+    def callback():
+        return [SequenceEvalCallback(15, 1)] if evaluates else None
+
+    others = []
+    for seed in (0, 1):  # one after another: made, learned
+        others.append(with_shared_space(seed))
+        others[-1].learn(60, callback=callback())
+    members = [with_shared_space(seed) for seed in (0, 1)]
+    assert members[0].action_space is members[1].action_space
+    Population(members).learn(60, callbacks=[callback() for _ in members])
+    for model, alone in zip(members, others, strict=True):
+        assert same(model.replay_buffer.actions[:60], alone.replay_buffer.actions[:60])
+        assert len(np.unique(model.replay_buffer.actions[:60, 0, 0])) == 60
+        assert all(module.action_space is model.action_space for module in (model.policy, model.actor, model.critic))
+    before = members[0].action_space
+    Population(members).learn(10, reset_num_timesteps=False)
+    assert members[0].action_space is before is not members[1].action_space
+
+
+def test_members_without_seeds_explore_differently_though_their_envs_share_an_action_space():
+    members = [with_shared_space(None) for _ in range(2)]
+    Population(members).learn(20)
+    assert not np.isin(*(model.replay_buffer.actions[:20] for model in members)).any()
+
+
+def test_an_action_space_of_a_members_own_stays():
+    members = [made(seed) for seed in (0, 1)]
+    before = [(model.action_space, model.action_space.np_random) for model in members]
+    Population(members).learn(5)
+    for model, (space, generator) in zip(members, before, strict=True):
+        assert model.action_space is space and space.np_random is generator
