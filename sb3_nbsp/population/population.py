@@ -11,7 +11,7 @@ from stable_baselines3.common.type_aliases import MaybeCallback
 from sb3_nbsp.base.interruption import Stopped
 from sb3_nbsp.base.random_states import ProcessStreams, RandomStates, RandomStreams, fresh_states
 from sb3_nbsp.common.parents_arguments import check_learn
-from sb3_nbsp.population.agreement import check_agreement
+from sb3_nbsp.population.agreement import check_agreement, check_callbacks
 from sb3_nbsp.population.member import Member
 from sb3_nbsp.population.rollouts import play_ahead
 from sb3_nbsp.sac.batched_learner import BatchedLearner
@@ -65,18 +65,18 @@ class Population:
         :param log_interval: episodes between two lines of a member's log
         :param tb_log_name: see SB3
         :param reset_num_timesteps: see SB3
-        :raises ValueError: see the class; and for another number of callbacks than of members
+        :raises ValueError: see the class; and for another number of callbacks than of members, or one that two members share
         """
         setup = {"reset_num_timesteps": reset_num_timesteps, "tb_log_name": tb_log_name}
         check_learn((total_timesteps,), {"log_interval": log_interval, **setup})
         check_agreement(self.models)
-        if callbacks is not None and len(callbacks) != len(self.models):
-            raise ValueError(f"Expected one callback (or None) per member, {len(self.models)}; got {len(callbacks)}.")
+        callbacks = [None] * len(self.models) if callbacks is None else callbacks
+        check_callbacks(callbacks, len(self.models))
         _give_own_action_spaces(self.models)
         with _own_streams(self.models) as streams:
             running = [Member(model, own) for model, own in zip(self.models, streams, strict=True)]
             try:
-                for member, callback in zip(running, callbacks or [None] * len(running), strict=True):
+                for member, callback in zip(running, callbacks, strict=True):
                     member.set_up(total_timesteps, callback, log_interval, **setup)
                 self._play_ahead([member for member in running if member.coming_evaluation is not None])
                 for member in running:
