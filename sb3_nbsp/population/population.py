@@ -13,6 +13,7 @@ from sb3_nbsp.base.random_states import ProcessStreams, RandomStates, RandomStre
 from sb3_nbsp.common.parents_arguments import check_learn
 from sb3_nbsp.population.agreement import check_agreement, check_callbacks
 from sb3_nbsp.population.member import Member
+from sb3_nbsp.population.own_log import own_log
 from sb3_nbsp.population.rollouts import play_ahead
 from sb3_nbsp.sac.batched_learner import BatchedLearner
 from sb3_nbsp.sac.fast_update_conditions import find_obstacle
@@ -64,7 +65,7 @@ class Population:
             training, its member leaves and the others go on.
         :param log_interval: episodes between two lines of a member's log
         :param tb_log_name: see SB3
-        :param reset_num_timesteps: see SB3
+        :param reset_num_timesteps: see SB3; each member's curves go on in a folder of their own
         :raises ValueError: see the class; and for another number of callbacks than of members, or one that two members share
         """
         setup = {"reset_num_timesteps": reset_num_timesteps, "tb_log_name": tb_log_name}
@@ -77,7 +78,8 @@ class Population:
             running = [Member(model, own) for model, own in zip(self.models, streams, strict=True)]
             try:
                 for member, callback in zip(running, callbacks, strict=True):
-                    member.set_up(total_timesteps, callback, log_interval, **setup)
+                    with own_log(member.model, self.models, tb_log_name, reset_num_timesteps):
+                        member.set_up(total_timesteps, callback, log_interval, **setup)
                 self._play_ahead([member for member in running if member.coming_evaluation is not None])
                 for member in running:
                     member.begin()

@@ -1,9 +1,12 @@
 """What members of a population must not share, and what one of them does once it has stopped."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from gymnasium import spaces
 from helpers import NBSP_SETTINGS, VECTOR, ToyEnv, same, sequence_env
+from helpers.sac_models import saved_and_loaded
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv
@@ -98,3 +101,34 @@ def test_an_action_space_of_a_members_own_stays():
     Population(members).learn(5)
     for model, (space, generator) in zip(members, before, strict=True):
         assert model.action_space is space and space.np_random is generator
+
+
+def test_members_that_go_on_keep_their_folders_of_curves(tmp_path):
+    members = [made(seed, tensorboard_log=str(tmp_path)) for seed in (0, 1)]
+    Population(members).learn(5)
+    folders = [Path(model.logger.get_dir()) for model in members]
+    assert folders == [tmp_path / "SAC_1", tmp_path / "SAC_2"]
+    Population(members).learn(5, reset_num_timesteps=False)
+    assert [Path(model.logger.get_dir()) for model in members] == folders
+    assert [len(list(folder.iterdir())) for folder in folders] == [2, 2]  # as SB3 goes on: another file
+    assert not any(model._custom_logger for model in members)
+    Population(members).learn(5)
+    assert [Path(model.logger.get_dir()).name for model in members] == ["SAC_3", "SAC_4"]
+    Population(members).learn(5, reset_num_timesteps=False, tb_log_name="other")
+    assert [Path(model.logger.get_dir()).name for model in members] == ["other_1", "other_2"]
+
+
+def test_loaded_members_whose_folders_are_not_known_begin_new_ones(tmp_path):
+    members = [made(seed, tensorboard_log=str(tmp_path)) for seed in (0, 1)]
+    Population(members).learn(5)
+    loaded = [saved_and_loaded(model, env=model.env) for model in members]
+    Population(loaded).learn(5, reset_num_timesteps=False)
+    assert [Path(model.logger.get_dir()).name for model in loaded] == ["SAC_3", "SAC_4"]
+
+
+def test_a_member_with_a_place_for_curves_of_its_own_goes_on_as_in_sb3(tmp_path):
+    members = [made(seed, tensorboard_log=str(tmp_path / str(seed))) for seed in (0, 1)]
+    Population(members).learn(5)
+    loaded = [saved_and_loaded(model, env=model.env) for model in members]
+    Population(loaded).learn(5, reset_num_timesteps=False)
+    assert [Path(model.logger.get_dir()) for model in loaded] == [tmp_path / str(seed) / "SAC_1" for seed in (0, 1)]
