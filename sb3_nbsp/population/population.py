@@ -87,7 +87,7 @@ class Population:
             finally:
                 self._dissolve()
                 for model in self.models:
-                    model.is_learning = False
+                    model.is_learning, model.taken_steps = False, None  # what an interruption left is for no other training
         return self
 
     def _run(self, running: list[Member]) -> None:

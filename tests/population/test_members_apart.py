@@ -12,8 +12,9 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from sb3_nbsp import NBSPSAC
+from sb3_nbsp.common.task_end import TakenSteps
 from sb3_nbsp.evaluation import SequenceEvalCallback
-from sb3_nbsp.population import Population
+from sb3_nbsp.population import Population, population
 from sb3_nbsp.tasks import Task, TaskSequence, TaskSequenceEnv
 
 
@@ -132,3 +133,17 @@ def test_a_member_with_a_place_for_curves_of_its_own_goes_on_as_in_sb3(tmp_path)
     loaded = [saved_and_loaded(model, env=model.env) for model in members]
     Population(loaded).learn(5, reset_num_timesteps=False)
     assert [Path(model.logger.get_dir()) for model in loaded] == [tmp_path / str(seed) / "SAC_1" for seed in (0, 1)]
+
+
+def test_steps_that_were_taken_for_an_interrupted_scoring_are_forgotten(monkeypatch):
+    def interrupted(members, *_):
+        for member in members:
+            member.model.taken_steps = TakenSteps(member.model)
+        raise KeyboardInterrupt
+
+    members = [made(seed, sequence_env(steps=30)) for seed in (0, 1)]
+    monkeypatch.setattr(population, "play_ahead", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        Population(members).learn(60)
+    assert [model.num_timesteps for model in members] == [30, 30]
+    assert [model.taken_steps for model in members] == [None, None]
