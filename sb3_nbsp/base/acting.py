@@ -20,7 +20,8 @@ Rollout = Generator[tuple[Any, np.ndarray] | None, np.ndarray | None, Result]
 
 def run(rollout: Rollout[Result], predict: Callable[..., tuple[np.ndarray, Any]], deterministic: bool) -> Result:
     """
-    Run a rollout with one policy.
+    Run a rollout with one policy. However it ends, the rollout is closed by then: what it borrowed (random states, an env, a
+    part of the model) must not wait until whoever caught an error lets go of it.
 
     :param rollout: not begun
     :param predict: a model's
@@ -40,6 +41,8 @@ def run(rollout: Rollout[Result], predict: Callable[..., tuple[np.ndarray, Any]]
             asked = rollout.send(actions)
     except StopIteration as end:
         return end.value
+    finally:
+        rollout.close()
 
 
 def reset(env: VecEnv) -> Rollout[VecEnvObs]:

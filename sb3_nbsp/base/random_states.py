@@ -44,13 +44,19 @@ def isolated_rng(seed: int | None = None, action_space: spaces.Space | None = No
 
 
 @contextmanager
-def python_random_kept() -> Iterator[None]:
-    """Inside the block, Python's own random numbers may be drawn and seeded at will."""
+def global_random_kept() -> Iterator[None]:
+    """
+    Inside the block, the random numbers that :class:`RandomStreams` does not exchange may be drawn and seeded at will:
+    Python's own, and torch's on CUDA devices. Rollouts that take turns leave their :func:`isolated_rng` in any order.
+    """
     state = random.getstate()
+    on_devices = th.cuda.get_rng_state_all() if th.cuda.is_available() else []
     try:
         yield
     finally:
         random.setstate(state)
+        if on_devices:
+            th.cuda.set_rng_state_all(on_devices)
 
 
 @dataclass(frozen=True)

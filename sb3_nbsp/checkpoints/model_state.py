@@ -125,7 +125,8 @@ def every_callback(callback: BaseCallback | None) -> Iterator[BaseCallback]:
     yield callback
     parts = callback.callbacks if isinstance(callback, CallbackList) else []
     if isinstance(callback, EventCallback):
-        parts = [part for part in (callback.callback,) if part is not None]
+        at_new_best = getattr(callback, "callback_on_new_best", None)  # SB3's EvalCallback has one
+        parts = [part for part in (at_new_best, callback.callback) if part is not None]
     for part in parts:
         yield from every_callback(part)
 

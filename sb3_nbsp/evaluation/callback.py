@@ -148,6 +148,7 @@ class SequenceEvalCallback(BaseCallback):
             self.resume_from = None
             self.results = self._first_results(sequence)
         self._sequence, self._evaluated = sequence, self.model
+        self._played, self._is_prepared = None, False  # left from an earlier learn() that was interrupted
 
     def _goes_on(self, earlier: BaseAlgorithm) -> bool:
         """Whether this training goes on where the callback's last one was: the same agent, or one loaded from its file."""

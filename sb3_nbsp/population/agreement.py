@@ -1,10 +1,12 @@
 """What the members of a population must agree in: whatever decides which operations are computed, and when."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from stable_baselines3.common.type_aliases import TrainFrequencyUnit
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.type_aliases import MaybeCallback, TrainFrequencyUnit
 
+from sb3_nbsp.checkpoints.model_state import every_callback
 from sb3_nbsp.common.env_util import task_sequence_of
 from sb3_nbsp.protection.optimizer import base_of
 from sb3_nbsp.sac import NBSPSAC
@@ -116,3 +118,28 @@ def _check_member(number: int, model: Any) -> None:
             f"The members of a population step together, so train_freq counts env steps; member {number} has "
             f"{model.train_freq}. Use a whole number."
         )
+
+
+def check_callbacks(callbacks: Sequence[MaybeCallback], n_members: int) -> None:
+    """
+    :param callbacks: by member what SB3's ``learn()`` takes
+    :param n_members: how many members there are
+    :raises ValueError: for another number of callbacks, and for a callback that two members were given; it is named
+    """
+    if len(callbacks) != n_members:
+        raise ValueError(f"Expected one callback (or None) per member, {n_members}; got {len(callbacks)}.")
+    owners: dict[int, int] = {}
+    for number, given in enumerate(callbacks):
+        for part in _parts(given):
+            owner = owners.setdefault(id(part), number)
+            if owner != number:
+                raise ValueError(
+                    f"One {type(part).__name__} was given to members {owner} and {number}. A callback keeps what happens to "
+                    "one model: make one for each member."
+                )
+
+
+def _parts(given: MaybeCallback) -> Iterator[BaseCallback]:
+    for callback in given if isinstance(given, list) else [given]:
+        if isinstance(callback, BaseCallback):  # else it is a function, which keeps nothing
+            yield from every_callback(callback)

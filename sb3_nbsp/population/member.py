@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
-from stable_baselines3.common.callbacks import BaseCallback, CallbackList, ConvertCallback
+from stable_baselines3.common.callbacks import BaseCallback, ConvertCallback
 from stable_baselines3.common.type_aliases import MaybeCallback
 from torch.utils.hooks import RemovableHandle
 
@@ -61,7 +61,7 @@ class Member:
         self.model.is_learning = True
         with self.own_streams():
             total_timesteps, self.callback = self.model._setup_learn(total_timesteps, callback, **setup)
-            self.is_watched = _is_foreign(self.callback)
+            self.is_watched = any(map(_is_foreign, every_callback(self.callback)))
             self._evaluations = [part for part in every_callback(self.callback) if hasattr(part, "coming_rollout")]
             if self.model.position.pending is None:
                 self._note_coming((part, part.first_rollout()) for part in self._evaluations)
@@ -255,8 +255,6 @@ KNOWN_CALLBACKS = (
 
 
 def _is_foreign(callback: BaseCallback) -> bool:
-    if isinstance(callback, CallbackList):
-        return any(map(_is_foreign, callback.callbacks))
     if isinstance(callback, ConvertCallback):
         return callback.callback is not None
     return not type(callback).__module__.startswith(KNOWN_CALLBACKS)

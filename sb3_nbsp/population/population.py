@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from copy import deepcopy
 from typing import Any, TypeVar
 
 import numpy as np
@@ -10,8 +11,9 @@ from stable_baselines3.common.type_aliases import MaybeCallback
 from sb3_nbsp.base.interruption import Stopped
 from sb3_nbsp.base.random_states import ProcessStreams, RandomStates, RandomStreams, fresh_states
 from sb3_nbsp.common.parents_arguments import check_learn
-from sb3_nbsp.population.agreement import check_agreement
+from sb3_nbsp.population.agreement import check_agreement, check_callbacks
 from sb3_nbsp.population.member import Member
+from sb3_nbsp.population.own_log import own_log
 from sb3_nbsp.population.rollouts import play_ahead
 from sb3_nbsp.sac.batched_learner import BatchedLearner
 from sb3_nbsp.sac.fast_update_conditions import find_obstacle
@@ -63,19 +65,21 @@ class Population:
             training, its member leaves and the others go on.
         :param log_interval: episodes between two lines of a member's log
         :param tb_log_name: see SB3
-        :param reset_num_timesteps: see SB3
-        :raises ValueError: see the class; and for another number of callbacks than of members
+        :param reset_num_timesteps: see SB3; each member's curves go on in a folder of their own
+        :raises ValueError: see the class; and for another number of callbacks than of members, or one that two members share
         """
         setup = {"reset_num_timesteps": reset_num_timesteps, "tb_log_name": tb_log_name}
         check_learn((total_timesteps,), {"log_interval": log_interval, **setup})
         check_agreement(self.models)
-        if callbacks is not None and len(callbacks) != len(self.models):
-            raise ValueError(f"Expected one callback (or None) per member, {len(self.models)}; got {len(callbacks)}.")
+        callbacks = [None] * len(self.models) if callbacks is None else callbacks
+        check_callbacks(callbacks, len(self.models))
+        _give_own_action_spaces(self.models)
         with _own_streams(self.models) as streams:
             running = [Member(model, own) for model, own in zip(self.models, streams, strict=True)]
             try:
-                for member, callback in zip(running, callbacks or [None] * len(running), strict=True):
-                    member.set_up(total_timesteps, callback, log_interval, **setup)
+                for member, callback in zip(running, callbacks, strict=True):
+                    with own_log(member.model, self.models, tb_log_name, reset_num_timesteps):
+                        member.set_up(total_timesteps, callback, log_interval, **setup)
                 self._play_ahead([member for member in running if member.coming_evaluation is not None])
                 for member in running:
                     member.begin()
@@ -83,7 +87,7 @@ class Population:
             finally:
                 self._dissolve()
                 for model in self.models:
-                    model.is_learning = False
+                    model.is_learning, model.taken_steps = False, None  # what an interruption left is for no other training
         return self
 
     def _run(self, running: list[Member]) -> None:
@@ -113,6 +117,8 @@ class Population:
         n_steps = running[0].model.train_freq.frequency
         for step in range(n_steps):
             playing = [member for member in running if not member.has_stopped]
+            if not playing:
+                break
             actions = self._act(playing)
             for member, action in zip(playing, actions, strict=True):
                 member.send_action(action)
@@ -154,7 +160,8 @@ class Population:
 
     def _act(self, playing: list[Member]) -> list[tuple[np.ndarray, np.ndarray] | None]:
         """By member what its policy does next; ``None`` where the model is to choose by itself."""
-        acting = [not member.explores_at_random for member in self._members]
+        # One that has stopped is in the stack to the rollout's end, but draws no more.
+        acting = [member in playing and not member.explores_at_random for member in self._members]
         if self._learner is None or not any(acting):
             return [None] * len(playing)
         self._learner.stack.take_over_changes(actors_only=True)
@@ -225,6 +232,21 @@ def pays(model: Any) -> bool:
     """
     widest = max(len(p) for p in model.policy.parameters() if p.dim() > 1)
     return bool(model.device.type == "cuda" or widest <= WIDEST_ON_CPU)
+
+
+def _give_own_action_spaces(models: Sequence[Any]) -> None:
+    """
+    A space has a generator, from which warm-ups draw, and which every scoring and evaluation seeds and puts back. Where envs
+    share one object as their space (a class has it, say), each model gets a copy, which begins as its seed has it begin.
+    """
+    spaces = [model.action_space for model in models]
+    for model, shared in zip(models, spaces, strict=True):
+        if sum(space is shared for space in spaces) > 1:
+            own = deepcopy(shared)
+            own.seed(model.seed)
+            for holder in (model, model.replay_buffer, *model.policy.modules()):
+                if getattr(holder, "action_space", None) is shared:
+                    holder.action_space = own
 
 
 @contextmanager

@@ -4,12 +4,13 @@ in a stack, and with their envs at work at the same time where these are in othe
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
 from sb3_nbsp.base.acting import Rollout
 from sb3_nbsp.base.interruption import droppable
-from sb3_nbsp.base.random_states import RandomStates, RandomStreams, python_random_kept
+from sb3_nbsp.base.random_states import RandomStates, RandomStreams, global_random_kept
 from sb3_nbsp.common.task_end import TakenSteps
 from sb3_nbsp.population.member import Member
 from sb3_nbsp.sac.batched_actor import BatchedActor
@@ -46,7 +47,7 @@ def play_ahead(members: Sequence[Member], agents: Mapping[int, int], actor: Call
     """
     jobs = [job for member in members for job in _jobs(member, agents.get(id(member)))]
     if len(jobs) > 1:
-        with droppable(), python_random_kept():
+        with droppable(), global_random_kept():
             _play(jobs, None if actor is None else actor(N_ENVS))
 
 
@@ -66,7 +67,9 @@ def _jobs(member: Member, agent: int | None) -> list[Job]:
 def _play(jobs: Sequence[Job], actor: BatchedActor | None) -> None:
     players = [_Player(job, RandomStreams(RandomStates())) for job in jobs]  # rollouts seed the streams
     playing = list(players)
-    try:
+    with ExitStack() as at_the_end:
+        for player in players:  # all of them, also where one of them fails
+            at_the_end.callback(player.close)
         while playing:
             for player in playing:
                 player.go_on()
@@ -75,9 +78,6 @@ def _play(jobs: Sequence[Job], actor: BatchedActor | None) -> None:
                     player.go_on()
             playing = [player for player in playing if not player.has_ended]
             _answer(playing, actor)
-    finally:
-        for player in players:
-            player.close()
 
 
 def _answer(players: Sequence["_Player"], actor: BatchedActor | None) -> None:

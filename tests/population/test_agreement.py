@@ -3,6 +3,7 @@
 import pytest
 from helpers import NBSP_SETTINGS, POLICY_KWARGS, sequence_env
 from stable_baselines3 import SAC
+from stable_baselines3.common.callbacks import CallbackList, EvalCallback, EveryNTimesteps, StopTrainingOnMaxEpisodes
 from torch import nn
 
 from sb3_nbsp import NBSPSAC
@@ -91,3 +92,28 @@ def test_members_are_different_and_have_envs():
 def test_callbacks_are_by_member():
     with pytest.raises(ValueError, match="one callback"):
         Population([made(), made()]).learn(10, callbacks=[None])
+
+
+SHARED = {
+    "alone": lambda one: [one, one],
+    "in lists": lambda one: [[one], [StopTrainingOnMaxEpisodes(9), one]],
+    "inside others": lambda one: [CallbackList([EveryNTimesteps(5, one)]), one],
+    "at a new best": lambda one: [one, EvalCallback(sequence_env(), callback_on_new_best=one)],
+}
+
+
+@pytest.mark.parametrize("name", SHARED)
+def test_a_callback_belongs_to_one_member(name):
+    models = [made(), made(), made()]
+    with pytest.raises(ValueError, match="One StopTrainingOnMaxEpisodes was given to members 1 and 2"):
+        Population(models).learn(10, callbacks=[None, *SHARED[name](StopTrainingOnMaxEpisodes(3))])
+    assert models[0].num_timesteps == 0 and not hasattr(models[0], "_logger")
+
+
+def test_a_member_may_have_a_callback_twice_and_members_may_share_a_function():
+    twice = StopTrainingOnMaxEpisodes(30)
+
+    def goes_on(*_):
+        return True
+
+    Population([made(), made(), made()]).learn(5, callbacks=[[twice, twice], goes_on, goes_on])
