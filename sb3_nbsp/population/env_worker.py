@@ -17,6 +17,25 @@ from stable_baselines3.common.vec_env.util import dict_to_obs, obs_space_info
 
 REWARDS, DONES = object(), object()  # names beside those of the parts of an observation
 ALIGNED = 64  # bytes
+NUMBER = 8  # bytes of a message that number its question
+END, MARK = 0, 2**64 - 1  # no numbers of questions: the worker is to end, or to send the message back as it is
+
+
+def message(question: int, content: bytes) -> bytes:
+    """
+    :param question: its number
+    :param content: the question, or its answer
+    :return: what is sent
+    """
+    return question.to_bytes(NUMBER, "little") + content
+
+
+def parts(received: bytes) -> tuple[int, memoryview]:
+    """
+    :param received: what :func:`message` gave
+    :return: the question's number and the content
+    """
+    return int.from_bytes(received[:NUMBER], "little"), memoryview(received)[NUMBER:]
 
 
 class SharedArrays:
@@ -131,8 +150,8 @@ class _Env:
 
 def serve(connection: Connection) -> None:
     """
-    Do what is asked for, (number of an env, command, arguments), and answer with (number, result or :class:`Failure`), until
-    ``end`` is asked for or the other end of the line is closed.
+    Do what is asked for, (number of an env, command, arguments), and answer with the result or a :class:`Failure`, until the
+    end is asked for or the other end of the line is closed.
 
     :param connection: to the process that trains
     """
@@ -142,20 +161,28 @@ def serve(connection: Connection) -> None:
     envs: dict[int, _Env] = {}
     while True:
         try:
-            number, command, arguments = pickle.loads(connection.recv_bytes())
+            question, asked = parts(connection.recv_bytes())
         except (EOFError, OSError):
             break
-        if command == "end":
+        if question == END:
             break
-        result: Any
-        try:
-            if command == "make":
-                envs[number] = _Env(*arguments)
-                result = envs[number].describe()
-            else:
-                result = getattr(envs[number], command)(*arguments)
-            if command == "close":
-                del envs[number]
-        except BaseException as error:
-            result = Failure(error, traceback.format_exc())
-        connection.send_bytes(pickle.dumps((number, result)))
+        connection.send_bytes(message(question, bytes(asked) if question == MARK else _answer(envs, question, asked)))
+
+
+def _answer(envs: dict[int, _Env], question: int, asked: memoryview) -> bytes:
+    result: Any
+    try:
+        result = _done(envs, question, *pickle.loads(asked))
+    except BaseException as error:
+        result = Failure(error, traceback.format_exc())
+    return pickle.dumps(result)
+
+
+def _done(envs: dict[int, _Env], question: int, number: int, command: str, arguments: Sequence[Any]) -> Any:
+    if command == "make":
+        envs[question] = _Env(*arguments)
+        return envs[question].describe()
+    result = getattr(envs[number], command)(*arguments)
+    if command == "close":
+        del envs[number]
+    return result

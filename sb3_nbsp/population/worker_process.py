@@ -1,0 +1,178 @@
+"""A worker process as the process that trains sees it: it is asked, and answers are read."""
+
+import os
+import pickle
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any, NoReturn
+
+import gymnasium as gym
+from stable_baselines3.common.vec_env.base_vec_env import CloudpickleWrapper
+
+from sb3_nbsp.population.env_worker import END, MARK, Failure, message, parts, serve
+
+Maker = Callable[[], gym.Env]
+# Questions that may be on their way, in bytes with what the system adds to each. While they fit into the line, sending never
+# waits: else both ends could wait, each for the other to read. Linux keeps 208 KiB, others as little as 8.
+ROOM = (128 if sys.platform == "linux" else 6) * 1024
+ADDED = 1024
+
+
+class WorkerEnded(EOFError):
+    """A worker process is not there any more."""
+
+
+class WorkerProcess:
+    """
+    A process and the line to it. Each question has a number, which its answer comes back with: answers wait here for whoever
+    they are for, and those that nobody waits for any more, after an interrupt or another member's error, are dropped.
+
+    :param context: of multiprocessing
+    """
+
+    def __init__(self, context: Any):
+        self.envs: list[Any] = []  # that are open
+        self._n_questions = 0
+        self._sizes: dict[int, int] = {}  # of questions whose answers have not been read
+        self._on_the_way = 0  # their sum
+        self._awaited: set[int] = set()
+        self._answers: dict[int, Any] = {}  # that have been read
+        self._is_torn = False  # whether a part of an answer may have been read
+        self._line, other_end = context.Pipe()
+        self._process = context.Process(target=serve, args=(other_end,), daemon=True)
+        self._process.start()
+        other_end.close()
+
+    def begin_env(self, makers: Maker | Sequence[Maker]) -> int:
+        """
+        Have the process begin to make an env.
+
+        :param makers: of its sub-envs
+        :return: its number, which is the question's
+        """
+        return self.ask(
+            0, "make", [CloudpickleWrapper(make) for make in (makers if isinstance(makers, Sequence) else [makers])]
+        )
+
+    def ask(self, number: int, command: str, *arguments: Any) -> int:
+        """
+        :param number: of the env that is asked
+        :param command: what is to be done, see :mod:`~sb3_nbsp.population.env_worker`
+        :param arguments: of it
+        :return: the question's number
+        :raises WorkerEnded: if the worker has ended
+        """
+        content = pickle.dumps((number, command, arguments))
+        size = len(content) + ADDED
+        if self._is_torn:
+            self._mend()
+        while self._sizes and self._on_the_way + size > ROOM:
+            self._read()
+        self._n_questions += 1
+        question = self._n_questions
+        self._send(question, content)
+        self._sizes[question] = size
+        self._on_the_way += size
+        self._awaited.add(question)
+        return question
+
+    def answer(self, question: int) -> Any:
+        """
+        :param question: its number
+        :return: the answer
+        :raises WorkerEnded: if the worker has ended
+        :raises Exception: the env's own
+        """
+        try:
+            while question not in self._answers:
+                if question not in self._awaited:
+                    raise RuntimeError(
+                        "Training was interrupted while this env's answer was read, which is lost. Reset the env."
+                    )
+                self._read()
+            answer = self._answers.pop(question)
+        finally:
+            self.drop(question)
+        result = pickle.loads(answer)
+        if isinstance(result, Failure):
+            raise result.error from RuntimeError(f"in a worker process:\n{result.told}")
+        return result
+
+    def drop(self, question: int) -> None:
+        """
+        :param question: nobody waits for its answer any more
+        """
+        self._awaited.discard(question)
+        self._answers.pop(question, None)
+
+    def _send(self, question: int, content: bytes) -> None:
+        try:
+            self._line.send_bytes(message(question, content))
+        except (BrokenPipeError, ConnectionResetError):
+            self._tell_end()
+
+    def _read(self) -> None:
+        if self._is_torn:
+            self._mend()
+            return
+        self._is_torn = True  # until an answer is where it belongs: an interrupt may come at any point
+        try:
+            received = self._line.recv_bytes()
+        except (EOFError, ConnectionResetError):
+            self._tell_end()
+        question, answer = parts(received)
+        if question in self._awaited:
+            self._answers[question] = answer
+        self._on_the_way -= self._sizes.pop(question, 0)
+        self._is_torn = False
+
+    def _mend(self) -> None:
+        """Read on to where the next answer begins. What was on its way is lost."""
+        mark = os.urandom(32)
+        self._send(MARK, mark)
+        read = b""
+        while mark not in read:
+            # Windows sends messages as a whole.
+            try:
+                more = self._line.recv_bytes() if sys.platform == "win32" else os.read(self._line.fileno(), 2**16)
+            except (EOFError, ConnectionResetError):
+                more = b""
+            if not more:
+                self._tell_end()
+            read = read[-len(mark) :] + more
+        self._awaited &= set(self._answers)
+        self._sizes.clear()
+        self._on_the_way = 0
+        self._is_torn = False
+
+    def _tell_end(self) -> NoReturn:
+        self._process.join(1)
+        status = self._process.exitcode
+        raise WorkerEnded(
+            f"A worker process that holds envs of a population has ended (exit status {status}). "
+            "If it was killed (a negative status), memory may have run out: use fewer members or workers."
+        )
+
+    def release(self, env: Any, number: int) -> None:
+        """
+        Close a member's sub-envs, as far as there is someone to do it; a worker that holds no others ends.
+
+        :param env: the member's
+        :param number: the env's
+        """
+        self.envs.remove(env)
+        with suppress(EOFError, OSError):
+            self.answer(self.ask(number, "close"))
+        if not self.envs:
+            self.end()
+
+    def end(self) -> None:
+        """End the process."""
+        with suppress(OSError):  # it has ended by itself
+            self._line.send_bytes(message(END, b""))
+        self._line.close()
+        self._process.join(5)
+        if self._process.is_alive():
+            self._process.terminate()
+            self._process.join()

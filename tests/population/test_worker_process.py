@@ -1,0 +1,159 @@
+"""What goes wrong with envs in worker processes: interrupts, errors, ends."""
+
+import os
+import signal
+import time
+from functools import partial
+from multiprocessing.shared_memory import SharedMemory
+from pathlib import Path
+
+import numpy as np
+import pytest
+from gymnasium import spaces
+from helpers import NBSP_SETTINGS, VECTOR, ToyEnv, same
+from stable_baselines3.common.vec_env import DummyVecEnv
+
+from sb3_nbsp import NBSPSAC
+from sb3_nbsp.population import Population
+
+ACTION = np.zeros((1, 2), np.float32)
+
+
+class Moody(ToyEnv):
+    """
+    Counts its steps in what it observes, and goes wrong where it is told to.
+
+    :param slow_at: step that takes long
+    :param fails_at: step that raises
+    :param fails_to_close: whether closing raises
+    :param tells: is in each info
+    :param mark: file that closing makes
+    :param seconds: what the slow step takes
+    :param interrupts: whether Ctrl-C comes in the first slow step
+    """
+
+    def __init__(self, slow_at=0, fails_at=0, fails_to_close=False, tells=None, mark=None, seconds=0.3, interrupts=False):
+        super().__init__(spaces.Box(-100.0, 100.0, (3,)), constant=True)
+        self.slow_at, self.fails_at, self.fails_to_close, self.tells = slow_at, fails_at, fails_to_close, tells
+        self.mark, self.seconds, self.interrupts = mark, seconds, interrupts
+
+    def tell_what_cannot_be_sent(self):
+        self.tells = lambda: None
+
+    def end_process(self):
+        os._exit(3)
+
+    def _observe(self):
+        return np.full(3, self.steps, np.float32)
+
+    def step(self, action):
+        observation, reward, *ends, info = super().step(action)
+        if self.steps == self.slow_at:
+            if self.interrupts:
+                self.interrupts = False
+                time.sleep(0.1)  # the other process waits by now
+                os.kill(os.getppid(), signal.SIGINT)
+            time.sleep(self.seconds)
+        if self.steps == self.fails_at:
+            raise ZeroDivisionError(f"at step {self.steps}")
+        return observation, reward, *ends, {**info, "tells": self.tells}
+
+    def close(self):
+        if self.mark is not None:
+            Path(self.mark).touch()
+        if self.fails_to_close:
+            raise OSError("cannot close")
+
+
+def blocks(envs):
+    return [env._arrays.memory.name for env in envs]
+
+
+def are_gone(names):
+    for name in names:
+        with pytest.raises(FileNotFoundError):
+            SharedMemory(name)
+    return True
+
+
+# Answers that nobody waits for
+
+
+def test_after_an_interrupted_step_answers_are_those_to_their_questions(made_envs):
+    env, other = made_envs([partial(Moody, slow_at=2, interrupts=True), Moody], workers=1)
+    env.reset(), other.reset(), env.step(ACTION)
+    with pytest.raises(KeyboardInterrupt):
+        other.step_async(ACTION), env.step_async(ACTION), env.step_wait()
+    for one in (env, other):
+        assert same(one.reset(), np.zeros((1, 3), np.float32)) and one.reset_infos == [{}]
+        assert one.get_attr("steps") == [0]
+        for step in (1, 2, 3):
+            observations, _, dones, infos = one.step(ACTION)
+            assert observations[0, 0] == step and not dones[0] and infos[0]["tells"] is None
+
+
+def test_a_population_learns_after_an_interrupt_and_after_a_members_failure(made_envs):
+    envs = made_envs([partial(Moody, slow_at=5, interrupts=True), partial(Moody, fails_at=9)], workers=1)
+    with pytest.raises(KeyboardInterrupt):
+        Population(models(envs)).learn(8)
+    with pytest.raises(ZeroDivisionError, match="at step 9"):
+        Population(models(envs[::-1])).learn(30)  # a step of the other one is under way
+    Population(models(envs)).learn(8)
+    assert [env.get_attr("steps") for env in envs] == [[8]] * 2
+
+
+def models(envs):
+    return [NBSPSAC("MlpPolicy", env, **{**NBSP_SETTINGS, "seed": seed}) for seed, env in enumerate(envs)]
+
+
+def test_a_begun_reset_is_of_use_only_where_it_is_the_one_that_is_asked_for(made_envs):
+    envs, own = made_envs([partial(ToyEnv, VECTOR)], workers=1), DummyVecEnv([partial(ToyEnv, VECTOR)])
+    envs[0].begin_reset()
+    envs[0].seed(3), own.seed(3)
+    assert same(envs[0].reset(), own.reset())
+    envs[0].begin_reset()
+    first = envs[0].step(ACTION)[0]
+    assert not same(envs[0].reset(), first)
+    with pytest.raises(RuntimeError, match="no step is under way"):
+        envs[0].step_wait()
+
+
+def test_an_answer_that_was_read_in_part_is_skipped(made_envs):
+    """An interrupt may come between the two reads of an answer's length and of the answer."""
+    env, other = made_envs([Moody, Moody], workers=1)
+    env.reset(), other.reset(), other.step_async(ACTION), env.step_async(ACTION)
+    line = env._worker._line
+    read, n_reads = line._recv, []
+
+    def interrupted(*args):
+        n_reads.append(1)
+        if len(n_reads) == 2:
+            raise KeyboardInterrupt
+        return read(*args)
+
+    line._recv = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        other.step_wait()
+    del line._recv
+    with pytest.raises(RuntimeError, match="interrupted"):
+        env.step_wait()
+    for one in (env, other):
+        assert same(one.reset(), np.zeros((1, 3), np.float32)) and one.step(ACTION)[0][0, 0] == 1
+
+
+# Full pipes
+
+
+def images(weight):
+    return ToyEnv(spaces.Box(0, 255, (84, 84, 4), np.uint8))
+
+
+def test_large_questions_and_answers_do_not_wait_for_each_other(made_envs):
+    assert len(made_envs([partial(images, bytes(50_000))] * 10, workers=1)) == 10
+    envs = made_envs([partial(Moody, tells=bytes(1_000))] * 300, workers=1)
+    for env in envs:
+        env.begin_reset()
+    assert all(same(env.reset(), np.zeros((1, 3), np.float32)) for env in envs)
+    for env in envs:
+        env.step_async(np.zeros((1, 2), np.float32))
+    assert all(env.step_wait()[0][0, 0] == 1 for env in envs)
