@@ -94,9 +94,11 @@ class SharedArrays:
         :param for_all: whether the memory ends, not only this view of it
         """
         self._arrays.clear()
-        self.memory.close()
-        if for_all:
-            self.memory.unlink()
+        try:
+            self.memory.close()
+        finally:
+            if for_all:
+                self.memory.unlink()
 
 
 @dataclass(frozen=True)
@@ -143,9 +145,11 @@ class _Env:
         return getattr(self.env, method)(*args, **kwargs)
 
     def close(self) -> None:
-        self.env.close()
-        if self.arrays is not None:
-            self.arrays.close()
+        try:
+            self.env.close()
+        finally:
+            if self.arrays is not None:
+                self.arrays.close()
 
 
 def serve(connection: Connection) -> None:
@@ -182,7 +186,5 @@ def _done(envs: dict[int, _Env], question: int, number: int, command: str, argum
     if command == "make":
         envs[question] = _Env(*arguments)
         return envs[question].describe()
-    result = getattr(envs[number], command)(*arguments)
-    if command == "close":
-        del envs[number]
-    return result
+    env = envs.pop(number) if command == "close" else envs[number]
+    return getattr(env, command)(*arguments)

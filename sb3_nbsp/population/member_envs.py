@@ -12,7 +12,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
 from sb3_nbsp.population.env_worker import SharedArrays
-from sb3_nbsp.population.worker_process import Maker, WorkerProcess
+from sb3_nbsp.population.worker_process import Maker, WorkerProcess, end
 
 # What handing over a step takes of the process that trains is about 0.05 ms: envs that step in a few times that pay.
 SLOW_STEP = 0.2e-3  # seconds
@@ -63,7 +63,8 @@ class MemberEnvs(Sequence["MemberEnv"]):
         self._envs: list[MemberEnv] = []
         try:
             begun = [(worker, worker.begin_env(maker)) for worker, maker in zip(cycle(self._workers), makers, strict=False)]
-            self._envs = [MemberEnv(worker, number) for worker, number in begun]
+            for worker, number in begun:
+                self._envs.append(MemberEnv(worker, number))
         except BaseException:
             self.close()
             raise
@@ -87,11 +88,22 @@ class MemberEnvs(Sequence["MemberEnv"]):
         return len(self._envs)
 
     def close(self) -> None:
-        """End all workers; members' envs are of no use any more."""
-        for env in self._envs:
-            env.close()
-        for worker in self._workers:
-            worker.end()
+        """
+        End all workers; members' envs, and those beside them, are of no use any more.
+
+        :raises Exception: the first that an env's ``close()`` raised, when all are closed
+        """
+        errors = []
+        try:
+            for env in [env for worker in self._workers for env in worker.envs]:
+                try:
+                    env.close()
+                except Exception as error:
+                    errors.append(error)
+        finally:
+            end(self._workers)
+        if errors:
+            raise errors[0]
 
 
 class MemberEnv(VecEnv):
@@ -110,8 +122,12 @@ class MemberEnv(VecEnv):
         observation_space, action_space, metadata, n_envs = worker.answer(number)
         self._arrays = SharedArrays(observation_space, n_envs)
         worker.envs.append(self)
-        self._call("share", self._arrays.memory.name)
-        super().__init__(n_envs, observation_space, action_space)
+        try:
+            self._call("share", self._arrays.memory.name)
+            super().__init__(n_envs, observation_space, action_space)
+        except BaseException:
+            self.close()
+            raise
         self.metadata = metadata
 
     def _ask(self, command: str, *arguments: Any) -> int:
@@ -171,8 +187,10 @@ class MemberEnv(VecEnv):
         if self._is_closed:
             return
         self._is_closed = True
-        self._worker.release(self, self._number)
-        self._arrays.close(for_all=True)
+        try:
+            self._worker.release(self, self._number)
+        finally:
+            self._arrays.close(for_all=True)
 
     def get_images(self) -> Sequence[np.ndarray | None]:
         """See SB3."""

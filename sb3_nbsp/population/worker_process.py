@@ -3,7 +3,8 @@
 import os
 import pickle
 import sys
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any, NoReturn
 
@@ -17,6 +18,7 @@ Maker = Callable[[], gym.Env]
 # waits: else both ends could wait, each for the other to read. Linux keeps 208 KiB, others as little as 8.
 ROOM = (128 if sys.platform == "linux" else 6) * 1024
 ADDED = 1024
+SECONDS_TO_END = 5.0  # that workers are given for the step they are in
 
 
 class WorkerEnded(EOFError):
@@ -43,6 +45,11 @@ class WorkerProcess:
         self._process = context.Process(target=serve, args=(other_end,), daemon=True)
         self._process.start()
         other_end.close()
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it was told to."""
+        return bool(self._line.closed)
 
     def begin_env(self, makers: Maker | Sequence[Maker]) -> int:
         """
@@ -160,19 +167,42 @@ class WorkerProcess:
 
         :param env: the member's
         :param number: the env's
+        :raises Exception: the env's own, from its ``close()``
         """
         self.envs.remove(env)
-        with suppress(EOFError, OSError):
-            self.answer(self.ask(number, "close"))
-        if not self.envs:
-            self.end()
+        try:
+            if not self.has_ended:
+                self.answer(self.ask(number, "close"))
+        except WorkerEnded:
+            pass
+        finally:
+            if not self.envs:
+                end([self])
 
-    def end(self) -> None:
-        """End the process."""
-        with suppress(OSError):  # it has ended by itself
-            self._line.send_bytes(message(END, b""))
-        self._line.close()
-        self._process.join(5)
+    def ask_to_end(self) -> None:
+        """Close the line."""
+        if not self.has_ended:
+            with suppress(OSError):  # it has ended by itself
+                self._line.send_bytes(message(END, b""))
+            self._line.close()
+
+    def wait_for_end(self, seconds: float) -> None:
+        """
+        :param seconds: after which it is killed; it leaves other signals to the process that trains
+        """
+        self._process.join(max(seconds, 0.0))
         if self._process.is_alive():
-            self._process.terminate()
+            self._process.kill()
             self._process.join()
+
+
+def end(workers: Iterable[WorkerProcess]) -> None:
+    """
+    :param workers: that are to end, all at once
+    """
+    workers = list(workers)
+    for worker in workers:
+        worker.ask_to_end()
+    deadline = time.monotonic() + SECONDS_TO_END
+    for worker in workers:
+        worker.wait_for_end(deadline - time.monotonic())

@@ -14,7 +14,9 @@ from helpers import NBSP_SETTINGS, VECTOR, ToyEnv, same
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from sb3_nbsp import NBSPSAC
-from sb3_nbsp.population import Population
+from sb3_nbsp.population import Population, member_envs
+from sb3_nbsp.population.env_worker import SharedArrays
+from sb3_nbsp.population.worker_process import end
 
 ACTION = np.zeros((1, 2), np.float32)
 
@@ -157,3 +159,59 @@ def test_large_questions_and_answers_do_not_wait_for_each_other(made_envs):
     for env in envs:
         env.step_async(np.zeros((1, 2), np.float32))
     assert all(env.step_wait()[0][0, 0] == 1 for env in envs)
+
+
+# Closing
+
+
+def test_what_fails_while_it_is_closed_leaves_nothing_open(made_envs, tmp_path):
+    makers = [partial(Moody, fails_at=1, fails_to_close=n == 0, mark=tmp_path / str(n)) for n in range(4)]
+    envs = made_envs(makers, workers=2)
+    names, processes = blocks(envs), [envs[n]._worker._process for n in (0, 1)]
+    for env in envs:
+        env.reset(), env.step_async(ACTION)
+    with pytest.raises(ZeroDivisionError):
+        envs[0].step_wait()
+    with pytest.raises(OSError, match="cannot close"):
+        envs.close()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["0", "1", "2", "3"]
+    assert are_gone(names) and not any(process.is_alive() for process in processes)
+    envs.close()
+
+
+def test_an_env_that_fails_to_close_is_closed(made_envs):
+    envs = made_envs([partial(Moody, fails_to_close=True), Moody], workers=1)
+    names, process = blocks(envs), envs[0]._worker._process
+    with pytest.raises(OSError, match="cannot close") as caught:
+        envs[0].close()
+    assert "in a worker process" in str(caught.value.__cause__)
+    assert are_gone(names[:1]) and same(envs[1].reset(), np.zeros((1, 3), np.float32))
+    envs[1].close()
+    assert are_gone(names[1:]) and process.exitcode == 0
+
+
+def test_no_shared_memory_is_left(made_envs, monkeypatch):
+    names = []
+
+    class Noted(SharedArrays):
+        def __init__(self, *args):
+            super().__init__(*args)
+            names.append(self.memory.name)
+
+    monkeypatch.setattr(member_envs, "SharedArrays", Noted)
+    with pytest.raises(ZeroDivisionError):
+        made_envs([Moody, Moody, lambda: 1 / 0], workers=2)
+    envs = made_envs([Moody] * 2, workers=1)
+    envs[0].beside([Moody])
+    envs.close()
+    assert len(names) == 5 and are_gone(names)
+
+
+def test_a_worker_that_does_not_end_is_killed(made_envs, monkeypatch):
+    monkeypatch.setattr("sb3_nbsp.population.worker_process.SECONDS_TO_END", 0.2)
+    envs = made_envs([partial(Moody, slow_at=1, seconds=20)] * 2, workers=2)
+    processes = [env._worker._process for env in envs]
+    for env in envs:
+        env.reset(), env.step_async(ACTION)
+    end(env._worker for env in envs)
+    assert [process.exitcode for process in processes] == [-signal.SIGKILL] * 2
