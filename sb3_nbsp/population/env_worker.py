@@ -3,7 +3,7 @@
 import pickle
 import signal
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.shared_memory import SharedMemory
@@ -152,14 +152,18 @@ class _Env:
                 self.arrays.close()
 
 
-def serve(connection: Connection) -> None:
+def serve(connection: Connection, inherited: Iterable[Connection] = ()) -> None:
     """
     Do what is asked for, (number of an env, command, arguments), and answer with the result or a :class:`Failure`, until the
     end is asked for or the other end of the line is closed.
 
     :param connection: to the process that trains
+    :param inherited: ends of lines that a forked process holds too; while it did, they would not be closed for others
     """
-    for name in ("SIGINT", "SIGHUP"):  # a terminal sends them to all processes; this one ends with the one that trains
+    for line in inherited:
+        line.close()
+    # Terminals and schedulers send them to all processes. This one ends with the one that trains, which writes a checkpoint.
+    for name in ("SIGINT", "SIGHUP", "SIGTERM"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     envs: dict[int, _Env] = {}
@@ -170,7 +174,11 @@ def serve(connection: Connection) -> None:
             break
         if question == END:
             break
-        connection.send_bytes(message(question, bytes(asked) if question == MARK else _answer(envs, question, asked)))
+        answer = bytes(asked) if question == MARK else _answer(envs, question, asked)
+        try:
+            connection.send_bytes(message(question, answer))
+        except OSError:
+            break
 
 
 def _answer(envs: dict[int, _Env], question: int, asked: memoryview) -> bytes:

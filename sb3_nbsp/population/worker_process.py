@@ -6,7 +6,9 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from multiprocessing.util import Finalize
 from typing import Any, NoReturn
+from weakref import WeakSet
 
 import gymnasium as gym
 from stable_baselines3.common.vec_env.base_vec_env import CloudpickleWrapper
@@ -19,6 +21,9 @@ Maker = Callable[[], gym.Env]
 ROOM = (128 if sys.platform == "linux" else 6) * 1024
 ADDED = 1024
 SECONDS_TO_END = 5.0  # that workers are given for the step they are in
+
+
+_STARTED: "WeakSet[WorkerProcess]" = WeakSet()
 
 
 class WorkerEnded(EOFError):
@@ -41,15 +46,26 @@ class WorkerProcess:
         self._awaited: set[int] = set()
         self._answers: dict[int, Any] = {}  # that have been read
         self._is_torn = False  # whether a part of an answer may have been read
+        self._owner = os.getpid()
         self._line, other_end = context.Pipe()
-        self._process = context.Process(target=serve, args=(other_end,), daemon=True)
+        is_forked = context.get_start_method() == "fork"
+        inherited = [self._line, *(worker._line for worker in _STARTED)] if is_forked else []
+        self._process = context.Process(target=serve, args=(other_end, inherited), daemon=True)
         self._process.start()
         other_end.close()
+        if not any(worker.is_own for worker in _STARTED):
+            Finalize(None, _end_all, exitpriority=0)
+        _STARTED.add(self)
 
     @property
     def has_ended(self) -> bool:
         """Whether it was told to."""
         return bool(self._line.closed)
+
+    @property
+    def is_own(self) -> bool:
+        """Whether this process has started it, not the one that this process was forked from."""
+        return self._owner == os.getpid()
 
     def begin_env(self, makers: Maker | Sequence[Maker]) -> int:
         """
@@ -206,3 +222,8 @@ def end(workers: Iterable[WorkerProcess]) -> None:
     deadline = time.monotonic() + SECONDS_TO_END
     for worker in workers:
         worker.wait_for_end(deadline - time.monotonic())
+
+
+def _end_all() -> None:
+    """At the end of a process multiprocessing waits for those that it has started, and workers would wait too."""
+    end([worker for worker in _STARTED if worker.is_own])

@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from functools import partial
+from multiprocessing import get_context
 from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from helpers import NBSP_SETTINGS, VECTOR, ToyEnv, same
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from sb3_nbsp import NBSPSAC
-from sb3_nbsp.population import Population, member_envs
+from sb3_nbsp.population import MemberEnvs, Population, member_envs
 from sb3_nbsp.population.env_worker import SharedArrays
 from sb3_nbsp.population.worker_process import end
 
@@ -207,6 +208,17 @@ def test_no_shared_memory_is_left(made_envs, monkeypatch):
     assert len(names) == 5 and are_gone(names)
 
 
+# Signals and ends
+
+
+def test_signals_to_the_whole_group_are_the_trainers(made_envs):
+    envs = made_envs([Moody], workers=1)
+    process = envs[0]._worker._process
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+        os.kill(process.pid, number)
+    assert same(envs[0].reset(), np.zeros((1, 3), np.float32))
+
+
 def test_a_worker_that_does_not_end_is_killed(made_envs, monkeypatch):
     monkeypatch.setattr("sb3_nbsp.population.worker_process.SECONDS_TO_END", 0.2)
     envs = made_envs([partial(Moody, slow_at=1, seconds=20)] * 2, workers=2)
@@ -215,3 +227,36 @@ def test_a_worker_that_does_not_end_is_killed(made_envs, monkeypatch):
         env.reset(), env.step_async(ACTION)
     end(env._worker for env in envs)
     assert [process.exitcode for process in processes] == [-signal.SIGKILL] * 2
+
+
+def leave_open(told, how):
+    envs = MemberEnvs([Moody] * 3, workers=3, start_method="fork")
+    told.send([env._worker._process.pid for env in envs])
+    if how == "is killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    leave_open.envs = envs
+
+
+@pytest.mark.parametrize("how", ["is killed", "ends"])
+def test_workers_end_with_the_process_that_trains(how, made_envs):
+    context = get_context("fork")
+    mine, others = context.Pipe()
+    envs = made_envs([Moody], workers=1)  # are not the other process's to end
+    process = context.Process(target=leave_open, args=(others, how))
+    process.start()
+    pids = mine.recv()
+    process.join(5)
+    assert process.exitcode == (-signal.SIGKILL if how == "is killed" else 0)
+    end_of_waiting = time.monotonic() + 5
+    while any(status(pid) != "Z" for pid in pids):
+        assert time.monotonic() < end_of_waiting, "workers live on"
+        time.sleep(0.02)
+    assert same(envs[0].reset(), np.zeros((1, 3), np.float32))
+
+
+def status(pid):
+    """``Z``: it has ended."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return "Z"
