@@ -187,7 +187,11 @@ def _answer(envs: dict[int, _Env], question: int, asked: memoryview) -> bytes:
         result = _done(envs, question, *pickle.loads(asked))
     except BaseException as error:
         result = Failure(error, traceback.format_exc())
-    return pickle.dumps(result)
+    try:
+        return pickle.dumps(result)
+    except Exception as error:
+        told = f"What an env tells (an info, an attribute) cannot be sent to the process that trains: {error!r}"
+        return pickle.dumps(Failure(TypeError(told), traceback.format_exc()))
 
 
 def _done(envs: dict[int, _Env], question: int, number: int, command: str, arguments: Sequence[Any]) -> Any:

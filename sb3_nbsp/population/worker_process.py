@@ -172,10 +172,10 @@ class WorkerProcess:
     def _tell_end(self) -> NoReturn:
         self._process.join(1)
         status = self._process.exitcode
-        raise WorkerEnded(
-            f"A worker process that holds envs of a population has ended (exit status {status}). "
-            "If it was killed (a negative status), memory may have run out: use fewer members or workers."
-        )
+        told = f"A worker process that holds envs of a population has ended (exit status {status})."
+        if status is not None and status < 0:
+            told += " It was killed. Memory may have run out: use fewer members or workers."
+        raise WorkerEnded(told)
 
     def release(self, env: Any, number: int) -> None:
         """

@@ -208,6 +208,36 @@ def test_no_shared_memory_is_left(made_envs, monkeypatch):
     assert len(names) == 5 and are_gone(names)
 
 
+# Uses that cannot be
+
+
+def test_what_cannot_be_sent_is_told(made_envs):
+    (env,) = made_envs([Moody], workers=1)
+    env.reset(), env.env_method("tell_what_cannot_be_sent")
+    with pytest.raises(TypeError, match="cannot be sent to the process that trains"):
+        env.step(ACTION)
+    with pytest.raises(TypeError, match="cannot be sent"):
+        env.get_attr("tells")
+    with pytest.raises(ZeroDivisionError):
+        env.set_attr("tells", UnreadAtArrival())
+    assert same(env.reset(), np.zeros((1, 3), np.float32))
+
+
+class UnreadAtArrival:
+    def __reduce__(self):
+        return eval, ("1 / 0",)
+
+
+def test_memory_is_suspected_only_where_a_worker_was_killed(made_envs):
+    envs = made_envs([Moody, Moody], workers=2)
+    envs[0].reset()
+    os.kill(envs[0]._worker._process.pid, signal.SIGKILL)
+    with pytest.raises(EOFError, match=r"exit status -9.*Memory may have run out"):
+        envs[0].reset()
+    with pytest.raises(EOFError, match=r"exit status 3\)\.$"):
+        envs[1].env_method("end_process")
+
+
 # Signals and ends
 
 
