@@ -47,7 +47,7 @@ class MemberEnvs(Sequence["MemberEnv"]):
 
     :param makers: by member what makes its env: a function, or a list of functions, one for each sub-env. Members that come
         later are added with :meth:`add`.
-    :param workers: number of processes
+    :param workers: number of processes; there are no more than members
     :param start_method: of the processes, as for SB3's ``SubprocVecEnv``. With ``"forkserver"`` (where there is it) and
         ``"spawn"``, a script needs ``if __name__ == "__main__":``.
     :raises ValueError: for fewer than one worker
@@ -59,7 +59,10 @@ class MemberEnvs(Sequence["MemberEnv"]):
         known = multiprocessing.get_all_start_methods()
         context = multiprocessing.get_context(start_method or ("forkserver" if "forkserver" in known else "spawn"))
         resource_tracker.ensure_running()  # one for all: a forked worker would start one of its own, which ends shared memory
-        self._workers = [WorkerProcess(context) for _ in range(workers)]
+        self._context, self._most_workers = context, workers
+        self._is_closed = False
+        n_workers = min(workers, len(makers) or workers)  # without makers all: members will be added
+        self._workers = [WorkerProcess(context) for _ in range(n_workers)]
         self._envs: list[MemberEnv] = []
         try:
             begun = [(worker, worker.begin_env(maker)) for worker, maker in zip(cycle(self._workers), makers, strict=False)]
@@ -73,8 +76,16 @@ class MemberEnvs(Sequence["MemberEnv"]):
         """
         :param makers: what makes the sub-envs of one more member
         :return: its env
+        :raises RuntimeError: if all were closed
         """
-        worker = self._workers[len(self._envs) % len(self._workers)]
+        if self._is_closed:
+            raise RuntimeError("These envs were closed, and their worker processes have ended. Make new ones.")
+        place = len(self._envs) % self._most_workers
+        if place == len(self._workers):
+            self._workers.append(WorkerProcess(self._context))
+        elif self._workers[place].has_ended:
+            self._workers[place] = WorkerProcess(self._context)
+        worker = self._workers[place]
         self._envs.append(MemberEnv(worker, worker.begin_env(makers)))
         return self._envs[-1]
 
@@ -93,6 +104,7 @@ class MemberEnvs(Sequence["MemberEnv"]):
 
         :raises Exception: the first that an env's ``close()`` raised, when all are closed
         """
+        self._is_closed = True
         errors = []
         try:
             for env in [env for worker in self._workers for env in worker.envs]:
@@ -131,6 +143,8 @@ class MemberEnv(VecEnv):
         self.metadata = metadata
 
     def _ask(self, command: str, *arguments: Any) -> int:
+        if self._is_closed:
+            raise RuntimeError("This env was closed.")
         return self._worker.ask(self._number, command, *arguments)
 
     def _call(self, command: str, *arguments: Any) -> Any:
@@ -187,6 +201,7 @@ class MemberEnv(VecEnv):
         if self._is_closed:
             return
         self._is_closed = True
+        self._forget()
         try:
             self._worker.release(self, self._number)
         finally:

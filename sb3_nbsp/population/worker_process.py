@@ -134,6 +134,10 @@ class WorkerProcess:
             self._line.send_bytes(message(question, content))
         except (BrokenPipeError, ConnectionResetError):
             self._tell_end()
+        except OSError:
+            if self.has_ended:
+                raise RuntimeError("All envs of this worker process were closed, and it has ended. Make new envs.") from None
+            raise
 
     def _read(self) -> None:
         if self._is_torn:

@@ -4,7 +4,7 @@ import os
 import signal
 import time
 from functools import partial
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
 
@@ -209,6 +209,29 @@ def test_no_shared_memory_is_left(made_envs, monkeypatch):
 
 
 # Uses that cannot be
+
+
+def test_what_is_closed_says_so(made_envs):
+    envs = made_envs([Moody] * 3, workers=2)
+    envs[0].close()
+    with pytest.raises(RuntimeError, match="closed"):
+        envs[0].reset()
+    envs[2].close()
+    with pytest.raises(RuntimeError, match="closed"):
+        envs[2].beside([Moody])
+    assert envs.add([Moody]).get_attr("steps") == [0]  # where a worker has ended, another one begins
+    envs.close()
+    with pytest.raises(RuntimeError, match="closed"):
+        envs.add([Moody])
+
+
+def test_no_more_workers_than_members_until_there_are_more(made_envs):
+    envs = made_envs([Moody], workers=3)
+    assert len(active_children()) == 1
+    processes = {env._worker._process.pid for env in (envs[0], *(envs.add([Moody]) for _ in range(4)))}
+    assert len(processes) == len(active_children()) == 3
+    made_envs(workers=2)
+    assert len(active_children()) == 5  # members are added to it
 
 
 def test_what_cannot_be_sent_is_told(made_envs):
