@@ -27,15 +27,25 @@ def message(question: int, content: bytes) -> bytes:
     :param content: the question, or its answer
     :return: what is sent
     """
-    return question.to_bytes(NUMBER, "little") + content
+    return content + question.to_bytes(NUMBER, "little")
 
 
-def parts(received: bytes) -> tuple[int, memoryview]:
+def number_of(received: bytes) -> int:
     """
-    :param received: what :func:`message` gave
-    :return: the question's number and the content
+    :param received: what :func:`message` gave; ``pickle`` does not read as far as the number
+    :return: the question's number
     """
-    return int.from_bytes(received[:NUMBER], "little"), memoryview(received)[NUMBER:]
+    return int.from_bytes(received[-NUMBER:], "little")
+
+
+def flat(actions: Any) -> tuple[Any, ...]:
+    """
+    :param actions: for a step
+    :return: arguments of :meth:`_Env.step`: of an array what ``pickle`` takes a fifth of the time for
+    """
+    if type(actions) is np.ndarray and actions.flags.c_contiguous and actions.dtype.kind in "biuf":
+        return actions.tobytes(), actions.dtype.str, actions.shape
+    return (actions,)
 
 
 class SharedArrays:
@@ -135,8 +145,10 @@ class _Env:
         self.arrays.write(self.env.reset())
         return self.env.reset_infos
 
-    def step(self, actions: np.ndarray) -> tuple[Any, Any]:
+    def step(self, actions: Any, dtype: str | None = None, shape: tuple[int, ...] = ()) -> tuple[Any, Any]:
         assert self.arrays is not None
+        if dtype is not None:
+            actions = np.ndarray(shape, dtype, actions).copy()  # envs may write to it
         observations, rewards, dones, infos = self.env.step(actions)
         self.arrays.write(observations, rewards, dones)
         return infos, self.env.reset_infos if dones.any() else None
@@ -169,19 +181,19 @@ def serve(connection: Connection, inherited: Iterable[Connection] = ()) -> None:
     envs: dict[int, _Env] = {}
     while True:
         try:
-            question, asked = parts(connection.recv_bytes())
+            asked = connection.recv_bytes()
         except (EOFError, OSError):
             break
+        question = number_of(asked)
         if question == END:
             break
-        answer = bytes(asked) if question == MARK else _answer(envs, question, asked)
         try:
-            connection.send_bytes(message(question, answer))
+            connection.send_bytes(asked if question == MARK else message(question, _answer(envs, question, asked)))
         except OSError:
             break
 
 
-def _answer(envs: dict[int, _Env], question: int, asked: memoryview) -> bytes:
+def _answer(envs: dict[int, _Env], question: int, asked: bytes) -> bytes:
     result: Any
     try:
         result = _done(envs, question, *pickle.loads(asked))

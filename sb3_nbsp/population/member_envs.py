@@ -11,7 +11,7 @@ import numpy as np
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
-from sb3_nbsp.population.env_worker import SharedArrays
+from sb3_nbsp.population.env_worker import SharedArrays, flat
 from sb3_nbsp.population.worker_process import Maker, WorkerProcess, end
 
 # What handing over a step takes of the process that trains is about 0.05 ms: envs that step in a few times that pay.
@@ -178,7 +178,7 @@ class MemberEnv(VecEnv):
         """See SB3. The worker begins at once."""
         if self._step is not None or self._reset is not None:
             self._forget()
-        self._step = self._ask("step", actions)
+        self._step = self._ask("step", *flat(actions))
 
     def step_wait(self) -> VecEnvStepReturn:
         """See SB3."""

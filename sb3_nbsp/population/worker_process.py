@@ -13,7 +13,7 @@ from weakref import WeakSet
 import gymnasium as gym
 from stable_baselines3.common.vec_env.base_vec_env import CloudpickleWrapper
 
-from sb3_nbsp.population.env_worker import END, MARK, Failure, message, parts, serve
+from sb3_nbsp.population.env_worker import END, MARK, Failure, message, number_of, serve
 
 Maker = Callable[[], gym.Env]
 # Questions that may be on their way, in bytes with what the system adds to each. While they fit into the line, sending never
@@ -43,8 +43,8 @@ class WorkerProcess:
         self._n_questions = 0
         self._sizes: dict[int, int] = {}  # of questions whose answers have not been read
         self._on_the_way = 0  # their sum
-        self._awaited: set[int] = set()
-        self._answers: dict[int, Any] = {}  # that have been read
+        self._dropped: set[int] = set()  # those of them that nobody waits for
+        self._answers: dict[int, bytes] = {}  # that have been read
         self._is_torn = False  # whether a part of an answer may have been read
         self._owner = os.getpid()
         self._line, other_end = context.Pipe()
@@ -86,18 +86,17 @@ class WorkerProcess:
         :return: the question's number
         :raises WorkerEnded: if the worker has ended
         """
-        content = pickle.dumps((number, command, arguments))
+        question = self._n_questions + 1
+        content = message(question, pickle.dumps((number, command, arguments)))
         size = len(content) + ADDED
         if self._is_torn:
             self._mend()
-        while self._sizes and self._on_the_way + size > ROOM:
+        while self._on_the_way + size > ROOM and self._sizes:
             self._read()
-        self._n_questions += 1
-        question = self._n_questions
-        self._send(question, content)
+        self._n_questions = question
+        self._send(content)
         self._sizes[question] = size
         self._on_the_way += size
-        self._awaited.add(question)
         return question
 
     def answer(self, question: int) -> Any:
@@ -109,15 +108,13 @@ class WorkerProcess:
         """
         try:
             while question not in self._answers:
-                if question not in self._awaited:
-                    raise RuntimeError(
-                        "Training was interrupted while this env's answer was read, which is lost. Reset the env."
-                    )
+                if question not in self._sizes:
+                    raise RuntimeError("Training was interrupted, and what this env told is lost: reset it.")
                 self._read()
-            answer = self._answers.pop(question)
-        finally:
+        except BaseException:
             self.drop(question)
-        result = pickle.loads(answer)
+            raise
+        result = pickle.loads(self._answers.pop(question))
         if isinstance(result, Failure):
             raise result.error from RuntimeError(f"in a worker process:\n{result.told}")
         return result
@@ -126,12 +123,13 @@ class WorkerProcess:
         """
         :param question: nobody waits for its answer any more
         """
-        self._awaited.discard(question)
         self._answers.pop(question, None)
+        if question in self._sizes:
+            self._dropped.add(question)
 
-    def _send(self, question: int, content: bytes) -> None:
+    def _send(self, content: bytes) -> None:
         try:
-            self._line.send_bytes(message(question, content))
+            self._line.send_bytes(content)
         except (BrokenPipeError, ConnectionResetError):
             self._tell_end()
         except OSError:
@@ -148,16 +146,18 @@ class WorkerProcess:
             received = self._line.recv_bytes()
         except (EOFError, ConnectionResetError):
             self._tell_end()
-        question, answer = parts(received)
-        if question in self._awaited:
-            self._answers[question] = answer
+        question = number_of(received)
+        if question in self._dropped:
+            self._dropped.remove(question)
+        else:
+            self._answers[question] = received
         self._on_the_way -= self._sizes.pop(question, 0)
         self._is_torn = False
 
     def _mend(self) -> None:
         """Read on to where the next answer begins. What was on its way is lost."""
-        mark = os.urandom(32)
-        self._send(MARK, mark)
+        mark = message(MARK, os.urandom(32))
+        self._send(mark)
         read = b""
         while mark not in read:
             # Windows sends messages as a whole.
@@ -168,8 +168,8 @@ class WorkerProcess:
             if not more:
                 self._tell_end()
             read = read[-len(mark) :] + more
-        self._awaited &= set(self._answers)
         self._sizes.clear()
+        self._dropped.clear()
         self._on_the_way = 0
         self._is_torn = False
 
@@ -230,4 +230,8 @@ def end(workers: Iterable[WorkerProcess]) -> None:
 
 def _end_all() -> None:
     """At the end of a process multiprocessing waits for those that it has started, and workers would wait too."""
-    end([worker for worker in _STARTED if worker.is_own])
+    own = [worker for worker in _STARTED if worker.is_own]
+    end(own)
+    for env in [env for worker in own for env in worker.envs]:
+        with suppress(Exception):
+            env.close()  # there is shared memory left

@@ -284,7 +284,7 @@ def test_a_worker_that_does_not_end_is_killed(made_envs, monkeypatch):
 
 def leave_open(told, how):
     envs = MemberEnvs([Moody] * 3, workers=3, start_method="fork")
-    told.send([env._worker._process.pid for env in envs])
+    told.send(([env._worker._process.pid for env in envs], blocks(envs)))
     if how == "is killed":
         os.kill(os.getpid(), signal.SIGKILL)
     leave_open.envs = envs
@@ -297,13 +297,14 @@ def test_workers_end_with_the_process_that_trains(how, made_envs):
     envs = made_envs([Moody], workers=1)  # are not the other process's to end
     process = context.Process(target=leave_open, args=(others, how))
     process.start()
-    pids = mine.recv()
+    pids, names = mine.recv()
     process.join(5)
     assert process.exitcode == (-signal.SIGKILL if how == "is killed" else 0)
     end_of_waiting = time.monotonic() + 5
     while any(status(pid) != "Z" for pid in pids):
         assert time.monotonic() < end_of_waiting, "workers live on"
         time.sleep(0.02)
+    assert how == "is killed" or are_gone(names)
     assert same(envs[0].reset(), np.zeros((1, 3), np.float32))
 
 
