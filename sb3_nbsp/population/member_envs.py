@@ -2,6 +2,7 @@
 
 import multiprocessing
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from itertools import cycle
 from multiprocessing import resource_tracker
 from typing import Any
@@ -69,7 +70,8 @@ class MemberEnvs(Sequence["MemberEnv"]):
             for worker, number in begun:
                 self._envs.append(MemberEnv(worker, number))
         except BaseException:
-            self.close()
+            with suppress(Exception):
+                self.close()
             raise
 
     def add(self, makers: Sequence[Maker]) -> "MemberEnv":
@@ -138,7 +140,8 @@ class MemberEnv(VecEnv):
             self._call("share", self._arrays.memory.name)
             super().__init__(n_envs, observation_space, action_space)
         except BaseException:
-            self.close()
+            with suppress(Exception):
+                self.close()
             raise
         self.metadata = metadata
 

@@ -21,8 +21,6 @@ Maker = Callable[[], gym.Env]
 ROOM = (128 if sys.platform == "linux" else 6) * 1024
 ADDED = 1024
 SECONDS_TO_END = 5.0  # that workers are given for the step they are in
-
-
 _STARTED: "WeakSet[WorkerProcess]" = WeakSet()
 
 
@@ -74,9 +72,8 @@ class WorkerProcess:
         :param makers: of its sub-envs
         :return: its number, which is the question's
         """
-        return self.ask(
-            0, "make", [CloudpickleWrapper(make) for make in (makers if isinstance(makers, Sequence) else [makers])]
-        )
+        several = makers if isinstance(makers, Sequence) else [makers]
+        return self.ask(0, "make", [CloudpickleWrapper(make) for make in several])
 
     def ask(self, number: int, command: str, *arguments: Any) -> int:
         """

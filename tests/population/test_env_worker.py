@@ -14,7 +14,7 @@ from sb3_nbsp.population.env_worker import MARK, flat, message, number_of
     [
         np.random.default_rng(0).normal(size=(2, 3)).astype(np.float32),
         np.asfortranarray(np.arange(6.0).reshape(2, 3)),
-        np.arange(4)[:, None],
+        np.arange(4).reshape(4, 1),
         np.array([True, False]),
         np.arange(3, dtype=">i2"),
         [1, 2],
