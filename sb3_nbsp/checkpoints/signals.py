@@ -10,7 +10,7 @@ from typing import Any
 
 from sb3_nbsp.base.interruption import request_stop, withdraw_request
 
-SECONDS = 5.0  # that a training is given to come to a safe point
+SECONDS = 5.0  # that an agent is given to come to a safe point and write its checkpoint
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 
@@ -19,11 +19,13 @@ class StopSignals:
     Within the block SIGINT (Ctrl-C), SIGTERM and SIGHUP ask for a stop. If none comes within some seconds, the process ends
     as it is, with its last checkpoint; a second Ctrl-C has it end at once.
 
-    :param told: gives the line that is printed where the process ends by itself
+    :param told: gives what is printed where the process ends by itself
+    :param n_agents: that learn together: each writes a checkpoint, one after another
     """
 
-    def __init__(self, told: Callable[[], str]) -> None:
+    def __init__(self, told: Callable[[], str], n_agents: int = 1) -> None:
         self.told = told
+        self.seconds = n_agents * SECONDS
         self.signal: int | None = None
         self._before: dict[int, Any] = {}
         self._timer: threading.Timer | None = None
@@ -51,7 +53,7 @@ class StopSignals:
                 self._end()
             return
         self.signal = number
-        self._timer = threading.Timer(SECONDS, self._end)
+        self._timer = threading.Timer(self.seconds, self._end)
         self._timer.daemon = True
         self._timer.start()
         request_stop()

@@ -1,8 +1,7 @@
 """Envs of many members in a few worker processes."""
 
 import multiprocessing
-import pickle
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from itertools import cycle
 from multiprocessing import resource_tracker
@@ -11,11 +10,11 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from stable_baselines3.common.vec_env import VecEnv
-from stable_baselines3.common.vec_env.base_vec_env import CloudpickleWrapper, VecEnvIndices, VecEnvObs, VecEnvStepReturn
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
-from sb3_nbsp.population.env_worker import Failure, SharedArrays, serve
+from sb3_nbsp.population.env_worker import SharedArrays, flat
+from sb3_nbsp.population.worker_process import Maker, WorkerProcess, end
 
-Maker = Callable[[], gym.Env]
 # What handing over a step takes of the process that trains is about 0.05 ms: envs that step in a few times that pay.
 SLOW_STEP = 0.2e-3  # seconds
 
@@ -49,7 +48,7 @@ class MemberEnvs(Sequence["MemberEnv"]):
 
     :param makers: by member what makes its env: a function, or a list of functions, one for each sub-env. Members that come
         later are added with :meth:`add`.
-    :param workers: number of processes
+    :param workers: number of processes; there are no more than members
     :param start_method: of the processes, as for SB3's ``SubprocVecEnv``. With ``"forkserver"`` (where there is it) and
         ``"spawn"``, a script needs ``if __name__ == "__main__":``.
     :raises ValueError: for fewer than one worker
@@ -61,21 +60,34 @@ class MemberEnvs(Sequence["MemberEnv"]):
         known = multiprocessing.get_all_start_methods()
         context = multiprocessing.get_context(start_method or ("forkserver" if "forkserver" in known else "spawn"))
         resource_tracker.ensure_running()  # one for all: a forked worker would start one of its own, which ends shared memory
-        self._workers = [_Worker(context) for _ in range(workers)]
+        self._context, self._most_workers = context, workers
+        self._is_closed = False
+        n_workers = min(workers, len(makers) or workers)  # without makers all: members will be added
+        self._workers = [WorkerProcess(context) for _ in range(n_workers)]
         self._envs: list[MemberEnv] = []
         try:
             begun = [(worker, worker.begin_env(maker)) for worker, maker in zip(cycle(self._workers), makers, strict=False)]
-            self._envs = [MemberEnv(worker, number) for worker, number in begun]
+            for worker, number in begun:
+                self._envs.append(MemberEnv(worker, number))
         except BaseException:
-            self.close()
+            with suppress(Exception):
+                self.close()
             raise
 
     def add(self, makers: Sequence[Maker]) -> "MemberEnv":
         """
         :param makers: what makes the sub-envs of one more member
         :return: its env
+        :raises RuntimeError: if all were closed
         """
-        worker = self._workers[len(self._envs) % len(self._workers)]
+        if self._is_closed:
+            raise RuntimeError("These envs were closed, and their worker processes have ended. Make new ones.")
+        place = len(self._envs) % self._most_workers
+        if place == len(self._workers):
+            self._workers.append(WorkerProcess(self._context))
+        elif self._workers[place].has_ended:
+            self._workers[place] = WorkerProcess(self._context)
+        worker = self._workers[place]
         self._envs.append(MemberEnv(worker, worker.begin_env(makers)))
         return self._envs[-1]
 
@@ -89,11 +101,23 @@ class MemberEnvs(Sequence["MemberEnv"]):
         return len(self._envs)
 
     def close(self) -> None:
-        """End all workers; members' envs are of no use any more."""
-        for env in self._envs:
-            env.close()
-        for worker in self._workers:
-            worker.end()
+        """
+        End all workers; members' envs, and those beside them, are of no use any more.
+
+        :raises Exception: the first that an env's ``close()`` raised, when all are closed
+        """
+        self._is_closed = True
+        errors = []
+        try:
+            for env in [env for worker in self._workers for env in worker.envs]:
+                try:
+                    env.close()
+                except Exception as error:
+                    errors.append(error)
+        finally:
+            end(self._workers)
+        if errors:
+            raise errors[0]
 
 
 class MemberEnv(VecEnv):
@@ -104,19 +128,30 @@ class MemberEnv(VecEnv):
     :param number: theirs among all that the worker has made
     """
 
-    def __init__(self, worker: "_Worker", number: int):
+    def __init__(self, worker: WorkerProcess, number: int):
         self._worker, self._number = worker, number
-        self._is_closed = self._is_resetting = False
+        self._is_closed = False
+        self._step: int | None = None  # questions whose answers are still to come
+        self._reset: tuple[int, Any, Any] | None = None  # with the seeds and options that it was begun with
         observation_space, action_space, metadata, n_envs = worker.answer(number)
         self._arrays = SharedArrays(observation_space, n_envs)
-        worker.envs.add(self)
-        self._call("share", self._arrays.memory.name)
-        super().__init__(n_envs, observation_space, action_space)
+        worker.envs.append(self)
+        try:
+            self._call("share", self._arrays.memory.name)
+            super().__init__(n_envs, observation_space, action_space)
+        except BaseException:
+            with suppress(Exception):
+                self.close()
+            raise
         self.metadata = metadata
 
+    def _ask(self, command: str, *arguments: Any) -> int:
+        if self._is_closed:
+            raise RuntimeError("This env was closed.")
+        return self._worker.ask(self._number, command, *arguments)
+
     def _call(self, command: str, *arguments: Any) -> Any:
-        self._worker.ask(self._number, command, *arguments)
-        return self._worker.answer(self._number)
+        return self._worker.answer(self._ask(command, *arguments))
 
     def beside(self, makers: Sequence[Maker]) -> "MemberEnv":
         """
@@ -127,36 +162,53 @@ class MemberEnv(VecEnv):
 
     def begin_reset(self) -> None:
         """Have the worker begin what :meth:`reset` waits for."""
-        if not self._is_resetting:
-            self._worker.ask(self._number, "reset", self._seeds, self._options)
-            self._is_resetting = True
+        seeds, options = self._seeds, self._options
+        if self._reset is None or self._reset[1] is not seeds or self._reset[2] is not options:
+            self._forget()
+            self._reset = self._ask("reset", seeds, options), seeds, options
 
     def reset(self) -> VecEnvObs:
         """See SB3."""
         self.begin_reset()
-        self._is_resetting = False
-        self.reset_infos = self._worker.answer(self._number)
+        assert self._reset is not None
+        (question, *_), self._reset = self._reset, None
+        self.reset_infos = self._worker.answer(question)
         self._reset_seeds()
         self._reset_options()
         return self._arrays.observations()
 
     def step_async(self, actions: np.ndarray) -> None:
         """See SB3. The worker begins at once."""
-        self._worker.ask(self._number, "step", actions)
+        if self._step is not None or self._reset is not None:
+            self._forget()
+        self._step = self._ask("step", *flat(actions))
 
     def step_wait(self) -> VecEnvStepReturn:
         """See SB3."""
-        infos, reset_infos = self._worker.answer(self._number)
+        if self._step is None:
+            raise RuntimeError("step_wait() waits for what step_async() began, and no step is under way.")
+        question, self._step = self._step, None
+        infos, reset_infos = self._worker.answer(question)
         self.reset_infos = self.reset_infos if reset_infos is None else reset_infos
         return self._arrays.observations(), self._arrays.rewards(), self._arrays.dones(), infos
+
+    def _forget(self) -> None:
+        """Nobody waits for what was begun any more: an interrupt, or another member's error, came in between."""
+        for question in (self._step, self._reset[0] if self._reset is not None else None):
+            if question is not None:
+                self._worker.drop(question)
+        self._step = self._reset = None
 
     def close(self) -> None:
         """Close the sub-envs; a worker that holds no others ends."""
         if self._is_closed:
             return
         self._is_closed = True
-        self._worker.release(self, self._number)
-        self._arrays.close(for_all=True)
+        self._forget()
+        try:
+            self._worker.release(self, self._number)
+        finally:
+            self._arrays.close(for_all=True)
 
     def get_images(self) -> Sequence[np.ndarray | None]:
         """See SB3."""
@@ -184,95 +236,3 @@ class MemberEnv(VecEnv):
 
     def _ask_env(self, method: str, *args: Any, **kwargs: Any) -> Any:
         return self._call("call", method, args, kwargs)
-
-
-class _Worker:
-    """
-    A process and the line to it. Answers come in the order of questions, and wait here for whoever they are for.
-
-    :param context: of multiprocessing
-    """
-
-    def __init__(self, context: Any):
-        self.envs: set[MemberEnv] = set()  # that are open
-        self._n_begun = 0
-        self._answers: dict[int, Any] = {}  # by env
-        self._line, other_end = context.Pipe()
-        self._process = context.Process(target=serve, args=(other_end,), daemon=True)
-        self._process.start()
-        other_end.close()
-
-    def begin_env(self, makers: Maker | Sequence[Maker]) -> int:
-        """
-        Have the process begin to make an env.
-
-        :param makers: of its sub-envs
-        :return: its number
-        """
-        number = self._n_begun
-        self._n_begun += 1
-        self.ask(number, "make", [CloudpickleWrapper(make) for make in (makers if isinstance(makers, Sequence) else [makers])])
-        return number
-
-    def ask(self, number: int, command: str, *arguments: Any) -> None:
-        """
-        :param number: of the env that is asked
-        :param command: what is to be done, see :mod:`~sb3_nbsp.population.env_worker`
-        :param arguments: of it
-        """
-        try:
-            self._line.send_bytes(pickle.dumps((number, command, arguments)))
-        except (BrokenPipeError, ConnectionResetError):
-            self._tell_end()
-
-    def answer(self, number: int) -> Any:
-        """
-        :param number: of the env that was asked
-        :return: what it answered
-        :raises EOFError: if the worker has ended
-        :raises Exception: the env's own
-        """
-        while number not in self._answers:
-            try:
-                other, result = pickle.loads(self._line.recv_bytes())
-            except (EOFError, ConnectionResetError):
-                self._tell_end()
-            self._answers[other] = result
-        result = self._answers.pop(number)
-        if isinstance(result, Failure):
-            raise result.error from RuntimeError(f"in a worker process:\n{result.told}")
-        return result
-
-    def _tell_end(self) -> None:
-        self._process.join(1)
-        status = self._process.exitcode
-        raise EOFError(
-            f"A worker process that holds envs of a population has ended (exit status {status}). "
-            "If it was killed (a negative status), memory may have run out: use fewer members or workers."
-        )
-
-    def release(self, env: MemberEnv, number: int) -> None:
-        """
-        Close a member's sub-envs, as far as there is someone to do it; a worker that holds no others ends.
-
-        :param env: the member's
-        :param number: the env's
-        """
-        self.envs.discard(env)
-        self._answers.pop(number, None)
-        with suppress(EOFError, OSError):
-            self.ask(number, "close")
-            while self.answer(number) is not None:  # of a step that was under way
-                pass
-        if not self.envs:
-            self.end()
-
-    def end(self) -> None:
-        """End the process."""
-        with suppress(OSError):  # it has ended by itself
-            self._line.send_bytes(pickle.dumps((0, "end", ())))
-        self._line.close()
-        self._process.join(5)
-        if self._process.is_alive():
-            self._process.terminate()
-            self._process.join()

@@ -8,7 +8,7 @@ import json
 import re
 import sys
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -19,7 +19,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 from sb3_nbsp.base.interruption import Stopped
 from sb3_nbsp.checkpoints.signals import StopSignals
 from sb3_nbsp.population import Population, packs
-from sb3_nbsp.zoo.checkpointed import CheckpointedExperimentManager
+from sb3_nbsp.zoo.checkpointed import WORKER_GONE, CheckpointedExperimentManager
 from sb3_nbsp.zoo.env_workers import EnvWorkers
 from sb3_nbsp.zoo.resume import split
 from sb3_nbsp.zoo.shown_training import ShownExperimentManager, Shows, showing
@@ -68,11 +68,12 @@ class PreparingManager(ShownExperimentManager):
         return self._learn_arguments(model)
 
     def finish(self, model: Any) -> None:
-        """After ``learn()``."""
-        for callback in self.callbacks:
-            callback.on_training_end()
-        model.env.close()
-        CheckpointedExperimentManager.save_trained_model(self, model)  # the ending is told of all
+        """After ``learn()``. The model is saved whatever fails before or after it."""
+        with ExitStack() as last_first:
+            last_first.callback(model.env.close)
+            last_first.callback(CheckpointedExperimentManager.save_trained_model, self, model)  # the ending is told of all
+            for callback in self.callbacks:
+                callback.on_training_end()
 
 
 def runs_of(arguments: Sequence[str]) -> list[list[str]] | None:
@@ -155,11 +156,24 @@ def train_together(runs: Sequence[Sequence[str]], env_workers: EnvWorkers, shows
             _train(part)
 
 
+def _finish(runs: Sequence[Prepared]) -> None:
+    """Of all, whatever fails for one of them; then the first error is raised."""
+    errors: list[Exception] = []
+    for manager, model in runs:
+        try:
+            manager.finish(model)
+        except Exception as error:
+            print(f"{manager.save_path}: {error!r}", flush=True)
+            errors.append(error)
+    if errors:
+        raise errors[0]
+
+
 def _train(runs: Sequence[Prepared]) -> None:
     managers, models = [manager for manager, _ in runs], [model for _, model in runs]
     first = managers[0]
     print(f"{len(runs)} agents learn together: {', '.join(str(manager.save_path) for manager in managers)}")
-    stop = StopSignals(first._how_to_go_on)
+    stop = StopSignals(lambda: "\n".join(manager._how_to_go_on() for manager in managers), len(runs))
     try:
         with stop if first.has_checkpoints else nullcontext(), showing(managers):
             Population(models).learn(
@@ -167,10 +181,11 @@ def _train(runs: Sequence[Prepared]) -> None:
                 callbacks=[manager.callbacks or None for manager in managers],
                 **first._learn_arguments(models[0]),
             )
-    except Stopped:
-        print("\n".join(manager._how_to_go_on() for manager in managers), flush=True)
+    except (Stopped, *WORKER_GONE):
+        if stop.signal is None:
+            raise
+        print(stop.told(), flush=True)
         sys.exit(stop.exit_status)
-    for manager, model in runs:
-        manager.finish(model)
+    _finish(runs)
     if first.shows.ending:
         print(ending([manager.trained_run(model) for manager, model in runs]), flush=True)

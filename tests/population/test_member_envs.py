@@ -18,7 +18,8 @@ from sb3_nbsp import NBSPSAC
 from sb3_nbsp.checkpoints.callback import RunCheckpoints
 from sb3_nbsp.evaluation import SequenceEvalCallback
 from sb3_nbsp.population import MemberEnvs, Population, workers_for
-from sb3_nbsp.population.member_envs import SLOW_STEP, _Worker
+from sb3_nbsp.population.member_envs import SLOW_STEP
+from sb3_nbsp.population.worker_process import WorkerProcess
 
 STEPS = 75  # over a switch
 MAKERS = [partial(gym.make, "sb3_nbsp/PointGoal-v0", steps_per_task=60, horizon=HORIZON)] * 3
@@ -26,20 +27,6 @@ MAKERS = [partial(gym.make, "sb3_nbsp/PointGoal-v0", steps_per_task=60, horizon=
 
 def monitored(maker):
     return lambda: Monitor(maker())
-
-
-@pytest.fixture
-def made_envs():
-    """Forked, which is quick; closed at the end."""
-    made = []
-
-    def make(*args, **kwargs):
-        made.append(MemberEnvs(*args, start_method="fork", **kwargs))
-        return made[-1]
-
-    yield make
-    for envs in made:
-        envs.close()
 
 
 def learned(envs, folder):
@@ -73,18 +60,18 @@ def test_members_learn_what_they_learn_with_envs_in_the_process(made_envs, tmp_p
 def test_envs_for_scoring_and_evaluating_are_in_the_workers_and_work_at_once(made_envs, monkeypatch):
     """While one member's env plays its step, so do the others': all are told to before anyone waits."""
     log = []  # command, worker
-    ask, answer = _Worker.ask, _Worker.answer
+    ask, answer = WorkerProcess.ask, WorkerProcess.answer
 
     def noted_ask(worker, number, command, *arguments):
         log.append((command, worker))
-        ask(worker, number, command, *arguments)
+        return ask(worker, number, command, *arguments)
 
-    def noted_answer(worker, number):
+    def noted_answer(worker, question):
         log.append(("wait", worker))
-        return answer(worker, number)
+        return answer(worker, question)
 
-    monkeypatch.setattr(_Worker, "ask", noted_ask)
-    monkeypatch.setattr(_Worker, "answer", noted_answer)
+    monkeypatch.setattr(WorkerProcess, "ask", noted_ask)
+    monkeypatch.setattr(WorkerProcess, "answer", noted_answer)
     envs = made_envs([monitored(maker) for maker in MAKERS[:2]], workers=2)
     models = [NBSPSAC("MlpPolicy", env, **{**NBSP_SETTINGS, "scoring_steps": 30, "seed": s}) for s, env in enumerate(envs)]
     Population(models).learn(120, callbacks=[[SequenceEvalCallback(0, 2)] for _ in models])
