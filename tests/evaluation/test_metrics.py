@@ -3,6 +3,7 @@
 import json
 import math
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -157,6 +158,16 @@ def test_results_give_matrix_and_metrics():
     assert metrics.cw_performance == pytest.approx((0.75 + 0.5) / 2)
     assert metrics.cw_forgetting == pytest.approx((0.7 - 0.75 + 0.6 - 0.5 + 0.9 - 0.75 + 0.0) / 4)
     assert math.isnan(metrics.cw_forward_transfer)
+
+
+@pytest.mark.known_answer
+def test_extra_rows_where_a_training_stopped_are_no_late_evaluations():
+    plain, stopped = made_results(), made_results()
+    extra = [replace(plain.evaluations[-2], step=360, kind="end"), replace(plain.evaluations[-2], step=370, kind="start")]
+    zero = {"a": 0.0, "b": 0.0}
+    stopped.evaluations[-1:] = [*(replace(row, success=zero) for row in extra), stopped.evaluations[-1]]
+    for name in ("cw_performance", "cw_forgetting"):
+        assert getattr(stopped.metrics(), name) == getattr(plain.metrics(), name)
 
 
 @pytest.mark.known_answer
