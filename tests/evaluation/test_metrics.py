@@ -104,10 +104,28 @@ def test_rows_not_yet_measured_are_left_out(rows, asr, fm, fwt):
 
 @pytest.mark.known_answer
 def test_a_missing_first_visit_is_not_replaced_by_the_second():
+    """Nor is the mean then over fewer tasks."""
     matrix = np.array(CYCLE_MATRIX)
     matrix[0] = NAN
-    assert forward_transfer(matrix, CYCLE) == pytest.approx(0.8)
+    assert math.isnan(forward_transfer(matrix, CYCLE))
     assert forgetting_measure(matrix, CYCLE) == pytest.approx(0.3)
+
+
+@pytest.mark.known_answer
+@pytest.mark.parametrize("lost, fm", [(0, (0.5 - 0.6 + 0.6 - 0.2) / 2), (1, NAN)])
+def test_a_lost_row_is_no_mean_over_fewer_tasks(lost, fm):
+    """Without row 0 the best of a is known from row 1; without row 1 nothing is known of b before the end."""
+    matrix = np.array(THREE_MATRIX)
+    matrix[lost] = NAN
+    assert forgetting_measure(matrix, [0, 1, 2]) == pytest.approx(fm, nan_ok=True)
+    assert math.isnan(forward_transfer(matrix, [0, 1, 2]))
+
+
+@pytest.mark.known_answer
+def test_segments_not_reached_are_left_out_of_forward_transfer():
+    matrix = np.array(THREE_MATRIX)
+    matrix[2] = NAN
+    assert forward_transfer(matrix, [0, 1, 2]) == pytest.approx((0.8 + 0.6) / 2)
 
 
 @pytest.mark.parametrize("matrix, segments", [([1.0, 2.0], [0]), (CYCLE_MATRIX, [0, 1]), (CYCLE_MATRIX, [0, 1, 2, 0])])
