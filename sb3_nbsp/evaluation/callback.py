@@ -5,17 +5,19 @@ import os
 import time
 import warnings
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 
-from sb3_nbsp.base.arguments import Is, Whole, check_values
+from sb3_nbsp.base.arguments import check_values
 from sb3_nbsp.base.spare_files import may_fail
 from sb3_nbsp.evaluation import rows_in_checkpoints
-from sb3_nbsp.evaluation.ahead import Played, coming_rollout, due, first_kind, first_rollout, has_evaluated, take_played
+from sb3_nbsp.evaluation.ahead import Played, coming_rollout, first_rollout, take_played
 from sb3_nbsp.evaluation.best_model import newest_is_best
 from sb3_nbsp.evaluation.carried_over import is_finished, own_earlier_results
+from sb3_nbsp.evaluation.due import due, first_kind, has_evaluated, last_kind
+from sb3_nbsp.evaluation.eval_arguments import ARGUMENTS
 from sb3_nbsp.evaluation.eval_tasks import ALL, EvalTasks, checked_eval_tasks, tasks_to_play
 from sb3_nbsp.evaluation.evaluator import SEED_OFFSET, TaskEvaluator, same_agent
 from sb3_nbsp.evaluation.logged import record_evaluation
@@ -27,19 +29,6 @@ from sb3_nbsp.tasks import TaskSequence
 
 LOGGER = logging.getLogger(__name__)
 TRY_AGAIN = "Training goes on; the next evaluation tries again."
-
-PathHint = Annotated[Any, Is("a path", lambda value: isinstance(value, str | os.PathLike))] | None
-ARGUMENTS: dict[str, Any] = {
-    "eval_freq": Annotated[int, Whole(0, "env steps")],
-    "n_eval_episodes": Annotated[int, Whole(1, "episodes")],
-    "log_path": PathHint,
-    "deterministic": bool,
-    "best_model_save_path": PathHint,
-    "settings": Annotated[dict, Is("a dict", lambda value: isinstance(value, dict))] | None,
-    "resume_from": PathHint,
-    "seed": Annotated[int, Whole(0, "a seed")] | None,
-    "verbose": bool | Annotated[int, Whole(0, "a level of messages")],
-}
 
 
 class SequenceEvalCallback(BaseCallback):
@@ -225,7 +214,7 @@ class SequenceEvalCallback(BaseCallback):
         if self._evaluator is None:
             return
         if not has_evaluated(self):
-            self._evaluate("end")
+            self._evaluate(last_kind(self))
         self._close_envs()
         self.results.finished = is_finished(self.results)
         self._write()
