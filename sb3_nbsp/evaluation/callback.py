@@ -15,7 +15,7 @@ from sb3_nbsp.base.spare_files import may_fail
 from sb3_nbsp.evaluation import rows_in_checkpoints
 from sb3_nbsp.evaluation.ahead import Played, coming_rollout, first_rollout, take_played
 from sb3_nbsp.evaluation.best_model import newest_is_best
-from sb3_nbsp.evaluation.carried_over import is_finished, own_earlier_results
+from sb3_nbsp.evaluation.carried_over import is_finished, is_still_finished, own_earlier_results
 from sb3_nbsp.evaluation.due import due, first_kind, has_evaluated, last_kind
 from sb3_nbsp.evaluation.eval_arguments import ARGUMENTS
 from sb3_nbsp.evaluation.eval_tasks import ALL, EvalTasks, checked_eval_tasks, tasks_to_play
@@ -186,6 +186,7 @@ class SequenceEvalCallback(BaseCallback):
         self._position = self.training_env.get_attr("sequence_steps", 0)[0]
         self._segment = self._sequence.segment_at(self._position)
         self.results.evaluations = [kept for kept in self.results.evaluations if kept.step <= self._position]
+        self.results.finished = is_still_finished(self.results)
         if self.results.evaluations:  # carried over: they stand in the run's own file from the beginning
             self._write()
         self._write_skill_neurons()

@@ -4,6 +4,7 @@ import time
 from dataclasses import asdict
 from typing import Any
 
+from sb3_nbsp.evaluation.carried_over import is_still_finished
 from sb3_nbsp.evaluation.json_csv import json_safe
 from sb3_nbsp.evaluation.results import Evaluation
 
@@ -18,6 +19,7 @@ def checkpoint_state(self: Any) -> dict[str, Any]:
 def restore_checkpoint_state(self: Any, state: dict[str, Any]) -> None:
     """Go on after the rows of a checkpoint."""
     self.results.evaluations = [Evaluation(**entry) for entry in state["evaluations"]]
+    self.results.finished = is_still_finished(self.results)
     self.results.settings = state["settings"]
     self._started = time.perf_counter() - state["wall_time_s"]
     self._write()
