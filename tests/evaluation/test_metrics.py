@@ -27,6 +27,7 @@ from sb3_nbsp.evaluation import (
     summarize,
 )
 from sb3_nbsp.evaluation.plots import line_width
+from sb3_nbsp.evaluation.table import check_comparable
 
 NAN = math.nan
 CYCLE = [0, 1, 0, 1]
@@ -309,3 +310,20 @@ def test_only_runs_over_one_sequence_are_compared(show, tmp_path):
         show([("one", [made_results()]), ("other", [other])], tmp_path / "x.png")
     with pytest.raises(ValueError, match="at least one run"):
         show([("one", [])], tmp_path / "x.png")
+
+
+@pytest.mark.parametrize("show", [plot_sequence, lambda results, path: results_table(results)])
+def test_success_rates_and_returns_are_not_averaged(show, tmp_path):
+    """One None in a run turns it into returns."""
+    other = made_results()
+    other.evaluations[2].success["b"] = None
+    assert other.measure.name == "return"
+    for results in ([("one", [made_results(), other])], [("one", [made_results()]), ("two", [other])]):
+        with pytest.raises(ValueError, match=r"one measure, got success rate \('one', seed 3\) and mean return \('(one|two)'"):
+            show(results, tmp_path / "x.png")
+
+
+def test_a_run_without_evaluations_tells_no_measure():
+    returns, empty = made_results(with_success=False), made_results(until=-1)
+    assert check_comparable([("empty", [empty]), ("returns", [returns])]) is returns
+    assert check_comparable([("empty", [empty])]) is empty
