@@ -24,6 +24,7 @@ from sb3_nbsp.evaluation.logged import record_evaluation
 from sb3_nbsp.evaluation.results import RESULTS, Evaluation, Kind, SequenceResults
 from sb3_nbsp.evaluation.run_figures import draw_run
 from sb3_nbsp.evaluation.skill_file import SKILL_NEURONS, write_skill_neurons
+from sb3_nbsp.evaluation.told_success import note_told, telling_tasks, with_failures
 from sb3_nbsp.evaluation.versions import library_versions
 from sb3_nbsp.tasks import TaskSequence
 
@@ -107,6 +108,7 @@ class SequenceEvalCallback(BaseCallback):
         self._position = 0
         self._segment = 0
         self._started = 0.0
+        self._telling: set[str] = set()  # the tasks that have told success
         self._written_records: dict[str, Any] = {}
         self._played: Played | None = None
         self._is_prepared = False
@@ -154,6 +156,7 @@ class SequenceEvalCallback(BaseCallback):
             )
         self.resume_from = None
         self._sequence = None
+        self._telling = set()
         self._written_records = {}
 
     def _first_results(self, sequence: TaskSequence) -> SequenceResults:
@@ -182,10 +185,12 @@ class SequenceEvalCallback(BaseCallback):
         self._close_envs()  # left open if an earlier learn() was interrupted
         seed = self.seed if self.seed is not None else SEED_OFFSET + (self.model.seed or 0)
         self._evaluator = TaskEvaluator(self.training_env, self._sequence, self.n_eval_episodes, self.deterministic, seed)
+        self._evaluator.telling = self._telling
         self._started = time.perf_counter() - self.results.wall_time_s
         self._position = self.training_env.get_attr("sequence_steps", 0)[0]
         self._segment = self._sequence.segment_at(self._position)
         self.results.evaluations = [kept for kept in self.results.evaluations if kept.step <= self._position]
+        self._telling |= telling_tasks(self.results.evaluations)
         self.results.finished = is_still_finished(self.results)
         if self.results.evaluations:  # carried over: they stand in the run's own file from the beginning
             self._write()
@@ -203,6 +208,8 @@ class SequenceEvalCallback(BaseCallback):
     def _on_step(self) -> bool:
         self._write_skill_neurons()  # a task is consolidated one step after its last
         info = self.locals["infos"][0]
+        assert self._sequence is not None
+        note_told(self._telling, self.locals["infos"], self._sequence)
         kind = due(self, info)
         self._position, self._segment = int(info["sequence_steps"]), int(info["segment"])
         if kind is not None and not has_evaluated(self):
@@ -234,10 +241,10 @@ class SequenceEvalCallback(BaseCallback):
         success, mean_return = self._played or self._evaluator.evaluate(self.model, tasks)
         self._played = None
         duration = time.perf_counter() - started
-        evaluation = Evaluation(self._position, self._segment, kind, success, mean_return, duration)
-        self.results.evaluations.append(evaluation)
+        self.results.evaluations.append(Evaluation(self._position, self._segment, kind, success, mean_return, duration))
+        self.results.evaluations = with_failures(self.results.evaluations, self._telling)
         self._save_if_best()
-        self._log(evaluation)
+        self._log(self.results.evaluations[-1])
         self._write()
 
     def _tasks_to_play(self, kind: Kind, segment: int) -> tuple[str, ...]:

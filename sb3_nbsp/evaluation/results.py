@@ -37,7 +37,8 @@ class Evaluation:
     :param segment: index of the segment being trained
     :param kind: ``start`` of training, ``interval`` within a segment, ``switch`` at a segment's last step, ``end`` of a
         training that stopped elsewhere
-    :param success: share of successful episodes by task, 0 to 1; ``None`` for a task without a notion of success
+    :param success: share of successful episodes by task, 0 to 1; ``None`` for a task that never told success
+        (:mod:`sb3_nbsp.evaluation.told_success`)
     :param mean_return: mean undiscounted return of an episode by task
     :param wall_s: duration of this evaluation in seconds
     """
