@@ -10,6 +10,7 @@ from sb3_nbsp.benchmark.find_runs import Run
 from sb3_nbsp.evaluation import SequenceResults
 from sb3_nbsp.evaluation.last_evaluations import average_last
 from sb3_nbsp.evaluation.statistics import Estimate, estimate, improvement, iqm, mean
+from sb3_nbsp.evaluation.table import check_one_measure
 from sb3_nbsp.neurons.skill_neurons import SkillNeurons
 
 METRICS = ("asr", "asr_without_last", "fm", "fwt")
@@ -86,10 +87,13 @@ def group(runs: Iterable[Run], last: int) -> list[Comparison]:
     :param runs: finished runs, methods in the order wanted
     :param last: number of evaluations that are averaged
     :return: the same by sequence and method
+    :raises ValueError: if runs on one sequence are in different measures, so that they have no common mean
     """
     grouped: dict[str, dict[str, list[Run]]] = {}
     for run in runs:
         grouped.setdefault(run.sequence, {}).setdefault(run.method, []).append(run)
+    for methods in grouped.values():
+        check_one_measure([(name, [run.results for run in group]) for name, group in methods.items()])
     return [
         Comparison(name, [_method(group, last) for group in methods.values()], _env_settings(next(iter(methods.values()))[0]))
         for name, methods in grouped.items()

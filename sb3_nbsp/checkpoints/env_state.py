@@ -39,8 +39,9 @@ def restore_env(env: VecEnv, state: dict[str, Any], seed: int) -> bool:
     if state["episodes"] is None:
         env.seed(seed)
     env.reset()  # wrappers refuse a step before it
-    restored = state["episodes"] is not None
-    for i, episode in enumerate(state["episodes"] or ()):
+    single = getattr(env.unwrapped, "calls_single", True)  # not so of Gymnasium's vector envs in other processes
+    restored = state["episodes"] is not None and single
+    for i, episode in enumerate(state["episodes"] or () if single else ()):
         restored = env.env_method("restore_episode", episode, indices=i)[0] and restored
     for i, monitor in enumerate(state["monitors"]):
         for name, value in monitor.items():
@@ -81,7 +82,8 @@ def _monitor(env: VecEnv, i: int) -> dict[str, Any]:
 
 def _set_attribute(env: VecEnv, name: str, value: Any, i: int) -> None:
     """On the wrapper that has it, however many are around it."""
-    if env.has_attr("set_wrapper_attr"):  # Gymnasium 1.0 and later
+    single = getattr(env.unwrapped, "calls_single", True)
+    if single and env.has_attr("set_wrapper_attr"):  # Gymnasium 1.0 and later
         env.env_method("set_wrapper_attr", name, value, indices=i)
     else:
         env.set_attr(name, value, indices=i)

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from itertools import takewhile
 from typing import Any
 
 import gymnasium as gym
@@ -92,14 +93,21 @@ def check_wrappers(training_env: VecEnv) -> None:
 
 def _check_gym_wrappers(training_env: VecEnv) -> None:
     # All that SubprocVecEnv tells of a sub-env is what it can send: its description, <Monitor<OrderEnforcing<...>>>.
-    wrappers = re.findall(r"<(\w+)", training_env.env_method("__str__", indices=0)[0])
-    n_outside = [name.startswith("TaskSequence") for name in wrappers].index(True)
-    foreign = [name for name in wrappers[:n_outside] if name not in NEUTRAL_WRAPPERS]
+    wrappers = re.findall(r"<(\w+)", training_env.env_method("__str__")[0])
+    if not any(map(_is_sequence, wrappers)):  # an env that describes itself in a way of its own: nothing is known
+        return
+    outside = takewhile(lambda name: not _is_sequence(name), wrappers)
+    foreign = [name for name in outside if name not in NEUTRAL_WRAPPERS]
     if foreign:
         raise ValueError(
             f"The task sequence is wrapped in {', '.join(foreign)}. Scoring and evaluation run on single tasks, which would "
             "lack it. Wrap the tasks' own envs, in Task.make, instead of the sequence."
         )
+
+
+def _is_sequence(name: str) -> bool:
+    """Whether a class's name is that of our envs that go through a sequence; subclasses describe themselves as such."""
+    return name.startswith("TaskSequence")
 
 
 def task_sequence_of(env: VecEnv | None) -> Any:

@@ -211,7 +211,7 @@ class OffPolicyContinualAlgorithm(ContinualAlgorithm, OffPolicyAlgorithm):
         super()._resume()
         if self.replay_buffer is not None and self.replay_buffer.size() == 0 and self.num_timesteps > 0:
             # The file of a model holds no replay buffer. Right after a switch it is empty anyway.
-            if not self.position.is_at_switch or self.position.pending is not None:
+            if not self.position.has_just_switched(self.n_envs) or self.position.pending is not None:
                 warnings.warn(
                     "The current task's transitions so far are not at hand (they are saved with save_replay_buffer(), or "
                     "--save-replay-buffer): training warms up again, and the task's memory will hold what comes from now on.",

@@ -31,6 +31,17 @@ def visits_of(sequence: FollowedSequence) -> list[Visit]:
     return list(zip(sequence.segments, sequence.segment_steps, strict=True))
 
 
+def ended_segment(segment_steps: Sequence[int], steps: int, n_envs: int) -> int | None:
+    """
+    :param segment_steps: env steps of each segment, over all sub-envs
+    :param steps: env steps taken
+    :param n_envs: sub-envs that step together: where their number does not divide a segment, it ends a little later
+    :return: index of the segment that the last step ended, if it ended one
+    """
+    ends = enumerate(accumulate(segment_steps))
+    return next((segment for segment, end in ends if end <= steps < end + n_envs), None)
+
+
 def check_task_name(task: Any) -> None:
     """
     :param task: what shall be a task's name
@@ -142,10 +153,12 @@ class SequencePosition:
         """Env steps taken in the running segment."""
         return self.steps - sum(self.segment_steps[: self.n_completed])
 
-    @property
-    def is_at_switch(self) -> bool:
-        """Whether a segment has just ended."""
-        return self.steps in accumulate(self.segment_steps)
+    def has_just_switched(self, n_envs: int) -> bool:
+        """
+        :param n_envs: sub-envs that step together
+        :return: whether their last step ended a segment
+        """
+        return ended_segment(self.segment_steps, self.steps, n_envs) is not None
 
     @property
     def is_finished(self) -> bool:

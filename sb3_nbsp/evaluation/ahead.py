@@ -8,46 +8,9 @@ from typing import Any
 
 from sb3_nbsp.base.acting import Rollout
 from sb3_nbsp.evaluation.contexts import contexts_of
-from sb3_nbsp.evaluation.results import Kind
+from sb3_nbsp.evaluation.due import due, first_kind
 
 Played = tuple[dict[str, float | None], dict[str, float]]  # success and mean return, by task
-
-
-def due(callback: Any, info: dict[str, Any]) -> Kind | None:
-    """
-    :param callback: the evaluation callback
-    :param info: what the env told of a step, before the callback is called
-    :return: the evaluation that the step brings, if any
-    """
-    if info["task_done"]:
-        return "switch"
-    freq, before, now = callback.eval_freq, callback._position, int(info["sequence_steps"])
-    return "interval" if freq > 0 and now // freq > before // freq else None
-
-
-def first_kind(callback: Any) -> Kind | None:
-    """
-    :param callback: the evaluation callback, once it is prepared
-    :return: the evaluation that training begins with, if any
-    """
-    if getattr(callback.model, "goes_on_exactly", False):  # restore_checkpoint_state() brings the rows
-        return None
-    switches = callback._sequence.switch_steps
-    at_switch = callback._position in switches
-    if at_switch:  # a run that was stopped before the evaluation which follows: it is made up for
-        callback._segment = switches.index(callback._position)
-    if has_evaluated(callback):
-        return None
-    return "switch" if at_switch else "start"
-
-
-def has_evaluated(callback: Any) -> bool:
-    """
-    :param callback: the evaluation callback
-    :return: whether it has evaluated where training stands
-    """
-    evaluations = callback.results.evaluations
-    return bool(evaluations) and evaluations[-1].step == callback._position
 
 
 def coming_rollout(callback: Any, infos: Sequence[dict[str, Any]]) -> Rollout[Played] | None:

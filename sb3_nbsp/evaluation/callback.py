@@ -5,41 +5,31 @@ import os
 import time
 import warnings
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 
-from sb3_nbsp.base.arguments import Is, Whole, check_values
+from sb3_nbsp.base.arguments import check_values
 from sb3_nbsp.base.spare_files import may_fail
 from sb3_nbsp.evaluation import rows_in_checkpoints
-from sb3_nbsp.evaluation.ahead import Played, coming_rollout, due, first_kind, first_rollout, has_evaluated, take_played
+from sb3_nbsp.evaluation.ahead import Played, coming_rollout, first_rollout, take_played
 from sb3_nbsp.evaluation.best_model import newest_is_best
-from sb3_nbsp.evaluation.carried_over import is_finished, own_earlier_results
+from sb3_nbsp.evaluation.carried_over import is_finished, is_still_finished, own_earlier_results
+from sb3_nbsp.evaluation.due import due, first_kind, has_evaluated, last_kind
+from sb3_nbsp.evaluation.eval_arguments import ARGUMENTS
 from sb3_nbsp.evaluation.eval_tasks import ALL, EvalTasks, checked_eval_tasks, tasks_to_play
 from sb3_nbsp.evaluation.evaluator import SEED_OFFSET, TaskEvaluator, same_agent
 from sb3_nbsp.evaluation.logged import record_evaluation
 from sb3_nbsp.evaluation.results import RESULTS, Evaluation, Kind, SequenceResults
 from sb3_nbsp.evaluation.run_figures import draw_run
 from sb3_nbsp.evaluation.skill_file import SKILL_NEURONS, write_skill_neurons
+from sb3_nbsp.evaluation.told_success import note_told, telling_tasks, with_failures
 from sb3_nbsp.evaluation.versions import library_versions
 from sb3_nbsp.tasks import TaskSequence
 
 LOGGER = logging.getLogger(__name__)
 TRY_AGAIN = "Training goes on; the next evaluation tries again."
-
-PathHint = Annotated[Any, Is("a path", lambda value: isinstance(value, str | os.PathLike))] | None
-ARGUMENTS: dict[str, Any] = {
-    "eval_freq": Annotated[int, Whole(0, "env steps")],
-    "n_eval_episodes": Annotated[int, Whole(1, "episodes")],
-    "log_path": PathHint,
-    "deterministic": bool,
-    "best_model_save_path": PathHint,
-    "settings": Annotated[dict, Is("a dict", lambda value: isinstance(value, dict))] | None,
-    "resume_from": PathHint,
-    "seed": Annotated[int, Whole(0, "a seed")] | None,
-    "verbose": bool | Annotated[int, Whole(0, "a level of messages")],
-}
 
 
 class SequenceEvalCallback(BaseCallback):
@@ -118,6 +108,7 @@ class SequenceEvalCallback(BaseCallback):
         self._position = 0
         self._segment = 0
         self._started = 0.0
+        self._telling: set[str] = set()  # the tasks that have told success
         self._written_records: dict[str, Any] = {}
         self._played: Played | None = None
         self._is_prepared = False
@@ -165,6 +156,7 @@ class SequenceEvalCallback(BaseCallback):
             )
         self.resume_from = None
         self._sequence = None
+        self._telling = set()
         self._written_records = {}
 
     def _first_results(self, sequence: TaskSequence) -> SequenceResults:
@@ -193,10 +185,13 @@ class SequenceEvalCallback(BaseCallback):
         self._close_envs()  # left open if an earlier learn() was interrupted
         seed = self.seed if self.seed is not None else SEED_OFFSET + (self.model.seed or 0)
         self._evaluator = TaskEvaluator(self.training_env, self._sequence, self.n_eval_episodes, self.deterministic, seed)
+        self._evaluator.telling = self._telling
         self._started = time.perf_counter() - self.results.wall_time_s
         self._position = self.training_env.get_attr("sequence_steps", 0)[0]
         self._segment = self._sequence.segment_at(self._position)
         self.results.evaluations = [kept for kept in self.results.evaluations if kept.step <= self._position]
+        self._telling |= telling_tasks(self.results.evaluations)
+        self.results.finished = is_still_finished(self.results)
         if self.results.evaluations:  # carried over: they stand in the run's own file from the beginning
             self._write()
         self._write_skill_neurons()
@@ -213,6 +208,8 @@ class SequenceEvalCallback(BaseCallback):
     def _on_step(self) -> bool:
         self._write_skill_neurons()  # a task is consolidated one step after its last
         info = self.locals["infos"][0]
+        assert self._sequence is not None
+        note_told(self._telling, self.locals["infos"], self._sequence)
         kind = due(self, info)
         self._position, self._segment = int(info["sequence_steps"]), int(info["segment"])
         if kind is not None and not has_evaluated(self):
@@ -225,7 +222,7 @@ class SequenceEvalCallback(BaseCallback):
         if self._evaluator is None:
             return
         if not has_evaluated(self):
-            self._evaluate("end")
+            self._evaluate(last_kind(self))
         self._close_envs()
         self.results.finished = is_finished(self.results)
         self._write()
@@ -244,10 +241,10 @@ class SequenceEvalCallback(BaseCallback):
         success, mean_return = self._played or self._evaluator.evaluate(self.model, tasks)
         self._played = None
         duration = time.perf_counter() - started
-        evaluation = Evaluation(self._position, self._segment, kind, success, mean_return, duration)
-        self.results.evaluations.append(evaluation)
+        self.results.evaluations.append(Evaluation(self._position, self._segment, kind, success, mean_return, duration))
+        self.results.evaluations = with_failures(self.results.evaluations, self._telling)
         self._save_if_best()
-        self._log(evaluation)
+        self._log(self.results.evaluations[-1])
         self._write()
 
     def _tasks_to_play(self, kind: Kind, segment: int) -> tuple[str, ...]:

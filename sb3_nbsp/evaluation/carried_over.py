@@ -37,13 +37,25 @@ def is_finished(results: SequenceResults) -> bool:
     :return: whether its sequence came to its end, and the performance matrix has a row for each segment. Where only the rows
         are missing, a warning says which.
     """
-    segments = range(len(results.segments))
-    measured = {evaluation.segment for evaluation in results.evaluations if evaluation.kind == "switch"}
-    missing = [segment + 1 for segment in segments if segment not in measured]
-    if missing and segments[-1] in measured:
+    missing = _segments_without_row(results)
+    if missing and len(results.segments) not in missing:
         warnings.warn(
             f"The sequence came to its end, but there are no evaluations at the end of its segments {missing}: its results do "
             "not count as finished. Give a training that goes on its earlier evaluations (resume_from).",
             stacklevel=2,
         )
     return not missing
+
+
+def is_still_finished(results: SequenceResults) -> bool:
+    """
+    :param results: a run that goes on, with the rows that it keeps
+    :return: whether it was finished and still is: it goes on beyond its end, and was not taken back to an earlier model
+    """
+    return results.finished and not _segments_without_row(results)
+
+
+def _segments_without_row(results: SequenceResults) -> list[int]:
+    """Counted from 1."""
+    measured = {evaluation.segment for evaluation in results.evaluations if evaluation.kind == "switch"}
+    return [segment + 1 for segment in range(len(results.segments)) if segment not in measured]

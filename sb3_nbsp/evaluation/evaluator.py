@@ -38,6 +38,9 @@ class TaskEvaluator:
     An episode ends at the task's time limit (:class:`gymnasium.wrappers.TimeLimit`, or an Atari game's own); where there is
     none, after 10,000 steps, of which is warned.
 
+    An episode is successful if it says so. One that says nothing is not, if its task is among ``telling``: the tasks of which
+    any episode has told success so far (:mod:`sb3_nbsp.evaluation.told_success`).
+
     :param training_env: the agent's training env; its observation wrappers are repeated
     :param sequence: the tasks
     :param n_eval_episodes: episodes per task
@@ -57,6 +60,7 @@ class TaskEvaluator:
         self.n_eval_episodes = n_eval_episodes
         self.deterministic = deterministic
         self.seed = seed
+        self.telling: set[str] = set()
         # Making an env may draw random numbers too.
         with isolated_rng(seed):
             self.envs = {name: beside(training_env, partial(_task_env, sequence, name)) for name in sequence.task_names}
@@ -68,7 +72,8 @@ class TaskEvaluator:
         """
         :param model: the agent
         :param tasks: names of the tasks to play; default: all. A task's episodes do not depend on which others are played.
-        :return: by task, the share of successful episodes (``None`` where the env knows no success) and the mean return
+        :return: by task, the share of successful episodes (``None`` where no episode has told success so far) and the mean
+            return
         :raises ValueError: for a task that the sequence does not have, or if the model was trained with a method that must act
             here and was not imported
         """
@@ -90,7 +95,10 @@ class TaskEvaluator:
                 continue
             with isolated_rng(self.seed + index, model.action_space), playing(model, name):
                 env.seed(self.seed + index)
-                success[name], mean_return[name] = yield from self._play(env)
+                share, mean_return[name] = yield from self._play(env)
+            if share is not None:
+                self.telling.add(name)
+            success[name] = 0.0 if share is None and name in self.telling else share
         model.policy.set_training_mode(was_training)
         return success, mean_return
 
@@ -106,9 +114,9 @@ class TaskEvaluator:
             if "episode" in infos[0]:
                 returns.append(infos[0]["episode"]["r"])
                 told = success_of({"is_success": infos[0].get("is_success")})
-                if not np.isnan(told):
-                    successes.append(told)
-        return float(np.mean(successes)) if successes else None, float(np.mean(returns))
+                successes.append(told)
+        share = None if np.isnan(successes).all() else float(np.mean(np.nan_to_num(successes)))
+        return share, float(np.mean(returns))
 
     def close(self) -> None:
         """Close the evaluation envs."""

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from sb3_nbsp.evaluation.results import Evaluation, SequenceResults
+from sb3_nbsp.evaluation.results import REGULAR, Evaluation, SequenceResults
 
 
 def average_last(results: SequenceResults, n: int) -> SequenceResults:
@@ -33,9 +33,7 @@ def average_last(results: SequenceResults, n: int) -> SequenceResults:
 
 def _of_segment(evaluations: Sequence[Evaluation], segment: int) -> list[Evaluation]:
     """Evaluations in a segment, without extra ones where a training started, stopped or went on: all runs count the same."""
-    return [
-        evaluation for evaluation in evaluations if evaluation.segment == segment and evaluation.kind in ("interval", "switch")
-    ]
+    return [evaluation for evaluation in evaluations if evaluation.segment == segment and evaluation.kind in REGULAR]
 
 
 def _mean(evaluations: Sequence[Evaluation]) -> Evaluation:

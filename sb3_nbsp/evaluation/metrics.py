@@ -6,8 +6,8 @@ and FWT that NBSP (arXiv 2504.08000) reports; only their names could be had, so 
 The ``cw_`` functions follow Continual World (Wołczyk et al. 2021, https://arxiv.org/abs/2105.10919, section 3.3).
 
 ``matrix`` is the performance matrix ``[n_segments, n_tasks]``: row ``k`` holds the performance on every task right after
-segment ``k``. Rows of NaN are not measured yet and are left out. ``segments[k]`` is the index of the task trained in
-segment ``k``. A metric without a value is NaN.
+segment ``k``. Rows of NaN after the last measured one are not measured yet and are left out; one before it was lost.
+``segments[k]`` is the index of the task trained in segment ``k``. A metric without a value is NaN.
 
 A measured row may have *holes*: NaN for the tasks that were not played then (:mod:`sb3_nbsp.evaluation.eval_tasks`). The task
 that was trained in the segment has none, and the last row of a finished sequence has none. So
@@ -106,7 +106,8 @@ def forgetting_measure(matrix: npt.ArrayLike, segments: Sequence[int]) -> float:
     Chaudhry et al. 2018 (https://arxiv.org/abs/1801.10112, eq. 3): the mean over old tasks ``i`` of
     ``max_l matrix[l, i] - matrix[k, i]``, where ``k`` is the last measured segment and ``l`` runs from the first segment
     that trained ``i`` to ``k - 1``, over those in which ``i`` was played. An old task was trained before ``k`` and is not
-    trained in ``k`` (a task may return). NaN while an old task was not played in ``k``.
+    trained in ``k`` (a task may return). NaN while an old task was not played in ``k``, or where none of its rows before ``k``
+    is known: a run that lost the evaluations at its switches has no mean over fewer tasks.
     Our reading of NBSP's FM: arXiv 2504.08000 gives the name only.
 
     :param matrix: performance matrix [n_segments, n_tasks]
@@ -122,8 +123,7 @@ def forgetting_measure(matrix: npt.ArrayLike, segments: Sequence[int]) -> float:
     for task in sorted(set(segments[:last]) - {segments[last]}):
         first = list(segments).index(task)
         earlier = [row for row in rows if first <= row < last and not np.isnan(performance[row, task])]
-        if earlier:
-            drops.append(performance[earlier, task].max() - performance[last, task])
+        drops.append(performance[earlier, task].max() - performance[last, task] if earlier else math.nan)
     return _mean(drops)
 
 
@@ -132,7 +132,8 @@ def forward_transfer(matrix: npt.ArrayLike, segments: Sequence[int], reference: 
     FWT: mean over tasks of the performance right after a task's first training segment, minus ``reference``.
 
     With the reference at 0 it says how well new tasks are learned at all (plasticity); with the performance of runs that
-    train each task alone, what the earlier tasks added or took.
+    train each task alone, what the earlier tasks added or took. Segments after the last measured one are left out; where a
+    task has no value at or before it, because that evaluation was lost, NaN.
     Our reading of NBSP's FWT: arXiv 2504.08000 gives the name only.
 
     :param matrix: performance matrix [n_segments, n_tasks]
@@ -147,8 +148,8 @@ def forward_transfer(matrix: npt.ArrayLike, segments: Sequence[int], reference: 
         raise ValueError(f"Expected one reference, or one per task ({performance.shape[1]}), got {references.shape}.")
     references = np.broadcast_to(references, performance.shape[1:])
     first_rows = {task: list(segments).index(task) for task in set(segments)}
-    known = {task: row for task, row in first_rows.items() if row in rows and not np.isnan(performance[row, task])}
-    return _mean([performance[row, task] - references[task] for task, row in known.items()])
+    reached = {task: row for task, row in first_rows.items() if rows and row <= rows[-1]}
+    return _mean([performance[row, task] - references[task] for task, row in reached.items()])
 
 
 def cw_performance(curves_last: npt.ArrayLike) -> float:

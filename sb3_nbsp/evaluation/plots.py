@@ -130,8 +130,9 @@ def _mark_references(panel: "Axes") -> None:
 
 def _draw_method(panel: "Axes", runs: Sequence[SequenceResults], task: int, label: str, style: Style, width: float) -> None:
     steps, curves = common_curves(runs, task)
-    inside = steps <= sum(runs[0].segment_steps)  # a last rollout may reach beyond the sequence's end
-    steps, curves = steps[inside], curves[:, inside]
+    total, ends = sum(runs[0].segment_steps), _switches(runs)
+    inside = steps <= max(total, *ends, 0.0)  # a last rollout may reach beyond the sequence's end
+    steps, curves = np.minimum(steps[inside], total), curves[:, inside]
     line: dict[str, Any] = {"color": style.colour, "linewidth": width, "marker": style.marker, "markersize": 1.6 + width}
     panel.plot(steps, curves.mean(axis=0), style.line, label=label, clip_on=False, **line)
 
@@ -146,12 +147,17 @@ def _draw_band(panel: "Axes", runs: Sequence[SequenceResults], task: int, style:
 def _draw_spread(panel: "Axes", runs: Sequence[SequenceResults], task: int, style: Style, place: float) -> None:
     """From the worst to the best seed at each task's end; ``place``: beside it, as a share of the sequence."""
     steps, curves = common_curves(runs, task)
-    ends = np.cumsum(runs[0].segment_steps)
-    at_end = np.isin(steps, ends)
+    total = sum(runs[0].segment_steps)
+    at_end = np.isin(steps, _switches(runs))
     low, high = curves[:, at_end].min(axis=0), curves[:, at_end].max(axis=0)
     some = high > low
-    x = (steps[at_end] + place * ends[-1])[some]
+    x = (np.minimum(steps[at_end], total) + place * total)[some]
     panel.vlines(x, low[some], high[some], color=style.colour, linewidth=1.6, alpha=0.9, clip_on=False, zorder=1.5)
+
+
+def _switches(runs: Sequence[SequenceResults]) -> list[float]:
+    """Env steps of the evaluations at segments' ends: a little later than planned where sub-envs do not divide a segment."""
+    return sorted({float(row.step) for run in runs for row in run.evaluations if row.kind == "switch"})
 
 
 def line_width(index: int, n_methods: int) -> float:

@@ -23,6 +23,8 @@ CW_LAST_EVALUATIONS = 5
 
 CSV_NAMES: dict[Metric, str] = {"success": "success", "return": "mean_return", "normalised return": "normalised_return"}
 Kind = Literal["start", "interval", "switch", "end"]
+# Others stand where a training started, stopped or went on: without them all runs count the same.
+REGULAR: tuple[Kind, ...] = ("interval", "switch")
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,8 @@ class Evaluation:
     :param segment: index of the segment being trained
     :param kind: ``start`` of training, ``interval`` within a segment, ``switch`` at a segment's last step, ``end`` of a
         training that stopped elsewhere
-    :param success: share of successful episodes by task, 0 to 1; ``None`` for a task without a notion of success
+    :param success: share of successful episodes by task, 0 to 1; ``None`` for a task that never told success
+        (:mod:`sb3_nbsp.evaluation.told_success`)
     :param mean_return: mean undiscounted return of an episode by task
     :param wall_s: duration of this evaluation in seconds
     """
@@ -187,9 +190,10 @@ class SequenceResults:
         return ends.get(segment - 1, math.nan) if segment else 0.0, ends.get(segment, math.nan)
 
     def _late_evaluations(self, segment: int) -> m.FloatArray:
-        """The last evaluations of a segment that has ended [at most 5, n_tasks]."""
+        """The last evaluations of a segment that has ended [at most 5, n_tasks]; no extra ones where a training stopped."""
         start, end = self._window(segment)
-        return self.values()[(self.steps > start) & (self.steps <= end)][-CW_LAST_EVALUATIONS:]
+        regular = np.array([evaluation.kind in REGULAR for evaluation in self.evaluations], dtype=bool)
+        return self.values()[regular & (self.steps > start) & (self.steps <= end)][-CW_LAST_EVALUATIONS:]
 
     def to_json(self) -> str:
         """

@@ -82,8 +82,9 @@ def bootstrap_interval(values: npt.ArrayLike, confidence: float = 0.95) -> tuple
 def check_comparable(results: LabelledRuns) -> SequenceResults:
     """
     :param results: what shall stand in one figure or table
-    :return: the first run, whose sequence is that of all
-    :raises ValueError: if there is no run, or a method without one, or sequences or what they are normalised with differ
+    :return: the first run with evaluations, else the first: its sequence and measure are those of all
+    :raises ValueError: if there is no run, or a method without one, or sequences, what they are normalised with or what
+        performance is read as differ
     """
     if not results or not all(runs for _, runs in results):
         raise ValueError(f"Expected at least one run for every method, got {[(label, len(runs)) for label, runs in results]}.")
@@ -100,7 +101,34 @@ def check_comparable(results: LabelledRuns) -> SequenceResults:
                     f"Expected runs with the same reference scores, got {first.reference_scores} and, from {label!r}, "
                     f"{run.reference_scores}. Set `reference_scores` of the results to the same, or compare them separately."
                 )
+    return check_one_measure(results)
+
+
+def check_one_measure(results: LabelledRuns) -> SequenceResults:
+    """
+    Success rates and returns have no common mean.
+
+    :param results: runs that shall be averaged or compared, at least one; those without evaluations tell no measure
+    :return: the first run that has evaluations, else the first
+    :raises ValueError: if performance is success in one run and a return in another
+    """
+    told = [(label, run) for label, runs in results for run in runs if run.evaluations]
+    if not told:
+        return results[0][1][0]
+    (first_label, first), *others = told
+    for label, run in others:
+        if run.measure != first.measure:
+            raise ValueError(
+                f"Expected runs in one measure, got {_measured_in(first_label, first)} and {_measured_in(label, run)}. A task "
+                "that tells success in no evaluation of a run puts all of it into returns: let the task's env tell success at "
+                "every episode's end, failures too, or compare these runs separately."
+            )
     return first
+
+
+def _measured_in(label: str, run: SequenceResults) -> str:
+    seed = "" if run.seed is None else f", seed {run.seed}"
+    return f"{run.measure.title} ({label!r}{seed})"
 
 
 def _cell(values: Sequence[float]) -> str:

@@ -48,7 +48,8 @@ class TaskReport(VecEnvWrapper):
         lines = [f"{'task':<24}{'episodes':>10}{'success':>10}{'return':>12}" + self._if_known(f"{'normalised':>12}")]
         for task, returns in self.returns.items():
             successes = self.successes.get(task)
-            success = f"{np.mean(successes):.2f}" if successes else "-"
+            # An episode that told nothing was none, where others of its task told.
+            success = f"{sum(successes) / len(returns):.2f}" if successes else "-"
             mean, reference = float(np.mean(returns)), self.reference_scores.get(task)
             normalised = "-" if reference is None else f"{normalised_return(mean, reference):.2f}"
             line = f"{task:<24}{len(returns):>10}{success:>10}{mean:>12.2f}"

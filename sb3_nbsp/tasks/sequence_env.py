@@ -213,6 +213,11 @@ class TaskSequenceEnv(gym.Env):
         """
         return self._running().render()
 
+    def __str__(self) -> str:
+        # Where sub-envs are in other processes, this is all that tells where the wrappers around a sequence end.
+        text, name = super().__str__(), TaskSequenceEnv.__name__
+        return text if text.startswith(f"<{name}") else f"<{name}{text}>"
+
     def close(self) -> None:
         """Close every task's environment."""
         while self._task_envs:

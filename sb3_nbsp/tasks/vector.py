@@ -150,14 +150,37 @@ class GymnasiumVecEnv(VecEnv):
         :param kwargs: its arguments by name
         :return: what it returned for each of them
         :raises AttributeError: if there is none of that name
+        :raises ValueError: for some of sub-envs that can only be called all together (``AsyncVectorEnv``'s)
         """
         chosen = list(self._get_indices(indices))
-        if not hasattr(self.env, method_name) and hasattr(self.env, "call"):
-            if chosen != list(range(self.num_envs)):
-                raise ValueError(f"{method_name}() can only be called on all {self.num_envs} sub-envs of a vector env.")
-            return list(self.env.call(method_name, *args, **kwargs))
+        # What every object has (a description) is asked of the sub-envs, as SB3's own VecEnvs do.
+        is_own = hasattr(self.env, method_name) and not hasattr(object, method_name)
+        if not is_own and hasattr(self.env, "call"):
+            return self._call(method_name, chosen, *args, **kwargs)
         result = getattr(self.env, method_name)(*args, **kwargs)
         return [result for _ in chosen]
+
+    def _call(self, method_name: str, chosen: list[int], *args: Any, **kwargs: Any) -> list[Any]:
+        """Of sub-envs, of which some can be called where they are at hand only."""
+        env: Any = self.env
+        if chosen == list(range(self.num_envs)):
+            return list(env.call(method_name, *args, **kwargs))
+        if not self.calls_single:
+            raise ValueError(f"{method_name}() can only be called on all {self.num_envs} sub-envs of a vector env.")
+        return [env.unwrapped.envs[i].get_wrapper_attr(method_name)(*args, **kwargs) for i in chosen]
+
+    @property
+    def calls_single(self) -> bool:
+        """Whether a method of one sub-env can be called, and not only of all together."""
+        return hasattr(self.env.unwrapped, "envs") or not hasattr(self.env, "call")
+
+    def has_attr(self, attr_name: str) -> bool:
+        """
+        :param attr_name: an attribute of the vector env, or of its sub-envs
+        :return: whether there is one of that name; it is not asked for, which would call a method
+        """
+        env: Any = self.env
+        return hasattr(env, attr_name) or (hasattr(env, "call") and all(env.call("has_wrapper_attr", attr_name)))
 
     def env_is_wrapped(self, wrapper_class: type[gym.Wrapper], indices: VecEnvIndices = None) -> list[bool]:
         """

@@ -99,6 +99,14 @@ def rows_of(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def test_runs_in_different_measures_are_not_averaged(folder: Path) -> None:
+    runs = collect(folder).runs
+    assert len(group(runs, 2)) == 2
+    runs[0].results.evaluations[-1].success["b"] = None
+    with pytest.raises(ValueError, match="Expected runs in one measure, got "):
+        group(runs, 2)
+
+
 @pytest.mark.known_answer
 def test_report_of_a_benchmark(folder: Path, tmp_path: Path) -> None:
     text = write_report(folder, tmp_path / "report").read_text()

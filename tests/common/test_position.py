@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from sb3_nbsp.common.position import SequencePosition
+from sb3_nbsp.common.position import SequencePosition, ended_segment
 
 ABA = SimpleNamespace(task_names=("A", "B"), segments=("A", "B", "A"), segment_steps=(100, 50, 100), id_width=2)
 
@@ -27,7 +27,27 @@ def at(steps: int) -> SequencePosition:
 )  # fmt: skip
 def test_progress_counts_from_the_segments_beginning(steps, progress, at_switch):
     assert at(steps).progress_remaining() == pytest.approx(progress)
-    assert at(steps).is_at_switch == at_switch
+    assert at(steps).has_just_switched(1) == at_switch
+
+
+@pytest.mark.known_answer
+@pytest.mark.parametrize(
+    ("steps", "n_envs", "segment"),
+    [
+        (99, 3, None),
+        (102, 3, 0),
+        (102, 2, None),
+        (105, 3, None),
+        (150, 3, 1),
+        (152, 7, 1),
+        (154, 7, 1),
+        (252, 3, 2),
+        (255, 3, None),
+    ],
+)
+def test_where_sub_envs_do_not_divide_a_segment_it_ends_a_little_later(steps, n_envs, segment):
+    assert ended_segment(ABA.segment_steps, steps, n_envs) == segment
+    assert at(steps).has_just_switched(n_envs) == (segment is not None)
 
 
 def test_the_record_is_plain_and_the_view_has_no_state_of_its_own():
@@ -49,7 +69,7 @@ def test_the_record_is_plain_and_the_view_has_no_state_of_its_own():
 def test_by_hand_there_is_no_progress():
     position = at(120)
     position.leave_sequence()
-    assert position.progress_remaining() is None and not position.is_at_switch and position.steps == 0
+    assert position.progress_remaining() is None and not position.has_just_switched(1) and position.steps == 0
 
 
 def test_steps_by_hand_are_counted_however_often_sb3_begins_anew():

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 import warnings
 from pathlib import Path
 
@@ -15,8 +16,8 @@ from sb3_nbsp.evaluation import SequenceEvalCallback, SequenceResults
 FULL = OSError(errno.ENOSPC, "No space left on device")
 
 
-def at(steps: int):
-    env = sequence_env()
+def at(steps: int, **kwargs):
+    env = sequence_env(**kwargs)
     env.env_method("fast_forward", steps)
     return env
 
@@ -54,6 +55,35 @@ def test_a_run_that_begins_or_is_another_takes_nothing_over(tmp_path):
     with pytest.warns(UserWarning, match=r"evaluations in .*results\.json are of another run and will be replaced"):
         small_sac(at(STEPS), seed=2).learn(10, callback=SequenceEvalCallback(0, 1, tmp_path))
     assert rows(tmp_path) == [(60, "switch"), (70, "end")]
+
+
+@pytest.fixture(scope="module")
+def finished_run(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("finished")
+    small_sac(sequence_env(cycles=1)).learn(2 * STEPS, callback=SequenceEvalCallback(0, 1, folder, draw=False))
+    assert SequenceResults.read(folder).finished
+    return folder
+
+
+@pytest.mark.parametrize("steps, still", [(STEPS, False), (2 * STEPS - 10, False), (2 * STEPS, True)])
+def test_a_finished_run_that_is_taken_back_is_not_finished(tmp_path, finished_run, steps, still):
+    """And killed before its next evaluation, the file does not say so either. Beyond its end it stays finished."""
+    shutil.copytree(finished_run, tmp_path, dirs_exist_ok=True)
+    callback, model = SequenceEvalCallback(0, 1, tmp_path), small_sac(at(steps, cycles=1))
+    callback.init_callback(model)
+    model._setup_learn(10, callback)
+    callback.on_training_start({}, {})
+    assert SequenceResults.read(tmp_path).finished is still
+    callback._close_envs()
+
+
+def test_a_finished_run_that_goes_on_from_a_checkpoint_is_not_finished(tmp_path, finished_run):
+    shutil.copytree(finished_run, tmp_path, dirs_exist_ok=True)
+    callback = SequenceEvalCallback(0, 1, tmp_path)
+    callback.results, callback._started = SequenceResults.read(tmp_path), 0.0
+    state = callback.checkpoint_state()
+    callback.restore_checkpoint_state({**state, "evaluations": state["evaluations"][:2]})
+    assert rows(tmp_path) == [(0, "start"), (60, "switch")] and not SequenceResults.read(tmp_path).finished
 
 
 def test_finished_is_not_written_over_missing_rows(tmp_path):

@@ -306,14 +306,3 @@ def test_an_env_without_sequence_is_refused():
 def test_senseless_arguments_are_refused(kwargs):
     with pytest.raises(ValueError, match=f"{next(iter(kwargs))} must be .*; got "):
         SequenceEvalCallback(**kwargs)
-
-
-def test_a_switch_whose_evaluation_was_lost_is_made_up_for(tmp_path):
-    """A run was killed after the checkpoint of the switch's step and before its evaluation."""
-    model, env = small_sac(sequence_env()), sequence_env()
-    model.learn(STEPS)
-    env.env_method("fast_forward", STEPS)
-    model.set_env(env)
-    callback = SequenceEvalCallback(0, 1)
-    model.learn(STEPS, callback=callback, reset_num_timesteps=False)
-    assert [(e.step, e.segment, e.kind) for e in callback.results.evaluations] == [(60, 0, "switch"), (120, 1, "switch")]

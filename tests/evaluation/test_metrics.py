@@ -3,6 +3,7 @@
 import json
 import math
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -26,6 +27,7 @@ from sb3_nbsp.evaluation import (
     summarize,
 )
 from sb3_nbsp.evaluation.plots import line_width
+from sb3_nbsp.evaluation.table import check_comparable
 
 NAN = math.nan
 CYCLE = [0, 1, 0, 1]
@@ -103,10 +105,28 @@ def test_rows_not_yet_measured_are_left_out(rows, asr, fm, fwt):
 
 @pytest.mark.known_answer
 def test_a_missing_first_visit_is_not_replaced_by_the_second():
+    """Nor is the mean then over fewer tasks."""
     matrix = np.array(CYCLE_MATRIX)
     matrix[0] = NAN
-    assert forward_transfer(matrix, CYCLE) == pytest.approx(0.8)
+    assert math.isnan(forward_transfer(matrix, CYCLE))
     assert forgetting_measure(matrix, CYCLE) == pytest.approx(0.3)
+
+
+@pytest.mark.known_answer
+@pytest.mark.parametrize("lost, fm", [(0, (0.5 - 0.6 + 0.6 - 0.2) / 2), (1, NAN)])
+def test_a_lost_row_is_no_mean_over_fewer_tasks(lost, fm):
+    """Without row 0 the best of a is known from row 1; without row 1 nothing is known of b before the end."""
+    matrix = np.array(THREE_MATRIX)
+    matrix[lost] = NAN
+    assert forgetting_measure(matrix, [0, 1, 2]) == pytest.approx(fm, nan_ok=True)
+    assert math.isnan(forward_transfer(matrix, [0, 1, 2]))
+
+
+@pytest.mark.known_answer
+def test_segments_not_reached_are_left_out_of_forward_transfer():
+    matrix = np.array(THREE_MATRIX)
+    matrix[2] = NAN
+    assert forward_transfer(matrix, [0, 1, 2]) == pytest.approx((0.8 + 0.6) / 2)
 
 
 @pytest.mark.parametrize("matrix, segments", [([1.0, 2.0], [0]), (CYCLE_MATRIX, [0, 1]), (CYCLE_MATRIX, [0, 1, 2, 0])])
@@ -157,6 +177,16 @@ def test_results_give_matrix_and_metrics():
     assert metrics.cw_performance == pytest.approx((0.75 + 0.5) / 2)
     assert metrics.cw_forgetting == pytest.approx((0.7 - 0.75 + 0.6 - 0.5 + 0.9 - 0.75 + 0.0) / 4)
     assert math.isnan(metrics.cw_forward_transfer)
+
+
+@pytest.mark.known_answer
+def test_extra_rows_where_a_training_stopped_are_no_late_evaluations():
+    plain, stopped = made_results(), made_results()
+    extra = [replace(plain.evaluations[-2], step=360, kind="end"), replace(plain.evaluations[-2], step=370, kind="start")]
+    zero = {"a": 0.0, "b": 0.0}
+    stopped.evaluations[-1:] = [*(replace(row, success=zero) for row in extra), stopped.evaluations[-1]]
+    for name in ("cw_performance", "cw_forgetting"):
+        assert getattr(stopped.metrics(), name) == getattr(plain.metrics(), name)
 
 
 @pytest.mark.known_answer
@@ -280,3 +310,20 @@ def test_only_runs_over_one_sequence_are_compared(show, tmp_path):
         show([("one", [made_results()]), ("other", [other])], tmp_path / "x.png")
     with pytest.raises(ValueError, match="at least one run"):
         show([("one", [])], tmp_path / "x.png")
+
+
+@pytest.mark.parametrize("show", [plot_sequence, lambda results, path: results_table(results)])
+def test_success_rates_and_returns_are_not_averaged(show, tmp_path):
+    """One None in a run turns it into returns."""
+    other = made_results()
+    other.evaluations[2].success["b"] = None
+    assert other.measure.name == "return"
+    for results in ([("one", [made_results(), other])], [("one", [made_results()]), ("two", [other])]):
+        with pytest.raises(ValueError, match=r"one measure, got success rate \('one', seed 3\) and mean return \('(one|two)'"):
+            show(results, tmp_path / "x.png")
+
+
+def test_a_run_without_evaluations_tells_no_measure():
+    returns, empty = made_results(with_success=False), made_results(until=-1)
+    assert check_comparable([("empty", [empty]), ("returns", [returns])]) is returns
+    assert check_comparable([("empty", [empty])]) is empty
