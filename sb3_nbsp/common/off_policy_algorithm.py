@@ -83,6 +83,7 @@ class OffPolicyContinualAlgorithm(ContinualAlgorithm, OffPolicyAlgorithm):
             if self.replay_buffer is None:
                 self.replay_buffer = self._make_buffer(given)
         super()._setup_model()
+        self.cloning.check()
         if ours:
             self.replay_buffer_class = type(self.replay_buffer)  # type: ignore[assignment]
         if isinstance(self.replay_buffer, MixedBuffer):
