@@ -132,6 +132,8 @@ class ProtectedAlgorithm(BaseAlgorithm):
             self.task_gates,
             [(recursive_getattr(self, name), recursive_getattr(self, target)) for name, target in self.target_networks],
         ).to(self.device)
+        if self.skill_fraction > 0:
+            self.protection.check_wanted()
         for name in self.optimizer_names:
             base = recursive_getattr(self, name)
             recursive_setattr(self, name, MaskedOptimizer(base, self.mask_target, self.clips_gradients))

@@ -38,10 +38,26 @@ class Protection:
         targets: Sequence[tuple[nn.Module, nn.Module]] = (),
     ):
         wanted = ("actor", "critic", "shared") if mask_networks == "all" else (mask_networks, "shared")
+        self.mask_networks = mask_networks
         self.networks = [network for network in networks if network.part in wanted]
         self.masks = NeuronMasks(networks, "both" if task_gates else sides, output_biases or task_gates)
         self.gates = TaskGates(self.networks) if task_gates else None
         self.targets = list(targets)
+
+    def check_wanted(self) -> None:
+        """
+        To be called where skill neurons shall be held.
+
+        :raises ValueError: if the agent has neurons, and the networks that are wanted have none. (A linear policy has none at
+            all, as one whose networks could not be found.)
+        """
+        found = [network for network in self.masks.networks if network.layers] or self.masks.networks
+        if found and not any(network is wanted for network in found for wanted in self.networks):
+            there = ", ".join(f"{network.name} ({network.part})" for network in found)
+            raise ValueError(
+                f'mask_networks="{self.mask_networks}" names no network with neurons: this agent\'s are {there}. Nothing '
+                'would be held. Use mask_networks="all", or skill_fraction=0.'
+            )
 
     def to(self, device: th.device) -> "Protection":
         """Move the factors to a device."""

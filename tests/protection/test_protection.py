@@ -2,6 +2,7 @@
 
 import pytest
 import torch as th
+from helpers.cases import DQN_CASE, PPO_CASE, QRDQN_CASE, SAC_CASE, every_case
 from stable_baselines3 import SAC, TD3
 from torch import nn
 
@@ -89,3 +90,26 @@ def test_with_plain_sb3():
     model.learn(60)
     assert model._n_updates > 10
     assert all(th.equal(p, before[name]) for name, p in model.policy.named_parameters() if name in before)
+
+
+WITHOUT_NEURONS = {
+    "dqn": (DQN_CASE, {"mask_networks": "actor"}, "q_net \\(critic\\)"),
+    "qrdqn": (QRDQN_CASE, {"mask_networks": "actor"}, "quantile_net \\(critic\\)"),
+    "linear dqn": (DQN_CASE, {"mask_networks": "actor", "net_arch": []}, "q_net"),
+    "linear actor": (SAC_CASE, {"mask_networks": "actor", "net_arch": {"pi": [], "qf": [8]}}, "critic.qf0"),
+    "linear critic": (PPO_CASE, {"mask_networks": "critic", "net_arch": {"pi": [8], "vf": []}}, "policy \\(actor\\)"),
+}
+
+
+@pytest.mark.parametrize("name", WITHOUT_NEURONS)
+def test_networks_without_neurons_are_refused_where_neurons_shall_be_held(name):
+    case, settings, words = WITHOUT_NEURONS[name]
+    with pytest.raises(ValueError, match=f"names no network with neurons.*{words}"):
+        case.made(**settings)
+    assert case.made(**settings, skill_fraction=0.0).neuron_masks.n_held == 0
+
+
+@every_case
+def test_a_linear_policy_and_networks_that_have_neurons_are_not_refused(case):
+    case.made(net_arch=[])
+    case.made(mask_networks="critic")
