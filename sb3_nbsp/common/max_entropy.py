@@ -9,13 +9,17 @@ from sb3_nbsp.common.task_bounds import TaskBounds
 
 def note_ent_coef(model: Any, index: int) -> None:
     """
-    Note what a visit to a task ended with. A fixed coefficient is not noted.
+    Note what a visit to a task ended with. A fixed coefficient is not noted. Without an update since the last task's end the
+    coefficient is the initial one again: what is known of the task stays.
 
     :param model: SAC or TQC
     :param index: of the task that ends
     """
-    if model.log_ent_coef is not None:
-        known = list(model.log_ent_coefs)
+    if model.log_ent_coef is None:
+        return
+    known = list(model.log_ent_coefs)
+    was_updated = model._n_updates > model.position.record.get("updates", -1)
+    if was_updated or not index < len(known):
         known[index : index + 1] = [float(model.log_ent_coef.detach())]
         model.log_ent_coefs = known
 

@@ -78,3 +78,17 @@ def test_by_hand_the_task_has_to_be_named(case):
 def test_a_fixed_coefficient_stays(case):
     model = case.made(env=case.sequence_env(cycles=2), **{**SETTINGS, "ent_coef": 0.3}).learn(3 * STEPS)
     assert model.log_ent_coef is None and len(model.log_ent_coefs) == 0 and float(model.ent_coef_tensor) == pytest.approx(0.3)
+
+
+@max_entropy_cases
+@pytest.mark.parametrize("reset", ["new_tasks", True])
+def test_a_task_that_is_consolidated_twice_in_a_row_keeps_what_it_ended_with(case, reset):
+    model = case.made(env=case.task_env("east"), **SETTINGS, reset_ent_coef=reset).learn(STEPS)
+    own = float(model.log_ent_coef.detach())
+    for _ in range(2):
+        model.consolidate(case.task_env("east"), "east")
+        assert model.log_ent_coefs == [own]
+    model.learn(STEPS, reset_num_timesteps=False)  # not said which: from the initial value
+    other = float(model.log_ent_coef.detach())
+    model.consolidate(case.task_env("east"), "east")
+    assert model.log_ent_coefs == [other] and other != own
