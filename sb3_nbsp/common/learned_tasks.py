@@ -24,6 +24,9 @@ def fit_to_masks(model: Any, masks_before: Mapping[str, th.Tensor], exact_match:
             masks.fill_up(masks_before)
     # A task that only its mask tells of needs a name: the next one must not take its place.
     model.learned_tasks = [*model.learned_tasks, *(f"task {i + 1}" for i in range(len(model.learned_tasks), masks.n_tasks))]
+    noted = vars(model).get("log_ent_coefs", ())  # of SAC and TQC
+    if len(noted) > len(model.learned_tasks):
+        model.log_ent_coefs = list(noted[: len(model.learned_tasks)])
 
 
 def _forget(model: Any, tasks: list[str]) -> None:

@@ -18,10 +18,11 @@ def note_ent_coef(model: Any, index: int) -> None:
     if model.log_ent_coef is None:
         return
     known = list(model.log_ent_coefs)
+    known += [None] * (index + 1 - len(known))  # nothing was noted of tasks of older files, or of other models' parameters
     was_updated = model._n_updates > model.position.record.get("updates", -1)
-    if was_updated or not index < len(known):
-        known[index : index + 1] = [float(model.log_ent_coef.detach())]
-        model.log_ent_coefs = known
+    if was_updated or known[index] is None:
+        known[index] = float(model.log_ent_coef.detach())
+    model.log_ent_coefs = known
 
 
 def reset_ent_coef(model: Any) -> None:
@@ -45,9 +46,9 @@ def take_own_ent_coef(model: Any, task: str) -> None:
     :param model: SAC or TQC
     :param task: the task that begins
     """
-    known = model.learned_tasks.index(task) if task in model.learned_tasks else len(model.learned_tasks)
-    if model.begins_with_own_ent_coef and known < len(model.log_ent_coefs):  # files of older versions have none
-        _begin_with(model, model.log_ent_coefs[known])
+    noted = dict(zip(model.learned_tasks, model.log_ent_coefs, strict=False)).get(task)  # files of older versions have fewer
+    if model.begins_with_own_ent_coef and noted is not None:
+        _begin_with(model, noted)
     model.begins_with_own_ent_coef = False
 
 
