@@ -1,5 +1,6 @@
 """What protects an agent's neurons, put together: its masks and, where it has them, its task gates."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
@@ -131,7 +132,8 @@ class Protection:
 
     def hold_owned(self, n_tasks: int, relearned: int | None) -> None:
         """
-        With task gates: hold all that tasks own, but for the task that is learned again.
+        With task gates: hold all that tasks own, but for the task that is learned again. Warns where the task that begins will
+        get no neurons.
 
         :param n_tasks: number of tasks that were learned
         :param relearned: index of the task that begins, if it is one of them
@@ -139,6 +141,12 @@ class Protection:
         for index in range(n_tasks if self.gates is not None else 0):
             assert self.gates is not None
             self.masks.hold(index, {} if index == relearned else self.gates.factors(index))
+        if self.gates is not None and not self.gates.has_room(n_tasks if relearned is None else relearned):
+            warnings.warn(
+                "The task that begins will be trained in vain: a layer has fewer than two neurons that are free, one for the "
+                "task and one for its gate. A smaller skill_fraction or a wider net_arch leaves more.",
+                stacklevel=3,
+            )
 
     def open_free(self, relearned: int | None) -> bool:
         """
