@@ -3,6 +3,7 @@
 import warnings
 from typing import Any
 
+from stable_baselines3.common.buffers import NStepReplayBuffer
 from stable_baselines3.common.vec_env import VecNormalize
 from stable_baselines3.her.her_replay_buffer import HerReplayBuffer
 
@@ -27,6 +28,22 @@ def check_buffer(model: Any, replayed_size: int) -> None:
         raise ValueError(
             f"{type(model.replay_buffer).__name__} keeps no transitions of old tasks. Use replay_buffer_class=None, a "
             "class derived from MixedReplayBuffer, or memory_size=0."
+        )
+
+
+def check_memory(model: Any, replayed_size: int) -> None:
+    """
+    :param model: an off-policy NBSP model that shall learn
+    :param replayed_size: transitions that are kept per old task
+    :raises ValueError: where its memory holds transitions over several steps, whose discounts its replay buffer would drop
+    """
+    if replayed_size == 0 or model.memory is None or isinstance(model.replay_buffer, NStepReplayBuffer):
+        return
+    n_steps = max((samples.rewards.shape[1] for samples in model.memory.tasks.values()), default=1)
+    if n_steps > 1:
+        raise ValueError(
+            f"The memory of old tasks holds transitions over {n_steps} steps, and {type(model.replay_buffer).__name__} cannot "
+            f"discount them. Make the model with n_steps={n_steps}, or any number above 1."
         )
 
 

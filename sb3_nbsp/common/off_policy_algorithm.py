@@ -202,6 +202,7 @@ class OffPolicyContinualAlgorithm(ContinualAlgorithm, OffPolicyAlgorithm):
         tb_log_name: str = "run",
         progress_bar: bool = False,
     ) -> tuple[int, BaseCallback]:
+        buffer_requirements.check_memory(self, self._replayed_size)
         if reset_num_timesteps:  # the warm-up's end is counted from the same zero
             self._warmup_until = max(self._warmup_until - self.num_timesteps, 0)
         result = super()._setup_learn(total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar)
