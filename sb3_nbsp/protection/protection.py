@@ -7,7 +7,7 @@ from typing import Literal
 import torch as th
 from torch import nn
 
-from sb3_nbsp.neurons.networks import Network
+from sb3_nbsp.neurons.networks import Network, NeuronLayer
 from sb3_nbsp.neurons.skill_neurons import SkillNeurons
 from sb3_nbsp.protection.gates import TaskGates
 from sb3_nbsp.protection.masks import MaskSides, NeuronMasks
@@ -41,6 +41,8 @@ class Protection:
         wanted = ("actor", "critic", "shared") if mask_networks == "all" else (mask_networks, "shared")
         self.mask_networks = mask_networks
         self.networks = [network for network in networks if network.part in wanted]
+        if mask_networks == "critic":
+            self.networks = [*_read_by_critics(networks), *self.networks]
         self.masks = NeuronMasks(networks, "both" if task_gates else sides, output_biases or task_gates)
         self.gates = TaskGates(self.networks) if task_gates else None
         self.targets = list(targets)
@@ -167,6 +169,21 @@ class Protection:
     def _copy_to_targets(self) -> None:
         for network, target in self.targets:
             target.load_state_dict(network.state_dict())
+
+
+def _read_by_critics(networks: Sequence[Network]) -> list[Network]:
+    """Of the actors only the layers that critics read, too: the features extractor that SAC's and TQC's can share."""
+    reading = {id(own) for network in networks if network.part == "critic" for layer in network.layers for own in layer.own}
+    found = []
+    for network in (network for network in networks if network.part == "actor"):
+        layers: list[NeuronLayer] = []
+        for layer in reversed(network.layers):
+            if any(id(reader.parameter) in reading for reader in layer.readers):
+                layers.insert(0, layer)
+                reading |= {id(own) for own in layer.own}
+        if layers:
+            found.append(Network(network.name, network.part, layers))
+    return found
 
 
 def _adaptive_mask(skill: SkillNeurons, mask_coef: float) -> dict[str, th.Tensor]:
