@@ -1,8 +1,10 @@
-"""What a replay buffer must be able to do where something is kept of old tasks."""
+"""What a buffer, and the env that fills it, must be able to do where something is kept of old tasks."""
 
 import warnings
 from typing import Any
 
+from stable_baselines3.common.buffers import NStepReplayBuffer
+from stable_baselines3.common.vec_env import VecNormalize
 from stable_baselines3.her.her_replay_buffer import HerReplayBuffer
 
 
@@ -27,6 +29,60 @@ def check_buffer(model: Any, replayed_size: int) -> None:
             f"{type(model.replay_buffer).__name__} keeps no transitions of old tasks. Use replay_buffer_class=None, a "
             "class derived from MixedReplayBuffer, or memory_size=0."
         )
+
+
+def check_memory(model: Any, replayed_size: int) -> None:
+    """
+    :param model: an off-policy NBSP model that shall learn
+    :param replayed_size: transitions that are kept per old task
+    :raises ValueError: where its memory holds transitions over several steps, whose discounts its replay buffer would drop
+    """
+    if replayed_size == 0 or model.memory is None or isinstance(model.replay_buffer, NStepReplayBuffer):
+        return
+    n_steps = max((samples.rewards.shape[1] for samples in model.memory.tasks.values()), default=1)
+    if n_steps > 1:
+        raise ValueError(
+            f"The memory of old tasks holds transitions over {n_steps} steps, and {type(model.replay_buffer).__name__} cannot "
+            f"discount them. Make the model with n_steps={n_steps}, or any number above 1."
+        )
+
+
+def check_rollout_buffer(model: Any) -> None:
+    """
+    :param model: an on-policy NBSP model
+    :raises ValueError: where its rollouts cannot be remembered; says what to do
+    """
+    if model.memory_size > 0 and model.memory is None:
+        raise ValueError(
+            f"{type(model.rollout_buffer).__name__} keeps no samples of old tasks. Use rollout_buffer_class=None, a class "
+            "derived from MixedRolloutBuffer, or memory_size=0."
+        )
+    check_wrappers_order(model)
+
+
+def check_wrappers_order(model: Any) -> None:
+    """
+    :param model: an on-policy NBSP model
+    :raises ValueError: where observations that are not normalised yet, which the memory keeps, are not what the networks take
+    """
+    normalize = normalizes_observations(model)
+    if normalize is None or model.memory_size == 0 or model.memory is None:
+        return
+    if normalize.observation_space != model.observation_space:
+        raise ValueError(
+            "The memory keeps observations as they are before VecNormalize, but a wrapper outside it changes them further "
+            f"(from {normalize.observation_space} to {model.observation_space}). Put VecNormalize outermost, e.g. "
+            "VecNormalize(VecFrameStack(env, 4)), or use memory_size=0."
+        )
+
+
+def normalizes_observations(model: Any) -> VecNormalize | None:
+    """
+    :param model: an on-policy NBSP model
+    :return: its env's ``VecNormalize``, ``None`` where there is none or it leaves observations as they are
+    """
+    normalize: VecNormalize | None = model.get_vec_normalize_env()
+    return normalize if normalize is not None and normalize.norm_obs else None
 
 
 def warn_of_nothing_to_rehearse() -> None:

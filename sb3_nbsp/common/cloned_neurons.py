@@ -5,20 +5,43 @@ The paper's "experience replay targeting these neurons", read literally. Only th
 of SAC and TQC (a critic's would need old actions, too), those of DQN's and QR-DQN's one network.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch as th
 
 from sb3_nbsp.neurons.activations import ActivationRecorder, per_neuron
-from sb3_nbsp.neurons.layers import NeuronLayer
+from sb3_nbsp.neurons.layers import Network, NeuronLayer
 from sb3_nbsp.neurons.skill_neurons import SkillNeurons
+
+
+def check_acting_neurons(model: Any) -> None:
+    """
+    :param model: an off-policy NBSP model, set up, whose skill neurons shall be cloned
+    :raises ValueError: where the network that acts has none
+    """
+    acting = _acting(model.neuron_masks.networks)
+    if acting and not any(network is other for network in acting for other in model.protection.networks):
+        raise ValueError(
+            'clone_target="skill_neurons" clones those of the network that acts, and '
+            f'mask_networks="{model.mask_networks}" leaves it without any. Use mask_networks="all" or "actor", or '
+            'clone_target="outputs".'
+        )
+    if not acting_layers(model):
+        raise ValueError(
+            'clone_target="skill_neurons" needs hidden neurons in the network that acts, and none was found there. Use '
+            'clone_target="outputs", or give it hidden layers with net_arch.'
+        )
 
 
 def acting_layers(model: Any) -> list[NeuronLayer]:
     """The hidden layers of the network that acts."""
-    networks = model.protection.networks
-    actors = [network for network in networks if network.part == "actor"]
-    return [layer for network in actors or networks for layer in network.layers]
+    return [layer for network in _acting(model.protection.networks) for layer in network.layers]
+
+
+def _acting(networks: Sequence[Network]) -> list[Network]:
+    """DQN's one network acts, too."""
+    return [network for network in networks if network.part == "actor"] or list(networks)
 
 
 def activations(model: Any, observations: Any) -> th.Tensor:

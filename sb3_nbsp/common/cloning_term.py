@@ -21,7 +21,7 @@ from stable_baselines3.common.distributions import Distribution
 from stable_baselines3.common.save_util import recursive_getattr
 
 from sb3_nbsp.base.arrays import Observations, each, to_tensors
-from sb3_nbsp.common.cloned_neurons import acting_layers, activations, mean_square, only_skill_neurons
+from sb3_nbsp.common.cloned_neurons import acting_layers, activations, check_acting_neurons, mean_square, only_skill_neurons
 from sb3_nbsp.rehearsal.cloning import distribution_parameters, kl_to_stored
 from sb3_nbsp.rehearsal.memory import Clones, JoinedMemory
 
@@ -80,6 +80,15 @@ class CloningTerm:
     def is_wanted(self) -> bool:
         """Whether the model's arguments ask for it."""
         return self.model.rehearsal in ("clone", "both") and self.model.memory_size > 0
+
+    def check(self) -> None:
+        """
+        To be called once the model is set up.
+
+        :raises ValueError: where it would hold neurons, and the network that acts has none
+        """
+        if self.is_wanted and self.holds_neurons:
+            check_acting_neurons(self.model)
 
     # At a task's end
 

@@ -19,6 +19,7 @@ from sb3_nbsp.common.evaluation_notice import warn_of_evaluation, warn_of_first_
 from sb3_nbsp.common.finite_checks import check_observation
 from sb3_nbsp.common.next_step import NextStep, beyond_the_end, next_step
 from sb3_nbsp.common.older_files import say_whose_lengths_fit
+from sb3_nbsp.common.other_statistics import warn_of_other_statistics
 from sb3_nbsp.common.position import FollowedSequence
 from sb3_nbsp.common.protected_algorithm import ProtectedAlgorithm
 from sb3_nbsp.common.ram_estimate import Part, check_footprint, disk_statement, network_bytes, tell
@@ -59,10 +60,11 @@ class ContinualAlgorithm(ProtectedAlgorithm):
         return super().predict(observation, *args, **kwargs)
 
     def set_env(self, env: GymEnv, force_reset: bool = True) -> None:
-        """See SB3. Warns where a task is not at its end, or was learned by hand and has not been consolidated."""
-        by_hand = self.env is not None and not is_task_sequence(self.env)
+        """See SB3. Warns where a task is not at its end, was learned by hand and not consolidated, or is normalised anew."""
+        before, by_hand = self.env, self.env is not None and not is_task_sequence(self.env)
         n_steps = self.position.steps_by_hand(self.num_timesteps) if by_hand else 0
         super().set_env(env, force_reset)
+        warn_of_other_statistics(self, before)
         if not self._protects:
             return
         reason = self._next_step().reason if not by_hand else ""

@@ -9,15 +9,20 @@ from sb3_nbsp.common.task_bounds import TaskBounds
 
 def note_ent_coef(model: Any, index: int) -> None:
     """
-    Note what a visit to a task ended with. A fixed coefficient is not noted.
+    Note what a visit to a task ended with. A fixed coefficient is not noted. Without an update since the last task's end the
+    coefficient is the initial one again: what is known of the task stays.
 
     :param model: SAC or TQC
     :param index: of the task that ends
     """
-    if model.log_ent_coef is not None:
-        known = list(model.log_ent_coefs)
-        known[index : index + 1] = [float(model.log_ent_coef.detach())]
-        model.log_ent_coefs = known
+    if model.log_ent_coef is None:
+        return
+    known = list(model.log_ent_coefs)
+    known += [None] * (index + 1 - len(known))  # nothing was noted of tasks of older files, or of other models' parameters
+    was_updated = model._n_updates > model.position.record.get("updates", -1)
+    if was_updated or known[index] is None:
+        known[index] = float(model.log_ent_coef.detach())
+    model.log_ent_coefs = known
 
 
 def reset_ent_coef(model: Any) -> None:
@@ -41,9 +46,9 @@ def take_own_ent_coef(model: Any, task: str) -> None:
     :param model: SAC or TQC
     :param task: the task that begins
     """
-    known = model.learned_tasks.index(task) if task in model.learned_tasks else len(model.learned_tasks)
-    if model.begins_with_own_ent_coef and known < len(model.log_ent_coefs):  # files of older versions have none
-        _begin_with(model, model.log_ent_coefs[known])
+    noted = dict(zip(model.learned_tasks, model.log_ent_coefs, strict=False)).get(task)  # files of older versions have fewer
+    if model.begins_with_own_ent_coef and noted is not None:
+        _begin_with(model, noted)
     model.begins_with_own_ent_coef = False
 
 

@@ -83,6 +83,7 @@ class OffPolicyContinualAlgorithm(ContinualAlgorithm, OffPolicyAlgorithm):
             if self.replay_buffer is None:
                 self.replay_buffer = self._make_buffer(given)
         super()._setup_model()
+        self.cloning.check()
         if ours:
             self.replay_buffer_class = type(self.replay_buffer)  # type: ignore[assignment]
         if isinstance(self.replay_buffer, MixedBuffer):
@@ -201,6 +202,7 @@ class OffPolicyContinualAlgorithm(ContinualAlgorithm, OffPolicyAlgorithm):
         tb_log_name: str = "run",
         progress_bar: bool = False,
     ) -> tuple[int, BaseCallback]:
+        buffer_requirements.check_memory(self, self._replayed_size)
         if reset_num_timesteps:  # the warm-up's end is counted from the same zero
             self._warmup_until = max(self._warmup_until - self.num_timesteps, 0)
         result = super()._setup_learn(total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar)

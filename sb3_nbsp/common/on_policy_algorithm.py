@@ -17,6 +17,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_nbsp.base.arrays import to_tensors
 from sb3_nbsp.checkpoints.safe_point import safe_point
+from sb3_nbsp.common import buffer_requirements
 from sb3_nbsp.common.continual_algorithm import ContinualAlgorithm
 from sb3_nbsp.common.finite_checks import check_losses
 from sb3_nbsp.common.parents_arguments import check_keywords
@@ -91,17 +92,14 @@ class OnPolicyContinualAlgorithm(ContinualAlgorithm, OnPolicyAlgorithm):
         if self.memory is not None:
             settings = {name: getattr(self, name) for name in MEMORY_ARGUMENTS}
             settings["mixes"] = self.rehearsal == "clip"
-            # Without a memory nothing is kept that would have to be raw.
-            settings["vec_normalize"] = self._vec_normalize_env if self.memory_size > 0 else None
+            # Without a memory nothing is kept that would have to be raw; without normalisation what is seen is raw.
+            normalizes = buffer_requirements.normalizes_observations(self)
+            settings["vec_normalize"] = normalizes if self.memory_size > 0 else None
             self.rollout_buffer.__dict__.update(settings)
 
     def _check_supported(self) -> None:
         super()._check_supported()
-        if self.memory_size > 0 and self.memory is None:
-            raise ValueError(
-                f"{type(self.rollout_buffer).__name__} keeps no samples of old tasks. Use rollout_buffer_class=None, a class "
-                "derived from MixedRolloutBuffer, or memory_size=0."
-            )
+        buffer_requirements.check_rollout_buffer(self)
 
     def _footprint(self, n_tasks: int) -> list[Part]:
         """See :meth:`ContinualAlgorithm._footprint`."""
@@ -126,6 +124,7 @@ class OnPolicyContinualAlgorithm(ContinualAlgorithm, OnPolicyAlgorithm):
     def _setup_learn(self, *args: Any, **kwargs: Any) -> tuple[int, BaseCallback]:
         if not self.goes_on_exactly:
             self._n_rollouts = 0
+        buffer_requirements.check_wrappers_order(self)  # by hand too: what comes to rehearse would be of no use
         return super()._setup_learn(*args, **kwargs)
 
     def dump_logs(self, iteration: int = 0) -> None:

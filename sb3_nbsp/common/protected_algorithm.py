@@ -16,6 +16,7 @@ from sb3_nbsp.base.names import unknown_name_message
 from sb3_nbsp.checkpoints import methods as checkpoints
 from sb3_nbsp.common import finite_checks, from_sb3, gate_requirements, save_util, settings_file, space_mismatch
 from sb3_nbsp.common.file_checks import naming_damage, naming_other_networks
+from sb3_nbsp.common.learned_tasks import fit_to_masks
 from sb3_nbsp.common.older_files import moved_modules
 from sb3_nbsp.common.parents_arguments import check_learn, check_policy_kwargs
 from sb3_nbsp.common.position import SequencePosition
@@ -131,6 +132,8 @@ class ProtectedAlgorithm(BaseAlgorithm):
             self.task_gates,
             [(recursive_getattr(self, name), recursive_getattr(self, target)) for name, target in self.target_networks],
         ).to(self.device)
+        if self.skill_fraction > 0:
+            self.protection.check_wanted()
         for name in self.optimizer_names:
             base = recursive_getattr(self, name)
             recursive_setattr(self, name, MaskedOptimizer(base, self.mask_target, self.clips_gradients))
@@ -263,14 +266,11 @@ class ProtectedAlgorithm(BaseAlgorithm):
         """See SB3. Masks are put in force. With ``exact_match``, parameters without masks and memory take the model's away."""
         parameters = self._parameters_for(save_util.read_parameters(load_path_or_dict, device))
         save_util.check_gates(parameters, self.task_gates)
+        masks_before = self.neuron_masks.state_dict()
         with naming_other_networks(load_path_or_dict):
             save_util.load_states(self._optional_states(), parameters, exact_match)
-        if exact_match and self.neuron_masks.has_neurons and self.neuron_masks.n_tasks == 0:
-            self.learned_tasks, self.skill_neuron_records = [], {}
-        # A task that only its mask tells of needs a name: the next one must not take its place.
-        self.learned_tasks += [f"task {i + 1}" for i in range(len(self.learned_tasks), self.neuron_masks.n_tasks)]
-        with naming_other_networks(load_path_or_dict):
             super().set_parameters(parameters, exact_match, device)
+        fit_to_masks(self, masks_before, exact_match)
         self._apply_masks()
 
     def _parameters_for(self, found: dict[str, Any]) -> dict[str, Any]:

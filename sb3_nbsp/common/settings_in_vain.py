@@ -27,6 +27,11 @@ def _reasons(model: Any) -> list[str]:
             "skill_fraction=1 holds every neuron completely after the first task: the next tasks cannot be learned. Use a "
             "smaller skill_fraction, or a mask_coef above 0."
         )
+    if value("task_gates") and value("skill_fraction") == 0:
+        found.append(
+            "task_gates=True with skill_fraction=0 gives no task any neurons: nothing is held. Use a skill_fraction above "
+            "0, or task_gates=False."
+        )
     if value("memory_size") and value("rehearsal") in (None, "clip", "replay", "both"):
         found += _of_replay(value)
     return found

@@ -6,8 +6,8 @@ The end of a task, step by step.
         activations on these steps, and scores      neurons.scoring.score_networks
         the skill neurons: the highest scores       neurons.skill_neurons.select_top
         with task gates: they answer to it only     protection.gates.TaskGates.claim
-        names and scores are noted
         a factor for each skill neuron              protection.protection.Protection.hold
+        names and scores are noted
         spread over the parameters                  protection.masks.NeuronMasks.parameter_factors
         obeyed from now on                          protection.optimizer.MaskedOptimizer.set_factors
         some of its samples are remembered          rehearsal.memory.TaskMemory.store
@@ -64,11 +64,11 @@ def consolidate(model: Any, env: gym.Env | VecEnv | None, task: str | None) -> S
     with isolated_rng(seed, model.action_space):
         trained = not model.position.is_untrained(model._n_updates)
         skill = _find_skill_neurons(model, env, task, index, seed) if model.skill_fraction > 0 and trained else None
+        model.protection.hold(index, skill, float(model.mask_coef))  # before the name: what fails here can be repeated
         if index == len(model.learned_tasks):
             model.learned_tasks.append(task)
         if skill is not None:
             model.skill_neuron_records[task] = skill.to_dict()
-        model.protection.hold(index, skill, float(model.mask_coef))
         model._apply_masks()
         model._remember_task(index)
         model._prepare_next_task()

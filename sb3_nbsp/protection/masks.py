@@ -74,6 +74,16 @@ class NeuronMasks(nn.Module):
             row = factors.get(layer.name, th.ones(layer.n_neurons)).to(rows)
             self._set(layer, th.cat([rows[:task], row[None], rows[task + 1 :]]))
 
+    def fill_up(self, older: Mapping[str, th.Tensor]) -> None:
+        """
+        Take over the factors of the tasks behind those that are held.
+
+        :param older: a state dict of these masks, of more tasks
+        """
+        for layer in self._layers():
+            rows = self._of(layer)
+            self._set(layer, th.cat([rows, older[layer.key][len(rows) :].to(rows)]))
+
     def reset(self) -> None:
         """Free every neuron and forget every task."""
         for layer in self._layers():

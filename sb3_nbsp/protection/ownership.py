@@ -67,6 +67,16 @@ class NeuronOwners(nn.Module):
         """Share of the neurons that the next task can use, in the layer where they are fewest, in [0, 1]."""
         return min((float(is_free(self.owner(layer)).float().mean()) for layer in self.layers), default=1.0)
 
+    def has_room(self, task: int) -> bool:
+        """Whether every layer has a neuron for a task, given by its index, and one for its gate if it has none yet."""
+        n_needed = 1 if self.owns(task) else 2
+        return min(int(neurons.sum()) for neurons in self._available(task).values()) >= n_needed
+
+    def _available(self, task: int) -> dict[str, th.Tensor]:
+        """By layer name which neurons are free or the task's, bool [n_neurons]."""
+        owners = {layer.name: self.owner(layer).cpu() for layer in self.layers}
+        return {name: is_free(owner) | (owner == task) for name, owner in owners.items()}
+
     def reset(self) -> None:
         """Free all neurons."""
         for layer in self.layers:
@@ -107,18 +117,16 @@ class NeuronOwners(nn.Module):
         :return: the scores with these neurons as the chosen ones; none at all where scores say nothing, or where a layer has
             no neuron left for the task and its gate
         """
-        if not skill.has_chosen:
-            return skill
-        owners = {layer.name: self.owner(layer).cpu() for layer in self.layers}
-        available = {name: is_free(owner) | (owner == task) for name, owner in owners.items()}
-        n_gates = 0 if self.owns(task) else 1
-        if min(int(neurons.sum()) for neurons in available.values()) < 1 + n_gates:
+        if not self.has_room(task):  # before the scores, which say nothing where no neuron can learn
             warnings.warn(
                 f"{skill.task} gets no neurons, so nothing of it is held: a layer has fewer than two free ones left. "
                 "A smaller skill_fraction or a wider net_arch leaves more.",
                 stacklevel=2,
             )
             return skill.with_chosen({})
+        if not skill.has_chosen:
+            return skill
+        available, n_gates = self._available(task), 0 if self.owns(task) else 1
         chosen: dict[str, th.Tensor] = {}
         for layer in self.layers:
             result = skill.layers[layer.name]

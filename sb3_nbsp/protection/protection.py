@@ -1,12 +1,13 @@
 """What protects an agent's neurons, put together: its masks and, where it has them, its task gates."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import torch as th
 from torch import nn
 
-from sb3_nbsp.neurons.networks import Network
+from sb3_nbsp.neurons.networks import Network, NeuronLayer
 from sb3_nbsp.neurons.skill_neurons import SkillNeurons
 from sb3_nbsp.protection.gates import TaskGates
 from sb3_nbsp.protection.masks import MaskSides, NeuronMasks
@@ -38,10 +39,28 @@ class Protection:
         targets: Sequence[tuple[nn.Module, nn.Module]] = (),
     ):
         wanted = ("actor", "critic", "shared") if mask_networks == "all" else (mask_networks, "shared")
+        self.mask_networks = mask_networks
         self.networks = [network for network in networks if network.part in wanted]
+        if mask_networks == "critic":
+            self.networks = [*_read_by_critics(networks), *self.networks]
         self.masks = NeuronMasks(networks, "both" if task_gates else sides, output_biases or task_gates)
         self.gates = TaskGates(self.networks) if task_gates else None
         self.targets = list(targets)
+
+    def check_wanted(self) -> None:
+        """
+        To be called where skill neurons shall be held.
+
+        :raises ValueError: if the agent has neurons, and the networks that are wanted have none. (A linear policy has none at
+            all, as one whose networks could not be found.)
+        """
+        found = [network for network in self.masks.networks if network.layers] or self.masks.networks
+        if found and not any(network is wanted for network in found for wanted in self.networks):
+            there = ", ".join(f"{network.name} ({network.part})" for network in found)
+            raise ValueError(
+                f'mask_networks="{self.mask_networks}" names no network with neurons: this agent\'s are {there}. Nothing '
+                'would be held. Use mask_networks="all", or skill_fraction=0.'
+            )
 
     def to(self, device: th.device) -> "Protection":
         """Move the factors to a device."""
@@ -115,7 +134,8 @@ class Protection:
 
     def hold_owned(self, n_tasks: int, relearned: int | None) -> None:
         """
-        With task gates: hold all that tasks own, but for the task that is learned again.
+        With task gates: hold all that tasks own, but for the task that is learned again. Warns where the task that begins will
+        get no neurons.
 
         :param n_tasks: number of tasks that were learned
         :param relearned: index of the task that begins, if it is one of them
@@ -123,6 +143,12 @@ class Protection:
         for index in range(n_tasks if self.gates is not None else 0):
             assert self.gates is not None
             self.masks.hold(index, {} if index == relearned else self.gates.factors(index))
+        if self.gates is not None and not self.gates.has_room(n_tasks if relearned is None else relearned):
+            warnings.warn(
+                "The task that begins will be trained in vain: a layer has fewer than two neurons that are free, one for the "
+                "task and one for its gate. A smaller skill_fraction or a wider net_arch leaves more.",
+                stacklevel=3,
+            )
 
     def open_free(self, relearned: int | None) -> bool:
         """
@@ -143,6 +169,21 @@ class Protection:
     def _copy_to_targets(self) -> None:
         for network, target in self.targets:
             target.load_state_dict(network.state_dict())
+
+
+def _read_by_critics(networks: Sequence[Network]) -> list[Network]:
+    """Of the actors only the layers that critics read, too: the features extractor that SAC's and TQC's can share."""
+    reading = {id(own) for network in networks if network.part == "critic" for layer in network.layers for own in layer.own}
+    found = []
+    for network in (network for network in networks if network.part == "actor"):
+        layers: list[NeuronLayer] = []
+        for layer in reversed(network.layers):
+            if any(id(reader.parameter) in reading for reader in layer.readers):
+                layers.insert(0, layer)
+                reading |= {id(own) for own in layer.own}
+        if layers:
+            found.append(Network(network.name, network.part, layers))
+    return found
 
 
 def _adaptive_mask(skill: SkillNeurons, mask_coef: float) -> dict[str, th.Tensor]:

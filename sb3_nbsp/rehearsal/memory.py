@@ -1,7 +1,7 @@
 """The memory: a bounded set of samples of every earlier task."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from itertools import accumulate
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -68,6 +68,17 @@ class Transitions(Samples):
     rewards: np.ndarray
     weights: np.ndarray
     discounts: np.ndarray
+
+    @classmethod
+    def join(cls, parts: Sequence["Transitions"]) -> "Transitions":
+        """See :meth:`Samples.join`. Over different numbers of steps too: further ones count 0."""
+        n_steps = max(part.rewards.shape[1] for part in parts)
+        return super().join([part if part.rewards.shape[1] == n_steps else part._over(n_steps) for part in parts])
+
+    def _over(self, n_steps: int) -> "Transitions":
+        further = np.zeros((len(self), n_steps - self.rewards.shape[1]), np.float32)
+        columns = {name: np.concatenate([getattr(self, name), further], axis=1) for name in ("rewards", "weights")}
+        return replace(self, **columns)
 
 
 @dataclass(frozen=True)

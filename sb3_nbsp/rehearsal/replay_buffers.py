@@ -206,11 +206,15 @@ class MixedBuffer:
             next_observations=to_tensors(self._normalize_obs(batch.next_observations, env), self.device),
             dones=self.to_torch(batch.dones),
             rewards=self.to_torch(rewards),
-            discounts=self.to_torch(batch.discounts) if hasattr(self, "n_steps") else None,
+            discounts=self.to_torch(self._discounts(batch)) if hasattr(self, "n_steps") else None,
         )
         if isinstance(batch.observations, dict):
             return DictReplayBufferSamples(*samples)  # type: ignore[arg-type,return-value]
         return samples
+
+    def _discounts(self: Any, batch: Transitions) -> np.ndarray:
+        """A buffer of single steps, which knows no gamma, noted 1 where it filled the memory before."""
+        return np.where(batch.discounts == 1, np.float32(self.gamma), batch.discounts)
 
 
 class MixedReplayBuffer(MixedBuffer, ReplayBuffer):

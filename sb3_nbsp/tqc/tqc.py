@@ -44,7 +44,7 @@ class NBSPTQC(FasterUpdates, OffPolicyContinualAlgorithm, TQC):
     at_task_bounds = max_entropy.OWN_ENT_COEF
 
     reset_ent_coef: Any
-    log_ent_coefs: Sequence[float] = ()  # saved with the model: what each task's last visit ended with
+    log_ent_coefs: Sequence[float | None] = ()  # saved with the model: what each task's last visit ended with, if noted
     begins_with_own_ent_coef: bool = False  # so is this: whether the next visit begins with its task's own, if it has one
 
     def __init__(

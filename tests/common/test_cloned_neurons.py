@@ -105,3 +105,30 @@ def test_channels_are_cloned_by_their_mean(case):
 def test_without_skill_neurons_it_is_refused():
     with pytest.raises(ValueError, match='clone_target="skill_neurons" needs skill neurons'):
         SAC_CASE.made(**NEURONS, skill_fraction=0.0)
+
+
+NO_NEURONS = {
+    "critics only": ({"mask_networks": "critic"}, 'mask_networks="critic" leaves it without any'),
+    "a linear actor": ({"net_arch": {"pi": [], "qf": [8]}}, "needs hidden neurons"),
+    "linear networks": ({"net_arch": []}, "needs hidden neurons"),
+}
+
+
+@on_cases(SAC_CASE, TQC_CASE)
+@pytest.mark.parametrize("why", NO_NEURONS)
+def test_an_actor_without_skill_neurons_is_refused_at_once(case, why):
+    changes, words = NO_NEURONS[why]
+    for rehearsal in ("clone", "both"):
+        with pytest.raises(ValueError, match=words):
+            case.made(**{**NEURONS, **changes, "rehearsal": rehearsal})
+    assert case.made(**{**NEURONS, **changes, "clone_target": "outputs"}).learn(60).learned_tasks == ["east"]
+    case.made(**{**NEURONS, **changes, "rehearsal": "replay"})
+    case.made(**{**NEURONS, **changes, "memory_size": 0})
+
+
+@on_cases(DQN_CASE, QRDQN_CASE)
+def test_one_network_acts_and_is_the_critic(case):
+    model = case.made(**NEURONS, mask_networks="critic").learn(60)
+    assert model.cloning.memory.tasks[0].outputs.shape == (20, 16)
+    with pytest.raises(ValueError, match="needs hidden neurons"):
+        case.made(**NEURONS, net_arch=[])

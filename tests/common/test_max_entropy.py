@@ -1,5 +1,6 @@
 """The entropy coefficient of SAC and TQC from task to task."""
 
+import copy
 import io
 import math
 
@@ -78,3 +79,58 @@ def test_by_hand_the_task_has_to_be_named(case):
 def test_a_fixed_coefficient_stays(case):
     model = case.made(env=case.sequence_env(cycles=2), **{**SETTINGS, "ent_coef": 0.3}).learn(3 * STEPS)
     assert model.log_ent_coef is None and len(model.log_ent_coefs) == 0 and float(model.ent_coef_tensor) == pytest.approx(0.3)
+
+
+@max_entropy_cases
+@pytest.mark.parametrize("reset", ["new_tasks", True])
+def test_a_task_that_is_consolidated_twice_in_a_row_keeps_what_it_ended_with(case, reset):
+    model = case.made(env=case.task_env("east"), **SETTINGS, reset_ent_coef=reset).learn(STEPS)
+    own = float(model.log_ent_coef.detach())
+    for _ in range(2):
+        model.consolidate(case.task_env("east"), "east")
+        assert model.log_ent_coefs == [own]
+    model.learn(STEPS, reset_num_timesteps=False)  # not said which: from the initial value
+    other = float(model.log_ent_coef.detach())
+    model.consolidate(case.task_env("east"), "east")
+    assert model.log_ent_coefs == [other] and other != own
+
+
+@max_entropy_cases
+def test_tasks_of_which_nothing_was_noted_keep_their_places(case, tmp_path):
+    """As with files of before it was noted, and with another model's parameters."""
+    model = case.made(env=case.task_env("east"), **SETTINGS, learning_starts=10).learn(20)
+    model.consolidate(case.task_env("east"), "east")
+    other = case.made(env=case.task_env("west"), **SETTINGS, learning_starts=10)
+    other.set_parameters(model.get_parameters())
+    assert other.learned_tasks == ["task 1"] and len(other.log_ent_coefs) == 0
+    other.learn(20)
+    own = float(other.log_ent_coef.detach())
+    other.consolidate(case.task_env("west"), "west")
+    assert other.log_ent_coefs == [None, own]
+    other.save(tmp_path / "model")
+    for trust in (True, False):
+        loaded = case.cls.load(tmp_path / "model", env=case.task_env("west"), trust=trust)
+        assert list(loaded.log_ent_coefs) == [None, own]
+        begins = {}
+        for task in ("task 1", "west", "another"):
+            loaded.begins_with_own_ent_coef = True
+            loaded.log_ent_coef.data.fill_(0.5)
+            loaded.begin_task(task)
+            begins[task] = float(loaded.log_ent_coef.detach())
+        assert begins == {"task 1": 0.5, "west": own, "another": 0.5}
+
+
+@max_entropy_cases
+def test_parameters_of_an_earlier_time_take_later_coefficients_away(case):
+    model = case.made(env=case.task_env("east"), **SETTINGS, learning_starts=10).learn(20)
+    fresh = copy.deepcopy(model.get_parameters())
+    model.consolidate(case.task_env("east"), "east")
+    first, snapshot = model.log_ent_coefs[0], copy.deepcopy(model.get_parameters())
+    model.learn(20, reset_num_timesteps=False)
+    model.consolidate(case.task_env("west"), "west")
+    with pytest.warns(UserWarning, match="forgets that it learned it"):
+        model.set_parameters(snapshot)
+    assert model.log_ent_coefs == [first]
+    with pytest.warns(UserWarning, match="forgets that it learned it"):
+        model.set_parameters(fresh)
+    assert model.log_ent_coefs == [] and model.learned_tasks == []

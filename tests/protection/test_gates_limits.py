@@ -1,5 +1,6 @@
 """Task gates where neurons run short, and what is refused."""
 
+import warnings
 from dataclasses import replace
 
 import pytest
@@ -41,6 +42,46 @@ def test_many_tasks_in_few_neurons():
     for task in held:
         assert difference(before[task], outputs(model, observations(task, tasks=tasks))) == 0.0
     assert all(values.isfinite().all() for values in outputs(model, observations("task-5", tasks=tasks)).values())
+
+
+def take_all_but(model, n_free: int) -> None:
+    """Give task 0 all neurons of the last layers but for a few."""
+    for network in model.gates.networks:
+        owner = model.gates.owner(network.layers[-1])
+        owner[(owner == -1).nonzero()[n_free:, 0]] = 0
+
+
+@pytest.mark.parametrize("n_free", [0, 1])
+@pytest.mark.parametrize("constant", [False, True])
+def test_a_task_for_which_there_is_no_room_is_told_of_when_it_begins_and_when_it_ends(n_free, constant):
+    """Also where nothing can be said of its scores, as the networks' outputs are constant without a free neuron."""
+    model = on(made(), STEPS)
+    take_all_but(model, n_free)
+    assert not model.gates.has_room(1) and model.gates.has_room(0)
+    with pytest.warns(UserWarning, match="will be trained in vain"):
+        model.begin_task("west")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*trained in vain")
+        model.begin_task("east")  # it has neurons of its own
+    skill = model.skill_neurons["east"]
+    with pytest.warns(UserWarning, match="gets no neurons"):
+        chosen = model.gates.choose(replace(skill.with_chosen({}) if constant else skill, task="west"), 1, 0.2)
+    assert not chosen.has_chosen
+
+
+def test_where_there_is_room_nothing_is_told():
+    model = on(made(), STEPS)
+    take_all_but(model, 2)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*trained in vain")
+        model.begin_task("west")
+    silent = model.skill_neurons["east"].with_chosen({})
+    assert model.gates.has_room(1) and model.gates.choose(silent, 1, 0.2) is silent
+
+
+def test_gates_without_skill_neurons_are_told_of():
+    with pytest.warns(UserWarning, match="task_gates=True with skill_fraction=0"):
+        made(skill_fraction=0)
 
 
 def test_a_sequence_of_one_task():

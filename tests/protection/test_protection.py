@@ -2,6 +2,8 @@
 
 import pytest
 import torch as th
+from helpers import CHANNEL_FIRST_IMAGE, copied, same
+from helpers.cases import DQN_CASE, PPO_CASE, QRDQN_CASE, SAC_CASE, TQC_CASE, every_case, on_cases
 from stable_baselines3 import SAC, TD3
 from torch import nn
 
@@ -89,3 +91,45 @@ def test_with_plain_sb3():
     model.learn(60)
     assert model._n_updates > 10
     assert all(th.equal(p, before[name]) for name, p in model.policy.named_parameters() if name in before)
+
+
+WITHOUT_NEURONS = {
+    "dqn": (DQN_CASE, {"mask_networks": "actor"}, "q_net \\(critic\\)"),
+    "qrdqn": (QRDQN_CASE, {"mask_networks": "actor"}, "quantile_net \\(critic\\)"),
+    "linear dqn": (DQN_CASE, {"mask_networks": "actor", "net_arch": []}, "q_net"),
+    "linear actor": (SAC_CASE, {"mask_networks": "actor", "net_arch": {"pi": [], "qf": [8]}}, "critic.qf0"),
+    "linear critic": (PPO_CASE, {"mask_networks": "critic", "net_arch": {"pi": [8], "vf": []}}, "policy \\(actor\\)"),
+}
+
+
+@pytest.mark.parametrize("name", WITHOUT_NEURONS)
+def test_networks_without_neurons_are_refused_where_neurons_shall_be_held(name):
+    case, settings, words = WITHOUT_NEURONS[name]
+    with pytest.raises(ValueError, match=f"names no network with neurons.*{words}"):
+        case.made(**settings)
+    assert case.made(**settings, skill_fraction=0.0).neuron_masks.n_held == 0
+
+
+@every_case
+def test_a_linear_policy_and_networks_that_have_neurons_are_not_refused(case):
+    case.made(net_arch=[])
+    case.made(mask_networks="critic")
+
+
+@on_cases(SAC_CASE, TQC_CASE)
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.filterwarnings("ignore:.*of the neurons chosen", "ignore:The goal metric", "ignore:The last")
+def test_an_extractor_that_actor_and_critic_share_counts_for_the_critic_too(case, shared):
+    cnn = {"share_features_extractor": shared, "features_extractor_kwargs": {"features_dim": 8}}
+    frozen = {"skill_fraction": 1.0, "select_among": "all", "mask_coef": 0.0, "memory_size": 0, "scoring_steps": 20}
+    settings = {"mask_networks": "critic", "net_arch": [8], "policy_kwargs": cnn, **frozen}
+    model = case.made(case.toy_env(CHANNEL_FIRST_IMAGE), "CnnPolicy", **settings, learning_starts=5, train_freq=5)
+    skill = model.learn(10).consolidate(task="A")
+    own = "actor" if shared else "critic"
+    layers = [f"{own}.features_extractor.{layer}" for layer in ("0.0", "0.2", "0.4", "1.0")]
+    assert list(skill.layers)[: len(layers)] == layers
+    assert not any(name.startswith("actor.latent_pi") for name in skill.layers)
+    extractor = getattr(model.policy, own).features_extractor
+    before, others = copied(extractor.state_dict()), copied(model.actor.latent_pi.state_dict())
+    model.learn(10, reset_num_timesteps=False)
+    assert same(extractor.state_dict(), before) and not same(model.actor.latent_pi.state_dict(), others)

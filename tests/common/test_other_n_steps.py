@@ -1,0 +1,68 @@
+"""A model that goes on with another number of steps than its memory was filled with."""
+
+import copy
+
+import numpy as np
+import pytest
+from helpers.cases import DQN_CASE, SAC_CASE, off_policy_cases, on_cases
+
+from sb3_nbsp.rehearsal.memory import Transitions
+
+pytestmark = pytest.mark.filterwarnings(r"ignore:The goal metric q\(t\)", "ignore:The current task's", "ignore:A task has")
+THREE = {"tasks": ("east", "west", "north"), "steps": 30}
+SMALL = {"learning_starts": 5, "scoring_steps": 20, "memory_size": 20, "gamma": 0.9, "skill_fraction": 0.0}
+
+
+def transitions(rewards, weights, discount) -> Transitions:
+    """One, of which only these are looked at."""
+    one = np.ones((1, 1), np.float32)
+    arrays = (np.array([values], np.float32) for values in (rewards, weights, [discount]))
+    return Transitions(one, one, one, one, *arrays)
+
+
+@pytest.mark.known_answer
+def test_transitions_over_one_step_and_three_are_joined():
+    joined = Transitions.join([transitions([2], [1], 1), transitions([1, 2, 3], [1, 0.9, 0.81], 0.729)])
+    assert joined.rewards.tolist() == [[2, 0, 0], [1, 2, 3]]
+    np.testing.assert_allclose(joined.weights, [[1, 0, 0], [1, 0.9, 0.81]], rtol=1e-6)
+    assert joined.rewards.dtype == joined.weights.dtype == np.float32
+
+
+@off_policy_cases
+@pytest.mark.parametrize("mode", ["interval", "share"])
+def test_a_model_is_loaded_with_more_steps(case, mode, tmp_path):
+    """In the third task batches come out of the memories of both, filled before and after."""
+    settings = {**SMALL, "replay_mode": mode, "replay_interval": 2}
+    case.made(case.sequence_env(**THREE), **settings).learn(30).save(tmp_path / "model")
+    model = case.cls.load(tmp_path / "model", env=case.sequence_env(**THREE), n_steps=3)
+    model.learn(45, reset_num_timesteps=False)
+    assert [samples.rewards.shape[1] for samples in model.memory.tasks.values()] == [1, 3]
+    old = model.replay_buffer._to_samples(model.memory.sample(200), None)
+    found = {round(float(discount), 3) for discount in old.discounts}
+    assert {0.9, 0.729} <= found <= {0.9, 0.81, 0.729}  # a buffer of single steps knew no gamma and noted 1
+
+
+@on_cases(SAC_CASE, DQN_CASE)
+def test_a_task_that_is_met_again_is_filled_up_over_other_steps(case):
+    model = case.made(case.task_env(), **SMALL, n_steps=3).learn(30)
+    one = case.made(case.task_env(), **SMALL).learn(30)
+    one.consolidate(task="A")
+    model.set_parameters(copy.deepcopy(one.get_parameters()))
+    model.learn(8, reset_num_timesteps=False)
+    model.consolidate(task="task 1")
+    assert model.memory.tasks[0].rewards.shape == (20, 3)
+
+
+@on_cases(SAC_CASE, DQN_CASE)
+def test_transitions_over_three_steps_are_refused_where_single_ones_are_learned_from(case):
+    three = case.made(case.task_env(), **SMALL, n_steps=3).learn(20)
+    three.consolidate(task="A")
+    for changes in ({}, {"rehearsal": "clone"}):
+        model = case.made(case.task_env(), **{**SMALL, **changes})
+        model.set_parameters(copy.deepcopy(three.get_parameters()))
+        if not changes:
+            with pytest.raises(ValueError, match=r"over 3 steps.*Make the model with n_steps=3"):
+                model.learn(20)
+            assert model.num_timesteps == 0
+        else:
+            model.learn(20)
