@@ -72,7 +72,7 @@ def check_wrappers_order(model: Any) -> None:
         raise ValueError(
             "The memory keeps observations as they are before VecNormalize, but a wrapper outside it changes them further "
             f"(from {normalize.observation_space} to {model.observation_space}). Put VecNormalize outermost, e.g. "
-            "VecNormalize(VecFrameStack(env, 4)), or use memory_size=0."
+            "VecNormalize(VecFrameStack(env, 4)), or use norm_obs=False or memory_size=0."
         )
 
 
