@@ -126,10 +126,12 @@ def read_parameters(source: Any, device: th.device | str) -> dict[str, Any]:
     :param source: parameters by name, or a model's file
     :param device: where to
     :return: parameters by name
+    :raises ValueError: for a name without a state dict
+    :raises TypeError: for anything else
     """
     if isinstance(source, dict):
         if wrong := [name for name, state in source.items() if not isinstance(state, Mapping)]:
-            raise TypeError(
+            raise ValueError(  # as SB3's for names that it does not know
                 f"Expected a state dict for each name, as get_parameters() gives; got none for {', '.join(wrong)}."
             )
         return source

@@ -222,6 +222,13 @@ def test_pieces_refuse_by_name(call, words):
         call()
 
 
+def test_parameters_that_are_none_are_a_value_error_as_in_sb3():
+    """SB3's own tests expect that type."""
+    for wrong in ({"no_name_of_a_model": "no tensor"}, {"policy": "no tensor"}):
+        with pytest.raises(ValueError, match="Expected a state dict for each name"):
+            SAC_CASE.made().set_parameters(wrong, exact_match=False)
+
+
 @pytest.mark.parametrize("told", [17, -1, "yes", [1, 0]])
 def test_a_success_that_is_none_is_not_told(told):
     with pytest.warns(UserWarning, match=r"expected a bool, a number in \[0, 1\]"):
