@@ -21,7 +21,8 @@ SB3's events, e.g. ``_on_step()``  as SB3 calls them                           w
 =================================  ==========================================  ==============================================
 
 At hand are ``self.model``, ``self.current_task`` and ``self.state``, in which the base keeps ``ended``, the names of the
-ended tasks, ``steps``, the steps of each sub-env in the current task, and ``updates_before``, the gradient steps before it.
+ended tasks, ``learned``, the task that is being learned (``None`` from its end to the next step), ``steps``, the steps of each
+sub-env in the current task, and ``updates_before``, the gradient steps before it.
 """
 
 from abc import abstractmethod
@@ -122,6 +123,7 @@ class TaskBoundaryCallback(BaseCallback):
         """
         if not hasattr(self, "state"):
             raise ValueError("end_task() ends the task of a learn() that this callback was given to; there was none yet.")
+        self.state["learned"] = None
         with self.own_rng():
             self.on_task_end(task)
         self.model.policy.set_training_mode(False)  # a rollout may be going on
@@ -143,6 +145,16 @@ class TaskBoundaryCallback(BaseCallback):
         parts = purpose, self.model.seed or 0, len(self.state["ended"])
         return isolated_rng(int(np.random.SeedSequence(parts).generate_state(1)[0]), self.model.action_space)
 
+    def period_is_over(self, count: int, period: int | None) -> bool:
+        """
+        :param count: env steps or gradient steps so far; always the same of a method
+        :param period: of what is counted; ``None``: it is never over
+        :return: whether a multiple of the period was reached since the last call. The last call's count is in ``self.state``:
+            where a checkpoint is gone on from, what happened right after it is looked for again. A count may begin anew.
+        """
+        before, self.state["counted"] = min(self.state.get("counted", count), count), count
+        return period is not None and count // period > before // period
+
     def _end_if_pending(self) -> None:
         if self.state["task_to_end"] is not None:
             self.end_task(self.state["task_to_end"])
@@ -153,7 +165,7 @@ class TaskBoundaryCallback(BaseCallback):
         name = type(self).__name__
         mark = {ACTS_IN_EVALUATION: module_of_context(name)} if self.acts_in_evaluation else {}
         states = self.model.__dict__.setdefault("baseline_states", {})
-        common = {"ended": [], "task_to_end": None, "steps": 0, "updates_before": self.model._n_updates}
+        common = {"ended": [], "learned": None, "task_to_end": None, "steps": 0, "updates_before": self.model._n_updates}
         self.state = states.setdefault(name, {**common, **self.initial_state()})
         self.state.update(mark)  # also where a file of before there were marks goes on
 
@@ -173,7 +185,7 @@ class TaskBoundaryCallback(BaseCallback):
         self._end_if_pending()
         self.state["steps"] += 1
         info = self.locals["infos"][0]  # all sub-envs stand at the same step
-        self.current_task = info.get("task_name")
+        self.current_task = self.state["learned"] = info.get("task_name")
         if info.get("task_done", False):
             self.state["task_to_end"] = info["task_name"]
         return True

@@ -77,11 +77,11 @@ class PackNet(TaskBoundaryCallback):
         """
         ``owners``: for each weight the index of the task that it belongs to; what the current task may change has its index.
         ``indices``: each ended task's index, the last where a task was met several times. ``current``: the current index.
-        ``biases_free``: whether biases may still change. ``learned``: the task that is being learned.
+        ``biases_free``: whether biases may still change.
         """
         weights = {name: p for name, p in self._parameters().items() if p.dim() > 1}
         owners = {name: th.zeros(p.shape, dtype=th.int16) for name, p in weights.items()}
-        return {"owners": owners, "indices": {}, "current": 0, "biases_free": True, "learned": None}
+        return {"owners": owners, "indices": {}, "current": 0, "biases_free": True}
 
     def _parameters(self) -> dict[str, th.nn.Parameter]:
         return {name: p for name, p in learned_parameters(self.model, self.networks).items() if name != "log_std"}
@@ -100,7 +100,6 @@ class PackNet(TaskBoundaryCallback):
         assert self.n_tasks is not None
         index = self.state["current"]
         self.state["indices"][task] = index
-        self.state["learned"] = None
         n_left = self.n_tasks - index
         if n_left <= 1:  # the last task keeps what it has, and so does whatever comes after it
             return
@@ -110,11 +109,6 @@ class PackNet(TaskBoundaryCallback):
         self.state["biases_free"] = False
         self._retrain()
         self.state["current"] = index + 1
-
-    def _on_step(self) -> bool:
-        keep_going = super()._on_step()
-        self.state["learned"] = self.current_task
-        return keep_going
 
     def _retrain(self) -> None:
         updates = self.model._n_updates - self.state["updates_before"]

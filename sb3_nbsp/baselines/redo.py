@@ -53,17 +53,8 @@ class ReDo(TaskBoundaryCallback):
         self.n_samples = n_samples
         self._rollout: tuple[Any, np.ndarray]
 
-    def initial_state(self) -> dict[str, Any]:
-        """``updates``: gradient steps when it was last looked whether a period is over."""
-        return {"updates": self.model._n_updates}
-
     def on_task_end(self, task: str) -> None:
         """Nothing: see the class."""
-
-    def _on_training_start(self) -> None:
-        super()._on_training_start()
-        # What a checkpoint says counts, which was written before the rollout that it stands at.
-        self.state["updates"] = min(self.state.get("updates", self.model._n_updates), self.model._n_updates)
 
     def _on_rollout_end(self) -> None:
         if self._is_on_policy:  # its buffer, which holds what the policy saw, is emptied before the next rollout starts
@@ -72,8 +63,7 @@ class ReDo(TaskBoundaryCallback):
 
     def _on_rollout_start(self) -> None:
         super()._on_rollout_start()
-        before, self.state["updates"] = self.state["updates"], self.model._n_updates
-        if self.state["updates"] // self.period == before // self.period:
+        if not self.period_is_over(self.model._n_updates, self.period):
             return
         if self._is_on_policy:
             self._recycle_dormant(*self._rollout)

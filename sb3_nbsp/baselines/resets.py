@@ -54,8 +54,8 @@ class Resets(TaskBoundaryCallback):
         self.networks = check_networks(networks)
 
     def initial_state(self) -> dict[str, Any]:
-        """``position``: env steps when it was last looked whether a period is over. ``due``: a reset for the next training."""
-        return {"position": self.model.num_timesteps, "due": False}
+        """``due``: whether the next training begins with a reset."""
+        return {"due": False}
 
     def on_task_end(self, task: str) -> None:
         """Reset, if that is wanted."""
@@ -65,8 +65,6 @@ class Resets(TaskBoundaryCallback):
             self.state["due"] = True
 
     def _on_training_start(self) -> None:
-        # What a checkpoint says counts, which was written before the rollout that it stands at. SB3 may count from 0 again.
-        self.state["position"] = min(self.state.get("position", self.model.num_timesteps), self.model.num_timesteps)
         super()._on_training_start()
         if self.state.get("due"):
             self.state["due"] = False
@@ -75,8 +73,7 @@ class Resets(TaskBoundaryCallback):
 
     def _on_rollout_start(self) -> None:
         super()._on_rollout_start()
-        before, self.state["position"] = self.state["position"], self.model.num_timesteps
-        if self.period is not None and self.state["position"] // self.period > before // self.period:
+        if self.period_is_over(self.model.num_timesteps, self.period):
             self.reset()
 
     @th.no_grad()

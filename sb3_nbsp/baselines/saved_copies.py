@@ -31,18 +31,12 @@ class SavedCopies(TaskBoundaryCallback):
     acts_in_evaluation = True
 
     def initial_state(self) -> dict[str, Any]:
-        """``copies``: by task, what acts by the names inside the policy. ``learned``: the task that is being learned."""
-        return {"copies": {}, "learned": None}
+        """``copies``: by task, what acts by the names inside the policy."""
+        return {"copies": {}}
 
     def on_task_end(self, task: str) -> None:
         """Copy what acts."""
         self.state["copies"][task] = {name: value.detach().cpu().clone() for name, value in acting(self.model).items()}
-        self.state["learned"] = None
-
-    def _on_step(self) -> bool:
-        keep_going = super()._on_step()
-        self.state["learned"] = self.current_task
-        return keep_going
 
 
 def acting(model: BaseAlgorithm) -> dict[str, th.Tensor]:
