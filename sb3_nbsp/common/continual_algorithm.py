@@ -251,9 +251,10 @@ class ContinualAlgorithm(ProtectedAlgorithm):
     def activations_on(self, steps: ScoringSteps) -> dict[str, th.Tensor]:
         """
         :param steps: T steps of this model's policy
-        :return: activations of every hidden layer, by its name, [T, n_neurons]
+        :return: activations of every hidden layer, by its name, [T, n_neurons]; the random state of training stays as it is
         """
-        return run_networks(self.neuron_masks.networks, steps, task_end.losses_of(self))[0]
+        with isolated_rng():
+            return run_networks(self.neuron_masks.networks, steps, task_end.losses_of(self))[0]
 
     @abstractmethod
     def _remember_task(self, index: int) -> None:

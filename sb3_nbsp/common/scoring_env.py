@@ -21,6 +21,7 @@ from sb3_nbsp.common.env_util import (
     task_sequence_of,
     wrap_like,
 )
+from sb3_nbsp.neurons.dummy_pass import evaluating
 from sb3_nbsp.neurons.rollout import ScoringSteps, scoring_rollout
 
 
@@ -46,8 +47,8 @@ def rollout_on_task(
     with scoring_env(model, env, task) as scored, frozen_statistics(scored):
         if model.env is None or not shares_env(model.env, scored):
             scored.seed(seed)
-        model.policy.set_training_mode(False)
-        steps = yield from scoring_rollout(model, scored, n_steps)
+        with evaluating(model.policy):
+            steps = yield from scoring_rollout(model, scored, n_steps)
     for what, values in (("observation", steps.observations), ("reward", steps.rewards)):
         if not all_finite(values):
             place, number = first_not_finite(values) or ("", 0.0)

@@ -21,11 +21,13 @@ The end of a task, step by step.
 import logging
 import time
 import warnings
+from collections.abc import Callable
 from functools import partial
 from itertools import count
 from typing import Annotated, Any
 
 import gymnasium as gym
+import torch as th
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import VecEnv
 
@@ -38,6 +40,7 @@ from sb3_nbsp.common.env_util import task_sequence_of
 from sb3_nbsp.common.finite_checks import check_parameters
 from sb3_nbsp.common.position import check_task_name
 from sb3_nbsp.common.scoring_env import rollout_on_task, steps_on_task
+from sb3_nbsp.neurons.dummy_pass import evaluating
 from sb3_nbsp.neurons.rollout import ScoringSteps
 from sb3_nbsp.neurons.scoring import LossFunction, run_networks, score_networks, warn_of_silent
 from sb3_nbsp.neurons.skill_neurons import SkillNeurons
@@ -171,7 +174,12 @@ def score(model: Any, steps: ScoringSteps, task: str, seed: int) -> SkillNeurons
 
 def losses_of(model: Any) -> dict[str, LossFunction]:
     """How to run each part of a model for scoring, by the part's name."""
-    return {part: partial(loss, model) for part, loss in model.scoring_losses.items()}
+
+    def evaluated(loss: Callable[..., th.Tensor], *args: Any) -> th.Tensor:
+        with evaluating(model.policy):  # no statistics of normalisations move, nothing drops out
+            return loss(model, *args)
+
+    return {part: partial(evaluated, loss) for part, loss in model.scoring_losses.items()}
 
 
 def _log(model: Any, skill: SkillNeurons | None) -> None:
