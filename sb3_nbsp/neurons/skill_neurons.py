@@ -20,7 +20,7 @@ def select_top(
     Choose the highest-scored neurons of a network, all its layers ranked together.
 
     :param scores: score of every neuron by layer, [n_neurons]
-    :param fraction: m, the share of *all* the network's neurons to choose, in [0, 1]
+    :param fraction: m, the share of *all* the network's neurons to choose, in [0, 1]; where it is above 0, at least one
     :param eligible: which neurons may be chosen, bool, by layer; default: all
     :return: chosen neurons by layer, bool [n_neurons]. Ties go to the earlier neuron.
     :raises ValueError: for another fraction, or scores that are NaN
@@ -32,7 +32,8 @@ def select_top(
         return {}
     ranking = th.cat(list(scores.values()))
     allowed = th.ones_like(ranking, dtype=th.bool) if eligible is None else th.cat([eligible[name] for name in scores])
-    n_chosen = min(round(fraction * len(ranking)), int(allowed.sum()))
+    wanted = max(round(fraction * len(ranking)), int(fraction > 0))  # of one or two neurons, a share is one, not none
+    n_chosen = min(wanted, int(allowed.sum()))
     order = ranking.masked_fill(~allowed, -th.inf).argsort(descending=True, stable=True)
     chosen = th.zeros_like(allowed)
     chosen[order[:n_chosen]] = True

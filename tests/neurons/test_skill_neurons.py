@@ -233,3 +233,9 @@ def test_silent_neurons_among_the_chosen_are_told(score, n_silent):
     assert skill.share("chosen_silent", "chosen") == (n_silent / 2 if score == "published" else 0)
     expected = ["100% of the neurons chosen for east put out 0 on all 10 scored steps (10.0% of them good)"]
     assert [str(w.message)[: len(expected[0])] for w in told] == (expected if (score, n_silent) == ("published", 2) else [])
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_a_share_of_very_few_neurons_is_one(n):
+    assert select_top({"layer": th.linspace(0.5, 1, n)}, 0.2)["layer"].sum() == 1
+    assert select_top({"layer": th.linspace(0.5, 1, n)}, 0.0)["layer"].sum() == 0
