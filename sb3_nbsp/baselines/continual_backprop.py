@@ -9,7 +9,6 @@ import torch as th
 from sb3_nbsp.baselines.base import Removable, TaskBoundaryCallback
 from sb3_nbsp.baselines.parameters import check_count, fresh_parameters, neuron_layers, trained_layers
 from sb3_nbsp.baselines.redo import recycle
-from sb3_nbsp.neurons.activations import per_neuron
 from sb3_nbsp.neurons.layers import NeuronLayer, Reader
 
 
@@ -74,7 +73,7 @@ class ContinualBackprop(TaskBoundaryCallback):
 
     def _note(self, layer: NeuronLayer, module: Any, inputs: Any, output: th.Tensor) -> None:
         if th.is_grad_enabled():  # the pass that is learned from, not acting and not targets
-            self._activations[layer.name] = per_neuron(output.detach().abs(), layer.axis).mean(dim=0)
+            self._activations[layer.name] = layer.per_neuron(output.detach().abs()).mean(dim=0)
 
     def _after_step(self, layers: list[NeuronLayer], *_: Any) -> None:
         chosen = {layer: self._due(layer) for layer in layers if layer.name in self._activations}

@@ -8,8 +8,7 @@ import torch as th
 
 from sb3_nbsp.baselines.base import Removable, TaskBoundaryCallback
 from sb3_nbsp.baselines.parameters import neuron_layers, trained_layers
-from sb3_nbsp.neurons.activations import per_neuron
-from sb3_nbsp.neurons.layers import NeuronLayer
+from sb3_nbsp.neurons.layers import NeuronLayer, per_neuron
 
 
 class NPC(TaskBoundaryCallback):
@@ -70,7 +69,7 @@ class NPC(TaskBoundaryCallback):
             output.register_hook(lambda gradient: self._note(layer, output.detach(), gradient))
 
     def _note(self, layer: NeuronLayer, output: th.Tensor, gradient: th.Tensor) -> None:
-        self._importances[layer.name] = importance(output, gradient, layer.axis)
+        self._importances[layer.name] = relative(layer.per_neuron(output * gradient))
 
     def _before_step(self, layers: list[NeuronLayer], *_: Any) -> None:
         for layer in layers:
@@ -98,7 +97,15 @@ def importance(activations: th.Tensor, gradients: th.Tensor, axis: int = 1) -> t
     :param axis: dimension of the neurons
     :return: [n_neurons], 0 or more, with a mean square of 1; all 0 where no neuron has any importance
     """
-    sizes = per_neuron(activations * gradients, axis).mean(dim=0).abs()
+    return relative(per_neuron(activations * gradients, axis))
+
+
+def relative(changes: th.Tensor) -> th.Tensor:
+    """
+    :param changes: h dL/dh, [batch, n_neurons]
+    :return: as :func:`importance`
+    """
+    sizes = changes.mean(dim=0).abs()
     return sizes / sizes.square().mean().sqrt().clamp_min(th.finfo(sizes.dtype).tiny)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch as th
 
-from sb3_nbsp.neurons.activations import ActivationRecorder, per_neuron
+from sb3_nbsp.neurons.activations import ActivationRecorder
 from sb3_nbsp.neurons.layers import Network, NeuronLayer
 from sb3_nbsp.neurons.skill_neurons import SkillNeurons
 
@@ -53,7 +53,9 @@ def activations(model: Any, observations: Any) -> th.Tensor:
     layers = acting_layers(model)
     with ActivationRecorder(layers, keep_graph=True) as recorder:
         model.cloned_outputs.outputs(model, observations)
-    return th.cat([per_neuron(recorder.outputs[layer.name][0], layer.axis) for layer in layers], dim=1)
+    found = [layer.per_neuron(recorder.outputs[layer.name][0]) for layer in layers]
+    n = max(map(len, found))  # what comes from parameters alone has one row
+    return th.cat([values.expand(n, -1) for values in found], dim=1)
 
 
 def only_skill_neurons(model: Any, task: str, values: th.Tensor) -> th.Tensor:

@@ -61,29 +61,23 @@ class ActivationRecorder:
         if self.keep_graph:
             self.outputs[layer.name].append(output)
             return output.clone()
-        self.outputs[layer.name].append(per_neuron(output.detach().clone(), layer.axis))
+        outputs = self.outputs[layer.name]
+        outputs.append(layer.per_neuron(output.detach().clone(), len(outputs)))
         return None
 
     def activations(self) -> dict[str, th.Tensor]:
         """
-        :return: activations by layer name, [n_recorded, n_neurons]; a channel's activation is the mean over its pixels
+        :return: activations by layer name, [n_recorded, n_neurons]; a channel's activation is the mean over its pixels. A
+            layer that is constant has one row for each call.
         """
-        axes = {layer.name: layer.axis if self.keep_graph else 1 for layer in self.layers}
+        if not self.keep_graph:
+            return {name: th.cat(outputs) for name, outputs in self.outputs.items()}
+        by_name = {layer.name: layer for layer in self.layers}
         return {
-            name: th.cat([per_neuron(output.detach(), axes[name]) for output in outputs])
+            name: th.cat([by_name[name].per_neuron(output.detach(), call) for call, output in enumerate(outputs)])
             for name, outputs in self.outputs.items()
         }
 
     def clear(self) -> None:
         """Forget what was recorded so far."""
         self.outputs.clear()
-
-
-def per_neuron(output: th.Tensor, axis: int = 1) -> th.Tensor:
-    """
-    :param output: output of an activation, [batch, neurons], [batch, channels, ...] or [batch, ..., features]
-    :param axis: dimension of the neurons
-    :return: [batch, neurons], averaged over pixels (steps of a sequence)
-    """
-    others = [dim for dim in range(1, output.dim()) if dim != axis % output.dim()]
-    return output.mean(dim=others) if others else output

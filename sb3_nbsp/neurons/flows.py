@@ -2,26 +2,27 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch as th
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from sb3_nbsp.neurons.functional_activation import argument, tensors_in
-from sb3_nbsp.neurons.labels import Labels, moved, reduced, rows, together
+from sb3_nbsp.neurons.labels import Labels, moved, padded, reduced, rows, together
 
 MOVES = set(
     "view reshape flatten unflatten ravel permute transpose t swapaxes swapdims movedim moveaxis squeeze unsqueeze expand "
     "expand_as view_as reshape_as broadcast_to getitem get cat concat concatenate stack hstack vstack chunk split "
-    "split_with_sizes tensor_split unbind select narrow index_select repeat tile flip roll".split()
+    "split_with_sizes tensor_split unbind select narrow index_select repeat tile flip roll "
+    "pixel_shuffle pixel_unshuffle".split()
 )
 SAME = set(
     "clone detach contiguous to float double half cpu cuda dropout alpha_dropout feature_dropout dropout1d dropout2d".split()
 )
 ALIGNED = set("layer_norm batch_norm group_norm instance_norm rms_norm normalize softmax log_softmax".split())
-REDUCES = {"mean", "sum", "amax", "amin"}
-POOLS = set("pad interpolate max_pool avg_pool adaptive_max_pool adaptive_avg_pool lp_pool".split())
+REDUCES = set("mean sum amax amin max min std var logsumexp".split())
+POOLS = set("interpolate max_pool avg_pool adaptive_max_pool adaptive_avg_pool lp_pool".split())
 # Activation functions, by name too: which of them torch tags as elementwise differs between its versions.
 ELEMENTWISE = set(
     "relu relu6 leaky_relu prelu rrelu elu selu celu gelu silu mish tanh sigmoid softplus softsign tanhshrink softshrink "
@@ -29,7 +30,18 @@ ELEMENTWISE = set(
 )
 
 
-Site = tuple[int, nn.Module | None]
+class Site(NamedTuple):
+    """
+    Where a layer's activation is put out.
+
+    :param step: by which torch call since the layer's own
+    :param module: the module that ran it
+    :param labels: of what it put out
+    """
+
+    step: int
+    module: nn.Module | None
+    labels: Labels
 
 
 @dataclass(frozen=True)
@@ -40,7 +52,8 @@ class Flow:
     :param labels: see :mod:`sb3_nbsp.neurons.labels`
     :param layers: the weighted layers before it, by index
     :param as_put_out: whether it holds the outputs of layers, or their activations, and nothing was done to them since
-    :param sites: by layer, the torch call since the layer's own that put out its activation, and the module that ran it
+    :param sites: by layer, where its activation was put out
+    :param bent: layers to whose outputs, or to some of them, a function was applied that is no arithmetic
     :param mixed: whether neurons came in that cannot be told apart any more
     :param raw: parameters that came in, but not as those of a layer
     :param parameter: the parameter of which it is a function, element by element
@@ -51,6 +64,7 @@ class Flow:
     layers: frozenset[int] = frozenset()
     as_put_out: bool = True
     sites: Mapping[int, Site] = field(default_factory=dict)
+    bent: frozenset[int] = frozenset()
     mixed: bool = False
     raw: frozenset[th.Tensor] = frozenset()
     parameter: th.Tensor | None = None
@@ -91,11 +105,13 @@ def joined(flows: list[Flow]) -> Flow:
     sites: dict[int, Site] = {}
     for flow in flows:
         if flow.labels:
-            sites |= {index: site for index, site in flow.sites.items() if site[0] >= sites.get(index, (0, None))[0]}
+            newer = {i: site for i, site in flow.sites.items() if i not in sites or site.step >= sites[i].step}
+            sites |= newer
     return Flow(
         sites=sites,
         layers=frozenset().union(*(flow.layers for flow in flows)),
         as_put_out=all(flow.as_put_out for flow in flows),
+        bent=frozenset().union(*(flow.bent for flow in flows)),
         mixed=any(flow.mixed for flow in flows),
         raw=frozenset().union(*(flow.raw for flow in flows)),
     )
@@ -127,8 +143,9 @@ def results_of(
     if not base.layers and parameters:
         raw = base.raw.union(flow.parameter for flow in parameters.values() if flow.parameter is not None)
         return [(out, Flow(raw=raw)) for out in outputs]
-    if elementwise or name in SAME:
-        labels = [label for flow in inputs for label in flow.labels]
+    if elementwise or name in SAME or name == "copy":
+        # copy_ writes its argument over what was there
+        labels = [label for flow in (inputs[1:] if name == "copy" else inputs) for label in flow.labels]
         return [(out, replace(base, labels=together(labels, out.shape))) for out in outputs]
     if name in MOVES:
         every = [list(tensors_in(found)) for found in moved(function, args, kwargs, lambda x: flow_of(x).labels)]
@@ -159,15 +176,18 @@ def _changed(name: str, args: Any, kwargs: Any, out: th.Tensor, labels: Labels) 
     if name in ALIGNED:
         return labels
     if name in REDUCES:
-        dim = argument(args, kwargs, 1, "dim")
-        if dim is None:
+        dim = kwargs.get("axis", argument(args, kwargs, 1, "dim"))
+        if not isinstance(dim, int | tuple | list):
             return None
-        found = [reduced(label, dim, bool(argument(args, kwargs, 2, "keepdim"))) for label in labels]
-        whole = all(bool((one >= 0).any()) for one in found)
-        return together(found, out.shape) if whole else None
+        found = [reduced(label, dim, keepdim=out.dim() == label.dim()) for label in labels]
+        summands = [one for several in found if several is not None for one in several]
+        return together(summands, out.shape) if all(several is not None for several in found) else None
     if name == "glu":
-        halves = [half for label in labels for half in label.chunk(2, argument(args, kwargs, 1, "dim") or -1)]
+        dim = argument(args, kwargs, 1, "dim")
+        halves = [half for label in labels for half in label.chunk(2, -1 if dim is None else dim)]
         return together(halves, out.shape)
+    if name == "pad":
+        return together([padded(label, args, kwargs) for label in labels], out.shape)
     if name.rstrip("123d") in POOLS or name.removesuffix("_with_indices").rstrip("123d") in POOLS:
         channels = [rows(label, 1, at_most=1) if label.dim() > 2 else None for label in labels]
         if any(one is None or len(one) != 1 for one in channels):

@@ -8,31 +8,30 @@ labels are carried through what comes after, until another weight reads them.
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from typing import Any
 
 import torch as th
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
+from sb3_nbsp.neurons import writes
 from sb3_nbsp.neurons.flows import (
     ALIGNED,
     MOVES,
     Flow,
     Operations,
+    Site,
     is_elementwise,
     of_parameter,
     parameters_in,
     results_of,
 )
-from sb3_nbsp.neurons.functional_activation import WEIGHTED, FunctionalActivation, argument, name_of, tensors_in
+from sb3_nbsp.neurons.functional_activation import WEIGHTED, FunctionalActivation, argument, name_of, tensors_in, written_by
 from sb3_nbsp.neurons.labels import reader_of, rows
 from sb3_nbsp.neurons.layers import NeuronLayer
+from sb3_nbsp.neurons.sites import after_function, place_of
 from sb3_nbsp.neurons.units import Unit
 
-ARITHMETIC = set(
-    "add sub mul div true_divide neg negative radd rsub rmul rdiv rtruediv iadd isub imul multiply divide".split()
-)
 MULTIPLIES = {"mm", "matmul", "rmatmul"}
 PRODUCTS = {*MULTIPLIES, *WEIGHTED, "addmm", "bmm", "baddbmm", "einsum", "bilinear"}  # of what may be computed from parameters
 
@@ -52,6 +51,7 @@ class ForwardGraph(TorchFunctionMode):
         self.unclear: set[th.Tensor] = set()  # weights that read neurons in a way that is not understood
         self._of_weight: dict[th.Tensor, Unit] = {}
         self._flows: dict[int, tuple[th.Tensor, Flow]] = {}  # tensors are kept, so that ids stay theirs
+        self._kept: list[th.Tensor] = []
         self._n_labels = 0
         self._running: list[nn.Module] = []
         self._calls: Counter[tuple[nn.Module, th.Size]] = Counter()
@@ -83,12 +83,22 @@ class ForwardGraph(TorchFunctionMode):
         found = [unit for unit in self.units if unit.is_read]
         for unit in found:
             unit.layer.activation = self._activation(unit)
+            place = place_of(unit.site.labels, unit)
+            assert place is not None, "a site holds all of a layer's neurons"
+            unit.layer.axis, entries, neurons = place
+            one_by_one = unit.site.labels[0].shape[unit.layer.axis] == len(entries) and list(neurons) == sorted(set(neurons))
+            unit.layer.entries, unit.layer.neurons = ((), ()) if one_by_one else (entries, neurons)
         return found
 
+    @property
+    def recorded_before(self) -> list[str]:
+        """Hidden layers whose activation is taken before the function that makes it one."""
+        return [unit.layer.name for unit in self.units if unit.is_read and unit.is_bent_unseen and unit.site.step == 0]
+
     def _activation(self, unit: Unit) -> nn.Module | FunctionalActivation:
-        step, module = unit.site
+        step, module, labels = unit.site
         module = unit.module if step == 0 else module
-        ran = self._calls[module, unit.labels.shape] if module is not None else 0
+        ran = self._calls[module, labels[0].shape] if module is not None else 0
         others = sum(n for (other, _), n in self._calls.items() if other is module) - ran
         # A module that also runs elsewhere does not tell whose activation it puts out.
         if module is not None and ran > 0 and others == 0 and ran == unit.n_calls:
@@ -105,12 +115,28 @@ class ForwardGraph(TorchFunctionMode):
             return func(*args, **kwargs)
         with Operations() as operations:
             result = func(*args, **kwargs)
-        outputs = list(tensors_in(result))
-        if outputs:
+        written = written_by(func, args)
+        if any(True for _ in tensors_in(result)):
             for index in {index for flow in flows for index in flow.layers}:
                 self.units[index].step += 1
             self._note(func, name, args, kwargs, result, is_elementwise(name, operations))
+        elif written is not None and name == "setitem":
+            value = self._flow(args[2]) if isinstance(args[2], th.Tensor) else Flow()
+            self._flows[id(written)] = written, writes.after_setitem(self._flow(written), written, args[1], value)
+        if written is not None:
+            self._wrote(written)
         return result
+
+    def _wrote(self, tensor: th.Tensor) -> None:
+        """What a tensor is a part of holds what was written into it, and so do the other parts: they are looked up anew."""
+        base, flow = tensor._base, self._flow(tensor)
+        if base is not None:
+            self._flows[id(base)] = base, writes.after_part(self._flow(base), base, flow, tensor)
+        whole = tensor if base is None else base
+        for key, (other, _) in list(self._flows.items()):
+            if other._base is whole and other is not tensor:
+                del self._flows[key]
+                self._kept.append(other)
 
     def _note(self, func: Any, name: str, args: Any, kwargs: Any, result: Any, elementwise: bool) -> None:
         weight = argument(args, kwargs, 1, "weight")
@@ -129,13 +155,18 @@ class ForwardGraph(TorchFunctionMode):
         elif learned and not elementwise and name not in MOVES and any(flow.layers for flow in inputs):
             self._opaque(inputs, result)
             return
+        running = self._running[-1] if self._running else None
         for out, flow in results_of(func, name, args, kwargs, result, self._flow, elementwise):
-            self._flows[id(out)] = out, self._after_function(name, flow, inputs) if elementwise else flow
+            noted = elementwise or name == "glu"
+            self._flows[id(out)] = out, after_function(name, flow, inputs, self.units, running) if noted else flow
 
     def _flow(self, tensor: th.Tensor) -> Flow:
         known = self._flows.get(id(tensor))
         if known is not None:
             return known[1]
+        whole = None if tensor._base is None else self._flows.get(id(tensor._base))
+        if whole is not None and whole[1].layers:
+            return writes.of_view(whole[1], whole[0], tensor)
         if not isinstance(tensor, nn.Parameter):
             return Flow()
         self._flows[id(tensor)] = tensor, of_parameter(tensor)
@@ -143,26 +174,28 @@ class ForwardGraph(TorchFunctionMode):
 
     def _weighted(self, name: str, args: Any, kwargs: Any, weight: th.Tensor, output: th.Tensor) -> None:
         flow = self._flow(argument(args, kwargs, 0, "input"))
-        axis = -1 if name == "linear" else 1 if output.dim() == weight.dim() else 0
+        axis = -1 if name == "linear" else 1 - weight.dim()
         groups = 1 if name == "linear" else argument(args, kwargs, 6, "groups") or 1
         # Grouped, a channel is read by the rows of its group; told apart only where each has a group of its own.
         self._read(weight, flow, axis, 1 if groups == 1 else 0, n_inputs=None if groups == 1 else groups)
         unit = self._of_weight.get(weight) or self._new_unit(weight, argument(args, kwargs, 2, "bias"), output, axis)
         unit.n_calls += 1
         unit.step = 0
+        unit.comes_from |= flow.layers
         shape = [1] * output.dim()
         shape[axis] = -1
         labels = th.arange(unit.first, unit.first + unit.layer.n_neurons, device=output.device)
         unit.labels = labels.reshape(shape).broadcast_to(output.shape)
-        self._flows[id(output)] = output, Flow((unit.labels,), flow.layers | {unit.index}, sites={unit.index: (0, None)})
+        site = Site(0, None, (unit.labels,))
+        unit.site = unit.site if unit.site.labels else site
+        self._flows[id(output)] = output, Flow((unit.labels,), flow.layers | {unit.index}, sites={unit.index: site})
 
     def _new_unit(self, weight: th.Tensor, bias: th.Tensor | None, output: th.Tensor, axis: int) -> Unit:
         module = self._running[-1] if self._running and any(p is weight for p in self._running[-1].parameters(False)) else None
         own = [weight, *([bias] if isinstance(bias, nn.Parameter) else [])]
         name = self.names[weight]
-        where = axis if axis >= 0 or output.dim() > 2 else 1
         unplaced = FunctionalActivation(weight, 0)
-        layer = NeuronLayer(name.removesuffix(".weight"), unplaced, weight.shape[0], own, axis=where)
+        layer = NeuronLayer(name.removesuffix(".weight"), unplaced, weight.shape[0], own, axis=axis)
         unit = Unit(layer, len(self.units), self._n_labels, module)
         self._n_labels += layer.n_neurons
         self.units.append(unit)
@@ -185,11 +218,17 @@ class ForwardGraph(TorchFunctionMode):
                 spread = row if n_inputs is None else row.repeat_interleave(parameter.shape[0] // n_inputs)
                 for unit in self._in(spread):
                     reader = reader_of(parameter, dim, spread, unit.first, unit.layer.n_neurons)
-                    if not unit.is_heard:
-                        unit.is_heard, unit.site = True, flow.sites.get(unit.index, unit.site)
+                    self._heard(unit, flow.sites.get(unit.index, unit.site))
                     unit.layer.is_plain &= flow.as_put_out and len(flow.labels) == 1
                     if not any(_same(reader, other) for other in unit.layer.readers):
                         unit.layer.readers.append(reader)
+
+    def _heard(self, unit: Unit, site: Site) -> None:
+        """Its first reader settles where a layer is recorded; if another reads its outputs as they are, it is there."""
+        if not unit.is_heard:
+            unit.is_heard, unit.site = True, site
+        elif site.step == 0 and unit.site.labels[0].shape != unit.labels.shape:
+            unit.site = site
 
     def _in(self, row: th.Tensor) -> list[Unit]:
         firsts = th.tensor([unit.first for unit in self.units], device=row.device)
@@ -235,39 +274,6 @@ class ForwardGraph(TorchFunctionMode):
             self.unclear |= flow.raw
         for out in tensors_in(result):
             self._flows[id(out)] = out, Flow(layers=layers)
-
-    def _after_function(self, name: str, flow: Flow, inputs: list[Flow]) -> Flow:
-        """
-        Note whether an elementwise function made a layer's activation of its outputs, and which module ran it. Arithmetic does
-        where it joins two functions of the same outputs (x * sigmoid(x)); by a constant it does not.
-        """
-        unit = self._alone(flow)
-        if unit is not None:
-            step, before = flow.sites[unit.index]
-            joins = step > 0 and sum(bool(one.labels) for one in inputs) > 1
-            module = next((m for m in self._running[-1:] if _is_activation(m)), None) if step == 0 or before else None
-            if (name not in ARITHMETIC or joins) and before in (None, module):
-                unit.site = unit.site if unit.is_heard else (unit.step, module)
-                return replace(flow, sites={unit.index: (unit.step, module)})
-        return replace(flow, as_put_out=False)
-
-    def _alone(self, flow: Flow) -> Unit | None:
-        """The unit whose outputs a tensor holds entry by entry, if it is one alone."""
-        if len(flow.labels) != 1 or not flow.labels[0].numel():
-            return None
-        first = int(flow.labels[0].flatten()[0])
-        unit = next((u for u in self.units if u.first == first), None)
-        return unit if unit is not None and _equal(flow.labels[0], unit.labels) and unit.index in flow.sites else None
-
-
-def _is_activation(module: nn.Module) -> bool:
-    """Whether a module may be nothing but an activation function. PReLU has a parameter."""
-    leaf = next(module.children(), None) is None
-    return leaf and (type(module).__module__.endswith(".activation") or next(module.parameters(), None) is None)
-
-
-def _equal(one: th.Tensor, other: th.Tensor) -> bool:
-    return one.shape == other.shape and th.equal(one, other)
 
 
 def _same(one: Any, other: Any) -> bool:

@@ -9,6 +9,7 @@ import torch as th
 from torch.overrides import TorchFunctionMode
 
 WEIGHTED = ("linear", "conv1d", "conv2d")
+IN_PLACE = {f"__i{name}__" for name in "add sub mul div truediv floordiv mod pow and or xor lshift rshift".split()}
 
 
 def name_of(function: Any) -> str:
@@ -32,6 +33,13 @@ def tensors_in(value: Any) -> Iterator[th.Tensor]:
             yield from tensors_in(part)
 
 
+def written_by(function: Any, args: tuple[Any, ...]) -> th.Tensor | None:
+    """The tensor that a call writes into: ``x[...] = y``, ``x += y``, ``x.copy_(y)``."""
+    name = getattr(function, "__name__", "")
+    in_place = (name.endswith("_") and not name.endswith("__")) or name == "__setitem__" or name in IN_PLACE
+    return args[0] if in_place and args and isinstance(args[0], th.Tensor) else None
+
+
 class FunctionalActivation:
     """
     The ``step``-th torch call, counted from a layer's own call, that takes in what came from the layer: the one that puts out
@@ -49,7 +57,7 @@ class FunctionalActivation:
         """As a module's: ``hook(activation, inputs, output)`` gets each output, and may return another in its place."""
         watch = _Watch(self, hook)
         _WATCHES.append(watch)
-        if len(_WATCHES) == 1:
+        if len(_WATCHES) + len(_UNWATCHED) == 1:
             _MODE.__enter__()
         return watch
 
@@ -67,16 +75,21 @@ class _Watch:
         """See torch's ``RemovableHandle``."""
         if self in _WATCHES:
             _WATCHES.remove(self)
-            if not _WATCHES:
+            if not _WATCHES and not _UNWATCHED:
                 _MODE.__exit__(None, None, None)
 
-    def see(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> Any:
+    def see(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> Any:
         """
         :return: the result of the call, or what the hook puts in its place
         """
+        name, written = name_of(function), written_by(function, args)
         if name in WEIGHTED and argument(args, kwargs, 1, "weight") is self.activation.weight:
             self._count, self._seen = 0, {}
-        elif self._seen and any(id(tensor) in self._seen for tensor in tensors_in((args, kwargs))):
+        elif self._seen and any(map(self._comes_from_it, tensors_in((args, kwargs)))):
+            if written is not None:
+                self._keep(written, written._base)
+            if not any(True for _ in tensors_in(result)):
+                return result
             self._count += 1
         else:
             return result
@@ -84,22 +97,28 @@ class _Watch:
             self._seen = {}
             replaced = self.hook(self.activation, args, result)
             return result if replaced is None else replaced
-        self._seen.update((id(tensor), tensor) for tensor in tensors_in(result))
+        self._keep(*tensors_in(result))
         return result
+
+    def _comes_from_it(self, tensor: th.Tensor) -> bool:
+        return id(tensor) in self._seen or (tensor._base is not None and id(tensor._base) in self._seen)
+
+    def _keep(self, *tensors: th.Tensor | None) -> None:
+        self._seen.update((id(tensor), tensor) for tensor in tensors if tensor is not None)
 
 
 class _WatchMode(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
-        if any(True for _ in tensors_in(result)):
-            for watch in list(_WATCHES):
-                result = watch.see(name_of(func), args, kwargs, result)
+        for watch in list(_WATCHES):
+            result = watch.see(func, args, kwargs, result)
         return result
 
 
 _MODE = _WatchMode()
 _WATCHES: list[_Watch] = []
+_UNWATCHED: list[_Watch] = []  # those that see nothing for a while
 
 
 def uncompiled() -> AbstractContextManager[Any]:
@@ -111,8 +130,9 @@ def uncompiled() -> AbstractContextManager[Any]:
 @contextmanager
 def unwatched() -> Iterator[None]:
     """Inside the block no hook sees anything."""
-    watches, _WATCHES[:] = list(_WATCHES), []
+    watches, before = list(_WATCHES), list(_UNWATCHED)
+    _WATCHES[:], _UNWATCHED[:] = [], [*before, *watches]
     try:
         yield
     finally:
-        _WATCHES[:] = watches
+        _WATCHES[:], _UNWATCHED[:] = watches, before

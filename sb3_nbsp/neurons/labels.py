@@ -9,10 +9,12 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch as th
+from torch.nn import functional as F
 
 from sb3_nbsp.neurons.layers import Reader
 
 NOTHING = -1
+AT_MOST = 8  # different rows that are told apart
 Labels = tuple[th.Tensor, ...]
 
 
@@ -54,7 +56,7 @@ def moved(
     return results
 
 
-def rows(labels: th.Tensor, axis: int, at_most: int = 8) -> list[th.Tensor] | None:
+def rows(labels: th.Tensor, axis: int, at_most: int = AT_MOST) -> list[th.Tensor] | None:
     """
     :param labels: any shape
     :param axis: a dimension
@@ -68,12 +70,31 @@ def rows(labels: th.Tensor, axis: int, at_most: int = 8) -> list[th.Tensor] | No
     return list(distinct) if len(distinct) <= at_most else None
 
 
-def reduced(labels: th.Tensor, dim: Any, keepdim: bool) -> th.Tensor:
+def reduced(labels: th.Tensor, dim: int | list[int] | tuple[int, ...], keepdim: bool) -> list[th.Tensor] | None:
     """
-    Labels of a mean, sum or extremum along dimensions: :data:`NOTHING` where it is one over several neurons.
+    Labels of a mean, sum or extremum along dimensions.
+
+    :return: those of its summands: one where it is over entries of the same neuron, else one for each of the rows of neurons
+        that were stacked along the dimensions; ``None`` where it is over the neurons themselves, or over too many rows
     """
     low, high = labels.amin(dim, keepdim), labels.amax(dim, keepdim)
-    return th.where(low == high, low, NOTHING)
+    if th.equal(low, high):
+        return [low]
+    dims = [one % labels.dim() for one in ([dim] if isinstance(dim, int) else dim)]
+    stacked = labels.movedim(dims, list(range(len(dims)))).flatten(0, len(dims) - 1)
+    # A NOTHING that came from a clash would be a neuron lost without a word.
+    distinct = [one for one in stacked.unique(dim=0) if bool((one != NOTHING).any())]
+    if len(distinct) > AT_MOST or any(len(one[one != NOTHING].unique()) < 2 for one in distinct):
+        return None
+    return [one.reshape(low.shape) for one in distinct]
+
+
+def padded(labels: th.Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> th.Tensor:
+    """What ``F.pad`` makes of labels: what it adds is another entry, or nothing."""
+    given = dict(zip(("input", "pad", "mode", "value"), args, strict=False)) | kwargs
+    mode = given.get("mode", "constant")
+    value = float(NOTHING) if mode == "constant" else None
+    return F.pad(labels.double(), given["pad"], mode, value).long()
 
 
 def reader_of(parameter: th.Tensor, dim: int, row: th.Tensor, first: int, n_neurons: int) -> Reader:
@@ -93,3 +114,18 @@ def reader_of(parameter: th.Tensor, dim: int, row: th.Tensor, first: int, n_neur
         return Reader(parameter, dim, start, span)
     inside = (neurons >= 0) & (neurons < n_neurons)
     return Reader(parameter, dim, start, 0, tuple(th.where(inside, neurons, NOTHING).tolist()))
+
+
+def placed(labels: th.Tensor, axis: int, first: int, n_neurons: int) -> list[tuple[int, int]] | None:
+    """
+    :param labels: of an activation
+    :param axis: a dimension
+    :param first: label of the layer's first neuron
+    :param n_neurons: its size
+    :return: index along the axis and neuron, for all entries that are the layer's; ``None`` where other dimensions tell
+        neurons apart, too
+    """
+    found = rows(labels, axis, at_most=1)
+    if found is None:
+        return None
+    return [(i, label - first) for i, label in enumerate(found[0].tolist()) if first <= label < first + n_neurons]

@@ -1,11 +1,12 @@
 """What a map of a policy is made of: networks, their hidden layers, and what reads a layer."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch as th
 from torch import nn
 
 from sb3_nbsp.neurons.functional_activation import FunctionalActivation
+from sb3_nbsp.neurons.steps import Steps
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,11 @@ class NeuronLayer:
     :param n_neurons: number of neurons (features of a ``Linear``, channels of a ``Conv1d`` or ``Conv2d``)
     :param own: parameters whose dimension 0 counts the neurons: weight rows, bias, affine parameters of a normalisation
     :param readers: the outgoing side
-    :param axis: dimension of the neurons in what ``activation`` puts out; the first is the batch
+    :param axis: dimension of the neurons in what ``activation`` puts out
+    :param entries: which of its entries along ``axis`` are the layer's, where it does not put out one for each neuron (pixels
+        that were flattened, several layers side by side)
+    :param neurons: of which neuron each of ``entries`` is
+    :param steps: where the steps stand in it; one for each call where the calls of a pass differ, used in turn
     :param is_plain: whether its readers get what ``activation`` puts out and nothing else, not a sum or a normalised form
     """
 
@@ -71,12 +76,63 @@ class NeuronLayer:
     own: list[th.Tensor]
     readers: list[Reader] = field(default_factory=list)
     axis: int = 1
+    entries: tuple[int, ...] = ()
+    neurons: tuple[int, ...] = ()
+    steps: tuple[Steps, ...] = (Steps(),)
     is_plain: bool = True
 
     @property
     def key(self) -> str:
         """The name as one of a module's buffers, which must not contain dots."""
         return self.name.replace(".", "/")
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether it comes from parameters alone, and so is the same at all steps."""
+        return self.steps[0].dim is None
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether any of its own parameters is learned, if they are known."""
+        return not self.own or any(parameter.requires_grad for parameter in self.own)
+
+    def per_neuron(self, output: th.Tensor, call: int = 0) -> th.Tensor:
+        """
+        :param output: what ``activation`` put out
+        :param call: how often it had run in the pass before
+        :return: [n_steps, n_neurons], averaged over pixels, frames, objects; [1, n_neurons] where the layer is constant
+        """
+        axis, steps = self.axis % output.dim(), self.steps[call % len(self.steps)]
+        if self.entries:
+            output = self._by_neuron(output, axis)
+        if steps == Steps():
+            return per_neuron(output, axis)
+        dim = steps.dim if steps.dim is None or steps.dim < axis else steps.dim - 1
+        values = replace(steps, dim=dim).first(output.movedim(axis, -1))
+        return values.mean(dim=list(range(1, values.dim() - 1))) if values.dim() > 2 else values
+
+    def _by_neuron(self, output: th.Tensor, axis: int) -> th.Tensor:
+        entries, neurons = (th.tensor(places, device=output.device) for places in (self.entries, self.neurons))
+        shape = [1] * output.dim()
+        shape[axis] = -1
+        total = output.new_zeros([*output.shape[:axis], self.n_neurons, *output.shape[axis + 1 :]])
+        total = total.index_add(axis, neurons, output.index_select(axis, entries))
+        return total / neurons.bincount(minlength=self.n_neurons).reshape(shape)
+
+    def where(self, neurons: th.Tensor, output: th.Tensor) -> th.Tensor:
+        """
+        :param neurons: which neurons, bool [n_neurons]
+        :param output: what ``activation`` put out
+        :return: which of its entries are theirs, bool, to be broadcast to its shape
+        """
+        axis, found = self.axis % output.dim(), neurons.to(output.device)
+        if self.entries:
+            entries, of = (th.tensor(places, device=output.device) for places in (self.entries, self.neurons))
+            counts = th.zeros(output.shape[axis], dtype=th.long, device=output.device)
+            found = counts.index_add(0, entries, found[of].long()) > 0
+        shape = [1] * output.dim()
+        shape[axis] = -1
+        return found.reshape(shape)
 
 
 @dataclass(eq=False)
@@ -99,3 +155,13 @@ class Network:
     def n_neurons(self) -> int:
         """Number of hidden neurons."""
         return sum(layer.n_neurons for layer in self.layers)
+
+
+def per_neuron(output: th.Tensor, axis: int = 1) -> th.Tensor:
+    """
+    :param output: output of an activation, [batch, neurons], [batch, channels, ...] or [batch, ..., features]
+    :param axis: dimension of the neurons
+    :return: [batch, neurons], averaged over pixels (steps of a sequence)
+    """
+    others = [dim for dim in range(1, output.dim()) if dim != axis % output.dim()]
+    return output.mean(dim=others) if others else output

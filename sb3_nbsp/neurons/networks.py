@@ -7,7 +7,8 @@ well. What is added into a stream (a residual block) is a neuron of its own, rea
 """
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch as th
@@ -18,7 +19,8 @@ from sb3_nbsp.neurons import dummy_pass
 from sb3_nbsp.neurons.forward_graph import ForwardGraph
 from sb3_nbsp.neurons.layers import Network, NeuronLayer, Reader
 from sb3_nbsp.neurons.names import parameter_names
-from sb3_nbsp.neurons.not_held import warn_of_what_is_not_held
+from sb3_nbsp.neurons.not_held import warn_of_what_is_left_out, warn_of_what_is_not_held
+from sb3_nbsp.neurons.steps import Run, place_steps
 from sb3_nbsp.neurons.units import Unit
 
 __all__ = ["Network", "NeuronLayer", "Reader", "find_networks", "networks_of"]
@@ -37,6 +39,7 @@ def find_networks(policy: BasePolicy) -> list[Network]:
     try:
         with dummy_pass.undisturbed(policy):
             networks = read(policy, graph)
+            left_out = _without_unplaced(networks, partial(_run, policy))
     except Exception as error:  # the parent may well train it
         warnings.warn(
             f"No forward pass of {type(policy).__name__} could be run on a sample of its observation space "
@@ -45,6 +48,7 @@ def find_networks(policy: BasePolicy) -> list[Network]:
         )
         return []
     warn_of_what_is_not_held(policy, networks, graph)
+    warn_of_what_is_left_out(left_out, graph.recorded_before)
     return networks
 
 
@@ -54,7 +58,7 @@ def networks_of(module: nn.Module, name: str, run: Callable[[], Any], part: str 
 
     :param module: the module
     :param name: its name, the first part of its layers' names
-    :param run: a forward pass
+    :param run: a forward pass, which calls the module with tensors whose dimension 0 is the batch
     :param part: see :class:`Network`
     :return: one network
     """
@@ -63,7 +67,9 @@ def networks_of(module: nn.Module, name: str, run: Callable[[], Any], part: str 
     with dummy_pass.undisturbed(module):
         with graph:
             run()
-        return _filled(graph, [Network(name, part)], lambda unit: 0)
+        networks = _filled(graph, [Network(name, part)], lambda unit: 0)
+        warn_of_what_is_left_out(_without_unplaced(networks, partial(_run_module, module, run)), graph.recorded_before)
+    return networks
 
 
 def _reading(policy: Any) -> Callable[[Any, ForwardGraph], list[Network]]:
@@ -137,6 +143,38 @@ def _on_policy_networks(policy: Any, graph: ForwardGraph) -> list[Network]:
         return 3 if unit.index in judges else 2
 
     return [network for network in _filled(graph, networks, place) if network.part != "shared" or network.layers]
+
+
+def _run(policy: Any, rows: Sequence[int]) -> None:
+    """A pass of all networks on these rows of the made-up observations."""
+    observations = dummy_pass.observations(policy, rows)
+    if hasattr(policy, "actor") and hasattr(policy, "critic"):
+        policy.actor(observations)
+        policy.critic(observations, dummy_pass.actions(policy, len(rows)))
+    elif hasattr(policy, "q_net") or hasattr(policy, "quantile_net"):
+        getattr(policy, "q_net" if hasattr(policy, "q_net") else "quantile_net")(observations)
+    else:
+        policy.get_distribution(observations)
+        policy.predict_values(observations)
+
+
+def _run_module(module: nn.Module, run: Callable[[], Any], rows: Sequence[int]) -> None:
+    """A pass in which the module gets these rows of what it is called with."""
+    hook = module.register_forward_pre_hook(
+        lambda _, args, kwargs: (dummy_pass.rows_of(args, rows), dummy_pass.rows_of(kwargs, rows)), with_kwargs=True
+    )
+    try:
+        run()
+    finally:
+        hook.remove()
+
+
+def _without_unplaced(networks: list[Network], run: Run) -> list[str]:
+    """Leave out the layers whose steps cannot be told apart; their names."""
+    left_out = place_steps([layer for network in networks for layer in network.layers], run)
+    for network in networks:
+        network.layers = [layer for layer in network.layers if layer not in left_out]
+    return [layer.name for layer in left_out]
 
 
 def _filled(graph: ForwardGraph, networks: list[Network], place: Callable[[Unit], int]) -> list[Network]:

@@ -37,6 +37,29 @@ def warn_of_what_is_not_held(policy: nn.Module, networks: list[Network], graph: 
         )
 
 
+def warn_of_what_is_left_out(unplaced: list[str], recorded_before: list[str]) -> None:
+    """
+    Warn of layers whose neurons cannot be scored, and of those that are scored on what they put out before their activation.
+
+    :param unplaced: names of the former
+    :param recorded_before: of the latter
+    """
+    if unplaced:
+        warnings.warn(
+            f"The neurons of {', '.join(unplaced)} are neither scored nor protected: which rows of their outputs belong "
+            "to which step of the batch cannot be told. Keep the steps in one dimension of their own or folded with others in "
+            "a fixed order, as in x.reshape(n_steps * n_objects, n_features).",
+            stacklevel=3,
+        )
+    if recorded_before:
+        warnings.warn(
+            f"The activations of {', '.join(recorded_before)} are recorded before the activation function, which takes only "
+            "some of the layer's outputs at a time or mixes them with others: neurons that are never active may count as "
+            "active. Apply it to the layer's outputs as a whole where that matters.",
+            stacklevel=3,
+        )
+
+
 def _held(networks: list[Network]) -> list[th.Tensor]:
     layers = [layer for network in networks for layer in network.layers]
     readers = [reader.parameter for layer in layers for reader in layer.readers]

@@ -7,7 +7,8 @@ from typing import Literal
 import numpy as np
 import torch as th
 
-from sb3_nbsp.neurons.activations import ActivationRecorder, per_neuron
+from sb3_nbsp.neurons.activations import ActivationRecorder
+from sb3_nbsp.neurons.layers import NeuronLayer
 from sb3_nbsp.neurons.networks import Network
 from sb3_nbsp.neurons.rollout import ScoringSteps
 from sb3_nbsp.neurons.scores import GOAL_SCORES, SCORES, ScoringData, active_share
@@ -89,9 +90,12 @@ def score_networks(
         names = [layer.name for layer in network.layers]
         scores = {n: SCORES[score](ScoringData(activations[n], q, loss_changes.get(n), generator)) for n in names}
         active = {n: active_share(activations[n]) for n in names}
-        eligible = {n: active[n] > 0 for n in names} if select_among == "active" else None
-        for name, chosen in select_top(scores, fraction, eligible).items():
-            indices = chosen.nonzero()[:, 0].tolist()
+        # What is frozen needs nobody to hold it: the share is one of the neurons that are learned.
+        learned = {layer.name: scores[layer.name] for layer in network.layers if layer.is_trained}
+        eligible = {n: active[n] > 0 for n in learned} if select_among == "active" else None
+        chosen = select_top(learned, fraction, eligible)
+        for name in names:
+            indices = chosen[name].nonzero()[:, 0].tolist() if name in chosen else []
             layers[name] = LayerSkill(network.name, scores[name].tolist(), active[name].tolist(), indices)
     return SkillNeurons(task, score, metric, float((q > q.mean()).float().mean()), len(q), layers)
 
@@ -132,25 +136,43 @@ def run_networks(
             with th.set_grad_enabled(with_gradients):
                 loss = losses[part](steps, rows, recorder)
             found = recorder.activations()
+            changes = _changes(layers, recorder, loss * len(rows)) if with_gradients else {}  # undo the mean
             for layer in layers:  # what a forward of one's own passes over was silent
-                values = found.get(layer.name, th.zeros(len(rows), layer.n_neurons))
-                activations.setdefault(layer.name, []).append(_per_step(values, len(rows)).mean(dim=0).cpu())
-            if with_gradients and recorder.outputs:
-                axes = {layer.name: layer.axis for layer in layers}
-                outputs = [(name, output) for name, firings in recorder.outputs.items() for output in firings]
-                gradients = th.autograd.grad(loss * len(rows), [o for _, o in outputs], allow_unused=True)  # undo the mean
-                changes: dict[str, list[th.Tensor]] = {name: [] for name in recorder.outputs}
-                for (name, output), gradient in zip(outputs, gradients, strict=True):
-                    change = th.zeros_like(output) if gradient is None else output * gradient
-                    changes[name].append(per_neuron(change.detach(), axes[name]))
-                for layer in layers:
-                    change = th.cat(changes.get(layer.name) or [th.zeros(len(rows), layer.n_neurons)])
-                    loss_changes.setdefault(layer.name, []).append(_per_step(change, len(rows)).sum(dim=0).abs().cpu())
+                values = _per_step(found.get(layer.name), layer, len(rows))
+                activations.setdefault(layer.name, []).append(values.mean(dim=0).cpu())
+                if with_gradients:
+                    change = _per_step(changes.get(layer.name), layer, len(rows)).sum(dim=0).abs().cpu()
+                    # What is the same at all steps has one gradient, of all of them.
+                    loss_changes.setdefault(layer.name, []).append(change / len(rows) if layer.is_constant else change)
     return {n: th.cat(v) for n, v in activations.items()}, {n: th.cat(v) for n, v in loss_changes.items()}
 
 
-def _per_step(values: th.Tensor, n_steps: int) -> th.Tensor:
-    """A layer that runs several times in one pass, [n_times * n_steps, n_neurons] -> [n_times, n_steps, n_neurons]."""
+def _changes(layers: list[NeuronLayer], recorder: ActivationRecorder, loss: th.Tensor) -> dict[str, th.Tensor]:
+    """a dL/da by layer name, [n_recorded, n_neurons]; 0 where no gradient arrives (frozen parts, ``no_grad``, ``detach``)."""
+    outputs = [output for firings in recorder.outputs.values() for output in firings if output.requires_grad]
+    found = th.autograd.grad(loss, outputs, allow_unused=True) if outputs and loss.requires_grad else [None] * len(outputs)
+    gradients = {id(output): gradient for output, gradient in zip(outputs, found, strict=True)}
+
+    def change(output: th.Tensor) -> th.Tensor:
+        gradient = gradients.get(id(output))
+        return th.zeros_like(output) if gradient is None else (output * gradient).detach()
+
+    return {
+        layer.name: th.cat([layer.per_neuron(change(output), i) for i, output in enumerate(recorder.outputs[layer.name])])
+        for layer in layers
+        if layer.name in recorder.outputs
+    }
+
+
+def _per_step(values: th.Tensor | None, layer: NeuronLayer, n_steps: int) -> th.Tensor:
+    """
+    A layer that runs several times in one pass, [n_times * n_steps, n_neurons] -> [n_times, n_steps, n_neurons]; a constant
+    one from [n_times, n_neurons], and 0 of one that did not run.
+    """
+    if values is None:
+        return th.zeros(1, n_steps, layer.n_neurons)
+    if layer.is_constant:
+        return values[:, None].expand(-1, n_steps, -1)
     return values.reshape(-1, n_steps, values.shape[1])
 
 

@@ -8,6 +8,8 @@ from torch import nn
 from sb3_nbsp.neurons.flows import Site
 from sb3_nbsp.neurons.layers import NeuronLayer
 
+OWN = Site(0, None, ())
+
 
 @dataclass(eq=False)
 class Unit:
@@ -30,5 +32,7 @@ class Unit:
     n_calls: int = 0
     labels: th.Tensor = field(default_factory=lambda: th.empty(0))
     step: int = 0  # torch calls since its own that took in what came from it
-    site: Site = (0, None)  # the one that put out a(N, t), and the activation module that ran it
+    site: Site = OWN  # where a(N, t) is put out
+    comes_from: frozenset[int] = frozenset()  # the layers before it
     is_heard: bool = False  # whether a weight read its neurons one by one
+    is_bent_unseen: bool = False  # whether a function was applied to its outputs where they cannot be recorded

@@ -29,14 +29,13 @@ def silenced(layers: Iterable[NeuronLayer], neurons: Neurons) -> Iterator[None]:
             raise ValueError(f"Expected a mask over the neurons of one of {known}; got {name} with {tuple(mask.shape)}.")
     with ExitStack() as hooks:
         for name, mask in neurons.items():
-            handle = by_name[name].activation.register_forward_hook(partial(_silence, mask))
+            handle = by_name[name].activation.register_forward_hook(partial(_silence, by_name[name], mask))
             hooks.callback(handle.remove)
         yield
 
 
-def _silence(mask: th.Tensor, module: nn.Module, inputs: tuple[Any, ...], output: th.Tensor) -> th.Tensor:
-    shape = (1, -1) + (1,) * (output.dim() - 2)
-    return output.masked_fill(mask.to(output.device).reshape(shape), 0.0)
+def _silence(layer: NeuronLayer, mask: th.Tensor, module: nn.Module, inputs: tuple[Any, ...], output: th.Tensor) -> th.Tensor:
+    return output.masked_fill(layer.where(mask, output), 0.0)
 
 
 def acting_networks(networks: Iterable[Network]) -> list[Network]:
