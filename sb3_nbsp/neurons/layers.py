@@ -6,7 +6,6 @@ import torch as th
 from torch import nn
 
 from sb3_nbsp.neurons.functional_activation import FunctionalActivation
-from sb3_nbsp.neurons.steps import Steps
 
 
 @dataclass(frozen=True)
@@ -49,6 +48,32 @@ class Reader:
             places = th.tensor(self.neurons, device=neurons.device)
             return self.start + th.isin(places, neurons).nonzero()[:, 0]
         return (self.start + neurons[:, None] * self.span + th.arange(self.span, device=neurons.device)).flatten()
+
+
+@dataclass(frozen=True)
+class Steps:
+    """
+    Where the steps stand along a dimension of size ``outer * n_steps * inner``.
+
+    :param dim: the dimension; ``None`` where there are no steps: what comes from parameters alone is the same at all of them
+    :param outer: how often the steps come one after the other
+    :param inner: how many rows one after the other are those of one step
+    """
+
+    dim: int | None = 0
+    outer: int = 1
+    inner: int = 1
+
+    def first(self, values: th.Tensor) -> th.Tensor:
+        """
+        :param values: [..., n_neurons], with the steps along ``dim``
+        :return: [n_steps, ..., n_neurons]; [1, ..., n_neurons] where there are none
+        """
+        if self.dim is None:
+            return values[None]
+        if self.outer == self.inner == 1:
+            return values.movedim(self.dim, 0)
+        return values.unflatten(self.dim, (self.outer, -1, self.inner)).movedim(self.dim + 1, 0)
 
 
 @dataclass(eq=False)

@@ -8,46 +8,18 @@ per step, passes in which one sample is exchanged tell whose each row is.
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch as th
 
-if TYPE_CHECKING:
-    from sb3_nbsp.neurons.layers import NeuronLayer
+from sb3_nbsp.neurons.layers import NeuronLayer, Steps
 
 Run = Callable[[Sequence[int]], Any]  # a forward pass on these rows of two samples
 TWO, THREE, EXCHANGED = (0, 1), (0, 1, 0), ((1, 1), (0, 0))
 
 
-@dataclass(frozen=True)
-class Steps:
-    """
-    Where the steps stand along a dimension of size ``outer * n_steps * inner``.
-
-    :param dim: the dimension; ``None`` where there are no steps: what comes from parameters alone is the same at all of them
-    :param outer: how often the steps come one after the other
-    :param inner: how many rows one after the other are those of one step
-    """
-
-    dim: int | None = 0
-    outer: int = 1
-    inner: int = 1
-
-    def first(self, values: th.Tensor) -> th.Tensor:
-        """
-        :param values: [..., n_neurons], with the steps along ``dim``
-        :return: [n_steps, ..., n_neurons]; [1, ..., n_neurons] where there are none
-        """
-        if self.dim is None:
-            return values[None]
-        if self.outer == self.inner == 1:
-            return values.movedim(self.dim, 0)
-        return values.unflatten(self.dim, (self.outer, -1, self.inner)).movedim(self.dim + 1, 0)
-
-
-def place_steps(layers: list["NeuronLayer"], run: Run) -> list["NeuronLayer"]:
+def place_steps(layers: list[NeuronLayer], run: Run) -> list[NeuronLayer]:
     """
     Note in each layer where the steps stand.
 
@@ -74,11 +46,11 @@ def place_steps(layers: list["NeuronLayer"], run: Run) -> list["NeuronLayer"]:
     return unclear
 
 
-def _outputs(layers: list["NeuronLayer"], run: Run, rows: Sequence[int]) -> dict["NeuronLayer", list[th.Tensor]]:
+def _outputs(layers: list[NeuronLayer], run: Run, rows: Sequence[int]) -> dict[NeuronLayer, list[th.Tensor]]:
     """What each activation puts out in one pass, call by call."""
     found: dict[NeuronLayer, list[th.Tensor]] = defaultdict(list)
 
-    def note(layer: "NeuronLayer", activation: Any, inputs: Any, output: th.Tensor) -> None:
+    def note(layer: NeuronLayer, activation: Any, inputs: Any, output: th.Tensor) -> None:
         found[layer].append(output.detach().clone())
 
     hooks = [layer.activation.register_forward_hook(partial(note, layer)) for layer in layers]
@@ -91,14 +63,14 @@ def _outputs(layers: list["NeuronLayer"], run: Run, rows: Sequence[int]) -> dict
     return found
 
 
-def _by_size(layer: "NeuronLayer", two: list[th.Tensor], three: list[th.Tensor]) -> list[Steps | None]:
+def _by_size(layer: NeuronLayer, two: list[th.Tensor], three: list[th.Tensor]) -> list[Steps | None]:
     """Call by call; ``None`` where it cannot be told. Of several rows per step it is not known yet whose they are."""
     if len(two) != len(three):
         return [None]
     return [_grown(layer, one.shape, other.shape) for one, other in zip(two, three, strict=True)]
 
 
-def _grown(layer: "NeuronLayer", two: th.Size, three: th.Size) -> Steps | None:
+def _grown(layer: NeuronLayer, two: th.Size, three: th.Size) -> Steps | None:
     if len(two) != len(three):
         return None
     dims = [dim for dim in range(len(two)) if two[dim] != three[dim]]
