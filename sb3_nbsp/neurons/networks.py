@@ -68,7 +68,9 @@ def networks_of(module: nn.Module, name: str, run: Callable[[], Any], part: str 
         with graph:
             run()
         networks = _filled(graph, [Network(name, part)], lambda unit: 0)
-        warn_of_what_is_left_out(_without_unplaced(networks, partial(_run_module, module, run)), graph.recorded_before)
+        calls_it = _run_module(module, run, range(dummy_pass.BATCH)) > 0  # else its steps stand in dimension 0
+        left_out = _without_unplaced(networks, partial(_run_module, module, run)) if calls_it else []
+        warn_of_what_is_left_out(left_out, graph.recorded_before)
     return networks
 
 
@@ -158,15 +160,20 @@ def _run(policy: Any, rows: Sequence[int]) -> None:
         policy.predict_values(observations)
 
 
-def _run_module(module: nn.Module, run: Callable[[], Any], rows: Sequence[int]) -> None:
-    """A pass in which the module gets these rows of what it is called with."""
-    hook = module.register_forward_pre_hook(
-        lambda _, args, kwargs: (dummy_pass.rows_of(args, rows), dummy_pass.rows_of(kwargs, rows)), with_kwargs=True
-    )
+def _run_module(module: nn.Module, run: Callable[[], Any], rows: Sequence[int]) -> int:
+    """A pass in which the module gets these rows of what it is called with; how often it was called."""
+    calls = []
+
+    def exchange(_: nn.Module, args: Any, kwargs: Any) -> tuple[Any, Any]:
+        calls.append(1)
+        return dummy_pass.rows_of(args, rows), dummy_pass.rows_of(kwargs, rows)
+
+    hook = module.register_forward_pre_hook(exchange, with_kwargs=True)
     try:
         run()
     finally:
         hook.remove()
+    return len(calls)
 
 
 def _without_unplaced(networks: list[Network], run: Run) -> list[str]:

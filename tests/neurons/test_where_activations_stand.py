@@ -259,3 +259,10 @@ def test_frozen_layers_are_scored_but_not_chosen(kind, score):
 
     skill = score_networks(networks, steps_of(STEPS), {"actor": loss}, "task", score, "auto", 0.4, "all")
     assert skill.layers["net.a"].chosen == [] and len(skill.layers["net.b"].chosen) == 2
+
+
+def test_steps_of_a_module_whose_parts_alone_are_called_stand_first():
+    chain = nn.Sequential(nn.Linear(6, 4), nn.ReLU(), nn.Linear(4, 1))
+    (network,) = networks_of(chain, "net", lambda: chain[2](chain[1](chain[0](STEPS[:2]))))
+    (layer,) = network.layers
+    assert layer.per_neuron(chain[:2](STEPS)).shape == (T, 4)
