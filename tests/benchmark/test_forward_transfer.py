@@ -73,11 +73,9 @@ def test_only_references_as_long_and_in_the_same_env_count(folder: Path) -> None
 
 def told(tasks: str, success: list[float | None], returns: list[float], scores: dict | None = None) -> Comparison:
     """One method, one run, judged on every task right after each segment of 10 steps."""
-    rows = [
-        Evaluation(10 * (k + 1), k, "switch", dict(zip(tasks, success, strict=True)), dict(zip(tasks, returns, strict=True)), 0.1)
-        for k in range(len(tasks))
-    ]
-    run = SequenceResults(tuple(tasks), tuple(tasks), (10,) * len(tasks), rows, {}, 0, finished=True, reference_scores=scores or {})
+    values = dict(zip(tasks, success, strict=True)), dict(zip(tasks, returns, strict=True))
+    rows = [Evaluation(10 * (k + 1), k, "switch", *values, 0.1) for k in range(len(tasks))]
+    run = SequenceResults(tuple(tasks), tuple(tasks), (10,) * len(tasks), rows, finished=True, reference_scores=scores or {})
     return Comparison(tasks, [Method("any", "any", None, [run], [run])])
 
 
@@ -144,11 +142,8 @@ def test_no_transfer_without_all_references(folder: Path, tmp_path: Path, monkey
     for done in folder.glob("only-b/*/*/done.json"):
         done.unlink()
     text = write_report(folder, tmp_path / "report").read_text()
-    assert (
-        "Forward transfer is not told: there is no finished run of *single task* on b that is as long, in the same env and told in "
-        "success."
-        in text
-    )
+    none = "there is no finished run of *single task* on b that is as long, in the same env and told in success."
+    assert f"Forward transfer is not told: {none}" in text
     assert "minus that of the same task alone" not in text
 
 
