@@ -87,3 +87,17 @@ def per_neuron(output: th.Tensor, axis: int = 1) -> th.Tensor:
     """
     others = [dim for dim in range(1, output.dim()) if dim != axis % output.dim()]
     return output.mean(dim=others) if others else output
+
+
+def along(values: th.Tensor, output: th.Tensor, axis: int = 1) -> th.Tensor:
+    """
+    The reverse of :func:`per_neuron`.
+
+    :param values: one per neuron, [n_neurons]
+    :param output: output of an activation
+    :param axis: dimension of the neurons
+    :return: a view of ``values`` that is broadcast over ``output``
+    """
+    shape = [1] * output.dim()
+    shape[axis] = -1
+    return values.reshape(shape)

@@ -8,6 +8,7 @@ from typing import Any
 import torch as th
 from torch import nn
 
+from sb3_nbsp.neurons.activations import along
 from sb3_nbsp.neurons.networks import Network, NeuronLayer
 
 Neurons = Mapping[str, th.Tensor]  # by layer name, bool [n_neurons]
@@ -16,7 +17,8 @@ Neurons = Mapping[str, th.Tensor]  # by layer name, bool [n_neurons]
 @contextmanager
 def silenced(layers: Iterable[NeuronLayer], neurons: Neurons) -> Iterator[None]:
     """
-    Inside the block the outputs of some neurons are 0, whatever they read (a channel: all its pixels).
+    Inside the block the outputs of some neurons are 0, whatever they read (a channel: all its pixels; a feature: that of all
+    tokens).
 
     :param layers: see :func:`~sb3_nbsp.neurons.networks.find_networks`
     :param neurons: which ones, by layer name, bool [n_neurons]; layers that are left out stay whole
@@ -29,14 +31,14 @@ def silenced(layers: Iterable[NeuronLayer], neurons: Neurons) -> Iterator[None]:
             raise ValueError(f"Expected a mask over the neurons of one of {known}; got {name} with {tuple(mask.shape)}.")
     with ExitStack() as hooks:
         for name, mask in neurons.items():
-            handle = by_name[name].activation.register_forward_hook(partial(_silence, mask))
+            layer = by_name[name]
+            handle = layer.activation.register_forward_hook(partial(_silence, mask, layer.axis))
             hooks.callback(handle.remove)
         yield
 
 
-def _silence(mask: th.Tensor, module: nn.Module, inputs: tuple[Any, ...], output: th.Tensor) -> th.Tensor:
-    shape = (1, -1) + (1,) * (output.dim() - 2)
-    return output.masked_fill(mask.to(output.device).reshape(shape), 0.0)
+def _silence(mask: th.Tensor, axis: int, module: nn.Module, inputs: tuple[Any, ...], output: th.Tensor) -> th.Tensor:
+    return output.masked_fill(along(mask.to(output.device), output, axis), 0.0)
 
 
 def acting_networks(networks: Iterable[Network]) -> list[Network]:
