@@ -10,7 +10,7 @@ from sb3_nbsp.benchmark.find_runs import Run
 from sb3_nbsp.evaluation import SequenceResults
 from sb3_nbsp.evaluation.last_evaluations import average_last
 from sb3_nbsp.evaluation.statistics import Estimate, estimate, improvement, iqm, mean
-from sb3_nbsp.evaluation.table import check_one_measure
+from sb3_nbsp.evaluation.table import check_one_measure, first_evaluated
 from sb3_nbsp.neurons.skill_neurons import SkillNeurons
 
 METRICS = ("asr", "asr_without_last", "fm", "fwt")
@@ -68,8 +68,8 @@ class Comparison:
 
     @property
     def first(self) -> SequenceResults:
-        """Any run: what is true of the sequence stands in all."""
-        return self.methods[0].curves[0]
+        """A run, which was evaluated if any was: what is true of the sequence stands in all."""
+        return first_evaluated([(method.name, method.curves) for method in self.methods])
 
     def method(self, name: str) -> Method | None:
         """The method of that name, if it was trained on this sequence."""

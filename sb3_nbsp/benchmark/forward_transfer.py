@@ -1,11 +1,13 @@
 """Forward transfer: how well a task is learned in a sequence, beside the same task alone."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from sb3_nbsp.base.markdown import escaped
 from sb3_nbsp.benchmark.comparison import Comparison, Method
+from sb3_nbsp.evaluation import SequenceResults
 from sb3_nbsp.evaluation.statistics import estimate
 from sb3_nbsp.evaluation.table import markdown_table
 
@@ -18,7 +20,8 @@ def performance_alone(comparison: Comparison, comparisons: Sequence[Comparison],
     :param comparisons: all sequences of a report
     :param method: name of the method that trains each task alone, the references
     :return: by task of the sequence, performance at the end of each run of that method on a sequence of this one task, as long
-        as the task's first segment and with the same arguments of the env (a reward's version, an action repeat)
+        as the task's first segment and with the same arguments of the env (a reward's version, an action repeat); read in the
+        sequence's measure, whatever the task alone would be read in, and left out where it is not known in that
     """
     run, found = comparison.first, {}
     steps = {task: run.segment_steps[run.segments.index(task)] for task in dict.fromkeys(run.segments)}
@@ -26,8 +29,19 @@ def performance_alone(comparison: Comparison, comparisons: Sequence[Comparison],
         alone, (task, *more) = other.method(method), other.first.segments
         alike = other.first.segment_steps[0] == steps.get(task) and other.env_settings == comparison.env_settings
         if alone is not None and not more and alike:
-            found[task] = alone.values(task)
+            values = [_read_as(run, judged, task) for judged in alone.judged]
+            if np.isfinite(values).all():
+                found[task] = values
     return found
+
+
+def _read_as(sequence: SequenceResults, alone: SequenceResults, task: str) -> float:
+    """
+    Performance at the end, in the measure of another run. A task that tells success is read in success when it is alone, but
+    in returns beside one that tells none; and only there may reference scores of all tasks be known.
+    """
+    same_scale = replace(alone, reference_scores=sequence.reference_scores)
+    return float(same_scale.matrix(sequence.measure.name)[-1, alone.task_names.index(task)])
 
 
 def transfer(method: Method, alone: Alone) -> dict[str, list[float]]:
@@ -60,8 +74,8 @@ def transfer_section(comparison: Comparison, references: str, alone: Alone) -> l
         return []
     if missing := [task for task in tasks if not alone.get(task)]:
         listed = ", ".join(map(escaped, missing))
-        none = f"there is no finished run of *{escaped(references)}* on {listed} that is as long and in the same env"
-        return [f"Forward transfer is not told: {none}."]
+        none = f"there is no finished run of *{escaped(references)}* on {listed} that is as long, in the same env and"
+        return [f"Forward transfer is not told: {none} told in {comparison.first.measure.name}."]
     rows = [["*alone*", "", "", *(str(estimate([alone[task]])) for task in tasks)]]
     for method in comparison.methods:
         values = transfer(method, alone)

@@ -27,6 +27,7 @@ from itertools import count
 from typing import Annotated, Any
 
 import gymnasium as gym
+import numpy as np
 import torch as th
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import VecEnv
@@ -91,6 +92,11 @@ def _index_and_seed(model: Any, task: str) -> tuple[int, int]:
     return index, SCORING_SEED + (model.seed or 0) + index
 
 
+def _seed_of_draws(model: Any, index: int) -> int:
+    """Of a score that draws neurons: not the seed of the steps, which a task shares with the next one of the seed before."""
+    return int(np.random.SeedSequence([SCORING_SEED, model.seed or 0, index]).generate_state(1)[0])
+
+
 class TakenSteps:
     """
     Steps of a model's policy on the task that has ended, for its :func:`consolidate`, from whoever runs the policies of many.
@@ -138,7 +144,7 @@ def _find_skill_neurons(model: Any, env: gym.Env | VecEnv | None, task: str, ind
     LOGGER.debug("scoring the neurons of %s: the policy plays %s env steps more, and nothing is learned", task, f"{n_steps:,}")
     with droppable():
         steps = (model.taken_steps or steps_on_task)(model, env, task, n_steps, seed)
-        skill = score(model, steps, task, seed)
+        skill = score(model, steps, task, _seed_of_draws(model, index))
     duration = time.perf_counter() - started
     LOGGER.info("The neurons of %s were scored on %s env steps, in %.1f s", task, f"{n_steps:,}", duration)
     if model.gates is not None:

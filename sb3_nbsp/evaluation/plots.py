@@ -2,13 +2,14 @@
 
 import os
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sb3_nbsp.base.atomic_write import replacing
+from sb3_nbsp.evaluation.common_curves import Curves, common_curves, warn_of_left_out
 from sb3_nbsp.evaluation.method_styles import COLOURS, Style, styles_of
 from sb3_nbsp.evaluation.metrics import FloatArray
 from sb3_nbsp.evaluation.performance_kind import NORMALISED, SUCCESS
@@ -24,6 +25,7 @@ GREY = "#555555"  # of notes
 WIDTH = 8.0  # inches: 1200 pixels at this resolution, legible at the width of a README
 DPI = 150
 LEGEND_CHARACTERS = 112  # side by side
+ONE_SEED = "one seed"
 LINE_WIDTHS = (1.4, 3.8)  # of the last method, and at most of the first: one line can be seen below another
 
 
@@ -46,14 +48,17 @@ def plot_sequence(results: LabelledRuns, path: str | os.PathLike[str]) -> None:
     figure = new_figure(WIDTH, height)
     axes = figure.subplots(len(first.task_names), 1, sharex=True, sharey=first.measure == SUCCESS, squeeze=False)[:, 0]
     styles = styles_of(label for label, _ in results)
+    curves = [(label, [common_curves(runs, task) for task in range(len(axes))]) for label, runs in results]
+    warn_of_left_out(curves)
+    total = sum(first.segment_steps)
     for task, (panel, name) in enumerate(zip(axes, first.task_names, strict=True)):
         _mark_segments(panel, first, name)
-        for index, (label, runs) in enumerate(results):
-            _draw_method(panel, runs, task, label, styles[label], line_width(index, len(results)))
+        for index, (label, of_tasks) in enumerate(curves):
+            _draw_method(panel, of_tasks[task], total, label, styles[label], line_width(index, len(results)))
             if len(results) > 1:
-                _draw_spread(panel, runs, task, styles[label], 0.008 * (index - (len(results) - 1) / 2))
+                _draw_spread(panel, of_tasks[task], total, styles[label], 0.008 * (index - (len(results) - 1) / 2))
             else:
-                _draw_band(panel, runs, task, styles[label])
+                _draw_band(panel, of_tasks[task], styles[label])
         panel.set_title(f"{first.measure.title} on {name}", loc="left", fontsize=10, fontweight="bold", pad=4)
         if first.measure == SUCCESS:
             panel.set_ylim(-0.05, 1.05)
@@ -62,9 +67,9 @@ def plot_sequence(results: LabelledRuns, path: str | os.PathLike[str]) -> None:
     _name_segments(axes[0], first, labels, tilted)
     axes[-1].set_xlabel("env steps", fontsize=9)
     axes[-1].xaxis.set_major_formatter("{x:,.0f}")
-    n_runs = max(len(runs) for _, runs in results)
+    seeds = seeds_in_words(len(runs) for _, runs in results)
     spread = "bar at a task's end" if len(results) > 1 else "band"
-    over = f"line: mean over {n_runs} seeds, {spread}: worst to best seed" if n_runs > 1 else "one seed"
+    over = f"line: mean over {seeds}, {spread}: worst to best seed" if seeds != ONE_SEED else seeds
     dotted = "; dotted: a random player at 0, a human at 1" if first.measure == NORMALISED else ""
     write_below(figure, f"{over}; shaded: this task is being trained; vertical lines: task switches{dotted}")
     if len(results) > 1:
@@ -102,7 +107,7 @@ def plot_matrix(results: Sequence[SequenceResults], path: str | os.PathLike[str]
     tilt: dict[str, Any] = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if _crowded(first.task_names, 60) else {}
     axes.set_xticks(range(n_tasks), first.task_names, fontsize=9, **tilt)
     axes.set_yticks(range(n_segments), [f"{k + 1}. {name}" for k, name in enumerate(first.segments)], fontsize=9)
-    seeds = f"mean of {len(results)} seeds" if len(results) > 1 else "one seed"
+    seeds = seeds_in_words([len(results)], "mean of ")
     axes.set_xlabel(f"{first.measure.title} on each task, {seeds}\n(outlined: the task just trained)", fontsize=9)
     axes.set_ylabel("after training", fontsize=9)
     bar = figure.colorbar(image, ax=axes)
@@ -128,36 +133,27 @@ def _mark_references(panel: "Axes") -> None:
     panel.set_ylim(min(low, -0.05), max(high, 0.05))
 
 
-def _draw_method(panel: "Axes", runs: Sequence[SequenceResults], task: int, label: str, style: Style, width: float) -> None:
-    steps, curves = common_curves(runs, task)
-    total, ends = sum(runs[0].segment_steps), _switches(runs)
-    inside = steps <= max(total, *ends, 0.0)  # a last rollout may reach beyond the sequence's end
-    steps, curves = np.minimum(steps[inside], total), curves[:, inside]
+def _draw_method(panel: "Axes", curves: Curves, total: int, label: str, style: Style, width: float) -> None:
+    inside = (curves.steps <= total) | curves.at_switch  # a last rollout may reach beyond the sequence's end
+    steps, values = np.minimum(curves.steps[inside], total), curves.values[:, inside]
     line: dict[str, Any] = {"color": style.colour, "linewidth": width, "marker": style.marker, "markersize": 1.6 + width}
-    panel.plot(steps, curves.mean(axis=0), style.line, label=label, clip_on=False, **line)
+    panel.plot(steps, values.mean(axis=0), style.line, label=label, clip_on=False, **line)
 
 
-def _draw_band(panel: "Axes", runs: Sequence[SequenceResults], task: int, style: Style) -> None:
+def _draw_band(panel: "Axes", curves: Curves, style: Style) -> None:
     """From the worst to the best seed, all along."""
-    steps, curves = common_curves(runs, task)
-    if len(runs) > 1:
-        panel.fill_between(steps, curves.min(axis=0), curves.max(axis=0), color=style.colour, alpha=0.18, linewidth=0)
+    low, high = curves.values.min(axis=0), curves.values.max(axis=0)
+    if len(curves.values) > 1:
+        panel.fill_between(curves.steps, low, high, color=style.colour, alpha=0.18, linewidth=0)
 
 
-def _draw_spread(panel: "Axes", runs: Sequence[SequenceResults], task: int, style: Style, place: float) -> None:
+def _draw_spread(panel: "Axes", curves: Curves, total: int, style: Style, place: float) -> None:
     """From the worst to the best seed at each task's end; ``place``: beside it, as a share of the sequence."""
-    steps, curves = common_curves(runs, task)
-    total = sum(runs[0].segment_steps)
-    at_end = np.isin(steps, _switches(runs))
-    low, high = curves[:, at_end].min(axis=0), curves[:, at_end].max(axis=0)
+    at_end = curves.values[:, curves.at_switch]
+    low, high = at_end.min(axis=0), at_end.max(axis=0)
     some = high > low
-    x = (np.minimum(steps[at_end], total) + place * total)[some]
+    x = (np.minimum(curves.steps[curves.at_switch], total) + place * total)[some]
     panel.vlines(x, low[some], high[some], color=style.colour, linewidth=1.6, alpha=0.9, clip_on=False, zorder=1.5)
-
-
-def _switches(runs: Sequence[SequenceResults]) -> list[float]:
-    """Env steps of the evaluations at segments' ends: a little later than planned where sub-envs do not divide a segment."""
-    return sorted({float(row.step) for run in runs for row in run.evaluations if row.kind == "switch"})
 
 
 def line_width(index: int, n_methods: int) -> float:
@@ -168,18 +164,6 @@ def line_width(index: int, n_methods: int) -> float:
     """
     narrow, wide = LINE_WIDTHS
     return narrow + (n_methods - 1 - index) * min(1.0, (wide - narrow) / max(n_methods - 1, 1))
-
-
-def common_curves(runs: Sequence[SequenceResults], task: int) -> tuple[FloatArray, FloatArray]:
-    """
-    :param runs: of one method
-    :param task: index of a task
-    :return: env steps at which every run was evaluated on the task [n_steps], and performance there [n_runs, n_steps]
-    """
-    steps = np.array(sorted(set.intersection(*(set(run.steps.tolist()) for run in runs))))
-    curves = np.array([run.values()[np.isin(run.steps, steps), task] for run in runs])
-    played = ~np.isnan(curves).any(axis=0)
-    return steps[played], curves[:, played]
 
 
 def _mark_segments(panel: "Axes", first: SequenceResults, task_name: str) -> None:
@@ -236,6 +220,18 @@ def plain(panel: "Axes") -> None:
     panel.tick_params(labelsize=9)
     for side in ("top", "right"):
         panel.spines[side].set_visible(False)
+
+
+def seeds_in_words(numbers: Iterable[int], mean: str = "") -> str:
+    """
+    :param numbers: of seeds, for each method or panel of a figure
+    :param mean: what stands before several, such as "mean over "
+    :return: "one seed", "10 seeds", or "3 to 10 seeds" where they differ
+    """
+    different = sorted(set(numbers))
+    if different == [1]:
+        return ONE_SEED
+    return f"{mean}{' to '.join(str(n) for n in dict.fromkeys((different[0], different[-1])))} seeds"
 
 
 def write_below(figure: "Figure", text: str) -> None:

@@ -144,8 +144,8 @@ class SequenceResults:
         self, baseline_auc: Mapping[str, float] | None = None, reference: Mapping[str, float] | None = None
     ) -> m.Metrics:
         """
-        :param baseline_auc: :meth:`auc` by task of runs that train each task alone; without it Continual World's forward
-            transfer is NaN
+        :param baseline_auc: :meth:`auc` by task of runs that train each task alone, read in this run's :attr:`measure`;
+            without it Continual World's forward transfer is NaN
         :param reference: performance by task that FWT compares with, 0 where not given
         :return: all metrics; Continual World's are NaN until the sequence is finished and, at its end, all tasks were played
         """
@@ -159,11 +159,12 @@ class SequenceResults:
             m.average_success_without_last(matrix, segments),
         )
 
-    def auc(self) -> dict[str, float]:
+    def auc(self, metric: Metric | None = None) -> dict[str, float]:
         """
+        :param metric: as in :meth:`performance`; of a task alone, that in which the sequence it is compared with is read
         :return: area under the curve of each trained task in its own first segment by task, NaN while not measured
         """
-        values, areas = self.values(), {}
+        values, areas = self.values(metric), {}
         for task, name in enumerate(self.task_names):
             if name in self.segments:
                 start, end = self._window(self.segments.index(name))

@@ -8,7 +8,7 @@ import numpy as np
 
 from sb3_nbsp.evaluation.method_styles import COLOURS
 from sb3_nbsp.evaluation.metrics import FloatArray
-from sb3_nbsp.evaluation.plots import GREY, WIDTH, new_figure, plain, save_figure, write_below
+from sb3_nbsp.evaluation.plots import GREY, ONE_SEED, WIDTH, new_figure, plain, save_figure, seeds_in_words, write_below
 from sb3_nbsp.neurons.skill_neurons import LayerSkill, SkillNeurons
 
 if TYPE_CHECKING:
@@ -36,7 +36,8 @@ def plot_score_histograms(
     runs: Sequence[Mapping[str, SkillNeurons]], path: str | os.PathLike[str], title: str | None = None
 ) -> None:
     """
-    Draw :func:`plot_score_histogram` for several tasks, one row each. Counts are means over runs.
+    Draw :func:`plot_score_histogram` for several tasks, one row each. Counts are means over the runs in which a task was
+    scored with the network.
 
     :param runs: the skill neurons by task, for each run of one method
     :param path: image file, replaced as a whole
@@ -52,20 +53,23 @@ def plot_score_histograms(
     size = max(WIDTH, 0.6 + PANEL_WIDTH * len(networks)), 1.3 + PANEL_HEIGHT * len(tasks)
     figure = new_figure(*size)
     panels = figure.subplots(len(tasks), len(networks), sharex=True, sharey="row", squeeze=False)
+    numbers: list[int] = []  # of runs in each panel
     for row, task in zip(panels, tasks, strict=True):
-        of_task = [run[task] for run in runs if task in run]
         for panel, network in zip(row, networks, strict=True):
-            _draw_scores(panel, [_layers(skill, network) for skill in of_task])
+            of_panel = [layers for run in runs if task in run and (layers := _layers(run[task], network))]
+            numbers.append(len(of_panel))
+            _draw_scores(panel, of_panel)
         row[0].set_ylabel(task, fontsize=9, fontweight="bold")
     for panel, network in zip(panels[0], networks, strict=True):
         where: dict[str, Any] = {"xycoords": "axes fraction", "xytext": (0, 32), "textcoords": "offset points", "ha": "center"}
         panel.annotate(network, (0.5, 1.0), **where, fontsize=9, fontweight="bold")
-    handles, labels = panels[0, 0].get_legend_handles_labels()
+    handles, labels = panels.flat[np.flatnonzero(numbers)[0]].get_legend_handles_labels()
     style: dict[str, Any] = {"frameon": False, "fontsize": 9, "title": title, "title_fontsize": 10}
     figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), **style)
     kinds = ", ".join(dict.fromkeys(skill.score for skill in scored))
     goals = ", ".join(dict.fromkeys(skill.goal_metric for skill in scored))
-    over = f", mean over {len(runs)} seeds" if len(runs) > 1 else ""
+    seeds = seeds_in_words(filter(None, numbers), "mean over ")
+    over = "" if seeds == ONE_SEED else f", {seeds}"
     write_below(figure, f"{kinds} score by number of neurons{over}; goal metric: {goals}; silent: 0 on every scored step")
     save_figure(figure, path)
 
@@ -75,11 +79,14 @@ def _layers(skill: SkillNeurons, network: str) -> list[LayerSkill]:
 
 
 def _draw_scores(panel: "Axes", runs: Sequence[Sequence[LayerSkill]]) -> None:
+    if not runs:
+        panel.set_title("not scored", fontsize=9, color=GREY, pad=3)
+        return plain(panel)
     layers = [layer for run in runs for layer in run]
     scores = np.array([score for layer in layers for score in layer.scores])
     silent = np.array([share == 0 for layer in layers for share in layer.active_share], dtype=bool)
     chosen = np.concatenate([np.isin(np.arange(len(layer.scores)), layer.chosen) for layer in layers])
-    share = 1 / max(len(runs), 1)
+    share = 1 / len(runs)
     parts = [(scores[~silent], ACTIVE, "active neurons"), (scores[silent], SILENT, "silent neurons")]
     below: FloatArray = np.zeros(len(BINS) - 1)
     for values, colour, label in parts:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sb3_nbsp.evaluation.common_curves import Curves, common_curves, warn_of_left_out
 from sb3_nbsp.evaluation.method_styles import COLOURS, TASK_COLOURS
 from sb3_nbsp.evaluation.metrics import FloatArray
 from sb3_nbsp.evaluation.performance_kind import RETURN, SUCCESS
@@ -15,10 +16,10 @@ from sb3_nbsp.evaluation.plots import (
     WIDTH,
     balanced,
     colour_limits,
-    common_curves,
     new_figure,
     plain,
     save_figure,
+    seeds_in_words,
     write_below,
 )
 from sb3_nbsp.evaluation.results import SequenceResults
@@ -77,8 +78,10 @@ def plot_curves(results: LabelledRuns, path: str | os.PathLike[str]) -> None:
     first = check_comparable(results)
     across = _columns(len(results))
     figure, panels = _grid(results, 1.15, 0.8)
-    for index, (panel, (_, runs)) in enumerate(zip(panels, results, strict=True)):
-        _draw_curves(panel, runs, first)
+    curves = [(label, [common_curves(runs, task) for task in range(len(first.task_names))]) for label, runs in results]
+    warn_of_left_out(curves)
+    for index, (panel, (_, of_tasks)) in enumerate(zip(panels, curves, strict=True)):
+        _draw_curves(panel, of_tasks, first)
         panel.tick_params(labelleft=index % across == 0, labelbottom=index + across >= len(results))
     low, high = (f([f(panel.get_ylim()) for panel in panels]) for f in (min, max))
     if first.measure == SUCCESS:
@@ -88,7 +91,8 @@ def plot_curves(results: LabelledRuns, path: str | os.PathLike[str]) -> None:
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=min(len(labels), 6), frameon=False, fontsize=9)
     figure.supylabel(first.measure.title, fontsize=9)
-    write_below(figure, "env steps; line: mean over seeds; bar on top: the task that is being trained")
+    seeds = seeds_in_words((len(runs) for _, runs in results), "mean over ")
+    write_below(figure, f"env steps; line: {seeds}; bar on top: the task that is being trained")
     save_figure(figure, path)
 
 
@@ -113,12 +117,11 @@ def _grid(results: LabelledRuns, height: float, margin: float) -> "tuple[Figure,
     return figure, panels[: len(titles)]
 
 
-def _draw_curves(panel: "Axes", runs: Sequence[SequenceResults], first: SequenceResults) -> None:
+def _draw_curves(panel: "Axes", curves: Sequence[Curves], first: SequenceResults) -> None:
     ends = list(accumulate(first.segment_steps))
     for task, name in enumerate(first.task_names):
         colour = TASK_COLOURS[task % len(TASK_COLOURS)]
-        steps, curves = common_curves(runs, task)
-        panel.plot(steps, curves.mean(axis=0), color=colour, linewidth=1.3, label=name)
+        panel.plot(curves[task].steps, curves[task].values.mean(axis=0), color=colour, linewidth=1.3, label=name)
     for index, end, length in zip(first.segment_indices, ends, first.segment_steps, strict=True):
         colour = TASK_COLOURS[index % len(TASK_COLOURS)]
         panel.axvspan(end - length, end, 0.95, 1.0, color=colour, linewidth=0)

@@ -112,18 +112,25 @@ def check_one_measure(results: LabelledRuns) -> SequenceResults:
     :return: the first run that has evaluations, else the first
     :raises ValueError: if performance is success in one run and a return in another
     """
-    told = [(label, run) for label, runs in results for run in runs if run.evaluations]
-    if not told:
-        return results[0][1][0]
-    (first_label, first), *others = told
-    for label, run in others:
+    first = first_evaluated(results)
+    for label, run in ((label, run) for label, runs in results for run in runs if run.evaluations):
         if run.measure != first.measure:
+            first_label = next(label for label, runs in results for run in runs if run is first)
             raise ValueError(
                 f"Expected runs in one measure, got {_measured_in(first_label, first)} and {_measured_in(label, run)}. A task "
                 "that tells success in no evaluation of a run puts all of it into returns: let the task's env tell success at "
                 "every episode's end, failures too, or compare these runs separately."
             )
     return first
+
+
+def first_evaluated(results: LabelledRuns) -> SequenceResults:
+    """
+    :param results: runs, at least one
+    :return: the first run that has evaluations, which tell its measure, else the first
+    """
+    runs = [run for _, runs in results for run in runs]
+    return next((run for run in runs if run.evaluations), runs[0])
 
 
 def _measured_in(label: str, run: SequenceResults) -> str:

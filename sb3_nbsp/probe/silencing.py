@@ -16,7 +16,8 @@ Neurons = Mapping[str, th.Tensor]  # by layer name, bool [n_neurons]
 @contextmanager
 def silenced(layers: Iterable[NeuronLayer], neurons: Neurons) -> Iterator[None]:
     """
-    Inside the block the outputs of some neurons are 0, whatever they read (a channel: all its pixels).
+    Inside the block the outputs of some neurons are 0, whatever they read (a channel: all its pixels; a feature: that of all
+    tokens).
 
     :param layers: see :func:`~sb3_nbsp.neurons.networks.find_networks`
     :param neurons: which ones, by layer name, bool [n_neurons]; layers that are left out stay whole

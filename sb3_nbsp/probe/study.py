@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from pathlib import Path
@@ -106,6 +106,7 @@ def probe_model(
             f"The model has skill neurons of {list(model.skill_neurons) or 'no task'}, the env goes through "
             f"{list(sequence.task_names)}. Probe a model that was trained on this sequence with skill_fraction > 0."
         )
+    last = _learned_last(model, skills)
     evaluator = TaskEvaluator(env, sequence, n_eval_episodes, seed=seed)
     try:
         measure, performance, lesions = _causal_test(model, skills, evaluator, seed)
@@ -118,9 +119,19 @@ def probe_model(
         task_overlap={pair: skills[pair[0]].overlap(skills[pair[1]]) for pair in combinations(skills, 2)},
         seed_overlap=_seed_overlap(model, env, list(skills), seed) if rescore else {},
         chance_overlap=model.skill_fraction / (2 - model.skill_fraction),
-        diagnostics=_diagnostics(model, env, model.learned_tasks[-1], seed),
+        diagnostics=_diagnostics(model, env, last, seed),
         n_eval_episodes=n_eval_episodes,
     )
+
+
+def _learned_last(model: ContinualAlgorithm, tasks: Collection[str]) -> str:
+    """
+    :param tasks: of the env's sequence that the model has learned
+    :return: the one whose visit ended last; where tasks were given by hand, the one that was consolidated last for the first
+        time: of later visits there is no record
+    """
+    ended = [task for task, _ in model.position.visits[: model.position.n_completed]]
+    return [task for task in (*model.learned_tasks, *ended) if task is not None and task in tasks][-1]
 
 
 def _causal_test(

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-from stable_baselines3.common.vec_env import unwrap_vec_normalize
+from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
 
 from sb3_nbsp.baselines.base import TaskBoundaryCallback
 from sb3_nbsp.baselines.parameters import check_count
@@ -114,10 +114,19 @@ def _sequence_with_ids(env: Any) -> Any:
             "FirstObservations needs the env of a task sequence with task_id=True: in training the id is given, and this "
             "callback keeps what belongs to it."
         )
+    check_as_given("FirstObservations", env)
+    return sequence
+
+
+def check_as_given(who: str, env: VecEnv) -> None:
+    """
+    :param who: what sees first observations
+    :param env: where it sees them
+    :raises ValueError: if other observations come out of it than its sub-envs give
+    """
     normalised = unwrap_vec_normalize(env)
     if env.observation_space.shape != env.get_attr("observation_space", 0)[0].shape or (normalised and normalised.norm_obs):
         raise ValueError(
-            "FirstObservations needs observations as the task sequence gives them: not stacked, and not normalised (use "
+            f"{who} needs observations as the task sequence gives them: not stacked, and not normalised (use "
             "VecNormalize with norm_obs=False)."
         )
-    return sequence

@@ -9,7 +9,7 @@ from stable_baselines3.common.type_aliases import GymEnv
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn, VecEnvWrapper
 
-from sb3_nbsp.task_ids.first_observations import FirstObservations, first_observations
+from sb3_nbsp.task_ids.first_observations import FirstObservations, check_as_given, first_observations
 from sb3_nbsp.task_ids.recogniser import TaskRecogniser, doubts
 
 
@@ -24,7 +24,7 @@ class InferredTaskId(VecEnvWrapper):
     :param env: a Gymnasium env or a ``VecEnv``, whose observations are what training's were before the id
     :param model: trained with :class:`FirstObservations` in its callbacks, also one that was loaded from a file
     :raises ValueError: where the model kept no first observations, they do not tell its tasks apart, or the env's observations
-        have another size
+        have another size, or are stacked or normalised
     """
 
     def __init__(self, env: GymEnv, model: BaseAlgorithm):
@@ -45,6 +45,7 @@ class InferredTaskId(VecEnvWrapper):
         n = self._recogniser.means.shape[1]
         if space.shape != (n,) or not isinstance(space, spaces.Box):
             raise ValueError(f"The env must give observations of shape ({n},), as training's were before the id; got {space}.")
+        check_as_given("InferredTaskId", self.venv)
         self.observation_space = of_model
         assert of_model.shape is not None
         columns = model.baseline_states[FirstObservations.__name__]["columns"]  # type: ignore[attr-defined]

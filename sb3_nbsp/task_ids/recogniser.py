@@ -58,7 +58,11 @@ class TaskRecogniser:
         """
         :param observations: [M, n], first ones of episodes
         :return: [M], which of ``tasks`` each is of
+        :raises ValueError: for one that is not finite, which is like no task
         """
+        if not np.isfinite(observations).all():
+            wrong = np.asarray(observations)[~np.isfinite(observations).all(axis=1)][0]
+            raise ValueError(f"Expected first observations of finite numbers, got {wrong}: no task can be told by them.")
         away = np.asarray(observations, dtype=np.float64)[:, None] / self.scale - self.means  # [M, K, n]
         return np.einsum("mki,ij,mkj->mk", away, self.precision, away).argmin(axis=1)
 
@@ -111,8 +115,13 @@ def doubts(observations: Mapping[str, Rows], spread: Rows) -> dict[str, str]:
         for task, values in observations.items()
         if len(values) < FEWEST
     }
-    if few or len(observations) < 2:
-        return few
+    wrong = {
+        task: f"{task} was trained on observations that are not finite."
+        for task, values in observations.items()
+        if not (np.isfinite(values).all() and np.isfinite(spread).all())
+    }
+    if few or wrong or len(observations) < 2:
+        return few | wrong
     told, tasks = told_as(observations, spread), list(observations)
     unsure = {}
     for index, task in enumerate(tasks):

@@ -7,13 +7,13 @@ import pytest
 from helpers.reported_runs import evaluation, run_of
 
 from sb3_nbsp.benchmark import report
-from sb3_nbsp.benchmark.comparison import group
+from sb3_nbsp.benchmark.comparison import Comparison, Method, group
 from sb3_nbsp.benchmark.find_runs import collect
 from sb3_nbsp.benchmark.forward_transfer import performance_alone, transfer, transfer_section
 from sb3_nbsp.benchmark.manifest import write_done, write_manifest
 from sb3_nbsp.benchmark.report import write_report
 from sb3_nbsp.benchmark.suite import Suite, SuiteError
-from sb3_nbsp.evaluation import SequenceResults
+from sb3_nbsp.evaluation import Evaluation, SequenceResults
 
 SUITE = """
 seeds: [0, 1]
@@ -71,6 +71,59 @@ def test_only_references_as_long_and_in_the_same_env_count(folder: Path) -> None
     assert list(performance_alone(replace(both, env_settings=v1.env_settings), [v1, alone_b], "single task")) == ["a"]
 
 
+def told(tasks: str, success: list[float | None], returns: list[float], scores: dict | None = None) -> Comparison:
+    """One method, one run, judged on every task right after each segment of 10 steps."""
+    values = dict(zip(tasks, success, strict=True)), dict(zip(tasks, returns, strict=True))
+    rows = [Evaluation(10 * (k + 1), k, "switch", *values, 0.1) for k in range(len(tasks))]
+    run = SequenceResults(tuple(tasks), tuple(tasks), (10,) * len(tasks), rows, finished=True, reference_scores=scores or {})
+    return Comparison(tasks, [Method("any", "any", None, [run], [run])])
+
+
+HUMAN = {"a": (10.0, 30.0), "b": (0.0, 2.0)}  # returns of a random player and of a human
+
+
+@pytest.mark.known_answer
+@pytest.mark.parametrize(
+    "beside, a, b, alone_a, difference",
+    [
+        # The run of a alone tells success 1.0 and a return of 25; in the sequence a has success 0.5 and a return of 20.
+        (told("ab", [0.5, 0.5], [20.0, 1.0]), 1.0, [0.5, 1.0], 1.0, -0.5),
+        (told("ab", [0.5, None], [20.0, 1.0]), 1.0, [None, 1.0], 25.0, -5.0),
+        (told("ab", [0.5, None], [20.0, 1.0], HUMAN), 1.0, [None, 1.0], 0.75, -0.25),
+        (told("ab", [None, None], [20.0, 1.0], HUMAN), None, [None, 1.0], 0.75, -0.25),
+    ],
+    ids=["success", "return", "normalised beside success", "normalised beside return"],
+)
+def test_references_are_read_in_the_sequences_measure(beside, a, b, alone_a, difference) -> None:
+    both = [beside, told("a", [a], [25.0]), told("b", b[:1], b[1:])]
+    known = performance_alone(beside, both, "any")
+    assert known["a"] == [alone_a]
+    assert transfer(beside.methods[0], known)["a"] == pytest.approx([difference])
+
+
+def test_references_that_do_not_tell_the_sequences_measure_are_missing() -> None:
+    beside = told("ab", [0.5, 0.5], [20.0, 1.0])
+    both = [beside, told("a", [None], [25.0]), told("b", [0.5], [1.0])]
+    known = performance_alone(beside, both, "any")
+    assert known == {"b": [0.5]}
+    (text,) = transfer_section(beside, "any", known)
+    assert text.endswith("on a that is as long, in the same env and told in success.")
+
+
+def test_what_was_never_evaluated_tells_no_measure() -> None:
+    beside = told("ab", [0.5, None], [20.0, 1.0])
+    never = replace(beside.first, evaluations=[])
+    beside = replace(beside, methods=[Method("never", "never", None, [never], [never]), *beside.methods])
+    assert beside.labels()["asr"] == "AR"
+
+
+@pytest.mark.known_answer
+def test_areas_of_a_task_alone_are_read_in_the_sequences_measure() -> None:
+    alone = told("a", [1.0], [25.0]).first
+    alone.evaluations.insert(0, replace(alone.evaluations[0], step=0, kind="start"))
+    assert alone.auc() == {"a": 1.0} and alone.auc("return") == {"a": 25.0}
+
+
 def test_the_env_of_a_comparison_is_told_by_its_arguments(tmp_path: Path) -> None:
     """Which tasks, how long and in which order belongs to the sequence."""
     given = "A-v0, env_kwargs: {tasks: [a, b], steps_per_task: 9, task_id: true}"
@@ -89,10 +142,8 @@ def test_no_transfer_without_all_references(folder: Path, tmp_path: Path, monkey
     for done in folder.glob("only-b/*/*/done.json"):
         done.unlink()
     text = write_report(folder, tmp_path / "report").read_text()
-    assert (
-        "Forward transfer is not told: there is no finished run of *single task* on b that is as long and in the same env."
-        in text
-    )
+    none = "there is no finished run of *single task* on b that is as long, in the same env and told in success."
+    assert f"Forward transfer is not told: {none}" in text
     assert "minus that of the same task alone" not in text
 
 

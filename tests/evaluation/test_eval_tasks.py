@@ -24,10 +24,10 @@ from sb3_nbsp.evaluation import (
     plot_sequence,
     results_table,
 )
+from sb3_nbsp.evaluation.common_curves import common_curves
 from sb3_nbsp.evaluation.eval_tasks import ALL, checked_eval_tasks, tasks_to_play
 from sb3_nbsp.evaluation.evaluator import TaskEvaluator
 from sb3_nbsp.evaluation.last_evaluations import average_last
-from sb3_nbsp.evaluation.plots import common_curves
 from sb3_nbsp.evaluation.small_multiples import plot_curves, plot_matrices
 from sb3_nbsp.tasks import TaskSequence, TaskSequenceEnv
 
@@ -208,8 +208,8 @@ def test_tables_and_figures_take_holes(tmp_path):
     runs = [with_holes(), with_holes()]
     table = [[cell.strip() for cell in line.strip("| ").split("|")] for line in results_table([("x", runs)]).splitlines()]
     assert ["x", "1. a", "1.00 [1.00, 1.00]", "-"] in table
-    steps, curves = common_curves(runs, 1)
-    assert steps.tolist() == [150, 200] and curves.tolist() == 2 * [[0.4, 0.8]]
+    curves = common_curves(runs, 1)
+    assert curves.steps.tolist() == [150, 200] and curves.values.tolist() == 2 * [[0.4, 0.8]] and curves.n_left_out == 0
     for name, draw in (("s", plot_sequence), ("c", plot_curves), ("m", plot_matrices)):
         draw([("x", runs)], tmp_path / f"{name}.png")
     plot_matrix(runs, tmp_path / "p.png")

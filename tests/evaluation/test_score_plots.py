@@ -96,7 +96,27 @@ def test_counts_are_means_over_runs(drawn):
     plot_score_histograms(runs, "nowhere.png")
     assert len(drawn[0].axes) == 4
     assert [sum(heights(panel, bars).sum() for bars in panel.containers) for panel in drawn[0].axes] == [5, 2, 5, 2]
-    assert "mean over 2 seeds" in drawn[0]._supxlabel.get_text()
+    assert "mean over 1 to 2\nseeds" in drawn[0]._supxlabel.get_text()
+    plot_score_histograms(runs[1:] * 3, "nowhere.png")
+    assert "mean over 3 seeds" in drawn[1]._supxlabel.get_text()
+    plot_score_histograms([{"a": skill_neurons("a")}, {"b": skill_neurons("b")}], "nowhere.png")
+    assert "mean" not in drawn[2]._supxlabel.get_text()
+
+
+def with_networks(task, *networks):
+    skill = skill_neurons(task)
+    return replace(skill, layers={name: layer for name, layer in skill.layers.items() if layer.network in networks})
+
+
+def test_a_network_that_only_some_tasks_were_scored_with(drawn):
+    nothing, actor, critic = with_networks("a"), with_networks("b", "actor"), with_networks("c", "critic.qf0")
+    plot_score_histograms(
+        [{"a": nothing, "b": actor, "c": critic}, {"b": with_networks("b", "actor", "critic.qf0")}], "no.png"
+    )
+    titles = [panel.get_title() for panel in drawn[0].axes]
+    five, two = "5 neurons: 2 chosen,\n2 silent, 1 both", "2 neurons: 1 chosen,\n0 silent, 0 both"
+    assert titles == ["not scored", "not scored", five, two, "not scored", two]  # means over the runs that have the network
+    assert {text.get_text() for text in drawn[0].legends[0].get_texts()} == {"active neurons", "silent neurons", "chosen ones"}
 
 
 def test_a_picture(tmp_path):

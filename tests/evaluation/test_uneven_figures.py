@@ -1,11 +1,15 @@
-"""Figures of runs whose sub-envs do not divide a task: its end comes a little later than planned, and is drawn too."""
+"""Figures of runs whose sub-envs do not divide a task, or that were not evaluated at the same steps; and how many they are."""
+
+import warnings
 
 import numpy as np
 import pytest
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
-from sb3_nbsp.evaluation import Evaluation, SequenceResults, plot_sequence, plots
+from sb3_nbsp.evaluation import Evaluation, SequenceResults, plot_matrix, plot_sequence, plots, small_multiples
+from sb3_nbsp.evaluation.common_curves import common_curves
+from sb3_nbsp.evaluation.small_multiples import plot_curves
 
 
 def run(steps: list[int], shift: float = 0.0, after: int = 0) -> SequenceResults:
@@ -24,7 +28,8 @@ def run(steps: list[int], shift: float = 0.0, after: int = 0) -> SequenceResults
 @pytest.fixture
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
     figures: list[Figure] = []
-    monkeypatch.setattr(plots, "save_figure", lambda figure, _: figures.append(figure))
+    for module in (plots, small_multiples):
+        monkeypatch.setattr(module, "save_figure", lambda figure, _: figures.append(figure))
     return figures
 
 
@@ -56,3 +61,82 @@ def test_a_run_without_switches_is_drawn(drawn):
     started.evaluations[1:] = []
     plot_sequence([("one", [started])], "unused.png")
     assert len(drawn) == 1
+
+
+def rows_of(*rows: tuple[int, int, str]) -> SequenceResults:
+    """Tasks of 100 steps; the success on both is the step's thousandth part."""
+    evaluations = [
+        Evaluation(step, segment, kind, {"a": step / 1000, "b": step / 1000}, {"a": 1.0, "b": 1.0}, 0.1)
+        for step, segment, kind in rows
+    ]
+    return SequenceResults(("a", "b"), ("a", "b"), (100, 100), evaluations)
+
+
+START, MIDDLE, SWITCH, LATER = (0, 0, "start"), (50, 0, "interval"), (100, 0, "switch"), (150, 1, "interval")
+LAST = (200, 1, "switch")
+WHOLE = rows_of(START, MIDDLE, SWITCH, LATER, LAST)
+UNEVEN = rows_of(START, (51, 0, "interval"), (102, 0, "switch"), LATER, (201, 1, "switch"))
+
+
+@pytest.mark.known_answer
+@pytest.mark.parametrize(
+    "other, steps, n_left_out",
+    [
+        (WHOLE, [0, 50, 100, 150, 200], 0),
+        (UNEVEN, [0, 50.5, 101, 150, 200.5], 0),
+        # It went on from a checkpoint, and had lost an evaluation, whose partner is left.
+        (rows_of(START, MIDDLE, (70, 0, "start"), (102, 0, "switch"), LAST), [0, 50, 101, 200], 1),
+        # Evaluated twice as often.
+        (rows_of(START, (25, 0, "interval"), MIDDLE, (75, 0, "interval"), SWITCH, LATER, LAST), [0, 50, 100, 150, 200], 2),
+        # Two at one step, as earlier versions left them, and edited files.
+        (rows_of(START, MIDDLE, MIDDLE, SWITCH, (100, 1, "start"), LATER, LAST), [0, 50, 100, 150, 200], 0),
+        (rows_of(START, MIDDLE, SWITCH, (100, 0, "end"), LATER, LAST, (201, 1, "end")), [0, 50, 100, 150, 200], 0),
+        (rows_of(START), [0], 4),
+    ],
+)
+def test_evaluations_that_belong_together(other, steps, n_left_out):
+    for runs in ([WHOLE, other], [other, WHOLE]):
+        curves = common_curves(runs, 0)
+        np.testing.assert_allclose(curves.steps, steps)
+        np.testing.assert_allclose(1000 * curves.values.mean(axis=0), steps)
+        assert curves.steps[curves.at_switch].tolist() == [step for step in steps if step in (100, 101, 200, 200.5)]
+        assert curves.n_left_out == n_left_out
+    alone = common_curves([other], 0)
+    assert alone.n_left_out == 0 and len(alone.steps) == len({row.step for row in other.evaluations})
+
+
+def test_of_two_evaluations_at_one_step_the_switch_counts_and_else_the_last():
+    run = rows_of(START, SWITCH, SWITCH, (100, 1, "start"), LAST)
+    for index, row in enumerate(run.evaluations):
+        row.success["a"] = index / 10
+    assert common_curves([run], 0).values.tolist() == [[0.0, 0.2, 0.4]]
+
+
+@pytest.mark.parametrize("draw", [plot_sequence, plot_curves])
+def test_curves_of_uneven_runs_are_drawn_whole_and_what_is_left_out_is_told(drawn, draw):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        draw([("one", [WHOLE, UNEVEN]), ("two", [WHOLE])], "unused.png")
+    lines = [line for line in drawn[0].axes[0].get_lines() if len(line.get_xdata()) == 5]
+    np.testing.assert_allclose(lines[0].get_xdata(), [0, 50.5, 101, 150, 200 if draw is plot_sequence else 200.5])
+    with pytest.warns(UserWarning, match="Evaluations of 'one' that are left out of a figure: 4"):
+        draw([("one", [WHOLE, rows_of(START)])], "unused.png")
+
+
+@pytest.mark.parametrize(
+    "numbers, sequence, curves",
+    [
+        ([1, 1], "one seed;", "line: one seed;"),
+        ([2, 2], "line: mean over 2 seeds, bar", "line: mean over 2 seeds;"),
+        ([1, 3], "line: mean over 1 to 3 seeds, bar", "line: mean over 1 to 3 seeds;"),
+        ([3, 2], "line: mean over 2 to 3 seeds, bar", "line: mean over 2 to 3 seeds;"),
+    ],
+)
+def test_figures_tell_how_many_seeds_they_are_of(drawn, numbers, sequence, curves):
+    results = [(str(index), [WHOLE] * n) for index, n in enumerate(numbers)]
+    for draw, text in ((plot_sequence, sequence), (plot_curves, curves)):
+        draw(results, "unused.png")
+        assert text in drawn[-1]._supxlabel.get_text().replace("\n", " ")
+    plot_matrix([WHOLE] * numbers[0], "unused.png")
+    one = f"mean of {numbers[0]} seeds" if numbers[0] > 1 else "one seed"
+    assert drawn[-1].axes[0].get_xlabel().startswith(f"success rate on each task, {one}\n")

@@ -10,10 +10,12 @@ from helpers import IMAGE, NBSP_SETTINGS, VECTOR, ToyEnv, copied, same, sequence
 from helpers.cases import DQN_CASE, PPO_CASE, QRDQN_CASE, TQC_CASE, on_cases
 from stable_baselines3 import DQN, PPO, SAC
 from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 
 from sb3_nbsp import NBSPSAC
+from sb3_nbsp.neurons.layers import NeuronLayer
 from sb3_nbsp.neurons.networks import find_networks
-from sb3_nbsp.probe import Probe, dormant_share, effective_rank, probe_model, silenced
+from sb3_nbsp.probe import Probe, dormant_share, effective_rank, probe_model, silenced, study
 from sb3_nbsp.probe.plasticity import weight_norm
 from sb3_nbsp.probe.probe_report import plot_probe, probe_table
 from sb3_nbsp.probe.probes_file import load_probes, save_probes
@@ -64,6 +66,40 @@ def discrete(space):
     env = ToyEnv(space)
     env.action_space = spaces.Discrete(2)
     return env
+
+
+class Tokens(BaseFeaturesExtractor):
+    """Each entry of a vector through one layer: neurons stand in the last dimension, [batch, entries, 4]."""
+
+    def __init__(self, observation_space):
+        super().__init__(observation_space, 12)
+        self.layer, self.relu = th.nn.Linear(1, 4), th.nn.ReLU()
+
+    def forward(self, observations):
+        return self.relu(self.layer(observations.unsqueeze(-1))).flatten(1)
+
+
+def test_neurons_of_tokens_are_silenced_in_every_token():
+    model = SAC("MlpPolicy", ToyEnv(VECTOR), policy_kwargs={"features_extractor_class": Tokens, "net_arch": [3]})
+    extractor = model.actor.features_extractor
+    with th.no_grad():
+        extractor.layer.bias.fill_(9.0)
+    (name,) = [name for name in layers_of(model) if name.startswith("actor.features_extractor")]
+    x = th.rand(5, 3)
+    whole = extractor(x).reshape(5, 3, 4)
+    with silenced(layers_of(model).values(), {name: th.tensor([False, False, True, False])}):
+        lesioned = extractor(x).reshape(5, 3, 4)
+    assert (lesioned[..., 2] == 0).all() and (whole != 0).all()
+    assert th.equal(lesioned[..., [0, 1, 3]], whole[..., [0, 1, 3]])
+
+
+@pytest.mark.known_answer
+def test_where_neurons_stand_is_the_reverse_of_per_neuron():
+    chosen = th.tensor([True, False, True])
+    for shape, axis in (((2, 3), 1), ((2, 3), -1), ((2, 3, 4, 5), 1), ((2, 4, 3), -1), ((3, 3, 3), 2), ((3, 3, 3), 1)):
+        layer = NeuronLayer("layer", nn.Identity(), 3, [], axis=axis)
+        spread = layer.where(chosen, th.zeros(shape)).expand(shape).double()
+        assert th.equal(layer.per_neuron(spread), chosen.double().expand(shape[0], 3))
 
 
 @pytest.mark.parametrize("name, n_neurons", [("nowhere", 4), ("actor.latent_pi.0", 5)])
@@ -210,6 +246,35 @@ def test_other_algorithms(case):
     model = case.made(scoring_steps=30, memory_size=20).learn(70)
     probe = probe_model(model, case.sequence_env(), n_eval_episodes=1, rescore=False)
     assert ("east", "skill neurons") in probe.performance and probe.seed_overlap == {}
+
+
+@pytest.fixture
+def diagnosed(monkeypatch):
+    """The tasks that the diagnostics were made in."""
+    tasks = []
+    monkeypatch.setattr(study, "_diagnostics", lambda model, env, task, seed: tasks.append(task) or {})
+    return tasks
+
+
+def test_plasticity_is_that_in_the_task_whose_visit_ended_last(diagnosed, tmp_path):
+    order = {"order": ("east", "west", "east"), "cycles": 1, "steps": 40}
+    model = NBSPSAC("MlpPolicy", sequence_env(**order), **NBSP_SETTINGS).learn(90)
+    probe_model(model, sequence_env(**order), n_eval_episodes=1, rescore=False)  # in the middle of east's second visit
+    model.learn(30, reset_num_timesteps=False)
+    model.save(tmp_path / "model")
+    loaded = NBSPSAC.load(tmp_path / "model", env=sequence_env(**order))
+    for finished in (model, loaded):
+        probe_model(finished, sequence_env(**order), n_eval_episodes=1, rescore=False)
+    assert diagnosed == ["west", "east", "east"] and model.learned_tasks == ["east", "west"]
+
+
+def test_plasticity_is_that_in_a_task_of_the_env(trained, diagnosed, tmp_path):
+    """Also where another task was learned by hand, after the sequence."""
+    trained.save(tmp_path / "model")
+    model = NBSPSAC.load(tmp_path / "model", env=task_env())
+    model.consolidate(task_env(), task="own")
+    probe_model(model, sequence_env(), n_eval_episodes=1, rescore=False)
+    assert diagnosed == ["west"] and model.learned_tasks == ["east", "west", "own"]
 
 
 def test_a_model_without_scores_is_refused():

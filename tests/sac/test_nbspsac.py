@@ -173,6 +173,16 @@ def test_random_control_differs_from_seed_to_seed():
     assert one.overlap(other) < 1
 
 
+def test_random_control_draws_other_neurons_for_the_second_task_than_for_the_next_seeds_first():
+    wide = {"score": "random", "policy_kwargs": {"net_arch": [64, 64]}}
+    model, next_one = made(task_env(), seed=0, **wide), made(task_env(), seed=1, **wide)
+    model.consolidate(task_env(), "east")
+    second, first = model.consolidate(task_env("west"), "west"), next_one.consolidate(task_env(), "east")
+    assert second.overlap(first) < 0.5
+    again = made(task_env(), seed=1, **wide).consolidate(task_env(), "east")
+    assert again.overlap(first) == 1
+
+
 @pytest.mark.parametrize("networks, held", [("actor", {"actor"}), ("critic", {"critic"}), ("all", {"actor", "critic"})])
 def test_mask_networks(networks, held):
     model = made(task_env(), mask_networks=networks, **FROZEN).learn(40)

@@ -8,7 +8,7 @@ import pytest
 from helpers import copied, same
 from stable_baselines3 import PPO, SAC
 from stable_baselines3.common.evaluation import evaluate_policy
-from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
+from stable_baselines3.common.vec_env import DummyVecEnv, VecFrameStack, VecMonitor, VecNormalize
 
 from sb3_nbsp import NBSPSAC
 from sb3_nbsp.task_ids import FirstObservations, InferredTaskId
@@ -52,6 +52,17 @@ def trained(cls=SAC, steps=2 * STEPS, callback=None, env=None, **kwargs):
     own = {"n_steps": 25, "batch_size": 25} if cls is PPO else {"learning_starts": 1000}
     model = cls("MlpPolicy", env or TaskSequenceEnv(sequence()), seed=0, policy_kwargs={"net_arch": [8]}, **{**own, **kwargs})
     return model.learn(steps, callback=FirstObservations() if callback is None else callback)
+
+
+class Half(gym.ObservationWrapper):
+    """Three entries: two observations have as many as one of training."""
+
+    def __init__(self):
+        super().__init__(plain_env())
+        self.observation_space = gym.spaces.Box(-9.0, 9.0, (3,), np.float64)
+
+    def observation(self, observation):
+        return observation[:3]
 
 
 def plain_env(task="west", shown=True):
@@ -155,6 +166,14 @@ def test_what_cannot_work_is_refused_in_words():
         InferredTaskId(plain_env(shown=False), trained())
     with pytest.raises(ValueError, match=r"observations of shape \(6,\)"):
         InferredTaskId(sequence().make_task_env("east"), trained())  # ends in the id already
+    model = trained()
+    normalised = VecNormalize(DummyVecEnv([plain_env]))
+    for env in (normalised, VecMonitor(normalised)):
+        with pytest.raises(ValueError, match=r"InferredTaskId needs .*norm_obs=False"):
+            InferredTaskId(env, model)
+    assert InferredTaskId(VecNormalize(DummyVecEnv([plain_env]), norm_obs=False), model).reset()[:, 6:].tolist() == [[0, 1]]
+    with pytest.raises(ValueError, match="InferredTaskId needs observations as the task sequence gives them: not stacked"):
+        InferredTaskId(VecFrameStack(DummyVecEnv([Half]), 2), model)
     for env in (TaskSequenceEnv(sequence(task_id=False)), plain_env()):
         with pytest.raises(ValueError, match="task_id=True"):
             trained(env=env, steps=3)

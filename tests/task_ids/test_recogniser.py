@@ -79,6 +79,17 @@ def test_what_never_varies_at_the_beginning_decides_nothing_where_it_does_later(
     assert [set(at_the_beginning.recognise(rows)) for rows in moved] == [{1}, {0}]
 
 
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
+def test_what_is_not_finite_is_like_no_task(wrong):
+    seen = {"a": around([0.0, 0.0]), "b": around([9.0, 0.0], seed=1)}
+    fitted = TaskRecogniser.fit(seen, np.ones(2))
+    with pytest.raises(ValueError, match=rf"Expected first observations of finite numbers, got \[ *{wrong} +0\.\]"):
+        fitted.recognise(np.array([[9.0, 0.0], [wrong, 0.0]]))
+    seen["a"][3, 1] = wrong
+    assert doubts(seen, np.ones(2)) == {"a": "a was trained on observations that are not finite."}
+    assert set(doubts({task: around([0.0, 0.0]) for task in "ab"}, np.array([1.0, wrong]))) == {"a", "b"}
+
+
 def test_too_few_observations_and_a_single_task():
     assert "a has 19 first observations" in doubts({"a": around([0.0], n=19), "b": around([9.0])}, ONE)["a"]
     assert "has 0" in doubts({"a": np.zeros((0, 0)), "b": around([9.0])}, ONE)["a"]
