@@ -21,12 +21,14 @@ class Written:
     :param buffer: the replay buffer that the stretches are of
     :param stretches: of its rows
     :param memories: samples and their blob, by the memory's name and the task
+    :param told: callbacks' classes that a warning has named
     """
 
     store: Store
     buffer: Any = None
     stretches: list[Stretch] = field(default_factory=list)
     memories: dict[tuple[str, int], tuple[Any, str]] = field(default_factory=dict)
+    told: set[str] = field(default_factory=set)
 
 
 def memories_of(model: Any) -> dict[str, TaskMemory[Any]]:

@@ -15,8 +15,8 @@ def steps_left(model: Any) -> int:
 
 
 def goes_on_exactly(model: Any) -> bool:
-    """Whether ``learn()`` is beginning and goes on, to the bit, from a checkpoint."""
-    return model._going_on is not None and model._going_on.fits(model)
+    """Whether ``learn()`` is beginning and goes on, to the bit, from within the one that wrote a checkpoint."""
+    return model._going_on is not None and model._going_on.within_learn and model._going_on.fits(model)
 
 
 def save_checkpoint(self: Any, folder: str | Path) -> Path:

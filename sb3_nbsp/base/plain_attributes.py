@@ -1,0 +1,62 @@
+"""
+What an object has counted and seen so far: those of its attributes that have a plain form, written down without pickle.
+
+What its constructor was given is not among it: who makes the object anew gives that again, maybe with another folder.
+"""
+
+import inspect
+import os
+from collections.abc import Collection, Mapping
+from pathlib import PurePath
+from types import ModuleType
+from typing import Any
+
+import gymnasium as gym
+from stable_baselines3.common import running_mean_std
+
+from sb3_nbsp.base.plain_values import NotPlainError, class_name, from_plain, to_plain
+
+try:
+    from gymnasium.wrappers.utils import RunningMeanStd
+except ImportError:  # before Gymnasium 1.0
+    from gymnasium.wrappers.normalize import RunningMeanStd  # type: ignore[no-redef]
+
+KNOWN: dict[str, type] = {class_name(cls): cls for cls in (RunningMeanStd, running_mean_std.RunningMeanStd)}
+
+
+def attributes_of(holder: Any, besides: Collection[str] = ()) -> tuple[dict[str, Any], list[str]]:
+    """
+    :param holder: any object
+    :param besides: names of attributes that are left out
+    :return: attributes by name, in JSON's types; and the names of those that have no plain form and might change. Functions,
+        classes, spaces and paths are neither.
+    """
+    given = {*besides, *_arguments(type(holder))}
+    values, others = {}, []
+    for name, value in vars(holder).items():
+        if name in given or name.lstrip("_") in given or _never_counts(value):
+            continue
+        try:
+            values[name] = to_plain(value, KNOWN)
+        except (NotPlainError, RecursionError):
+            others.append(name)
+    return values, others
+
+
+def restore_attributes(holder: Any, values: Mapping[str, Any]) -> None:
+    """
+    :param holder: an object made like the one that they are of
+    :param values: what :func:`attributes_of` gave
+    """
+    vars(holder).update({name: from_plain(value, KNOWN) for name, value in values.items()})
+
+
+def _arguments(cls: type) -> set[str]:
+    """What constructors of a class are given, by name."""
+    constructors = [vars(base)["__init__"] for base in cls.__mro__[:-1] if "__init__" in vars(base)]
+    return {name for made in constructors for name in inspect.signature(made).parameters}
+
+
+def _never_counts(value: Any) -> bool:
+    is_path = isinstance(value, PurePath) or (isinstance(value, str) and os.sep in value)
+    return is_path or inspect.isroutine(value) or isinstance(value, type | ModuleType | gym.Space)
