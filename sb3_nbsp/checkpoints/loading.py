@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from stable_baselines3 import HerReplayBuffer
 
-from sb3_nbsp.checkpoints.env_state import restore_env
+from sb3_nbsp.checkpoints.env_state import check_alike, restore_env
 from sb3_nbsp.checkpoints.manifest import MANIFEST, Checkpoint, damage_of, folder_of, newest_whole, read_manifest
 from sb3_nbsp.checkpoints.memories import Written
 from sb3_nbsp.checkpoints.model_state import GoingOn, is_mixed, restore_buffers
@@ -33,10 +34,12 @@ def load(cls: Any, folder: Path, env: Any, **kwargs: Any) -> Any:
     _say_other_versions(checkpoint)
     model = cls.load(checkpoint.path / MODEL, env=env, force_reset=False, **kwargs)
     state = read_tree(checkpoint.path / STATE)
+    if model.env is not None and state["env"] is not None:
+        check_alike(model.env, state["env"])
     model._written = Written(Store(checkpoint.path.parent.resolve()))
     restore_buffers(model, state, model._written)
     if (checkpoint.path / BUFFER).is_file():
-        model.load_replay_buffer(checkpoint.path / BUFFER)
+        model.load_replay_buffer(checkpoint.path / BUFFER, truncate_last_traj=False)
     if model._last_obs is not None and model.env is not None:  # else learn() resets the env by itself
         _place(model, state)
         model._going_on = GoingOn(model, state)
@@ -86,6 +89,8 @@ def _place(model: Any, state: dict[str, Any]) -> None:
     if model._vec_normalize_env is not None:
         model._last_original_obs = model._vec_normalize_env.get_original_obs()
     buffer: Any = getattr(model, "replay_buffer", None)
+    if isinstance(buffer, HerReplayBuffer):
+        buffer.truncate_last_trajectory()
     if is_mixed(buffer) and buffer.size() > 0:  # n-step returns must not reach over the gap
         buffer.timeouts[buffer.pos - 1] = np.maximum(buffer.timeouts[buffer.pos - 1], 1 - buffer.dones[buffer.pos - 1])
 

@@ -1,6 +1,8 @@
 """Writing a checkpoint."""
 
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,10 @@ from sb3_nbsp.checkpoints.trees import write_tree
 MODEL, STATE, BUFFER = "model.zip", "state", "replay_buffer.pkl"
 
 
+class NotWritableError(RuntimeError):
+    """Something of a model, its env or its callbacks has a form that a checkpoint cannot hold."""
+
+
 def save(model: Any, folder: Path, callback: BaseCallback | None = None) -> Path:
     """
     Write a checkpoint; the last two stay.
@@ -32,6 +38,7 @@ def save(model: Any, folder: Path, callback: BaseCallback | None = None) -> Path
     :return: the new checkpoint's folder
     :raises ValueError: if a parameter is not finite, or the folder holds another run's checkpoints
     :raises OSError: if it cannot be written; what was there stays
+    :raises NotWritableError: if something has a form that a checkpoint cannot hold
     """
     bad = bad_parameter(model)
     if bad is not None:
@@ -39,18 +46,32 @@ def save(model: Any, folder: Path, callback: BaseCallback | None = None) -> Path
             f"No checkpoint is written: {bad} is not finite (NaN or infinite) after {model.num_timesteps} steps."
         )
     written = _written(model, folder)
-    state, blobs = state_of(model, callback, written)
     target = folder / f"{model.num_timesteps:010d}"
-    with new_folder(target) as temporary:
-        with without_what_is_elsewhere(model):
-            BaseAlgorithm.save(model, temporary / MODEL)  # not deflated: weights hardly get smaller
-        write_tree(state, temporary / STATE)
-        buffer = getattr(model, "replay_buffer", None)
-        if buffer is not None and not is_mixed(buffer):  # a user's own
-            model.save_replay_buffer(temporary / BUFFER)
-        write_manifest(temporary, written.store, blobs, _told(model))
+    with _told_what_is_in_the_way(model):
+        state, blobs = state_of(model, callback, written)
+        with new_folder(target) as temporary:
+            with without_what_is_elsewhere(model):
+                BaseAlgorithm.save(model, temporary / MODEL)  # not deflated: weights hardly get smaller
+            write_tree(state, temporary / STATE)
+            buffer = getattr(model, "replay_buffer", None)
+            if buffer is not None and not is_mixed(buffer):  # a user's own
+                model.save_replay_buffer(temporary / BUFFER)
+            write_manifest(temporary, written.store, blobs, _told(model))
     clean(folder, model.num_timesteps)
     return target
+
+
+@contextmanager
+def _told_what_is_in_the_way(model: Any) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:
+        raise NotWritableError(
+            f"No checkpoint of this {type(model).__name__} can be written: {type(error).__name__}: {error}. Its env, its "
+            "callbacks or an own class in it have a form that checkpoints do not know."
+        ) from error
 
 
 def _written(model: Any, folder: Path) -> Written:
