@@ -1,5 +1,6 @@
 """Reading a checkpoint."""
 
+import uuid
 import warnings
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import numpy as np
 from stable_baselines3 import HerReplayBuffer
 
 from sb3_nbsp.checkpoints.env_state import check_alike, restore_env
+from sb3_nbsp.checkpoints.files import put_back
 from sb3_nbsp.checkpoints.manifest import MANIFEST, Checkpoint, damage_of, folder_of, newest_whole, read_manifest
 from sb3_nbsp.checkpoints.memories import Written
 from sb3_nbsp.checkpoints.model_state import GoingOn, is_mixed, restore_buffers
@@ -31,12 +33,19 @@ def load(cls: Any, folder: Path, env: Any, **kwargs: Any) -> Any:
     there = checkpoint.manifest["class"]
     if there != cls.__name__:
         raise ValueError(f"{checkpoint.path} was written by {there}. Use {there}.load_checkpoint(), not {cls.__name__}'s.")
+    if (checkpoint.path / BUFFER).is_file() and not kwargs.get("trust", True):
+        raise ValueError(
+            f"{checkpoint.path} cannot be loaded with trust=False: its replay buffer is of an own class, which only a pickle "
+            f"holds ({BUFFER}), and a pickle can run code when it is read. If you trust where it comes from, load it without "
+            "trust=False."
+        )
     _say_other_versions(checkpoint)
     model = cls.load(checkpoint.path / MODEL, env=env, force_reset=False, **kwargs)
     state = read_tree(checkpoint.path / STATE)
     if model.env is not None and state["env"] is not None:
         check_alike(model.env, state["env"])
-    model._written = Written(Store(checkpoint.path.parent.resolve()))
+    run = checkpoint.manifest.get("run") or uuid.uuid4().hex  # earlier versions gave none
+    model._written = Written(Store(checkpoint.path.parent.resolve()), run)
     restore_buffers(model, state, model._written)
     if (checkpoint.path / BUFFER).is_file():
         model.load_replay_buffer(checkpoint.path / BUFFER, truncate_last_traj=False)
@@ -57,6 +66,7 @@ def newest(folder: Path) -> Checkpoint:
         if damage is not None:
             raise ValueError(f"{folder} is damaged: {damage}. Give the run's folder: its newest whole checkpoint is taken.")
         return Checkpoint(folder, read_manifest(folder))
+    put_back(folder_of(folder))
     found, damages = newest_whole(folder_of(folder))
     if found is None:
         told = f": {'; '.join(damages)}" if damages else ""

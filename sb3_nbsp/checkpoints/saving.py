@@ -1,6 +1,7 @@
 """Writing a checkpoint."""
 
 import platform
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,11 +11,10 @@ import gymnasium as gym
 import numpy as np
 import stable_baselines3 as sb3
 import torch as th
-from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 
 from sb3_nbsp.base.finite import NotFiniteError, bad_parameter
-from sb3_nbsp.checkpoints.files import new_folder, sweep
+from sb3_nbsp.checkpoints.files import new_folder, put_back, sweep
 from sb3_nbsp.checkpoints.manifest import clean, newest_whole, write_manifest
 from sb3_nbsp.checkpoints.memories import Written
 from sb3_nbsp.checkpoints.model_state import is_mixed, state_of, without_what_is_elsewhere
@@ -51,7 +51,7 @@ def save(model: Any, folder: Path, callback: BaseCallback | None = None) -> Path
         state, blobs = state_of(model, callback, written)
         with new_folder(target) as temporary:
             with without_what_is_elsewhere(model):
-                BaseAlgorithm.save(model, temporary / MODEL)  # not deflated: weights hardly get smaller
+                model.save_stored(temporary / MODEL)  # not deflated: weights hardly get smaller
             write_tree(state, temporary / STATE)
             buffer = getattr(model, "replay_buffer", None)
             if buffer is not None and not is_mixed(buffer):  # a user's own
@@ -76,20 +76,23 @@ def _told_what_is_in_the_way(model: Any) -> Iterator[None]:
 
 def _written(model: Any, folder: Path) -> Written:
     """What of the model lies in the folder's store."""
-    store = Store(folder.resolve())
-    if model._written is None or model._written.store.folder != store.folder:
-        if newest_whole(folder)[0] is not None:
+    store, before = Store(folder.resolve()), model._written
+    if before is None or before.store.folder != store.folder:
+        put_back(folder)
+        newest = newest_whole(folder)[0]
+        if newest is not None and (before is None or newest.manifest.get("run") != before.run):
             raise ValueError(
                 f"{folder} holds the checkpoints of another run. Use another folder, or go on from them with "
                 "load_checkpoint()."
             )
         sweep(folder)
-        model._written = Written(store)
+        model._written = Written(store, uuid.uuid4().hex if before is None else before.run)
     return model._written
 
 
 def _told(model: Any) -> dict[str, Any]:
     return {
+        "run": model._written.run,
         "step": model.num_timesteps,
         "class": type(model).__name__,
         "observation_space": str(model.observation_space),

@@ -234,6 +234,15 @@ class ProtectedAlgorithm(BaseAlgorithm):
             super().save(stored, *args, **kwargs)
             settings_file.add_settings(stored, self)
 
+    def save_stored(self, path: pathlib.Path) -> None:
+        """
+        Write what :meth:`save` writes, without compression and without care for what is there: for checkpoints.
+
+        :param path: of a new file
+        """
+        super().save(path)
+        settings_file.add_settings(path, self)
+
     @classmethod
     def load(
         cls: type[Self],
