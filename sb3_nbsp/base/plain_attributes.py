@@ -34,7 +34,7 @@ def attributes_of(holder: Any, besides: Collection[str] = ()) -> tuple[dict[str,
     :return: attributes by name, as copies in JSON's types, arrays beside them; and the names of those that have no plain form
         and might change. Functions, classes, spaces and paths are neither.
     """
-    given = _arguments(type(holder))
+    given = _arguments(holder.__class__)
     values, others = {}, []
     for name, value in vars(holder).items():
         if name in besides or name in given or name.lstrip("_") in given or _never_counts(value):

@@ -1,4 +1,4 @@
-"""What Gymnasium's wrappers hold of the past: steps that elapsed, running statistics, stacked frames, a user's own counters."""
+"""What Gymnasium's wrappers hold of the past: elapsed steps, running statistics, stacked frames, a user's counters."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any

@@ -36,15 +36,15 @@ def callback_states(callback: BaseCallback | None, told: set[str]) -> list[dict[
 
 def _state(callback: BaseCallback, told: set[str]) -> dict[str, Any]:
     own, kind = getattr(callback, "checkpoint_state", None), type(callback).__name__
-    state = {"kind": kind, "n_calls": callback.n_calls, "own": None if own is None else own(), "attributes": {}}
+    state: dict[str, Any] = {"kind": kind, "n_calls": callback.n_calls, "own": None if own is None else own(), "attributes": {}}
     if own is None and not _keeps_it_elsewhere(callback):
         state["attributes"], others = attributes_of(callback, TOLD_ANEW)
         if others and kind not in told:
             told.add(kind)
             warnings.warn(
-                f"Checkpoints cannot keep {', '.join(others)} of the callback {kind}: numbers, texts, arrays and lists of these "
-                "are kept. A run that goes on begins with what a new callback has. Methods checkpoint_state(), which returns "
-                "such values, and restore_checkpoint_state(state) keep the rest.",
+                f"Checkpoints cannot keep {', '.join(others)} of the callback {kind}: numbers, texts, arrays and lists of "
+                "these are kept. A run that goes on begins with what a new callback has. Methods checkpoint_state(), which "
+                "returns such values, and restore_checkpoint_state(state) keep the rest.",
                 stacklevel=2,
             )
     return state

@@ -64,7 +64,7 @@ def _replace(target: Path, new: Path) -> None:
 
 
 def sweep(folder: Path) -> None:
-    """Delete what was being written in a folder when a process was killed; what was being replaced, and is missing, is back."""
+    """Delete what was being written in a folder when a process was killed; what it was replacing is back."""
     put_back(folder)
     for path in folder.glob(f"{UNFINISHED}*"):
         shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch as th
 from stable_baselines3 import HerReplayBuffer
 
 from sb3_nbsp.checkpoints.env_state import check_alike, restore_env
@@ -13,7 +14,7 @@ from sb3_nbsp.checkpoints.files import put_back
 from sb3_nbsp.checkpoints.manifest import MANIFEST, Checkpoint, damage_of, folder_of, newest_whole, read_manifest
 from sb3_nbsp.checkpoints.memories import Written
 from sb3_nbsp.checkpoints.model_state import GoingOn, is_mixed, restore_buffers
-from sb3_nbsp.checkpoints.saving import BUFFER, MODEL, STATE, versions
+from sb3_nbsp.checkpoints.saving import BUFFER, MODEL, STATE, device_name, versions
 from sb3_nbsp.checkpoints.store import Store
 from sb3_nbsp.checkpoints.trees import read_tree
 
@@ -39,8 +40,10 @@ def load(cls: Any, folder: Path, env: Any, **kwargs: Any) -> Any:
             f"holds ({BUFFER}), and a pickle can run code when it is read. If you trust where it comes from, load it without "
             "trust=False."
         )
-    _say_other_versions(checkpoint)
+    if kwargs.get("device", "auto") == "auto":
+        kwargs["device"] = _device_of(checkpoint)
     model = cls.load(checkpoint.path / MODEL, env=env, force_reset=False, **kwargs)
+    _say_other_versions(checkpoint, model.device)
     state = read_tree(checkpoint.path / STATE)
     if model.env is not None and state["env"] is not None:
         check_alike(model.env, state["env"])
@@ -76,9 +79,16 @@ def newest(folder: Path) -> Checkpoint:
     return found
 
 
-def _say_other_versions(checkpoint: Checkpoint) -> None:
-    now = versions()
+def _device_of(checkpoint: Checkpoint) -> str:
+    """The device that it was written on, where that is there; earlier versions did not write it down."""
+    written = checkpoint.manifest["versions"].get("device", "auto")
+    there = not written.startswith("cuda") or int(written.removeprefix("cuda:")) < th.cuda.device_count()
+    return written if there else "auto"
+
+
+def _say_other_versions(checkpoint: Checkpoint, device: th.device) -> None:
     then = checkpoint.manifest["versions"]
+    now = {**versions(then), "device": device_name(device)}
     differ = {name: (then[name], now.get(name)) for name in then if then[name] != now.get(name)}
     if differ:
         told = ", ".join(f"{name} {before} then, {after} now" for name, (before, after) in differ.items())

@@ -1,9 +1,11 @@
 """Writing a checkpoint."""
 
 import platform
+import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,8 @@ from sb3_nbsp.checkpoints.store import Store
 from sb3_nbsp.checkpoints.trees import write_tree
 
 MODEL, STATE, BUFFER = "model.zip", "state", "replay_buffer.pkl"
+# Ours, what our algorithms come from, and simulators: their versions are written down where they are imported.
+PACKAGES = ("sb3-nbsp", "sb3-contrib", "metaworld", "mujoco", "dm-control", "ale-py", "shimmy")
 
 
 class NotWritableError(RuntimeError):
@@ -98,12 +102,22 @@ def _told(model: Any) -> dict[str, Any]:
         "observation_space": str(model.observation_space),
         "action_space": str(model.action_space),
         "visits": model.position.record["visits"],
-        "versions": versions(),
+        "versions": {**versions(), "device": device_name(model.device)},
     }
 
 
-def versions() -> dict[str, Any]:
-    """What must be the same for a run to go on to the bit."""
+def device_name(device: th.device) -> str:
+    """A device with its number: ``cuda`` is the first."""
+    return f"{device.type}:{device.index or 0}" if device.type == "cuda" else device.type
+
+
+def versions(besides: Iterable[str] = ()) -> dict[str, Any]:
+    """
+    What must be the same for a run to go on to the bit.
+
+    :param besides: packages to be named, too, whether they are imported or not: ``None`` where they are not there
+    """
+    imported = [name for name in PACKAGES if name.replace("-", "_") in sys.modules]
     return {
         "python": platform.python_version(),
         "stable_baselines3": sb3.__version__,
@@ -112,4 +126,12 @@ def versions() -> dict[str, Any]:
         "gymnasium": gym.__version__,
         "threads": th.get_num_threads(),
         "processor": platform.machine(),
+        **{name: _version_of(name) for name in PACKAGES if name in imported or name in set(besides)},
     }
+
+
+def _version_of(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None

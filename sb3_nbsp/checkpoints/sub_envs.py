@@ -30,7 +30,7 @@ def calls_single(env: VecEnv) -> bool:
 def wrappers_around(env: VecEnv) -> list[list[dict[str, Any]]]:
     """
     :param env: a vectorised env
-    :return: for each sub-env what its wrappers hold; where it is in another process their names, and that nothing more is known
+    :return: for each sub-env what its wrappers hold; in another process their names, and that nothing more is known
     """
     envs = at_hand(env)
     if envs is not None:

@@ -157,8 +157,8 @@ class SequencePosition:
     @property
     def is_at_switch(self) -> bool:
         """
-        Whether no step was taken since a segment ended. Where the number of sub-envs does not divide it, their last common step
-        goes beyond its end, and yet nothing of the next one was seen.
+        Whether no step was taken since a segment ended. Where the number of sub-envs does not divide it, their last step goes
+        beyond its end, and yet nothing of the next one was seen.
         """
         return self.steps > 0 and self.record.get("ended_at") == self.steps  # older files do not know
 

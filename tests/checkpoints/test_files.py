@@ -21,6 +21,7 @@ from sb3_nbsp import NBSPDQN, NBSPSAC
 from sb3_nbsp.checkpoints import files
 from sb3_nbsp.checkpoints.callback import RunCheckpoints
 from sb3_nbsp.checkpoints.manifest import damage_of, newest_whole
+from sb3_nbsp.checkpoints.random_states import random_states, restore_random_states
 from sb3_nbsp.checkpoints.ring import MAX_STRETCHES, restore_ring, ring_state
 from sb3_nbsp.checkpoints.store import Store
 from sb3_nbsp.rehearsal.replay_buffers import MixedReplayBuffer
@@ -141,6 +142,33 @@ def test_a_buffer_of_an_own_class_needs_trust(tmp_path):
     model.save_checkpoint(tmp_path)
     with pytest.raises(ValueError, match=r"trust=False: its replay buffer .*replay_buffer\.pkl"):
         NBSPSAC.load_checkpoint(tmp_path, SAC_CASE.task_env(), trust=False)
+
+
+def test_device_and_packages_are_written_down(run, monkeypatch):
+    path = checkpoints(run)[-1] / "checkpoint.json"
+    manifest = json.loads(path.read_text())
+    told = manifest["versions"]
+    assert told["device"] == "cpu" and told["sb3-nbsp"] and told["sb3-contrib"]
+    given: list[Any] = []
+    load = NBSPSAC.load
+    monkeypatch.setattr(NBSPSAC, "load", lambda *args, **kwargs: (given.append(kwargs["device"]), load(*args, **kwargs))[1])
+    path.write_text(json.dumps({**manifest, "versions": {**told, "device": "cuda:0", "mujoco": "1"}}))
+    with pytest.warns(UserWarning, match=r"not to the bit: .*(device cuda:0 then, cpu now.*mujoco 1 then|mujoco 1 .* device)"):
+        NBSPSAC.load_checkpoint(run, SAC_CASE.sequence_env())
+    for versions in (told, {name: value for name, value in told.items() if name != "device"}):  # an earlier version
+        path.write_text(json.dumps({**manifest, "versions": versions}))
+        NBSPSAC.load_checkpoint(run, SAC_CASE.sequence_env(), device="auto")
+    assert given == ["auto", "cpu", "auto"]  # "cuda:0" is not there
+
+
+def test_random_states_of_missing_gpus_are_told(monkeypatch):
+    model, restored = SAC_CASE.made(), []
+    states = {**random_states(model), "cuda": [th.zeros(16, dtype=th.uint8)] * 3}
+    monkeypatch.setattr(th.cuda, "is_available", lambda: True), monkeypatch.setattr(th.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(th.cuda, "set_rng_state", lambda state, device: restored.append(device))
+    with pytest.warns(UserWarning, match="3 CUDA devices, 2 are there now"):
+        restore_random_states(model, states)
+    assert restored == [0, 1]
 
 
 def test_to_count_anew_is_said(run):
