@@ -36,7 +36,8 @@ def callback_states(callback: BaseCallback | None, told: set[str]) -> list[dict[
 
 def _state(callback: BaseCallback, told: set[str]) -> dict[str, Any]:
     own, kind = getattr(callback, "checkpoint_state", None), type(callback).__name__
-    state: dict[str, Any] = {"kind": kind, "n_calls": callback.n_calls, "own": None if own is None else own(), "attributes": {}}
+    state: dict[str, Any] = {"kind": kind, "n_calls": callback.n_calls, "attributes": {}}
+    state["own"] = None if own is None else own()
     if own is None and not _keeps_it_elsewhere(callback):
         state["attributes"], others = attributes_of(callback, TOLD_ANEW)
         if others and kind not in told:

@@ -81,13 +81,13 @@ class ProtectedAlgorithm(BaseAlgorithm):
 
     protection: Protection
 
-    # Checkpoints
-    _written: Any = None
+    _written: Any = None  # this and what follows: for checkpoints
     _going_on: Any = None
     _kept_elsewhere: frozenset[str] = frozenset()
     steps_left = property(checkpoints.steps_left)
     goes_on_exactly = property(checkpoints.goes_on_exactly)
     save_checkpoint = checkpoints.save_checkpoint
+    save_stored = settings_file.save_stored
     load_checkpoint = classmethod(checkpoints.load_checkpoint)
 
     # Construction
@@ -233,15 +233,6 @@ class ProtectedAlgorithm(BaseAlgorithm):
         with save_util.whole_file(path, ".zip") as target, save_util.deflated(target) as stored:
             super().save(stored, *args, **kwargs)
             settings_file.add_settings(stored, self)
-
-    def save_stored(self, path: pathlib.Path) -> None:
-        """
-        Write what :meth:`save` writes, without compression and without care for what is there: for checkpoints.
-
-        :param path: of a new file
-        """
-        super().save(path)
-        settings_file.add_settings(path, self)
 
     @classmethod
     def load(
