@@ -2,10 +2,10 @@
 
 import random
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -96,6 +96,31 @@ class ProcessStreams:
         """torch's own generator on a device."""
         return None
 
+    def on_device_state(self) -> th.Tensor | None:
+        """Where the agent's own generator on a CUDA device stands; ``None`` where it has none."""
+        return None
+
+    def restore_on_device(self, state: th.Tensor) -> None:
+        """Let it stand there."""
+
+    # Noise is drawn ahead on a device. What is drawn and not used belongs to the place in the stream.
+
+    drawn_ahead: Callable[[], th.Tensor | None] = staticmethod(lambda: None)  # of whoever draws it now, [steps, ...]
+    left_over: th.Tensor | None = None  # of a run that goes on, to be used first
+
+    def ahead(self) -> th.Tensor | None:
+        """
+        :return: noise of the coming gradient steps that is drawn already, [steps, ...]
+        """
+        return self.drawn_ahead() if self.left_over is None else self.left_over
+
+    def take_left_over(self) -> th.Tensor | None:
+        """
+        :return: what a run that goes on had drawn and not used; the next call gives ``None``
+        """
+        taken, self.left_over = self.left_over, None
+        return taken
+
 
 class RandomStreams(ProcessStreams, AbstractContextManager[None]):
     """
@@ -140,8 +165,18 @@ class RandomStreams(ProcessStreams, AbstractContextManager[None]):
                 self._on_device.set_state(self._start.device)
         return self._on_device
 
+    def on_device_state(self) -> th.Tensor | None:
+        """See :class:`ProcessStreams`."""
+        return self._start.device if self._on_device is None else self._on_device.get_state()
+
+    def restore_on_device(self, state: th.Tensor) -> None:
+        """See :class:`ProcessStreams`."""
+        self._start = replace(self._start, device=state)
+        if self._on_device is not None:
+            self._on_device.set_state(state)
+
     def states(self) -> RandomStates:
         """Where they stand."""
-        on_device = self._start.device if self._on_device is None else self._on_device.get_state()
+        on_device = self.on_device_state()
         start = self._start
         return RandomStates(start.python, self.numpy.get_state(), self.torch.get_state(), start.seed, on_device)

@@ -9,7 +9,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 from sb3_nbsp.base.arguments import Is, Whole, check_values
 from sb3_nbsp.base.interruption import Stopped, stop_is_requested
-from sb3_nbsp.checkpoints.saving import save
+from sb3_nbsp.checkpoints.saving import NotWritableError, save
 
 ARGUMENTS = {
     "folder": Annotated[str, Is("the path of a folder", lambda value: isinstance(value, str | os.PathLike))],
@@ -22,7 +22,8 @@ class RunCheckpoints(BaseCallback):
     Write a checkpoint at the beginning, every ``freq`` env steps and at every task switch, always between two rollouts.
     ``load_checkpoint()`` goes on from the newest.
 
-    On a full disk training goes on; that is said once, and the next checkpoint is tried when it is due.
+    On a full disk, and with an env that no checkpoint can hold, training goes on; that is said once, and the next checkpoint
+    is tried when it is due.
 
     :param folder: of the run's checkpoints, which no other run uses
     :param freq: env steps over all sub-envs between checkpoints; 0 writes them at switches only
@@ -74,7 +75,7 @@ class RunCheckpoints(BaseCallback):
         self._at = self._place()  # also if it fails: it is tried again when the next one is due
         try:
             path = save(self.model, self.folder, callback)
-        except OSError as error:
+        except (OSError, NotWritableError) as error:
             if not self._has_warned:
                 warnings.warn(
                     f"No checkpoint could be written in {self.folder} ({error}). Training goes on, and what was written "

@@ -3,13 +3,18 @@
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import VecEnv, VecFrameStack, VecMonitor, VecNormalize
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvWrapper
+from stable_baselines3.common.vec_env.stacked_observations import StackedObservations
 
-MONITOR_LISTS = ("rewards", "episode_returns", "episode_lengths", "episode_times")
-MONITOR = (*MONITOR_LISTS, "total_steps")
+from sb3_nbsp.checkpoints.sub_envs import (
+    calls_single,
+    monitor_state,
+    restore_monitor,
+    restore_wrappers_around,
+    wrappers_around,
+)
 
 
 def env_state(env: VecEnv) -> dict[str, Any]:
@@ -19,7 +24,8 @@ def env_state(env: VecEnv) -> dict[str, Any]:
     """
     return {
         "episodes": env.env_method("episode_state") if env.has_attr("episode_state") else None,
-        "monitors": [_monitor(env, i) for i in range(env.num_envs)],
+        "monitors": [monitor_state(env, i) for i in range(env.num_envs)],
+        "around": wrappers_around(env),
         "wrappers": [_wrapper_state(wrapper) for wrapper in _wrappers(env)],
     }
 
@@ -28,30 +34,32 @@ def restore_env(env: VecEnv, state: dict[str, Any], seed: int) -> bool:
     """
     Let an env stand where another one stood.
 
-    :param env: made like that one
+    :param env: made like that one, see :func:`check_alike`
     :param state: its state
     :param seed: of sub-envs that cannot play their episode again and keep no random state
     :return: whether it stands there, to the bit. If not, ``env.reset()`` begins new
         episodes, the same ones each time.
-    :raises ValueError: if it has other sub-envs or wrappers
     """
-    _check_alike(env, state)
     if state["episodes"] is None:
         env.seed(seed)
     env.reset()  # wrappers refuse a step before it
-    single = getattr(env.unwrapped, "calls_single", True)  # not so of Gymnasium's vector envs in other processes
-    restored = state["episodes"] is not None and single
-    for i, episode in enumerate(state["episodes"] or () if single else ()):
+    restored = state["episodes"] is not None and calls_single(env)
+    for i, episode in enumerate(state["episodes"] if restored else ()):
         restored = env.env_method("restore_episode", episode, indices=i)[0] and restored
     for i, monitor in enumerate(state["monitors"]):
-        for name, value in monitor.items():
-            _set_attribute(env, name, value.tolist() if name in MONITOR_LISTS else value, i)
+        restore_monitor(env, i, monitor)
+    restored = restore_wrappers_around(env, state.get("around", wrappers_around(env))) and restored
     for wrapper, saved in zip(_wrappers(env), state["wrappers"], strict=True):
         _restore_wrapper(wrapper, saved)
     return bool(restored)
 
 
-def _check_alike(env: VecEnv, state: dict[str, Any]) -> None:
+def check_alike(env: VecEnv, state: dict[str, Any]) -> None:
+    """
+    :param env: that a run shall go on with
+    :param state: of the env that it was trained on
+    :raises ValueError: if it has other sub-envs or wrappers
+    """
     if len(state["monitors"]) != env.num_envs:
         raise ValueError(
             f"The checkpoint was written with {len(state['monitors'])} sub-envs, this env has {env.num_envs}. Use as many."
@@ -70,25 +78,6 @@ def _wrappers(env: VecEnv) -> Iterator[VecEnvWrapper]:
         env = env.venv
 
 
-# Monitors, which may be in other processes
-
-
-def _monitor(env: VecEnv, i: int) -> dict[str, Any]:
-    if not env.has_attr("episode_returns"):
-        return {}
-    values = {name: env.get_attr(name, i)[0] for name in MONITOR}
-    return {name: np.array(value, dtype=np.float64) if name in MONITOR_LISTS else value for name, value in values.items()}
-
-
-def _set_attribute(env: VecEnv, name: str, value: Any, i: int) -> None:
-    """On the wrapper that has it, however many are around it."""
-    single = getattr(env.unwrapped, "calls_single", True)
-    if single and env.has_attr("set_wrapper_attr"):  # Gymnasium 1.0 and later
-        env.env_method("set_wrapper_attr", name, value, indices=i)
-    else:
-        env.set_attr(name, value, indices=i)
-
-
 # Wrappers
 
 
@@ -99,7 +88,7 @@ def _wrapper_state(wrapper: VecEnvWrapper) -> dict[str, Any]:
         state["statistics"] = {name: _statistics(getattr(wrapper, name)) for name in names}
         state |= {name: getattr(wrapper, name) for name in ("returns", "old_obs", "old_reward")}
     elif isinstance(wrapper, VecFrameStack):
-        state["stacked_obs"] = wrapper.stacked_obs.stacked_obs
+        state["stacked_obs"] = _frames(wrapper.stacked_obs)
     elif isinstance(wrapper, VecMonitor):
         state |= {name: getattr(wrapper, name) for name in ("episode_returns", "episode_lengths", "episode_count")}
     return state
@@ -111,10 +100,24 @@ def _restore_wrapper(wrapper: VecEnvWrapper, state: dict[str, Any]) -> None:
             _restore_statistics(getattr(wrapper, name), saved)
         wrapper.returns, wrapper.old_obs, wrapper.old_reward = (state[n] for n in ("returns", "old_obs", "old_reward"))
     elif isinstance(wrapper, VecFrameStack):
-        wrapper.stacked_obs.stacked_obs = state["stacked_obs"]
+        _restore_frames(wrapper.stacked_obs, state["stacked_obs"])
     elif isinstance(wrapper, VecMonitor):
         for name in ("episode_returns", "episode_lengths", "episode_count"):
             setattr(wrapper, name, state[name])
+
+
+def _frames(stacked: StackedObservations[Any]) -> Any:
+    """Of each part, where observations are a dict."""
+    parts = getattr(stacked, "sub_stacked_observations", None)
+    return stacked.stacked_obs if parts is None else {key: _frames(part) for key, part in parts.items()}
+
+
+def _restore_frames(stacked: StackedObservations[Any], saved: Any) -> None:
+    if not isinstance(saved, dict):
+        stacked.stacked_obs = saved
+        return
+    for key, part in saved.items():
+        _restore_frames(stacked.sub_stacked_observations[key], part)
 
 
 def _statistics(rms: Any) -> Any:

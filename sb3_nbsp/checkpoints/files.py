@@ -4,11 +4,12 @@ import hashlib
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 UNFINISHED = ".writing-"  # how names of what is being written begin
+BEFORE = f"{UNFINISHED}before-"  # and of what is being replaced
 CHUNK = 2**20
 
 
@@ -42,10 +43,7 @@ def new_folder(target: Path) -> Iterator[Path]:
             sync(path)
         sync(temporary)
         if target.exists():
-            before = target.with_name(f"{UNFINISHED}before-{target.name}")
-            os.rename(target, before)
-            os.rename(temporary, target)
-            shutil.rmtree(before)
+            _replace(target, temporary)
         else:
             os.rename(temporary, target)
         sync(target.parent)
@@ -53,10 +51,32 @@ def new_folder(target: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def _replace(target: Path, new: Path) -> None:
+    before = target.with_name(f"{BEFORE}{target.name}")
+    shutil.rmtree(before, ignore_errors=True)
+    os.rename(target, before)
+    try:
+        os.rename(new, target)
+    except BaseException:
+        os.rename(before, target)
+        raise
+    shutil.rmtree(before, ignore_errors=True)  # what stays is swept
+
+
 def sweep(folder: Path) -> None:
-    """Delete what was being written in a folder when a process was killed."""
+    """Delete what was being written in a folder when a process was killed; what it was replacing is back."""
+    put_back(folder)
     for path in folder.glob(f"{UNFINISHED}*"):
         shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def put_back(folder: Path) -> None:
+    """Put back what was being replaced when a process was killed between the two renames."""
+    for before in folder.glob(f"{BEFORE}*"):
+        target = before.with_name(before.name.removeprefix(BEFORE))
+        if not target.exists():
+            with suppress(OSError):  # a folder that can only be read
+                os.rename(before, target)
 
 
 def fingerprint(path: Path) -> dict[str, Any]:

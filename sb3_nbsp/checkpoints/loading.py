@@ -1,16 +1,20 @@
 """Reading a checkpoint."""
 
+import uuid
 import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch as th
+from stable_baselines3 import HerReplayBuffer
 
-from sb3_nbsp.checkpoints.env_state import restore_env
+from sb3_nbsp.checkpoints.env_state import check_alike, restore_env
+from sb3_nbsp.checkpoints.files import put_back
 from sb3_nbsp.checkpoints.manifest import MANIFEST, Checkpoint, damage_of, folder_of, newest_whole, read_manifest
 from sb3_nbsp.checkpoints.memories import Written
 from sb3_nbsp.checkpoints.model_state import GoingOn, is_mixed, restore_buffers
-from sb3_nbsp.checkpoints.saving import BUFFER, MODEL, STATE, versions
+from sb3_nbsp.checkpoints.saving import BUFFER, MODEL, STATE, device_name, versions
 from sb3_nbsp.checkpoints.store import Store
 from sb3_nbsp.checkpoints.trees import read_tree
 
@@ -30,13 +34,24 @@ def load(cls: Any, folder: Path, env: Any, **kwargs: Any) -> Any:
     there = checkpoint.manifest["class"]
     if there != cls.__name__:
         raise ValueError(f"{checkpoint.path} was written by {there}. Use {there}.load_checkpoint(), not {cls.__name__}'s.")
-    _say_other_versions(checkpoint)
+    if (checkpoint.path / BUFFER).is_file() and not kwargs.get("trust", True):
+        raise ValueError(
+            f"{checkpoint.path} cannot be loaded with trust=False: its replay buffer is of an own class, which only a pickle "
+            f"holds ({BUFFER}), and a pickle can run code when it is read. If you trust where it comes from, load it without "
+            "trust=False."
+        )
+    if kwargs.get("device", "auto") == "auto":
+        kwargs["device"] = _device_of(checkpoint)
     model = cls.load(checkpoint.path / MODEL, env=env, force_reset=False, **kwargs)
+    _say_other_versions(checkpoint, model.device)
     state = read_tree(checkpoint.path / STATE)
-    model._written = Written(Store(checkpoint.path.parent.resolve()))
+    if model.env is not None and state["env"] is not None:
+        check_alike(model.env, state["env"])
+    run = checkpoint.manifest.get("run") or uuid.uuid4().hex  # earlier versions gave none
+    model._written = Written(Store(checkpoint.path.parent.resolve()), run)
     restore_buffers(model, state, model._written)
     if (checkpoint.path / BUFFER).is_file():
-        model.load_replay_buffer(checkpoint.path / BUFFER)
+        model.load_replay_buffer(checkpoint.path / BUFFER, truncate_last_traj=False)
     if model._last_obs is not None and model.env is not None:  # else learn() resets the env by itself
         _place(model, state)
         model._going_on = GoingOn(model, state)
@@ -54,6 +69,7 @@ def newest(folder: Path) -> Checkpoint:
         if damage is not None:
             raise ValueError(f"{folder} is damaged: {damage}. Give the run's folder: its newest whole checkpoint is taken.")
         return Checkpoint(folder, read_manifest(folder))
+    put_back(folder_of(folder))
     found, damages = newest_whole(folder_of(folder))
     if found is None:
         told = f": {'; '.join(damages)}" if damages else ""
@@ -63,9 +79,16 @@ def newest(folder: Path) -> Checkpoint:
     return found
 
 
-def _say_other_versions(checkpoint: Checkpoint) -> None:
-    now = versions()
+def _device_of(checkpoint: Checkpoint) -> str:
+    """The device that it was written on, where that is there; earlier versions did not write it down."""
+    written = checkpoint.manifest["versions"].get("device", "auto")
+    there = not written.startswith("cuda") or int(written.removeprefix("cuda:")) < th.cuda.device_count()
+    return written if there else "auto"
+
+
+def _say_other_versions(checkpoint: Checkpoint, device: th.device) -> None:
     then = checkpoint.manifest["versions"]
+    now = {**versions(then), "device": device_name(device)}
     differ = {name: (then[name], now.get(name)) for name in then if then[name] != now.get(name)}
     if differ:
         told = ", ".join(f"{name} {before} then, {after} now" for name, (before, after) in differ.items())
@@ -86,6 +109,8 @@ def _place(model: Any, state: dict[str, Any]) -> None:
     if model._vec_normalize_env is not None:
         model._last_original_obs = model._vec_normalize_env.get_original_obs()
     buffer: Any = getattr(model, "replay_buffer", None)
+    if isinstance(buffer, HerReplayBuffer):
+        buffer.truncate_last_trajectory()
     if is_mixed(buffer) and buffer.size() > 0:  # n-step returns must not reach over the gap
         buffer.timeouts[buffer.pos - 1] = np.maximum(buffer.timeouts[buffer.pos - 1], 1 - buffer.dones[buffer.pos - 1])
 

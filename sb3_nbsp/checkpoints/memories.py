@@ -18,15 +18,19 @@ class Written:
     What of a model lies in a store already. Kept by the model in memory only: after a load it is what that checkpoint names.
 
     :param store: the store
+    :param run: what the run is called, in whichever folders its checkpoints lie
     :param buffer: the replay buffer that the stretches are of
     :param stretches: of its rows
     :param memories: samples and their blob, by the memory's name and the task
+    :param told: callbacks' classes that a warning has named
     """
 
     store: Store
+    run: str
     buffer: Any = None
     stretches: list[Stretch] = field(default_factory=list)
     memories: dict[tuple[str, int], tuple[Any, str]] = field(default_factory=dict)
+    told: set[str] = field(default_factory=set)
 
 
 def memories_of(model: Any) -> dict[str, TaskMemory[Any]]:

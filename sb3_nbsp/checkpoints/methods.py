@@ -15,8 +15,8 @@ def steps_left(model: Any) -> int:
 
 
 def goes_on_exactly(model: Any) -> bool:
-    """Whether ``learn()`` is beginning and goes on, to the bit, from a checkpoint."""
-    return model._going_on is not None and model._going_on.fits(model)
+    """Whether ``learn()`` is beginning and goes on, to the bit, from within the one that wrote a checkpoint."""
+    return model._going_on is not None and model._going_on.within_learn and model._going_on.fits(model)
 
 
 def save_checkpoint(self: Any, folder: str | Path) -> Path:
@@ -28,6 +28,7 @@ def save_checkpoint(self: Any, folder: str | Path) -> Path:
     :return: the new checkpoint's folder
     :raises TypeError: if ``folder`` is no path
     :raises ValueError: if a parameter is not finite, or the folder holds another run's checkpoints
+    :raises NotWritableError: if the env, a callback or an own class has a form that a checkpoint cannot hold
     """
     return saving.save(self, _path(folder))
 
@@ -39,7 +40,7 @@ def load_checkpoint(cls: Any, folder: str | Path, env: Any, **kwargs: Any) -> An
 
     :param folder: a run's folder, its folder of checkpoints, or one of these
     :param env: made and wrapped as the one that the run was trained on
-    :param kwargs: further arguments of ``load()``, e.g. ``device``
+    :param kwargs: further arguments of ``load()``, e.g. ``trust``; ``device`` is by default the one that the run was on
     :raises ValueError: if there is no whole checkpoint, if another class wrote it, or if the env does not fit
     """
     return loading.load(cls, _path(folder), env, **kwargs)

@@ -7,8 +7,9 @@ from copy import deepcopy
 from typing import Any
 
 import torch as th
-from stable_baselines3.common.callbacks import BaseCallback, CallbackList, EventCallback
+from stable_baselines3.common.callbacks import BaseCallback
 
+from sb3_nbsp.checkpoints.callback_state import callback_states, restore_callbacks
 from sb3_nbsp.checkpoints.env_state import env_state
 from sb3_nbsp.checkpoints.memories import Written, memories_of, memory_state, restore_memory
 from sb3_nbsp.checkpoints.random_states import random_states, restore_random_states
@@ -31,8 +32,9 @@ def state_of(model: Any, callback: BaseCallback | None, written: Written) -> tup
     state = {
         "random": random_states(model),
         "env": None if model.env is None else env_state(model.env),
-        "callbacks": [_callback_state(part) for part in every_callback(callback)],
+        "callbacks": callback_states(callback, written.told),
         "memories": memories,
+        "within_learn": model.is_learning,
         "started_at": model._num_timesteps_at_start,
         "elapsed": time.time_ns() - getattr(model, "start_time", time.time_ns()),
         "replay_buffer": None,
@@ -93,6 +95,12 @@ class GoingOn:
         self._last_obs = model._last_obs
         self._noise = deepcopy(getattr(model, "action_noise", None))
 
+    @property
+    def within_learn(self) -> bool:
+        """Whether the checkpoint was written within ``learn()``; else a ``learn()`` begins as any other. Earlier versions did
+        not tell."""
+        return bool(self.state.get("within_learn", True))
+
     def fits(self, model: Any) -> bool:
         """Whether the model still stands where the checkpoint left it: the same env, not reset, counted on."""
         return model.num_timesteps == self.step and model._last_obs is self._last_obs
@@ -102,41 +110,10 @@ class GoingOn:
         :param model: at the first safe point of its ``learn()``
         :param callback: what it runs with
         """
-        if self._noise is not None:
-            model.action_noise.__dict__.update(self._noise.__dict__)  # in place: the rollout has been given it already
-        model._num_timesteps_at_start = self.state["started_at"]
-        model.start_time = time.time_ns() - self.state["elapsed"]
-        waiting = list(self.state["callbacks"])
-        for part in every_callback(callback):
-            saved = next((entry for entry in waiting if entry["kind"] == type(part).__name__), None)
-            if saved is not None:
-                waiting.remove(saved)
-                _restore_callback(part, saved)
+        if self.within_learn:
+            if self._noise is not None:
+                model.action_noise.__dict__.update(self._noise.__dict__)  # in place: the rollout has been given it already
+            model._num_timesteps_at_start = self.state["started_at"]
+            model.start_time = time.time_ns() - self.state["elapsed"]
+            restore_callbacks(callback, self.state["callbacks"])
         restore_random_states(model, self.state["random"])
-
-
-# Callbacks
-
-
-def every_callback(callback: BaseCallback | None) -> Iterator[BaseCallback]:
-    """A callback and those within it, in the order in which they are called."""
-    if callback is None:
-        return
-    yield callback
-    parts = callback.callbacks if isinstance(callback, CallbackList) else []
-    if isinstance(callback, EventCallback):
-        at_new_best = getattr(callback, "callback_on_new_best", None)  # SB3's EvalCallback has one
-        parts = [part for part in (at_new_best, callback.callback) if part is not None]
-    for part in parts:
-        yield from every_callback(part)
-
-
-def _callback_state(callback: BaseCallback) -> dict[str, Any]:
-    own = getattr(callback, "checkpoint_state", None)
-    return {"kind": type(callback).__name__, "n_calls": callback.n_calls, "own": None if own is None else own()}
-
-
-def _restore_callback(callback: BaseCallback, saved: Mapping[str, Any]) -> None:
-    callback.n_calls = saved["n_calls"]
-    if saved["own"] is not None and hasattr(callback, "restore_checkpoint_state"):
-        callback.restore_checkpoint_state(saved["own"])

@@ -5,7 +5,7 @@ from typing import Any
 
 from stable_baselines3.common.callbacks import BaseCallback
 
-from sb3_nbsp.checkpoints.model_state import every_callback
+from sb3_nbsp.checkpoints.callback_state import every_callback
 
 
 def safe_point(model: Any, callback: BaseCallback) -> None:

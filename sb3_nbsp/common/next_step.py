@@ -62,7 +62,7 @@ def _goes_on_in(position: SequencePosition, sequence: FollowedSequence) -> bool:
         return False
     if mine[0][0] is not None and position.id_width != id_width_of(sequence):
         return False  # observations are others
-    if position.is_finished or position.steps_in_segment == 0:
+    if position.is_finished or position.steps_in_segment == 0 or position.is_at_switch:
         return True
     running = mine[k][0] or position.task  # older files know no more than the task that is learned
     return k < len(other) and running in (None, other[k][0]) and other[k][1] > position.steps_in_segment

@@ -65,6 +65,7 @@ class SequencePosition:
     - ``consolidated_at``: the model's ``num_timesteps`` at the last consolidation, and ``carried``: env steps since then that
       SB3 counted before it began at 0 again
     - ``updates``: the model's updates at the last consolidation
+    - ``ended_at``: ``steps`` where a segment ended last, which may be beyond its end: see :meth:`is_at_switch`
 
     :param record: see :meth:`new_record`; changed in place
     """
@@ -77,7 +78,7 @@ class SequencePosition:
         """The record of a model that has learned nothing."""
         return {
             "visits": [], "id_width": 0, "steps": 0, "task": None, "pending": None, "fresh": True, "consolidated_at": 0,
-            "carried": 0, "updates": 0,
+            "carried": 0, "updates": 0, "ended_at": None,
         }  # fmt: skip
 
     @classmethod
@@ -153,6 +154,14 @@ class SequencePosition:
         """Env steps taken in the running segment."""
         return self.steps - sum(self.segment_steps[: self.n_completed])
 
+    @property
+    def is_at_switch(self) -> bool:
+        """
+        Whether no step was taken since a segment ended. Where the number of sub-envs does not divide it, their last step goes
+        beyond its end, and yet nothing of the next one was seen.
+        """
+        return self.steps > 0 and self.record.get("ended_at") == self.steps  # older files do not know
+
     def has_just_switched(self, n_envs: int) -> bool:
         """
         :param n_envs: sub-envs that step together
@@ -168,7 +177,8 @@ class SequencePosition:
     @property
     def is_inside(self) -> bool:
         """Whether a segment has begun, has not ended, and was learned on since the last consolidation."""
-        return not self.is_finished and self.steps_in_segment > 0 and not self.is_fresh
+        begun = not self.is_finished and self.steps_in_segment > 0 and not self.is_at_switch
+        return begun and not self.is_fresh
 
     def steps_by_hand(self, num_timesteps: int) -> int:
         """
@@ -206,7 +216,7 @@ class SequencePosition:
 
     def leave_sequence(self) -> None:
         """Tasks are given by hand from now on."""
-        self.record |= {"visits": [], "id_width": 0, "steps": 0}
+        self.record |= {"visits": [], "id_width": 0, "steps": 0, "ended_at": None}
 
     def moved_to(self, steps: int) -> None:
         """Note the env steps taken in the sequence."""
@@ -222,8 +232,8 @@ class SequencePosition:
         self.record["task"] = task
 
     def task_ended(self, task: str) -> None:
-        """Note that a task is to be consolidated."""
-        self.record["pending"] = task
+        """Note that a task has ended here, and is to be consolidated."""
+        self.record |= {"pending": task, "ended_at": self.steps}
 
     def consolidated(self, num_timesteps: int, n_updates: int = 0) -> None:
         """

@@ -81,13 +81,13 @@ class ProtectedAlgorithm(BaseAlgorithm):
 
     protection: Protection
 
-    # Checkpoints
-    _written: Any = None
+    _written: Any = None  # this and what follows: for checkpoints
     _going_on: Any = None
     _kept_elsewhere: frozenset[str] = frozenset()
     steps_left = property(checkpoints.steps_left)
     goes_on_exactly = property(checkpoints.goes_on_exactly)
     save_checkpoint = checkpoints.save_checkpoint
+    save_stored = settings_file.save_stored
     load_checkpoint = classmethod(checkpoints.load_checkpoint)
 
     # Construction

@@ -15,11 +15,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch as th
 from stable_baselines3.common import noise, torch_layers, utils
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.save_util import open_path
 from stable_baselines3.common.sb2_compat.rmsprop_tf_like import RMSpropTFLike
 from stable_baselines3.common.type_aliases import TrainFreq, TrainFrequencyUnit
@@ -75,6 +77,17 @@ def add_settings(path: Any, model: Any) -> None:
             except NotPlainError as error:
                 not_plain[name] = _in_words(model.__dict__[name], error)
         archive.writestr(SETTINGS, json.dumps({"format": FORMAT, "values": values, "not_plain": not_plain}))
+
+
+def save_stored(model: Any, path: Path) -> None:
+    """
+    Write a model's file as its ``save()`` does, but not deflated and not in place of an old one: for checkpoints.
+
+    :param model: the model
+    :param path: of a new file
+    """
+    BaseAlgorithm.save(model, path)
+    add_settings(path, model)
 
 
 def plain_settings(cls: type, path: Any, given: Mapping[str, Any]) -> dict[str, Any]:

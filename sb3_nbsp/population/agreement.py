@@ -6,7 +6,7 @@ from typing import Any
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.type_aliases import MaybeCallback, TrainFrequencyUnit
 
-from sb3_nbsp.checkpoints.model_state import every_callback
+from sb3_nbsp.checkpoints.callback_state import every_callback
 from sb3_nbsp.common.env_util import task_sequence_of
 from sb3_nbsp.protection.optimizer import base_of
 from sb3_nbsp.sac import NBSPSAC

@@ -14,7 +14,7 @@ from stable_baselines3.common.type_aliases import MaybeCallback
 from torch.utils.hooks import RemovableHandle
 
 from sb3_nbsp.base.random_states import ProcessStreams
-from sb3_nbsp.checkpoints.model_state import every_callback
+from sb3_nbsp.checkpoints.callback_state import every_callback
 from sb3_nbsp.checkpoints.safe_point import safe_point
 
 

@@ -260,15 +260,17 @@ def _own_streams(models: Sequence[Any]) -> Iterator[Sequence[ProcessStreams]]:
     if len(models) == 1:
         starts[0].restore()
         try:
-            yield [ProcessStreams()]
+            yield [models[0].streams]
         finally:
             models[0].random_states = RandomStates()
             before.restore()
         return
     streams = [RandomStreams(start) for start in starts]
+    for model, own in zip(models, streams, strict=True):
+        model.streams = own
     try:
         yield streams
     finally:
         for model, own in zip(models, streams, strict=True):
-            model.random_states = own.states()
+            model.random_states, model.streams = own.states(), ProcessStreams()
         before.restore()

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import torch as th
 
-from sb3_nbsp.sac.device_replay import NOISE_STEPS, DeviceReplay
+from sb3_nbsp.sac.device_replay import DeviceReplay
+from sb3_nbsp.sac.noise_ahead import NOISE_STEPS
 
 # What CUDA's libraries take while a graph is made and run: matrix products have a workspace in the stream of training and one
 # in that of the capture (32 MiB each on Hopper, less elsewhere).

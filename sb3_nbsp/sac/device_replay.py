@@ -9,8 +9,7 @@ import torch as th
 from sb3_nbsp.base.random_states import ProcessStreams
 from sb3_nbsp.rehearsal.memory import Transitions
 from sb3_nbsp.sac.agent_batches import AgentBatches
-
-NOISE_STEPS = 50  # gradient steps for which noise is drawn ahead: a launch per agent and step would cost more than the step
+from sb3_nbsp.sac.noise_ahead import NoiseAhead
 
 FEW_ROWS = 64  # of an agent: more go over by themselves
 
@@ -45,8 +44,7 @@ class DeviceReplay:
         self._host_index = th.empty(0, 0, dtype=th.long)
         self._index = th.empty(0, dtype=th.long, device=like.device)  # of each agent: B rows, then K clones
         self._staged, self._staged_places = th.empty(0, self._width), th.empty(0, dtype=th.long)
-        self._noise = like.new_empty(0)
-        self._n_used = NOISE_STEPS
+        self._noise = NoiseAhead(self._streams)
         self._copied = th.cuda.Event() if like.is_cuda else None  # after the last copy out of pinned memory
 
     def prepare(self, n_steps: int, batch: AgentBatches) -> None:
@@ -99,15 +97,7 @@ class DeviceReplay:
                 for half in drawn.split(batch.size):  # apart, as SB3 draws them
                     half.normal_(generator=streams.torch)
             return
-        if self._noise.shape[1:] != batch.drawn.shape:
-            self._noise = batch.drawn.new_empty(NOISE_STEPS, *batch.drawn.shape)
-            self._n_used = NOISE_STEPS
-        if self._n_used == NOISE_STEPS:
-            self._n_used = 0
-            for agent, streams in enumerate(self._streams):
-                self._noise[:, agent].normal_(generator=streams.on(self._noise.device))
-        batch.drawn.copy_(self._noise[self._n_used])
-        self._n_used += 1
+        self._noise.take(batch.drawn)
 
     def load(self, batch: AgentBatches, gamma: th.Tensor) -> None:
         """

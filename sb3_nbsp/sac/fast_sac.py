@@ -36,10 +36,12 @@ class FastSAC(SAC):
     update_path: str | None = None
     update_obstacle: str | None = None
     _fast: FastUpdate | BatchedLearner | None = None
+    streams: ProcessStreams  # its random numbers; a population's members have their own
     in_stack: tuple[AgentStack, int] | None = None  # where a population has the model's parameters, and its number there
 
     def _setup_model(self) -> None:
         super()._setup_model()
+        self.streams = ProcessStreams()
         if self.fast_update is not False:
             put_channels_last(self.policy, self.device)
         if self.fast_update is True:
@@ -101,8 +103,8 @@ class FastSAC(SAC):
                 return AutogradUpdate(self)
             if not isinstance(self._fast, BatchedLearner):  # which takes over what has changed
                 on_cuda = self.device.type == "cuda"  # many small operations cost most there, unless they are one program
-                reader = BufferReader(self, ProcessStreams())
-                self._fast = BatchedLearner([self], [ProcessStreams()]) if on_cuda else FastUpdate(self, reader.samples)
+                reader = BufferReader(self, self.streams)
+                self._fast = BatchedLearner([self], [self.streams]) if on_cuda else FastUpdate(self, reader.samples)
         self._tell_path("fast", None)
         return self._fast
 
@@ -148,7 +150,8 @@ class FastSAC(SAC):
         return super().get_parameters()
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "_fast", "in_stack", "taken_steps", "update_path", "update_obstacle"]
+        own = ("_fast", "streams", "in_stack", "taken_steps", "update_path", "update_obstacle")
+        return [*super()._excluded_save_params(), *own]
 
 
 class AutogradUpdate:

@@ -194,11 +194,10 @@ class TaskSequenceEnv(gym.Env):
         self._place.restore(state["place"])
         self._turn, self._seed = state["turn"], state["seed"]
         self._seeded_tasks = set(state["seeded_tasks"])
-        for env, saved in zip(self._task_envs, state["tasks"], strict=True):
-            if saved is not None and env is not self._task_envs[state["running"]]:
-                env.restore_episode(saved, plays=False)
         self._current = self._task_envs[state["running"]]
-        return self._current.restore_episode(state["tasks"][state["running"]])
+        others = [(env, saved) for env, saved in zip(self._task_envs, state["tasks"], strict=True) if env is not self._current]
+        restored = [env.restore_episode(saved, plays=False) for env, saved in others if saved is not None]
+        return all([*restored, self._current.restore_episode(state["tasks"][state["running"]])])
 
     def _running(self) -> TaskEnv:
         if self._current is None:

@@ -78,7 +78,7 @@ class TaskEnv(gym.Wrapper):
         info = self._with_task(info)
         self._tell_success(info)
         obs = self._canonical(obs)
-        self._record.took(action, obs)
+        self._record.took(action, obs, reward, terminated, truncated)
         return obs, reward, terminated, truncated, info
 
     def episode_state(self) -> dict[str, Any] | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sb3_nbsp.base.atomic_write import replacing
-from sb3_nbsp.checkpoints.files import UNFINISHED
+from sb3_nbsp.checkpoints.files import UNFINISHED, put_back
 from sb3_nbsp.checkpoints.loading import newest, rows_of_monitors
 from sb3_nbsp.checkpoints.manifest import FOLDER, MANIFEST
 from sb3_nbsp.zoo.argument_types import whole
@@ -182,10 +182,11 @@ def end(run: Path) -> None:
 
 def tidy(run: Path) -> None:
     """
-    Delete what a killed process was writing.
+    Delete what a killed process was writing; a checkpoint that it was replacing is back.
 
     :param run: its folder
     """
+    put_back(run / FOLDER)
     for pattern in (".saving-*", ".*.tmp*", f"{UNFINISHED}*"):
         for path in run.rglob(pattern):
             shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)

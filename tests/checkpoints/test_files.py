@@ -1,7 +1,10 @@
 """What lies in a folder of checkpoints: the last two, each blob once, and nothing that is half written counts."""
 
 import json
+import os
+import pickle
 import resource
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +14,14 @@ import torch as th
 from helpers import ToyEnv, same
 from helpers.cases import DQN_CASE, PPO_CASE, SAC_CASE
 from helpers.outcomes import everything
+from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 from sb3_nbsp import NBSPDQN, NBSPSAC
+from sb3_nbsp.checkpoints import files
 from sb3_nbsp.checkpoints.callback import RunCheckpoints
 from sb3_nbsp.checkpoints.manifest import damage_of, newest_whole
+from sb3_nbsp.checkpoints.random_states import random_states, restore_random_states
 from sb3_nbsp.checkpoints.ring import MAX_STRETCHES, restore_ring, ring_state
 from sb3_nbsp.checkpoints.store import Store
 from sb3_nbsp.rehearsal.replay_buffers import MixedReplayBuffer
@@ -74,6 +80,95 @@ def test_another_class_and_another_number_of_sub_envs_are_refused(run):
 def test_another_runs_checkpoints_are_not_replaced(run):
     with pytest.raises(ValueError, match="holds the checkpoints of another run"):
         SAC_CASE.made().save_checkpoint(run)
+
+
+def test_one_run_may_write_to_several_folders(tmp_path):
+    model = SAC_CASE.made().learn(20)
+    for name in "aba":
+        model.save_checkpoint(tmp_path / name)
+    again = NBSPSAC.load_checkpoint(tmp_path / "a", SAC_CASE.sequence_env()).learn(10, reset_num_timesteps=False)
+    again.save_checkpoint(tmp_path / "b")
+    assert [path.name for path in checkpoints(tmp_path / "b")] == ["0000000020", "0000000030"]
+    with pytest.raises(ValueError, match="holds the checkpoints of another run"):
+        SAC_CASE.made().learn(20).save_checkpoint(tmp_path / "b")
+
+
+def test_a_replaced_folder_is_the_old_one_or_the_new_one(tmp_path, monkeypatch):
+    """Also where the second rename fails, or the process is killed before it, once or twice."""
+    target, rename = tmp_path / "0000000100", os.rename
+
+    def write(text: str) -> None:
+        with files.new_folder(target) as folder:
+            (folder / "a").write_text(text)
+
+    def fail(error: BaseException, calls: Any) -> Any:
+        def renamed(old: Any, new: Any) -> None:
+            if Path(new) == target and next(calls):
+                raise error
+            rename(old, new)
+
+        return renamed
+
+    write("1")
+    monkeypatch.setattr(files.os, "rename", fail(OSError(28, "No space"), iter([True, False])))
+    with pytest.raises(OSError, match="No space"):
+        write("2")
+    assert [path.name for path in tmp_path.iterdir()] == [target.name] and (target / "a").read_text() == "1"
+    for sweep in (files.sweep, files.put_back):
+        monkeypatch.setattr(files.os, "rename", fail(SystemExit(), repeat(True)))
+        with pytest.raises(SystemExit):
+            write("2")
+        monkeypatch.setattr(files.os, "rename", rename)
+        assert not target.exists()
+        sweep(tmp_path)
+        assert (target / "a").read_text() == "1"
+    write("3")
+    assert [path.name for path in tmp_path.iterdir()] == [target.name] and (target / "a").read_text() == "3"
+
+
+def test_a_checkpoint_is_loaded_without_trust(run, monkeypatch):
+    monkeypatch.setattr(pickle, "loads", None), monkeypatch.setattr(pickle, "load", None)
+    monkeypatch.setattr("stable_baselines3.common.save_util.cloudpickle.loads", None)
+    whole = NBSPSAC.load_checkpoint(run, SAC_CASE.sequence_env(), trust=False)
+    assert whole.goes_on_exactly and whole.replay_buffer.size() > 0
+
+
+class Own(ReplayBuffer):
+    """A user's class."""
+
+
+def test_a_buffer_of_an_own_class_needs_trust(tmp_path):
+    model = SAC_CASE.made(SAC_CASE.task_env(), replay_buffer_class=Own, memory_size=0).learn(20)
+    model.save_checkpoint(tmp_path)
+    with pytest.raises(ValueError, match=r"trust=False: its replay buffer .*replay_buffer\.pkl"):
+        NBSPSAC.load_checkpoint(tmp_path, SAC_CASE.task_env(), trust=False)
+
+
+def test_device_and_packages_are_written_down(run, monkeypatch):
+    path = checkpoints(run)[-1] / "checkpoint.json"
+    manifest = json.loads(path.read_text())
+    told = manifest["versions"]
+    assert told["device"] == "cpu" and told["sb3-nbsp"] and told["sb3-contrib"]
+    given: list[Any] = []
+    load = NBSPSAC.load
+    monkeypatch.setattr(NBSPSAC, "load", lambda *args, **kwargs: (given.append(kwargs["device"]), load(*args, **kwargs))[1])
+    path.write_text(json.dumps({**manifest, "versions": {**told, "device": "cuda:0", "mujoco": "1"}}))
+    with pytest.warns(UserWarning, match=r"not to the bit: .*(device cuda:0 then, cpu now.*mujoco 1 then|mujoco 1 .* device)"):
+        NBSPSAC.load_checkpoint(run, SAC_CASE.sequence_env())
+    for versions in (told, {name: value for name, value in told.items() if name != "device"}):  # an earlier version
+        path.write_text(json.dumps({**manifest, "versions": versions}))
+        NBSPSAC.load_checkpoint(run, SAC_CASE.sequence_env(), device="auto")
+    assert given == ["auto", "cpu", "auto"]  # "cuda:0" is not there
+
+
+def test_random_states_of_missing_gpus_are_told(monkeypatch):
+    model, restored = SAC_CASE.made(), []
+    states = {**random_states(model), "cuda": [th.zeros(16, dtype=th.uint8)] * 3}
+    monkeypatch.setattr(th.cuda, "is_available", lambda: True), monkeypatch.setattr(th.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(th.cuda, "set_rng_state", lambda state, device: restored.append(device))
+    with pytest.warns(UserWarning, match="3 CUDA devices, 2 are there now"):
+        restore_random_states(model, states)
+    assert restored == [0, 1]
 
 
 def test_to_count_anew_is_said(run):

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from sb3_nbsp.common.next_step import next_step
+from sb3_nbsp.common.next_step import NextStep, next_step
 from sb3_nbsp.common.position import SequencePosition
 
 PAGE = Path(__file__).parents[2] / "docs" / "guide" / "tasks.md"
@@ -112,6 +112,21 @@ MORE = [
 @pytest.mark.parametrize(("model", "env", "by_hand", "kind"), MORE)
 def test_inputs_of_the_same_kinds(model, env, by_hand, kind):
     assert next_step(model, env, by_hand).kind == kind
+
+
+@pytest.mark.parametrize(("n_envs", "steps"), [(1, 100), (4, 102), (5, 100)])
+def test_what_goes_beyond_a_segments_end_is_not_the_next_ones(n_envs, steps):
+    """Where the number of sub-envs does not divide the segment."""
+    ended = position(steps, pending="A")
+    for consolidates in (False, True):
+        if consolidates:
+            ended.consolidated(steps)
+        assert next_step(ended, sequence(("A", 100), ("C", 50))) == NextStep("extend", steps)
+        assert next_step(ended, ABA) == NextStep("go on", steps)
+        assert next_step(ended, sequence(("C", 100), ("A", 50))).kind == "begin"
+    ended.moved_to(steps + n_envs), ended.learned()
+    assert next_step(ended, sequence(("A", 100), ("C", 50))).kind == "refuse"
+    assert next_step(ended, sequence(("A", 100), ("B", 20))).kind == "extend"
 
 
 def test_a_refusal_names_both_and_the_two_ways_on():

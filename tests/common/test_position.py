@@ -57,7 +57,7 @@ def test_the_record_is_plain_and_the_view_has_no_state_of_its_own():
     record = json.loads(json.dumps(position.record))
     assert record == position.record == {
         "visits": [["A", 100], ["B", 50], ["A", 100]], "id_width": 2, "steps": 120, "task": "B", "pending": "A",
-        "consolidated_at": 0, "carried": 0, "fresh": True, "updates": 0,
+        "consolidated_at": 0, "carried": 0, "fresh": True, "updates": 0, "ended_at": 120,
     }  # fmt: skip
     other = SequencePosition(record)
     assert (other.steps, other.task, other.pending, other.segment_steps) == (120, "B", "A", [100, 50, 100])
@@ -102,7 +102,7 @@ def test_an_older_files_attributes_become_a_record():
     assert attributes == {"gamma": 0.9}
     assert record == {
         "visits": [[None, 60], [None, 60]], "id_width": 0, "steps": 70, "task": "west", "pending": None, "consolidated_at": 60,
-        "carried": 0, "fresh": False, "updates": -1,
+        "carried": 0, "fresh": False, "updates": -1, "ended_at": None,
     }  # fmt: skip
     assert SequencePosition.record_of_older(attributes) is None
     by_hand = SequencePosition.record_of_older({"sequence_steps": 0, "segment_steps": None})

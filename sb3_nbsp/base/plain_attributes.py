@@ -1,0 +1,78 @@
+"""
+What an object has counted and seen so far: those of its attributes that have a plain form, written down without pickle.
+
+What its constructor was given is not among it: who makes the object anew gives that again, maybe with another folder.
+"""
+
+import inspect
+import os
+from collections.abc import Collection, Mapping
+from functools import cache
+from pathlib import PurePath
+from types import ModuleType
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from stable_baselines3.common import running_mean_std
+
+from sb3_nbsp.base.plain_values import NotPlainError, class_name, from_plain, to_plain
+
+try:
+    from gymnasium.wrappers.utils import RunningMeanStd
+except ImportError:  # before Gymnasium 1.0
+    from gymnasium.wrappers.normalize import RunningMeanStd  # type: ignore[no-redef]
+
+KNOWN: dict[str, type] = {class_name(cls): cls for cls in (RunningMeanStd, running_mean_std.RunningMeanStd)}
+GENERATOR = ":generator:"  # {GENERATOR: its state}
+
+
+def attributes_of(holder: Any, besides: Collection[str] = ()) -> tuple[dict[str, Any], list[str]]:
+    """
+    :param holder: any object
+    :param besides: names of attributes that are left out
+    :return: attributes by name, as copies in JSON's types, arrays beside them; and the names of those that have no plain form
+        and might change. Functions, classes, spaces and paths are neither.
+    """
+    given = _arguments(holder.__class__)
+    values, others = {}, []
+    for name, value in vars(holder).items():
+        if name in besides or name in given or name.lstrip("_") in given or _never_counts(value):
+            continue
+        try:
+            values[name] = _plain(value)
+        except (NotPlainError, RecursionError):
+            others.append(name)
+    return values, others
+
+
+def restore_attributes(holder: Any, values: Mapping[str, Any]) -> None:
+    """
+    :param holder: an object made like the one that they are of
+    :param values: what :func:`attributes_of` gave
+    """
+    for name, value in values.items():
+        if isinstance(value, dict) and GENERATOR in value:
+            vars(holder)[name].bit_generator.state = value[GENERATOR]
+        else:
+            vars(holder)[name] = value.copy() if isinstance(value, np.ndarray) else from_plain(value, KNOWN)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.random.Generator):
+        return {GENERATOR: dict(value.bit_generator.state)}
+    if type(value) is np.ndarray and not value.dtype.hasobject and value.dtype.names is None:
+        return value.copy()
+    return to_plain(value, KNOWN)
+
+
+@cache
+def _arguments(cls: type) -> frozenset[str]:
+    """What constructors of a class are given, by name."""
+    constructors = [vars(base)["__init__"] for base in cls.__mro__[:-1] if "__init__" in vars(base)]
+    return frozenset(name for made in constructors for name in inspect.signature(made).parameters)
+
+
+def _never_counts(value: Any) -> bool:
+    is_path = isinstance(value, PurePath) or (isinstance(value, str) and os.sep in value)
+    return is_path or inspect.isroutine(value) or isinstance(value, type | ModuleType | gym.Space)

@@ -1,0 +1,146 @@
+"""What callbacks that are not ours have counted goes on with the run."""
+
+import warnings
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers import same
+from helpers.cases import SAC_CASE
+from helpers.outcomes import everything
+from stable_baselines3.common.callbacks import (
+    BaseCallback,
+    CallbackList,
+    EvalCallback,
+    EveryNTimesteps,
+    StopTrainingOnMaxEpisodes,
+    StopTrainingOnNoModelImprovement,
+)
+from stable_baselines3.common.noise import OrnsteinUhlenbeckActionNoise
+
+from sb3_nbsp import NBSPSAC
+from sb3_nbsp.checkpoints.callback import RunCheckpoints
+
+
+class StopAt(BaseCallback):
+    """Ends like a killed process, at the first safe point from a step on."""
+
+    def _on_step(self) -> bool:
+        return True
+
+    def on_safe_point(self, callback: BaseCallback) -> None:
+        if self.num_timesteps >= 45:
+            raise KeyboardInterrupt
+
+
+class Counts(BaseCallback):
+    """Counters of every kind beside an argument and a folder."""
+
+    def __init__(self, limit: int = 7, folder: str = "here"):
+        super().__init__()
+        self.limit = limit
+        self.file = f"{folder}/file"
+        self.n, self.name, self.best = 0, "none", -np.inf
+        self.recent: deque[int] = deque(maxlen=3)
+        self.per_task: dict[Any, Any] = {}
+        self.mean = np.zeros(2)
+
+    def _on_step(self) -> bool:
+        self.n, self.name, self.best = self.n + 1, f"step {self.n}", np.float32(self.n)
+        self.recent.append(self.n)
+        self.per_task[self.n % 3, "x"] = (self.n, [None, True])
+        self.mean = self.mean + self.n
+        return True
+
+
+def resumed(folder: Path, made: Any) -> Any:
+    """The callback of a run that was stopped at 45 of 110 steps and goes on from step 40."""
+    model = SAC_CASE.made()
+    with pytest.raises(KeyboardInterrupt):
+        model.learn(110, callback=[made(), RunCheckpoints(folder, 20), StopAt()])
+    callback = made()
+    model = NBSPSAC.load_checkpoint(folder, SAC_CASE.sequence_env())
+    model.learn(model.steps_left, callback=callback, reset_num_timesteps=False)
+    return callback
+
+
+def undisturbed(callback: Any) -> Any:
+    SAC_CASE.made().learn(110, callback=callback)
+    return callback
+
+
+def test_episodes_are_counted_on(tmp_path):
+    made = lambda: StopTrainingOnMaxEpisodes(8)  # noqa: E731
+    assert resumed(tmp_path, made).num_timesteps == undisturbed(made()).num_timesteps < 110
+
+
+def test_the_best_evaluation_and_its_rows_stay(tmp_path):
+    def made() -> EvalCallback:
+        patience = StopTrainingOnNoModelImprovement(100)
+        kwargs = {"callback_after_eval": patience, "callback_on_new_best": EveryNTimesteps(30, Counts())}
+        return EvalCallback(SAC_CASE.task_env(), **kwargs, n_eval_episodes=1, eval_freq=20, log_path=str(tmp_path / "log"))
+
+    one = resumed(tmp_path, made)
+    assert one.evaluations_timesteps == [20, 40, 60, 80, 100]
+    assert len(np.load(tmp_path / "log/evaluations.npz")["results"]) == 5
+    assert one.best_mean_reward == max(map(np.mean, one.evaluations_results))
+    assert one.callback.last_best_mean_reward > -np.inf
+
+
+def test_nested_callbacks_and_counters_of_every_kind_go_on(tmp_path):
+    def made() -> CallbackList:
+        return CallbackList([EveryNTimesteps(25, Counts()), Counts()])
+
+    whole, stopped = undisturbed(made()), resumed(tmp_path, made)
+    for one, other in ((a, b) for a, b in zip(whole.callbacks, stopped.callbacks, strict=True)):
+        assert one.n_calls == other.n_calls and getattr(one, "last_time_trigger", 0) == getattr(other, "last_time_trigger", 0)
+        one, other = getattr(one, "callback", one), getattr(other, "callback", other)
+        for name in ("n", "name", "best", "recent", "per_task"):
+            assert getattr(one, name) == getattr(other, name) and type(getattr(one, name)) is type(getattr(other, name))
+        assert same(one.mean, other.mean)
+
+
+def test_arguments_and_folders_are_those_of_the_new_callback(tmp_path):
+    arguments = iter([(7, "old"), (8, "new")])
+    callback = resumed(tmp_path, lambda: Counts(*next(arguments)))
+    assert (callback.limit, callback.file) == (8, "new/file")
+
+
+class Holds(Counts):
+    def _on_step(self) -> bool:
+        self.kept = object()
+        return super()._on_step()
+
+
+def test_what_cannot_be_kept_is_said_once(tmp_path):
+    with pytest.warns(UserWarning, match="cannot keep kept of the callback Holds") as told:
+        SAC_CASE.made().learn(60, callback=[Holds(), RunCheckpoints(tmp_path, 20)])
+    assert sum("cannot keep" in str(warning.message) for warning in told) == 1
+
+
+def falling(progress: float) -> float:
+    return 1e-2 * progress
+
+
+@pytest.mark.parametrize("settings", [{"learning_rate": falling}, {"action_noise": 1}], ids=["schedule", "noise"])
+@pytest.mark.parametrize("by_hand", [True, False])
+def test_between_two_learn_a_checkpoint_is_the_beginning_of_the_next(settings, by_hand, tmp_path):
+    if "action_noise" in settings:
+        settings = {"action_noise": OrnsteinUhlenbeckActionNoise(np.zeros(2), np.ones(2) * 0.3)}
+    env = SAC_CASE.task_env if by_hand else SAC_CASE.sequence_env
+    model = SAC_CASE.made(env(), **settings).learn(45)
+    if by_hand:
+        model.consolidate(SAC_CASE.task_env(), task="A")
+    model.save_checkpoint(tmp_path)
+    model.learn(40, reset_num_timesteps=False)
+    whole = everything(model)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        other = NBSPSAC.load_checkpoint(tmp_path, env())
+        other.learn(40, reset_num_timesteps=False)
+    assert other._num_timesteps_at_start == model._num_timesteps_at_start == 45
+    stopped = everything(other)
+    for name in whole:
+        assert same(stopped[name], whole[name]), name
