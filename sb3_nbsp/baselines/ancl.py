@@ -1,9 +1,12 @@
 """ANCL: held near the old parameters, and near those of an auxiliary network that learned the new task without being held."""
 
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
 import torch as th
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+from stable_baselines3.common.type_aliases import TrainFrequencyUnit
 from torch.utils.hooks import RemovableHandle
 
 from sb3_nbsp.baselines.base import TaskBoundaryCallback
@@ -31,7 +34,9 @@ class ANCL(TaskBoundaryCallback):
 
     The auxiliary network acts too: a task's env steps are shared between the two, half and half, so that the method takes no
     more of them than others; the replay buffer stays, and serves both. Until then evaluations see the auxiliary network.
-    Where the network goes back to theta_old, so do target networks, and the optimizers begin anew.
+    Where the network goes back to theta_old, so do target networks, and the optimizers begin anew. What is no part of the
+    policy, SAC's learned entropy coefficient, stays where the auxiliary network has left it. Going back takes place where a
+    rollout starts: rollouts must be short enough that one starts in each task's second part.
 
     Source: Kim et al. 2023 (arXiv 2303.05859) by the authors' code, ``src/approach/a-ewc.py`` of ``kim-sanghwan/ANCL``, from
     which the three numbers are too: they are for image classification, where both networks see all data. How it is best
@@ -45,6 +50,8 @@ class ANCL(TaskBoundaryCallback):
     :param networks: which parameters are held: ``actor``, ``critic`` or ``all``
     :param n_samples: samples per Fisher information
     :param verbose: 1 prints each task end
+    :raises ValueError: without a task sequence and ``aux_steps``; or where a task of the sequence leaves no steps for the
+        network itself, or less than a rollout
     """
 
     def __init__(
@@ -79,26 +86,45 @@ class ANCL(TaskBoundaryCallback):
             raise ValueError(
                 "ANCL gives its auxiliary network half of a task's steps: without a task sequence, give aux_steps."
             )
+        if is_task_sequence(self.training_env):
+            self._check_second_part()
         super()._on_training_start()
+
+    def _check_second_part(self) -> None:
+        rollout = _rollout_steps(self.model)
+        for steps in self.training_env.get_attr("task_sequence", 0)[0].segment_steps[1:]:
+            auxiliary = steps // 2 if self.aux_steps is None else self.aux_steps
+            if steps - auxiliary < rollout:
+                raise ValueError(
+                    f"ANCL's network begins again where a rollout starts, after the {auxiliary:,} env steps of the auxiliary "
+                    f"network. Expected at least a rollout's steps, {rollout:,}, after them; got a task of {steps:,}. Take "
+                    "shorter rollouts (n_steps, train_freq), fewer aux_steps or longer tasks."
+                )
 
     def on_task_end(self, task: str) -> None:
         """Merge the Fisher information, and let the auxiliary network begin."""
+        if self.state["start"] is not None:
+            warnings.warn(
+                f"ANCL: task {task!r} has ended after {self.state['steps']:,} steps of each env, before its network began "
+                "again: it goes on from the auxiliary network, held by nothing. Give fewer aux_steps or train for longer.",
+                stacklevel=2,
+            )
         held = learned_parameters(self.model, self.networks)
         merged = merge(self.state["importances"], self._fisher(task), self.fusion)
         anchors = {name: p.detach().cpu().clone() for name, p in held.items()}
         start = {name: value.detach().cpu().clone() for name, value in self.model.policy.state_dict().items()}
         self.state.update(importances=merged, anchors=anchors, start=start, auxiliary=None)
 
-    def _fisher(self, task: str) -> dict[str, th.Tensor]:
+    def _fisher(self, task: str | None) -> dict[str, th.Tensor]:
         self.model.policy.set_training_mode(False)
-        samples = visited(self.model, task, self.state["steps"], self.n_samples)
+        samples = visited(self.model, task or "without a name", self.state["steps"], self.n_samples)
         found = mean_importances(self.model, samples, self.networks, actor_fisher, critic_fisher)
         return {name: values.cpu() for name, values in found.items()}
 
     def _on_rollout_start(self) -> None:
         super()._on_rollout_start()
         steps = self.state["steps"] * self.training_env.num_envs
-        if self.state["start"] is not None and self.current_task is not None and 0 < self._steps_of_auxiliary() <= steps:
+        if self.state["start"] is not None and 0 < steps >= self._steps_of_auxiliary():
             self._begin_again()
 
     def _steps_of_auxiliary(self) -> int:
@@ -110,9 +136,8 @@ class ANCL(TaskBoundaryCallback):
 
     def _begin_again(self) -> None:
         """The auxiliary network has learned: keep what it knows, and let the network itself begin."""
-        assert self.current_task is not None
         with self.own_rng(AUXILIARY_SEED):
-            importances = self._fisher(self.current_task)
+            importances = self._fisher(self.state["learned"])
         held = learned_parameters(self.model, self.networks)
         anchors = {name: p.detach().cpu().clone() for name, p in held.items()}
         start = self.state["start"]
@@ -141,3 +166,11 @@ def merge(earlier: Parameters, new: Parameters, fusion: float) -> dict[str, th.T
     :param fusion: in [0, 1]
     """
     return {name: fusion * earlier.get(name, th.zeros_like(value)) + (1 - fusion) * value for name, value in new.items()}
+
+
+def _rollout_steps(model: Any) -> int:
+    """Env steps from the start of a rollout to the next; of off-policy rollouts that are counted in episodes, at least."""
+    if isinstance(model, OnPolicyAlgorithm):
+        return model.n_steps * model.n_envs
+    in_steps = model.train_freq.unit == TrainFrequencyUnit.STEP
+    return (model.train_freq.frequency if in_steps else 1) * model.n_envs

@@ -7,7 +7,7 @@ from typing import Any
 import torch as th
 
 from sb3_nbsp.baselines.base import Removable, TaskBoundaryCallback
-from sb3_nbsp.baselines.parameters import check_count, fresh_parameters, neuron_layers, trained_layers
+from sb3_nbsp.baselines.parameters import check_count, check_rows_are_neurons, fresh_parameters, neuron_layers, trained_layers
 from sb3_nbsp.baselines.redo import recycle
 from sb3_nbsp.neurons.layers import NeuronLayer, Reader
 
@@ -26,7 +26,8 @@ class ContinualBackprop(TaskBoundaryCallback):
 
     Source: Dohare et al. 2024 (Nature 632, algorithm 1; its text was not at hand, what is here follows the authors' code,
     ``lop/algos/gnt.py`` of ``shibhansh/loss-of-plasticity``, with utility ``contribution`` and ``accumulate=True``). There the
-    mean activation of what is removed is also added to the readers' biases, and new biases are 0. Defaults: their PPO runs
+    mean activation of what is removed is also added to the readers' biases, new biases are 0, and so are Adam's step
+    counts of what is replaced, which here go on: torch has one per parameter. Defaults: their PPO runs
     (``lop/rl/cfg/ant/cbp.yml``); their Adam's betas of 0.99 and weight decay of 1e-4 are the optimizer's to set.
 
     :param replacement_rate: share of a layer's mature neurons that is replaced per gradient step, in [0, 1]
@@ -48,6 +49,10 @@ class ContinualBackprop(TaskBoundaryCallback):
         self.maturity = check_count("maturity", maturity)
         self.decay = decay
         self._activations: dict[str, th.Tensor] = {}
+
+    def _init_callback(self) -> None:
+        check_rows_are_neurons(self.model, "ContinualBackprop")
+        super()._init_callback()
 
     def initial_state(self) -> dict[str, Any]:
         """By layer: ``utilities`` and ``ages``, [n_neurons], and ``due``, a number; ``replaced``, how many were."""

@@ -37,6 +37,8 @@ class EWC(TaskBoundaryCallback):
     The samples are drawn from the finished task's part of the replay buffer, as Continual World does (10 batches of 256).
     Where there is none (PPO), the policy is run on the task for as many env steps, which do not count as training's.
 
+    PPO's ``log_std`` belongs to the actor and is held with it: how far the policy explores, too.
+
     Source: Kirkpatrick et al. 2017 (arXiv 1612.00796, eq. 3) for the penalty, Continual World (Wolczyk et al. 2021,
     ``continualworld/methods/ewc.py``) for SAC's form, the sum over tasks and the strength. (COOM uses 250.)
 

@@ -16,6 +16,8 @@ class L2(TaskBoundaryCallback):
     Add to the loss, from the second task on, coef * sum_j Omega_j (theta_j - theta*_j)^2 with Omega_j = 1 for every task: see
     :mod:`~sb3_nbsp.baselines.quadratic_penalty`.
 
+    PPO's ``log_std`` belongs to the actor and is held with it: how far the policy explores, too.
+
     Source: the control of Kirkpatrick et al. 2017 (arXiv 1612.00796, figure 2); strength of Continual World's CW20 runs.
 
     :param coef: strength of the penalty

@@ -31,6 +31,8 @@ class MAS(TaskBoundaryCallback):
     The samples are drawn from the finished task's part of the replay buffer, as Continual World does (10 batches of 256).
     Where there is none (PPO), the policy is run on the task for as many env steps, which do not count as training's.
 
+    PPO's ``log_std`` belongs to the actor and is held with it: how far the policy explores, too.
+
     Source: Aljundi et al. 2018 (arXiv 1711.09601; its form for the norm of the output), Continual World (Wolczyk et al. 2021,
     ``continualworld/methods/mas.py``) for SAC's form, the sum over tasks and the strength.
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch as th
 
 from sb3_nbsp.baselines.base import Removable, TaskBoundaryCallback
-from sb3_nbsp.baselines.parameters import neuron_layers, trained_layers
+from sb3_nbsp.baselines.parameters import check_rows_are_neurons, neuron_layers, trained_layers
 from sb3_nbsp.neurons.layers import NeuronLayer, per_neuron
 
 
@@ -46,6 +46,10 @@ class NPC(TaskBoundaryCallback):
         self.decay = decay
         self._importances: dict[str, th.Tensor] = {}
         self._before: dict[th.Tensor, th.Tensor] = {}
+
+    def _init_callback(self) -> None:
+        check_rows_are_neurons(self.model, "NPC")
+        super()._init_callback()
 
     def initial_state(self) -> dict[str, Any]:
         """``importances``: C by layer, [n_neurons], 0 at first, when all neurons learn at the full rate."""

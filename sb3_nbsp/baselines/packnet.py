@@ -39,6 +39,9 @@ class PackNet(TaskBoundaryCallback):
     An old task must be played with its own subnetwork, in which all later weights are 0: see :func:`subnetwork`, which our
     evaluations enter by themselves. A task that is met again counts as a new one, as in Continual World's CW20.
 
+    Where a rollout goes on over a switch (PPO with ``n_steps`` that do not divide a task), what is learned from next was
+    collected in part by the network before this change.
+
     Weights that feed or are read by a neuron that is always silent get no gradient: they stay 0 and are handed from task to
     task. With SB3's ReLU the third and fourth task may find hardly any others (in a small test 35 of the 1,024 weights of a
     layer's share). Continual World uses LeakyReLU: ``policy_kwargs={"activation_fn": torch.nn.LeakyReLU}``.
@@ -52,7 +55,8 @@ class PackNet(TaskBoundaryCallback):
     :param retrain_steps: gradient steps of retraining; default: a tenth of those that the task had (off-policy
         algorithms), or none (on-policy ones, which have no data left)
     :param networks: ``actor``, ``critic`` or ``all``. PPO's and gSDE's ``log_std`` is left alone: it explores.
-    :param clip_norm: largest norm of each network's gradient, ``None`` clips nothing
+    :param clip_norm: largest norm of the gradient of all that one optimizer trains: SAC's actor, critics and learned entropy
+        coefficient each by itself, PPO's actor and critic together. ``None`` clips nothing.
     :param verbose: 1 prints each task end
     """
 

@@ -10,15 +10,17 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.save_util import recursive_getattr
 
 from sb3_nbsp.base.arguments import AtLeast, Whole, check_values
+from sb3_nbsp.baselines.crelu import CReLU
 from sb3_nbsp.neurons.layers import NeuronLayer
 from sb3_nbsp.neurons.networks import find_networks
 
 Networks = Literal["actor", "critic", "all"]
-# Beginnings of the parameters' names inside a policy. Target networks match none of them.
+# Beginnings of the parameters' names inside a policy. Target networks match none of them. What is shared has several names.
 ACTOR_PARTS = ("actor.", "mlp_extractor.policy_net.", "action_net.", "pi_features_extractor.", "log_std")
 CRITIC_PARTS = ("critic.", "mlp_extractor.value_net.", "value_net.", "vf_features_extractor.")
 # The one network of a value-based algorithm acts and values; a shared features extractor serves both.
 COMMON_PARTS = ("q_net.", "quantile_net.", "features_extractor.")
+WITH_TARGETS = ("actor", "critic", "q_net", "quantile_net")
 
 COUNT = Annotated[int, Whole(1, "units")]
 
@@ -66,16 +68,69 @@ def learned_parameters(model: BaseAlgorithm, networks: Networks = "all") -> dict
     :return: parameters by their name inside the policy
     :raises TypeError: for a policy of another structure
     """
-    actor, critic = ACTOR_PARTS if networks != "critic" else (), CRITIC_PARTS if networks != "actor" else ()
-    parts: tuple[str, ...] = (*COMMON_PARTS, *actor, *critic)
-    named = model.policy.named_parameters()
-    found = {name: p for name, p in named if name.startswith(parts) and p.requires_grad}
+    parts = _parts(model.policy, networks)
+    named = [(names, p) for p, names in _names(model.policy).items() if p.requires_grad]
+    found = {names[0]: p for names, p in named if any(name.startswith(parts) for name in names)}
     if not found:
         raise TypeError(
             f"Expected a policy with actor and critic (SAC, TD3, TQC), a q_net or quantile_net (DQN, QRDQN) or an "
             f"mlp_extractor (PPO, A2C), got {type(model.policy).__name__}: its parameters cannot be told apart."
         )
     return found
+
+
+def _parts(policy: Any, networks: Networks) -> tuple[str, ...]:
+    actor, critic = ACTOR_PARTS if networks != "critic" else (), CRITIC_PARTS if networks != "actor" else ()
+    common: tuple[str, ...] = COMMON_PARTS
+    if getattr(policy, "share_features_extractor", True) is False and networks == "critic":
+        # PPO without a shared one: the actor's has this name, too, and the critic's another.
+        common = tuple(part for part in common if part != "features_extractor.")
+    return (*common, *actor, *critic)
+
+
+def _names(policy: th.nn.Module) -> dict[th.nn.Parameter, list[str]]:
+    """All names of each parameter; the first is the one that ``named_parameters()`` gives."""
+    names: dict[th.nn.Parameter, list[str]] = {}
+    for name, p in policy.named_parameters(remove_duplicate=False):
+        names.setdefault(p, []).append(name)
+    return names
+
+
+def of_target(name: str) -> str:
+    """
+    :param name: of a parameter or module inside a policy
+    :return: that of what follows it in the target network, where there is one; "" where nothing can
+    """
+    network, _, rest = name.partition(".")
+    return f"{network}_target.{rest}" if network in WITH_TARGETS else ""
+
+
+def set_with_targets(policy: th.nn.Module, values: dict[str, th.Tensor]) -> None:
+    """
+    Set parameters, and what follows them in target networks at once.
+
+    :param policy: the policy, changed in place
+    :param values: by the parameters' names
+    """
+    everything = dict(policy.named_parameters(remove_duplicate=False))
+    names = _names(policy)
+    for name, value in values.items():
+        for target in (name, *map(of_target, names[everything[name]])):
+            if target in everything:
+                everything[target].data.copy_(value)
+
+
+def check_rows_are_neurons(model: BaseAlgorithm, method: str) -> None:
+    """
+    :param model: any SB3 model
+    :param method: a method that looks at what neurons put out and changes what feeds them
+    :raises ValueError: with CReLU, where what feeds a neuron puts out two numbers, and other rows nothing
+    """
+    if any(isinstance(module, CReLU) for module in model.policy.modules()):
+        raise ValueError(
+            f"{method} expects layers in which each row of the weights gives one output; with CReLU half of the rows give "
+            "two and the others are not read. Use one of the two, or another activation_fn."
+        )
 
 
 def optimizers(model: BaseAlgorithm) -> Iterator[th.optim.Optimizer]:

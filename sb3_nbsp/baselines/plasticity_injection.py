@@ -13,11 +13,10 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from torch import nn
 
 from sb3_nbsp.baselines.base import Removable, TaskBoundaryCallback, is_in_force
-from sb3_nbsp.baselines.parameters import check_count, fresh_parameters, reset_moments
+from sb3_nbsp.baselines.parameters import check_count, fresh_parameters, of_target, reset_moments, set_with_targets
 from sb3_nbsp.evaluation.contexts import register_context
 
 NAME = "PlasticityInjection"
-WITH_TARGETS = ("actor", "critic", "q_net", "quantile_net")
 Values = Mapping[str, th.Tensor]  # parameters by their names inside the policy
 
 
@@ -36,12 +35,16 @@ class PlasticityInjection(TaskBoundaryCallback):
 
     Target networks get the same frozen parts as the networks that they follow. The optimizers forget what they knew of theta.
 
+    Where a rollout goes on over a switch (PPO with ``n_steps`` that do not divide a task), what is learned from next was
+    collected in part by the network before this change.
+
     Source: Nikishin et al. 2023 (arXiv 2305.15555, expression 1). The authors inject once into agents of one task; with
     ``n_injections=1`` so does this. At each task's end is our choice for sequences.
 
     :param n_injections: at how many task ends, from the first on; ``None`` for all
     :param verbose: 1 prints each task end
     :raises ValueError: with gSDE
+    :raises TypeError: for TD3 and DDPG, and for a policy of another structure
     """
 
     acts_in_evaluation = True
@@ -58,6 +61,7 @@ class PlasticityInjection(TaskBoundaryCallback):
     def _init_callback(self) -> None:
         if getattr(self.model, "use_sde", False):
             raise ValueError("Plasticity injection is not made for gSDE (use_sde=True), whose noise reads the hidden layers.")
+        heads(self.model.policy)
         super()._init_callback()
 
     @th.no_grad()
@@ -76,13 +80,9 @@ class PlasticityInjection(TaskBoundaryCallback):
                 "new": {name: fresh[name].cpu().clone() for name in own},
             }
         )
-        everything = dict(policy.named_parameters())
-        for name, p in own.items():
-            p.data.copy_(fresh[name])
+        set_with_targets(policy, {name: fresh[name] for name in own})
+        for p in own.values():
             reset_moments(self.model, p)
-            target = everything.get(_of_target(name))
-            if target is not None:
-                target.data.copy_(fresh[name])
 
     def hook(self) -> Iterator[Removable]:
         """Add what is frozen."""
@@ -109,9 +109,9 @@ class Head:
 
 def heads(policy: nn.Module) -> list[Head]:
     """
-    :param policy: of SAC, TQC, TD3, DDPG, DQN, QRDQN, PPO or A2C
+    :param policy: of SAC, TQC, DQN, QRDQN, PPO or A2C
     :return: its networks without target networks
-    :raises TypeError: for a policy of another structure
+    :raises TypeError: for TD3 and DDPG, whose actor squashes what a sum would be taken of, and for another structure
     """
     names = [name for name, _ in policy.named_modules()]
     two_parts = (
@@ -120,11 +120,16 @@ def heads(policy: nn.Module) -> list[Head]:
         Head("mlp_extractor.value_net", ("value_net",)),
     )
     found = [head for head in two_parts if head.body in names]
-    whole = ["q_net.q_net", "quantile_net.quantile_net", *([] if "actor.latent_pi" in names else ["actor.mu"])]
+    if "actor.mu" in names and "actor.latent_pi" not in names:
+        raise TypeError(
+            f"Plasticity injection adds networks' outputs up. {type(policy).__name__}'s actor puts out actions that are "
+            "squashed already: their sum would leave the action space. Use SAC or TQC."
+        )
+    whole = ["q_net.q_net", "quantile_net.quantile_net"]
     whole += [name for name in names if name.startswith("critic.qf") and name.count(".") == 1]
     found += [Head(name, (name,)) for name in whole if name in names]
     if not found:
-        raise TypeError(f"Expected a policy of SAC, TQC, TD3, DQN, QRDQN, PPO or A2C, got {type(policy).__name__}.")
+        raise TypeError(f"Expected a policy of SAC, TQC, DQN, QRDQN, PPO or A2C, got {type(policy).__name__}.")
     return found
 
 
@@ -167,13 +172,8 @@ def frozen_parts(policy: nn.Module, injections: list[dict[str, Values]]) -> Iter
     names = {name for name, _ in policy.named_modules() if name}
     for head in heads(policy):
         yield from _Frozen(policy, head, injections).hang(policy)
-        if _of_target(head.body) in names:
-            yield from _Frozen(policy, head, injections).hang(policy, _of_target)
-
-
-def _of_target(name: str) -> str:
-    network, _, rest = name.partition(".")
-    return f"{network}_target.{rest}" if network in WITH_TARGETS else ""
+        if of_target(head.body) in names:
+            yield from _Frozen(policy, head, injections).hang(policy, of_target)
 
 
 def _copy(module: nn.Module, path: str, values: Values) -> nn.Module:

@@ -10,7 +10,7 @@ from sb3_nbsp.base.arguments import AtLeast, Whole, check_values
 from sb3_nbsp.base.arrays import to_tensors
 from sb3_nbsp.baselines.base import TaskBoundaryCallback
 from sb3_nbsp.baselines.network_outputs import action_distribution, critic_outputs, deterministic_actions, has_critic
-from sb3_nbsp.baselines.parameters import fresh_parameters, neuron_layers, reset_moments
+from sb3_nbsp.baselines.parameters import check_rows_are_neurons, fresh_parameters, neuron_layers, reset_moments
 from sb3_nbsp.baselines.task_samples import as_seen, newest
 from sb3_nbsp.neurons.activations import ActivationRecorder
 from sb3_nbsp.neurons.networks import NeuronLayer
@@ -51,7 +51,14 @@ class ReDo(TaskBoundaryCallback):
         self.tau = tau
         self.period = period
         self.n_samples = n_samples
-        self._rollout: tuple[Any, np.ndarray]
+
+    def initial_state(self) -> dict[str, Any]:
+        """``rollout``: some of an on-policy algorithm's last one: observations, as the policy saw them, and actions."""
+        return {"rollout": None}
+
+    def _init_callback(self) -> None:
+        check_rows_are_neurons(self.model, "ReDo")
+        super()._init_callback()
 
     def on_task_end(self, task: str) -> None:
         """Nothing: see the class."""
@@ -59,14 +66,19 @@ class ReDo(TaskBoundaryCallback):
     def _on_rollout_end(self) -> None:
         if self._is_on_policy:  # its buffer, which holds what the policy saw, is emptied before the next rollout starts
             samples = newest(self.model.rollout_buffer, self.model.rollout_buffer.size(), self.n_samples)
-            self._rollout = to_tensors(samples.observations, self.model.device), samples.actions
+            self.state["rollout"] = samples.observations, samples.actions
 
     def _on_rollout_start(self) -> None:
         super()._on_rollout_start()
+        rollout: Any = self.state.get("rollout")
+        if self._is_on_policy and rollout is None:  # it is yet to come: what is due until then is due after it
+            self.state.setdefault("counted", self.model._n_updates)
+            return
         if not self.period_is_over(self.model._n_updates, self.period):
             return
         if self._is_on_policy:
-            self._recycle_dormant(*self._rollout)
+            observations, actions = rollout
+            self._recycle_dormant(to_tensors(observations, self.model.device), actions)
         else:
             samples = newest(self.model.replay_buffer, self.model.replay_buffer.size(), self.n_samples)
             if len(samples) > 0:  # it was not emptied right now

@@ -8,11 +8,17 @@ import torch as th
 
 from sb3_nbsp.base.arguments import Whole, check_values
 from sb3_nbsp.baselines.base import TaskBoundaryCallback
-from sb3_nbsp.baselines.parameters import Networks, check_networks, fresh_parameters, learned_parameters, reset_moments
+from sb3_nbsp.baselines.parameters import (
+    Networks,
+    check_networks,
+    fresh_parameters,
+    learned_parameters,
+    reset_moments,
+    set_with_targets,
+)
 from sb3_nbsp.neurons.networks import find_networks
 
 DUE_SEED = 50_000  # what the random numbers of a reset are drawn for that the end of a training left
-WITH_TARGETS = ("actor", "critic", "q_net", "quantile_net")
 
 ARGUMENTS: dict[str, Any] = {
     "period": Annotated[int, Whole(1, "env steps")] | None,
@@ -26,6 +32,9 @@ class Resets(TaskBoundaryCallback):
     Every ``period`` env steps, or at the end of each task, networks are initialised anew; the replay buffer stays. Target
     networks follow at once, the optimizers forget what they knew of these parameters, and a reset of everything sets a
     learned entropy coefficient back too.
+
+    Where a rollout goes on over a switch (PPO with ``n_steps`` that do not divide a task), what is learned from next was
+    collected in part by the network before this change.
 
     Source: Nikishin et al. 2022 (arXiv 2205.07802; ``train_dense.py`` of ``rl_with_resets``): SAC is reset as a whole every
     200,000 env steps, SPR in its last layer.
@@ -80,16 +89,11 @@ class Resets(TaskBoundaryCallback):
     def reset(self) -> None:
         """Reset now."""
         kept = set() if self.n_layers is None else set(self._early_parameters(self.n_layers))
-        everything = dict(self.model.policy.named_parameters())
         fresh = fresh_parameters(self.model)
-        for name, p in learned_parameters(self.model, self.networks).items():
-            if p in kept:
-                continue
-            p.data.copy_(fresh[name])
+        reset = {name: p for name, p in learned_parameters(self.model, self.networks).items() if p not in kept}
+        set_with_targets(self.model.policy, {name: fresh[name] for name in reset})
+        for p in reset.values():
             reset_moments(self.model, p)
-            target = everything.get(_target_name(name))
-            if target is not None:
-                target.data.copy_(p.data)
         if self.n_layers is None and self.networks == "all":
             self._reset_ent_coef()
         if self.verbose:
@@ -109,8 +113,3 @@ class Resets(TaskBoundaryCallback):
             initial = float(str(self.model.ent_coef).partition("_")[2] or 1.0)  # "auto" or "auto_<initial value>"
             self.model.log_ent_coef.data.fill_(np.log(initial))
             optimizer.state.clear()
-
-
-def _target_name(name: str) -> str:
-    network, _, rest = name.partition(".")
-    return f"{network}_target.{rest}" if network in WITH_TARGETS else ""

@@ -1,12 +1,14 @@
 """A-GEM against numbers that were computed by hand, and with the algorithms that have a memory."""
 
 from copy import deepcopy
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch as th
 from helpers import NBSP_SETTINGS, sequence_env
-from helpers.cases import off_policy_cases
+from helpers.cases import DQN_CASE, off_policy_cases
 from test_baselines import STEPS, sac
 
 from sb3_nbsp import NBSPSAC
@@ -75,6 +77,51 @@ def test_what_is_learned_does_not_raise_the_loss_on_the_old_batch(case):
         assert min(values) > -1e-4
         assert any(abs(value) < 1e-4 for value in values)  # projected
         assert any(value > 1e-3 for value in values)  # left alone
+
+
+@pytest.mark.known_answer
+def test_the_old_loss_is_the_algorithms_own_on_what_is_remembered():
+    """DQN's smooth L1 distance of Q(s, a) from r + gamma (1 - done) max Q_target(s', .)."""
+    model, callback = DQN_CASE.made(DQN_CASE.sequence_env(steps=STEPS), **REMEMBERS), AGEM(batch_size=16)
+    model.learn(STEPS + 5, callback=callback)
+    memory = model.replay_buffer.memory
+    fixed = memory.sample(16)
+    fixed = replace(fixed, dones=(np.arange(16) % 2).astype(np.float32).reshape(fixed.dones.shape))
+    memory.sample = lambda size: fixed
+    data = model.replay_buffer._to_samples(fixed, None)
+    for p in model.q_net.parameters():
+        p.data += 0.05
+    best = model.q_net_target(data.next_observations).max(dim=1).values
+    target = data.rewards[:, 0] + model.gamma * (1 - data.dones[:, 0]) * best
+    q = model.q_net(data.observations).gather(1, data.actions.long())[:, 0]
+    (part,) = model.scoring_losses
+    assert callback._loss(part).item() == pytest.approx(th.nn.functional.smooth_l1_loss(q, target).item(), rel=1e-4)
+
+
+def test_the_optimizers_step_along_what_is_left_of_the_gradients():
+    lr, steps = 1e-2, []
+
+    class Noted(AGEM):
+        def _project(self, part: str, optimizer: th.optim.Optimizer, *more: Any) -> None:
+            super()._project(part, optimizer, *more)
+            places = [p for group in optimizer.param_groups for p in group["params"]]
+            noted[optimizer] = [(p, p.detach() - lr * p.grad) for p in places]
+
+    noted: dict[th.optim.Optimizer, list[tuple[th.Tensor, th.Tensor]]] = {}
+    sgd = {"net_arch": [8], "optimizer_class": th.optim.SGD}
+    model = remembering(fast_update=False, policy_kwargs=sgd, learning_rate=lr, task_warmup=5)
+
+    def check(optimizer: Any, *_: Any) -> None:
+        steps.extend(th.allclose(p, expected, atol=1e-7) for p, expected in noted.pop(optimizer, []))
+
+    callback = Noted(batch_size=16)
+    model.learn(STEPS + 1, callback=callback)
+    for owner in (model.actor, model.critic):
+        base = getattr(owner.optimizer, "base", owner.optimizer)
+        base.register_step_post_hook(check)
+        owner.optimizer.register_step_post_hook(check)
+    model.learn(STEPS - 2, callback=callback, reset_num_timesteps=False)
+    assert len(steps) > 20 and all(steps)
 
 
 def test_nothing_changes_before_there_is_an_old_task():

@@ -6,14 +6,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch as th
-from helpers import copied, same, sequence_env
-from stable_baselines3 import DQN, PPO
+from helpers import SETTINGS, copied, same, sequence_env
+from stable_baselines3 import DQN, PPO, SAC
 from test_baselines import STEPS, discrete_env, nbspsac, sac
 
 from sb3_nbsp import NBSPSAC
 from sb3_nbsp.baselines import ANCL
-from sb3_nbsp.baselines.ancl import merge
-from sb3_nbsp.baselines.parameters import learned_parameters
+from sb3_nbsp.baselines.ancl import AUXILIARY_SEED, merge
+from sb3_nbsp.baselines.parameters import learned_parameters, optimizers
 
 
 @pytest.mark.known_answer
@@ -30,23 +30,42 @@ class Watched(ANCL):
         super().__init__(**{"n_samples": 10, **kwargs})
         self.seen: list[tuple[str, int, dict[str, th.Tensor]]] = []
 
+        self.held: list[tuple[str, int]] = []
+
     def _note(self, what: str) -> None:
         self.seen.append((what, self.model.num_timesteps, copied(self.model.policy.state_dict())))
 
     def on_task_end(self, task: str) -> None:
+        with self.own_rng():
+            expected = merge(copied(self.state["importances"]), self._fisher(task), self.fusion)
         super().on_task_end(task)
+        assert same(self.state["importances"], expected)
         self._note("end")
 
     def _begin_again(self) -> None:
         self._note("auxiliary")
+        with self.own_rng(AUXILIARY_SEED):
+            fisher = self._fisher(self.state["learned"])
+        weights = copied(dict(learned_parameters(self.model, self.networks)))
         super()._begin_again()
+        assert same(self.state["auxiliary"], {"importances": fisher, "anchors": weights})
+        assert not any(optimizer.state for optimizer in optimizers(self.model))
         self._note("again")
+
+    def _on_step(self) -> bool:
+        p = next(iter(learned_parameters(self.model, self.networks).values()))
+        self.held.append((self.state["learned"] or "", len(p._post_accumulate_grad_hooks or ())))
+        return super()._on_step()
 
 
 Watched.__name__ = "ANCL"
 
 
-@pytest.mark.parametrize("make", [sac, partial(nbspsac, task_warmup=5)], ids=["sac", "nbspsac"])
+def two_envs() -> SAC:
+    return SAC("MlpPolicy", sequence_env(2, STEPS), **SETTINGS)
+
+
+@pytest.mark.parametrize("make", [sac, two_envs, partial(nbspsac, task_warmup=5)], ids=["sac", "two-envs", "nbspsac"])
 def test_each_later_task_is_learned_twice(make):
     model, callback = make(), Watched()
     model.learn(2 * STEPS + 10, callback=callback)
@@ -59,6 +78,8 @@ def test_each_later_task_is_learned_twice(make):
     end, auxiliary, again, _ = (state for _, _, state in callback.seen)
     assert same(again, end) and not same(auxiliary, end)  # with target networks
     assert callback.state["start"] is not None  # the third task's auxiliary network learns
+    if make is sac:  # both penalties are in force in the second part of the second task, in the same training
+        assert [n for _, n in callback.held] == [0] * (STEPS + STEPS // 2) + [2] * (STEPS // 2) + [0] * 10
 
 
 @pytest.mark.known_answer
@@ -99,6 +120,34 @@ def test_other_algorithms_learn_with_it(cls):
     model, callback = cls("MlpPolicy", env, seed=1, policy_kwargs={"net_arch": [8]}, **small), Watched()
     model.learn(2 * STEPS, callback=callback)
     assert [what for what, _, _ in callback.seen] == ["end", "auxiliary", "again", "end"]
+
+
+def test_tasks_that_are_ended_by_hand_are_learned_twice_too():
+    model, callback = SAC("MlpPolicy", "Pendulum-v1", **SETTINGS), Watched(aux_steps=20)
+    model.learn(STEPS, callback=callback)
+    callback.end_task("A")
+    model.learn(2 * STEPS, callback=callback, reset_num_timesteps=False)
+    assert [(what, at) for what, at, _ in callback.seen] == [("end", STEPS), ("auxiliary", STEPS + 20), ("again", STEPS + 20)]
+    callback.end_task("B")
+    model.learn(10, callback=callback, reset_num_timesteps=False)
+    with pytest.warns(UserWarning, match="'C' has ended after 10 steps"):
+        callback.end_task("C")
+
+
+@pytest.mark.parametrize(
+    ("cls", "kwargs", "aux_steps"),
+    [
+        (PPO, {"n_steps": 50, "batch_size": 50}, None),
+        (SAC, {}, STEPS),
+        (SAC, {"train_freq": 30}, None),
+        (SAC, {"train_freq": (1, "episode")}, STEPS),
+    ],
+)
+def test_where_no_rollout_may_start_in_a_tasks_second_part_it_is_refused(cls, kwargs, aux_steps):
+    model = cls("MlpPolicy", sequence_env(steps=STEPS), **kwargs)
+    with pytest.raises(ValueError, match="begins again where a rollout starts"):
+        model.learn(2 * STEPS, callback=ANCL(aux_steps=aux_steps))
+    assert model.num_timesteps == 0
 
 
 def test_a_checkpoint_within_a_phase_goes_on(tmp_path):

@@ -120,6 +120,7 @@ BASELINES: dict[str, Any] = {
     "resets": lambda: Resets(at_task_end=True),
     "learning-rate": lambda: LowerLearningRate(),
     "saved-copies": lambda: SavedCopies(),
+    "redo": lambda: ReDo(period=15, tau=0.5),
     "npc": lambda: NPC(),
     "continual-backprop": lambda: ContinualBackprop(maturity=5, replacement_rate=0.01),
     "plasticity-injection": lambda: PlasticityInjection(),
@@ -145,6 +146,37 @@ def test_a_run_that_was_killed_goes_on_where_its_checkpoint_stood(name, at, tmp_
     second = BASELINES[name]()
     loaded.learn(4 * STEPS - at, callback=[second, SkillNeuronCallback()], reset_num_timesteps=False)
     assert second.state["ended"] == ALL_ENDS
+
+
+@pytest.mark.parametrize("name", [name for name in BASELINES if name != "cloning"])  # which PPO has inside
+def test_an_on_policy_run_that_was_killed_goes_on_with_a_new_callback(name, tmp_path):
+    model = PPO("MlpPolicy", sequence_env(steps=STEPS), n_steps=20, batch_size=20, seed=1, policy_kwargs={"net_arch": [8]})
+    model.learn(STEPS + 20, callback=BASELINES[name]())
+    model.save(tmp_path / "model")
+    loaded, callback = PPO.load(tmp_path / "model", env=sequence_env(steps=STEPS)), BASELINES[name]()
+    loaded.learn(3 * STEPS - 20, callback=callback, reset_num_timesteps=False)
+    assert callback.state["ended"] == ["east", "east", "west"]  # plain SB3's new env begins anew
+
+
+def test_a_rollout_that_is_not_at_hand_is_waited_for(tmp_path):
+    """PPO, gone on with by a new callback, also from a file; and with a state of before rollouts were kept in it."""
+    settings = {"n_steps": 20, "batch_size": 10, "n_epochs": 10, "seed": 1}
+    model, at = PPO("MlpPolicy", sequence_env(steps=STEPS), **settings), []
+
+    class Noted(ReDo):
+        def _recycle_dormant(self, observations: Any, actions: np.ndarray) -> None:
+            at.append((self.model.num_timesteps, len(observations), len(actions)))
+
+    Noted.__name__ = "ReDo"
+    model.learn(20, callback=Noted(period=10))
+    model.save(tmp_path / "model")
+    model.learn(20, callback=Noted(period=10), reset_num_timesteps=False)
+    loaded = PPO.load(tmp_path / "model", sequence_env(steps=STEPS))
+    loaded.learn(20, callback=Noted(period=10), reset_num_timesteps=False)
+    assert at == [(20, 20, 20)] * 2
+    del loaded.baseline_states["ReDo"]["rollout"]
+    loaded.learn(40, callback=Noted(period=10), reset_num_timesteps=False)
+    assert at[2:] == [(60, 20, 20)]  # what was due at 40 is made up for
 
 
 def test_an_interrupted_training_leaves_no_second_penalty_behind():

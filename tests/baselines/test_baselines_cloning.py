@@ -54,6 +54,23 @@ def test_the_loss_is_the_kl_divergence_from_the_old_policy():
     assert callback.loss([memory]).item() == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.known_answer
+def test_each_task_and_each_of_its_observations_has_an_equal_chance():
+    """Means that are d deviations off, in two dimensions: KL = d^2. One task has 1; the other two observations of 9 and 25."""
+    callback = BehaviouralCloning(memory_size=2, batch_size=4000)
+    learned(sac, STEPS, callback)
+    kept = callback.state["memories"]["east"]
+
+    def off(rows: list[int], by: list[float]) -> dict[str, Any]:
+        mean, deviation = np.split(kept["distributions"][rows], 2, axis=1)
+        moved = mean + np.array(by, dtype=np.float32)[:, None] * deviation
+        return {"observations": kept["observations"][rows], "distributions": np.concatenate([moved, deviation], axis=1)}
+
+    np.random.seed(0)
+    loss = callback.loss([off([0], [1.0]), off([0, 1], [3.0, 5.0])]).item()
+    assert loss == pytest.approx((1 + (9 + 25) / 2) / 2, rel=0.05)
+
+
 @pytest.mark.parametrize("make", [nbspsac, tqc], ids=["nbspsac", "nbsptqc"])
 def test_it_is_the_loss_that_the_classes_have_inside(make):
     """The same memory, handed to the class."""

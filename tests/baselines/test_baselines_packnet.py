@@ -14,7 +14,7 @@ from test_baselines import ALL_ENDS, STEPS, discrete_env, nbspsac, sac
 from sb3_nbsp import NBSPSAC
 from sb3_nbsp.baselines import PackNet, subnetwork
 from sb3_nbsp.baselines.packnet import prune
-from sb3_nbsp.baselines.parameters import learned_parameters
+from sb3_nbsp.baselines.parameters import learned_parameters, optimizers
 from sb3_nbsp.common import SkillNeuronCallback
 
 # LeakyReLU: what reads or feeds a dead neuron learns nothing, and much is dead in such small networks.
@@ -119,6 +119,25 @@ def test_only_the_task_that_is_pruned_is_retrained():
     for name, owner in callback.state["owners"].items():
         assert bool((managed(model)[name][owner == 1] == 0).all())
     assert len(model.actor.optimizer.state) == 0  # reset after retraining
+
+
+def test_retraining_begins_with_new_optimizers():
+    model, known = sac(), []
+
+    class Noted(PackNet):
+        def _retrain(self) -> None:
+            def train(gradient_steps: int, batch_size: int) -> None:
+                known.append([len(o.state) for o in optimizers(model)])
+
+            known.append([len(o.state) for o in optimizers(model)])
+            model.train, kept = train, model.train
+            super()._retrain()
+            model.train = kept
+
+    Noted.__name__ = "PackNet"
+    model.learn(STEPS + 5, callback=Noted(retrain_steps=13))
+    before, during = known
+    assert len(before) == 3 and all(before) and not any(during)
 
 
 def test_an_old_task_is_played_with_its_own_subnetwork():

@@ -1,6 +1,7 @@
 """L2, EWC and MAS against their equations."""
 
 from copy import deepcopy
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from stable_baselines3.common.distributions import (
     MultiCategoricalDistribution,
 )
 from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.vec_env import VecNormalize
 from test_baselines import STEPS, nbspsac, sac
 from torch import nn
 
@@ -33,13 +35,17 @@ SGD = {"net_arch": [8], "optimizer_class": th.optim.SGD}
 # The penalty
 
 
-@pytest.mark.parametrize("make", [sac, nbspsac], ids=["sac", "nbspsac"])
-def test_the_gradient_is_that_of_the_penalty(make):
-    """Two equal models take one step of SGD, one of them with the penalty: they differ by lr * 2 coef (theta - theta*)."""
+@pytest.mark.parametrize(
+    ("make", "method"),
+    [(sac, L2), (nbspsac, L2), (sac, partial(EWC, n_samples=8)), (sac, partial(MAS, n_samples=8))],
+    ids=["l2-sac", "l2-nbspsac", "ewc-sac", "mas-sac"],
+)
+def test_the_gradient_is_that_of_the_penalty(make, method):
+    """Two equal models take one step of SGD, one of them with the penalty: they differ by lr 2 coef Omega (theta - theta*)."""
     coef, lr, moved = 0.7, 1e-2, 0.25
     changes = []
     for strength in (0.0, coef):
-        model, callback = make(policy_kwargs=dict(SGD), learning_rate=lr), L2(coef=strength)
+        model, callback = make(policy_kwargs=dict(SGD), learning_rate=lr), method(coef=strength)
         extra = [SkillNeuronCallback()] if make is nbspsac else []
         model.learn(STEPS, callback=[callback, *extra])
         for p in model.actor.parameters():
@@ -58,13 +64,18 @@ def test_the_gradient_is_that_of_the_penalty(make):
         assert callback.penalty() == pytest.approx(
             strength
             * sum(
-                ((p - a) ** 2).sum().item()
-                for p, a in zip(model.actor.parameters(), callback.state["anchors"].values(), strict=True)
+                (omega * (p - a) ** 2).sum().item()
+                for p, a, omega in zip(
+                    model.actor.parameters(),
+                    callback.state["anchors"].values(),
+                    callback.state["importances"].values(),
+                    strict=True,
+                )
             ),
             rel=1e-4,
         )
-    for free, held in zip(*changes, strict=True):
-        assert th.allclose(free - held, th.full_like(free, lr * 2 * coef * moved), atol=1e-6)
+    for free, held, omega in zip(*changes, callback.state["importances"].values(), strict=True):
+        assert th.allclose(free - held, lr * 2 * coef * moved * omega, atol=1e-6)
 
 
 def test_the_penalty_is_there_before_gradients_are_clipped():
@@ -215,9 +226,13 @@ def brute_force(kind: str, model: Any, steps: Any, parameters: dict[str, nn.Para
     return {name: total / len(steps) for name, total in result.items()}
 
 
-@pytest.mark.parametrize("kind", ["ewc", "mas"])
-def test_importances_are_continual_worlds(kind):
+@pytest.mark.parametrize(
+    ("kind", "normalised"), [("ewc", False), ("mas", False), ("ewc", True)], ids=["ewc", "mas", "normalised"]
+)
+def test_importances_are_continual_worlds(kind, normalised):
     model = sac(policy_kwargs={"net_arch": [4]})
+    if normalised:
+        model.set_env(VecNormalize(sequence_env(steps=STEPS)))
     callback = {"ewc": EWC, "mas": MAS}[kind](networks="all", n_samples=13)
     model.learn(STEPS - 5, callback=callback)
     parameters = learned_parameters(model)

@@ -11,7 +11,8 @@ from helpers import SETTINGS, ToyEnv, sequence_env
 from stable_baselines3 import DQN, PPO, SAC
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
-from test_baselines import STEPS, discrete_env, nbspsac, sac
+from stable_baselines3.common.vec_env import VecNormalize
+from test_baselines import STEPS, discrete_env, nbspsac, rows, sac
 
 from sb3_nbsp.baselines import LowerLearningRate, ReDo, Resets
 from sb3_nbsp.baselines.parameters import fresh_parameters
@@ -105,6 +106,20 @@ def test_neurons_are_recycled_every_so_many_gradient_steps(make):
     assert 0 < model.logger.name_to_value.get("baselines/dormant_share", 0.1) <= 1
 
 
+def test_dormant_neurons_are_looked_for_in_what_the_policy_sees():
+    """With VecNormalize that is not what the buffer holds."""
+    model, seen = sac(), []
+    model.set_env(VecNormalize(sequence_env(steps=STEPS)))
+
+    class Noted(ReDo):
+        def _recycle_dormant(self, observations: Any, actions: np.ndarray) -> None:
+            normalised = self.model.get_vec_normalize_env().normalize_obs(self.model.replay_buffer.observations[:, 0])
+            seen.append(rows(observations.numpy()) <= rows(normalised.astype(np.float32)))
+
+    model.learn(STEPS - 1, callback=Noted(period=10))
+    assert seen == [True]
+
+
 def test_a_channel_is_read_by_all_its_pixels():
     class Pixels(ToyEnv):
         def __init__(self) -> None:
@@ -161,8 +176,9 @@ def test_networks_are_reset_as_a_whole():
     assert callback.resets[0][1:] == (set(snapshot(model)), set())
     assert len(callback.in_step) == len(model.critic.state_dict())
     model.log_ent_coef.data.fill_(3.0)
+    assert model.ent_coef_optimizer.state
     callback.reset()
-    assert model.log_ent_coef.item() == pytest.approx(np.log(0.5))
+    assert model.log_ent_coef.item() == pytest.approx(np.log(0.5)) and not model.ent_coef_optimizer.state
     assert model.replay_buffer.size() == 120
 
 

@@ -12,6 +12,7 @@ from test_baselines import STEPS, discrete_env, nbspsac, sac
 from sb3_nbsp import NBSPSAC
 from sb3_nbsp.baselines import ContinualBackprop
 from sb3_nbsp.baselines.continual_backprop import outgoing
+from sb3_nbsp.baselines.parameters import optimizers
 from sb3_nbsp.neurons import find_networks
 from sb3_nbsp.neurons.layers import NeuronLayer, Reader
 
@@ -60,6 +61,50 @@ def test_readers_of_every_kind_are_summed():
     spans.readers = [Reader(weight, dim=1, start=0, span=2), Reader(weight, dim=1, start=1, span=0, neurons=(2, -1, 0))]
     # Columns sum to 6, 8, 10, 12, 14, 16; the second reader reads neuron 2 at column 1 and neuron 0 at column 3.
     assert outgoing(spans).tolist() == [14.0 + 12.0, 22.0, 30.0 + 8.0]
+
+
+@pytest.mark.known_answer
+def test_activations_count_by_their_size_and_only_where_they_are_learned_from():
+    layer = NeuronLayer("layer", th.nn.Tanh(), 2, [])
+    callback = ContinualBackprop()
+    callback._note(layer, None, None, th.tensor([[-3.0, 2.0], [1.0, 4.0]]))
+    assert callback._activations["layer"].tolist() == [2.0, 3.0]
+    with th.no_grad():  # acting, and targets
+        callback._note(layer, None, None, th.full((5, 2), 100.0))
+    assert callback._activations["layer"].tolist() == [2.0, 3.0]
+
+
+def test_right_after_a_gradient_step_a_new_neuron_is_as_it_was_drawn(monkeypatch):
+    """7 where anything is drawn anew: incoming weights are 7, outgoing 0, moments of both 0, also when the step is over."""
+    drawn = "sb3_nbsp.baselines.continual_backprop.fresh_parameters"
+    monkeypatch.setattr(drawn, lambda model: {n: th.full_like(p, 7.0) for n, p in model.policy.named_parameters()})
+
+    class AtNextStep(ContinualBackprop):
+        def _due(self, layer: NeuronLayer) -> th.Tensor:
+            neurons = super()._due(layer)
+            new[layer.name] = (layer, neurons)
+            return neurons
+
+        def _on_step(self) -> bool:
+            for layer, neurons in new.values():
+                incoming = [(p, neurons) for p in layer.own]
+                outgoing_ = [(reader.parameter, (slice(None), neurons)) for reader in layer.readers]
+                feeds.update(value for p, index in incoming for value in p[index].flatten().tolist())
+                reads.update(value for p, index in outgoing_ for value in p[index].flatten().tolist())
+                for p, index in incoming + outgoing_:
+                    moments = next(o.state[p] for o in optimizers(self.model) if p in o.state)
+                    known.update(
+                        moments["exp_avg"][index].flatten().tolist() + moments["exp_avg_sq"][index].flatten().tolist()
+                    )
+                counts.append(len(neurons))
+            new.clear()
+            return super()._on_step()
+
+    new: dict[str, tuple[NeuronLayer, th.Tensor]] = {}
+    feeds, reads, known, counts = set(), set(), set(), []
+    AtNextStep.__name__ = "ContinualBackprop"
+    sac(policy_kwargs={"net_arch": [8]}).learn(STEPS + 10, callback=AtNextStep(replacement_rate=0.1, maturity=3))
+    assert sum(counts) > 6 and feeds == {7.0} and reads == known == {0.0}
 
 
 class Watched(ContinualBackprop):

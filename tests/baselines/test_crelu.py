@@ -8,7 +8,7 @@ from stable_baselines3 import DQN, PPO, SAC
 from test_baselines import STEPS, discrete_env, nbspsac
 
 from sb3_nbsp import NBSPSAC
-from sb3_nbsp.baselines import CReLU
+from sb3_nbsp.baselines import NPC, ContinualBackprop, CReLU, ReDo
 
 
 @pytest.mark.known_answer
@@ -57,6 +57,14 @@ def test_our_algorithms_say_why_they_compute_with_autograd(tmp_path):
     assert (model.update_path, "CReLU" in model.update_obstacle) == ("autograd", True)
     model.save(tmp_path / "model")
     NBSPSAC.load(tmp_path / "model")
+
+
+@pytest.mark.parametrize("method", [ContinualBackprop, NPC, ReDo])
+def test_methods_that_take_an_output_for_a_row_are_refused_with_it(method):
+    model = nbspsac(policy_kwargs={"activation_fn": CReLU, "net_arch": [8, 8]})
+    with pytest.raises(ValueError, match=f"{method.__name__} expects layers"):
+        model.learn(10, callback=method())
+    assert model.num_timesteps == 0
 
 
 def test_a_layer_of_odd_size_is_refused():

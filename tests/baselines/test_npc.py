@@ -21,6 +21,9 @@ def test_importance_by_hand():
     # Products -2, -6; 2, 2; 0, 0: sizes of the means 4, 2, 0, of which the mean square is 20 / 3.
     scale = math.sqrt(20 / 3)
     assert importance(activations, gradients).tolist() == pytest.approx([4 / scale, 2 / scale, 0.0])
+    # Products 6, -2 and 1, 1: what a batch's rows ask for in opposite directions takes itself away, 2 and 1 are left.
+    mixed = importance(th.tensor([[3.0, 1.0], [1.0, 1.0]]), th.tensor([[2.0, 1.0], [-2.0, 1.0]]))
+    assert mixed.tolist() == pytest.approx([2 / math.sqrt(2.5), 1 / math.sqrt(2.5)])
     assert importance(th.zeros(2, 3), gradients).tolist() == [0.0, 0.0, 0.0]
     pixels = th.tensor([[[1.0, 3.0], [2.0, 2.0]]])  # a channel counts with the mean over its pixels: 2 and 2
     assert importance(pixels, th.ones(1, 2, 2)).tolist() == pytest.approx([1.0, 1.0])
@@ -56,6 +59,19 @@ def test_a_step_moves_each_neuron_by_its_rate():
     assert layer.bias.tolist() == pytest.approx([-0.1 * 3 * one, -0.1 * 1 * two])
     assert layer.weight[0].tolist() == pytest.approx([1 - 0.1 * 3 * one, -0.1 * 3 * one])
     assert head.weight[0].tolist() == pytest.approx([3 - 0.1, 1 - 0.2])  # has no neurons: full rate
+
+
+@pytest.mark.known_answer
+def test_the_newest_gradient_counts_and_only_once():
+    """Of SAC's critic: the actor's loss goes through it, too, before its own; a step without a new gradient adds nothing."""
+    layer = NeuronLayer("layer", th.nn.ReLU(), 2, [])
+    callback = NPC(decay=0.5)
+    callback.state = {"importances": {"layer": th.zeros(2)}}
+    for gradient in ([5.0, 0.0], [0.0, 3.0]):
+        callback._note(layer, th.ones(1, 2), th.tensor([gradient]))
+    for _ in range(2):
+        callback._before_step([layer])
+        assert callback.state["importances"]["layer"].tolist() == pytest.approx([0.0, 0.5 * math.sqrt(2)])
 
 
 @pytest.mark.parametrize("cls", [SAC, NBSPSAC, PPO, DQN])

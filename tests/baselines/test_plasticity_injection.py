@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 import torch as th
 from helpers import copied, same, sequence_env
-from stable_baselines3 import DQN, PPO, SAC
+from stable_baselines3 import DDPG, DQN, PPO, SAC, TD3
 from test_baselines import STEPS, discrete_env, nbspsac, sac
 
 from sb3_nbsp import NBSPSAC
 from sb3_nbsp.baselines import PlasticityInjection, injected
+from sb3_nbsp.baselines.parameters import optimizers
 from sb3_nbsp.baselines.plasticity_injection import heads
 from sb3_nbsp.evaluation.contexts import playing
 
@@ -44,8 +45,12 @@ class Watched(PlasticityInjection):
     """Compares the outputs before and after an injection, and notes what is frozen and what begins."""
 
     def on_task_end(self, task: str) -> None:
-        before = outputs(self.model)
+        before, n = outputs(self.model), len(self.state["injections"])
         super().on_task_end(task)
+        begins = {p for name, p in self.model.policy.named_parameters() if name in self.state["injections"][-1]["new"]}
+        assert n == len(self.state["injections"]) or not any(
+            p in optimizer.state for p in begins for optimizer in optimizers(self.model)
+        )
         self._put_in_force()
         after = outputs(self.model)
         self.pairs = [*getattr(self, "pairs", []), *zip(before, after, strict=True)]
@@ -86,6 +91,12 @@ def test_what_is_put_out_is_what_the_expression_says():
     assert not th.allclose(network(learned, x), network(injection["new"], x))  # it has learned since
     with injected(model):
         assert th.allclose(outputs(model)[2], expected, atol=1e-5)
+        # What reads the gradients of a critic's actions, or of its features, gets those of all parts.
+        x.requires_grad_()
+        found = th.autograd.grad(model.critic.qf0(x).sum(), x)[0]
+        whole = network(injection["old"], x) + network(learned, x) - network(injection["new"], x)
+        assert th.allclose(found, th.autograd.grad(whole.sum(), x)[0], atol=1e-5)
+        x.requires_grad_(False)
     assert th.allclose(outputs(model)[2], network(learned, x), atol=1e-6)  # at rest only the newest plays
 
 
@@ -134,6 +145,9 @@ def test_all_networks_are_found_and_what_does_not_fit_is_refused():
     assert [head.outputs for head in heads(ppo().policy)] == [("action_net",), ("value_net",)]
     with pytest.raises(TypeError, match="got ReLU"):
         heads(th.nn.ReLU())
+    for cls in (TD3, DDPG):  # a sum of squashed actions would leave the action space
+        with pytest.raises(TypeError, match="squashed already"):
+            cls("MlpPolicy", sequence_env(steps=STEPS)).learn(5, callback=PlasticityInjection())
     with pytest.raises(ValueError, match="gSDE"):
         SAC("MlpPolicy", sequence_env(steps=STEPS), use_sde=True).learn(5, callback=PlasticityInjection())
     with pytest.raises(ValueError, match="n_injections"):

@@ -48,6 +48,22 @@ def test_two_steps_by_hand():
 
 
 @pytest.mark.known_answer
+def test_averages_are_corrected_by_the_steps_of_their_own_parameter():
+    """The second parameter has no gradient in the first step. eps is added to the square root."""
+    one, two = th.nn.Parameter(th.tensor([1.0])), th.nn.Parameter(th.tensor([1.0]))
+    optimizer = UPGD([one, two], lr=0.1, betas=(0.0, 0.0), eps=0.5, weight_decay=0.0, beta_utility=0.75, sigma=0.0)
+    one.grad = th.tensor([-1.0])
+    optimizer.step()
+    first = 1 + 0.2 * (1 - sigmoid(1.0)) * 1 / (1 + 0.5)
+    assert one.item() == pytest.approx(first) and two.item() == 1.0
+    stepped(optimizer, [one, two], [[-1.0], [-2.0]])
+    # Utilities: of two steps, (0.75 * 0.25 * 1 + 0.25 first) / (1 - 0.75^2); of one step, 0.25 * 2 / 0.25 = 2, the largest.
+    utility = (0.75 * 0.25 + 0.25 * first) / (1 - 0.75**2)
+    assert one.item() == pytest.approx(first + 0.2 * (1 - sigmoid(utility / 2)) * 1 / (1 + 0.5))
+    assert two.item() == pytest.approx(1 + 0.2 * (1 - sigmoid(1.0)) * 2 / (2 + 0.5))
+
+
+@pytest.mark.known_answer
 def test_a_useless_weight_learns_as_adam_has_it_and_a_useful_one_more_slowly():
     """Utility 0 leaves a half of the doubled rate; the most useful weight keeps 1 - sigmoid(1) = 0.27 of it."""
     useful, useless, harmful = (th.nn.Parameter(th.tensor([w])) for w in (1.0, 0.0, -1.0))
