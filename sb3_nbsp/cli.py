@@ -1,5 +1,6 @@
 """The command ``sb3-nbsp``: rl-zoo3's commands, knowing our algorithms, task sequences and settings."""
 
+import os
 import platform
 import sys
 import warnings
@@ -8,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from sb3_nbsp import __version__
 from sb3_nbsp.base.names import did_you_mean
+from sb3_nbsp.zoo.mistakes import take_verbose, told
 
 USAGE = """\
 usage: sb3-nbsp COMMAND [ARGUMENTS]
@@ -75,11 +77,17 @@ def main() -> int:
         print(f"sb3-nbsp: unknown command {command!r}. {hint}\n`sb3-nbsp --help` says what they do.", file=sys.stderr)
         return 2
     warnings.formatwarning = _as_a_line
+    if not {"", os.getcwd()} & set(sys.path):
+        sys.path.append(os.getcwd())  # last: a user's own modules are found, and hide none
+    verbose, arguments = take_verbose(command, arguments)
     module, _, function = COMMANDS[command].partition(":")
     try:
         getattr(import_module(module), function)(arguments)
-    except ImportError as error:  # an extra is missing: the message names it
-        print(f"sb3-nbsp: {error}", file=sys.stderr)
+    except Exception as error:
+        words = told(command, error, verbose)
+        if words is None:
+            raise
+        print(words, file=sys.stderr)
         return 1
     return 0
 

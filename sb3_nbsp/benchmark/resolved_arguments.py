@@ -147,12 +147,12 @@ def deciding(arguments: Sequence[str]) -> list[str]:
 
 
 def _values_of(options: Sequence[str], arguments: Sequence[str]) -> list[str]:
-    """What follows an option; given twice, the last one counts."""
+    """What follows an option, wherever it stands."""
     values: list[str] = []
     reading = False
     for word in arguments:
         if word in options:
-            values, reading = [], True
+            reading = True
         elif word.startswith("-"):
             reading = False
         elif reading:

@@ -7,7 +7,6 @@ rl-zoo3 has no plugin mechanism. What it looks up in modules is exchanged there,
 
 import argparse
 import sys
-import traceback
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,24 +24,24 @@ try:
 except ImportError as error:
     raise ImportError(f'`sb3-nbsp train` and `enjoy` need rl-zoo3 ({error}): pip install "sb3-nbsp[zoo]"') from error
 
-from sb3_nbsp.base.finite import NotFiniteError
 from sb3_nbsp.common.env_util import is_task_sequence
 from sb3_nbsp.evaluation.contexts import play_by_task
 from sb3_nbsp.evaluation.run_figures import draw_what_is_missing
 from sb3_nbsp.evaluation.watch_table import TaskReport
 from sb3_nbsp.zoo.algorithms import ALGORITHMS, PARENTS, sequence_of
+from sb3_nbsp.zoo.command_parser import CommandParser
 from sb3_nbsp.zoo.env_workers import EnvWorkers
-from sb3_nbsp.zoo.find_agents import NO_RUN, AgentParser
+from sb3_nbsp.zoo.find_agents import NO_RUN
 from sb3_nbsp.zoo.logs_may_fail import MonitorMayFail
+from sb3_nbsp.zoo.mistakes import raised_in
+from sb3_nbsp.zoo.opened_runs import RunParser, hyperparams_reader
 from sb3_nbsp.zoo.resume import CheckpointOptions, end, env_name, is_finished, split
-from sb3_nbsp.zoo.run_settings import SAFE_YAML, check_made, saved_hyperparams
+from sb3_nbsp.zoo.run_settings import SAFE_YAML, check_made
 from sb3_nbsp.zoo.samplers import TrialEvaluation, register_sampler
 from sb3_nbsp.zoo.shown_training import ShownExperimentManager, Shows
 from sb3_nbsp.zoo.together import runs_of, train_together
 from sb3_nbsp.zoo.train_checks import check_arguments
 from sb3_nbsp.zoo.train_parser import ARGPARSE, USE
-
-MISTAKES = (AssertionError, TypeError, ValueError)  # as rl-zoo3, Gymnasium and our constructors tell them
 
 
 def register(options: CheckpointOptions | None = None, shows: Shows | None = None) -> None:
@@ -68,41 +67,28 @@ def train(arguments: list[str]) -> None:
     rl-zoo3's train; with ``--seeds 0-9`` one run for each seed, which learn together.
 
     :param arguments: its command line arguments
-    :raises SystemExit: with a message for what goes wrong before learning begins: mistakes in the arguments. With
-        ``--verbose 2`` the error itself is raised.
+    :raises SystemExit: with a message for options that cannot be; other mistakes in the arguments are raised as they are
     """
     _say_how_it_is_used(arguments)
     shows = _shows(arguments)
-    try:
-        runs = runs_of(arguments)
-        if runs is not None:
-            register()
-            train_together(runs, EnvWorkers.asked_for(arguments, len(runs)), shows)
-            return
-        options, arguments = _shown_as_asked(arguments, *split(arguments))
-        register(options, shows)
-        if options.run is not None and _is_finished(options.run, arguments):
-            end(options.run)
-            draw_what_is_missing(options.run)
-            print(
-                f"The run in {options.run} has come to its end: there is nothing to go on with. Its model learns more with -i "
-                "and its zip file, e.g. on a sequence that has more tasks."
-            )
-            return
-        sys.argv = ["sb3-nbsp train", *arguments]
-        check_arguments(arguments)
-        rl_zoo3.train.train()
-    except NotFiniteError as error:
-        sys.exit(f"sb3-nbsp train: {error}")
-    except (*MISTAKES, NameError, SyntaxError) as error:
-        if (
-            _raised_in(error, "learn", "hyperparameters_optimization", "save_trained_model")
-            or (_verbosity(arguments) or 0) > 1
-        ):
-            raise
-        # What rl-zoo3 evaluates as Python while it reads the arguments.
-        hint = "" if isinstance(error, MISTAKES) else ". Expected KEY:VALUE with a value in Python: -params score:\"'taylor'\""
-        sys.exit(f"sb3-nbsp train: {error}{hint}\n(--verbose 2 shows where this came up.)")
+    runs = runs_of(arguments)
+    if runs is not None:
+        register()
+        train_together(runs, EnvWorkers.asked_for(arguments, len(runs)), shows)
+        return
+    options, arguments = _shown_as_asked(arguments, *split(arguments))
+    register(options, shows)
+    if options.run is not None and _is_finished(options.run, arguments):
+        end(options.run)
+        draw_what_is_missing(options.run)
+        print(
+            f"The run in {options.run} has come to its end: there is nothing to go on with. Its model learns more with -i "
+            "and its zip file, e.g. on a sequence that has more tasks."
+        )
+        return
+    sys.argv = ["sb3-nbsp train", *arguments]
+    check_arguments(arguments)
+    rl_zoo3.train.train()
 
 
 def enjoy(arguments: list[str]) -> None:
@@ -115,34 +101,32 @@ def enjoy(arguments: list[str]) -> None:
     register()
     rl_zoo3.enjoy.ALGOS = {name: Watched(algorithm) for name, algorithm in rl_zoo3.ALGOS.items()}  # type: ignore[misc]
     rl_zoo3.enjoy.yaml = SAFE_YAML  # type: ignore[assignment]
-    rl_zoo3.enjoy.get_saved_hyperparams = saved_hyperparams(_gym_packages(arguments))
-    rl_zoo3.enjoy.argparse = SimpleNamespace(**{**vars(argparse), "ArgumentParser": AgentParser})  # type: ignore[assignment]
+    rl_zoo3.enjoy.get_saved_hyperparams = hyperparams_reader(_gym_packages(arguments))
+    rl_zoo3.enjoy.argparse = SimpleNamespace(**{**vars(argparse), "ArgumentParser": RunParser})  # type: ignore[assignment]
     sys.argv = ["sb3-nbsp enjoy", *arguments]
     try:
         rl_zoo3.enjoy.enjoy()
-    except MISTAKES as error:
-        if _raised_in(error, "read_run_yaml", "get_saved_hyperparams", "check_made"):
-            sys.exit(f"sb3-nbsp enjoy: {error}")
-        if not _raised_in(error, "get_model_path"):
+    except (AssertionError, ValueError) as error:
+        if not raised_in(error, "get_model_path"):
             raise
         sys.exit(f"sb3-nbsp enjoy: {error}. {NO_RUN}")
 
 
 def _is_finished(run: Path, arguments: list[str]) -> bool:
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser = CommandParser(add_help=False)
     parser.add_argument("--env")
     return is_finished(run, env_name(parser.parse_known_args(arguments)[0].env))
 
 
 def _gym_packages(arguments: list[str]) -> list[str]:
-    parser = argparse.ArgumentParser(add_help=False)
+    parser = CommandParser(add_help=False)
     parser.add_argument("--gym-packages", nargs="+", default=[])
     return list(parser.parse_known_args(arguments)[0].gym_packages)
 
 
 def _say_how_it_is_used(arguments: list[str]) -> None:
     """rl-zoo3 would train PPO on CartPole."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser = CommandParser("sb3-nbsp train", add_help=False)
     for names in (("--algo",), ("--env",), ("--resume",), ("-i", "--trained-agent"), ("--together",)):
         parser.add_argument(*names)
     for names in (("-h", "--help"),):
@@ -173,14 +157,10 @@ def _shown_as_asked(typed: list[str], options: CheckpointOptions, arguments: lis
 
 
 def _verbosity(arguments: list[str]) -> int | None:
-    parser = argparse.ArgumentParser(add_help=False)
+    parser = CommandParser("sb3-nbsp train", add_help=False)
     parser.add_argument("--verbose", type=int)
     told = parser.parse_known_args(arguments)[0].verbose
     return None if told is None else int(told)
-
-
-def _raised_in(error: Exception, *functions: str) -> bool:
-    return any(frame.name in functions for frame in traceback.extract_tb(error.__traceback__))
 
 
 class Watched:

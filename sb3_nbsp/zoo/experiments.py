@@ -28,7 +28,7 @@ from sb3_nbsp.zoo.algorithms import ALGORITHMS, NAMESPACE, PARENTS, hyperparamet
 from sb3_nbsp.zoo.atari import as_one_vec_env, has_vector_env, judged_by_drawing
 from sb3_nbsp.zoo.logs_may_fail import LogsMayFail
 from sb3_nbsp.zoo.saving_callbacks import ResumableCheckpoint, StatisticsMayFail
-from sb3_nbsp.zoo.train_checks import check_algorithm, check_names, check_settings, read_numbers
+from sb3_nbsp.zoo.train_checks import check_algorithm, check_length, check_names, check_settings, read_numbers
 
 LONGEST_EVAL_FREQ, EVALUATIONS_PER_VISIT = 25_000, 4  # where the user names no --eval-freq
 STATISTICS_FREQ = 1000  # steps of each sub-env between two savings of VecNormalize's statistics
@@ -67,6 +67,7 @@ class SequenceExperimentManager(ExperimentManager):
         self.sequence = sequence_of(self.env_name.gym_id, hyperparams.get("env_kwargs") or self.env_kwargs)
         if self.sequence is not None and "n_timesteps" not in (self.custom_hyperparams or {}):
             hyperparams["n_timesteps"] = saved["n_timesteps"] = self.sequence.total_steps
+        check_length(hyperparams, self.n_timesteps)
         # A copy: SB3 writes into the policy's arguments.
         self.shown_settings = {"algo": self.algo, "env": self.env_name.gym_id, **deepcopy(saved)}
         return hyperparams, saved

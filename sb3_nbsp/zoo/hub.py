@@ -8,6 +8,7 @@ cannot be imported beside the integration of today (3.2), and its card knows nei
 import argparse
 import json
 import math
+import shlex
 import shutil
 import tempfile
 import zipfile
@@ -34,7 +35,7 @@ from sb3_nbsp.neurons.skill_neurons import SkillNeurons
 from sb3_nbsp.zoo import commands
 from sb3_nbsp.zoo.command_parser import CommandParser
 from sb3_nbsp.zoo.find_agents import NO_RUN
-from sb3_nbsp.zoo.run_settings import check_made, read_run_yaml
+from sb3_nbsp.zoo.opened_runs import env_kwargs_of
 
 USE = """\
 # {name} on {env}
@@ -107,7 +108,8 @@ def pull(arguments: list[str]) -> None:
         rl_zoo3.load_from_hub.download_from_hub(*asked)
     except (OSError, ValueError) as error:
         parser.exit(1, f"sb3-nbsp pull: {error}\n")
-    print(f"To watch it: sb3-nbsp enjoy --algo {args.algo} --env {args.env.gym_id} -f {args.folder} --no-render")
+    which = shlex.join(["--algo", args.algo, "--env", args.env.gym_id, "-f", args.folder])
+    print(f"To watch it: sb3-nbsp enjoy {which} --no-render")
 
 
 def package(algo: str, env: EnvironmentName, model: Path, run: Path, repo_id: str, folder: Path) -> None:
@@ -129,9 +131,7 @@ def package(algo: str, env: EnvironmentName, model: Path, run: Path, repo_id: st
     shutil.copy(model, folder / ModelName(algo, env).filename)
     for name in ("args.yml", "config.yml"):
         shutil.copy(settings / name, folder)
-    env_kwargs = read_run_yaml((settings / "args.yml").read_text())["env_kwargs"] or {}
-    check_made(env_kwargs, f"env_kwargs in {settings / 'args.yml'}")
-    (folder / "env_kwargs.yml").write_text(yaml.dump(env_kwargs))
+    (folder / "env_kwargs.yml").write_text(yaml.dump(env_kwargs_of(settings)))
     for file, name in ((settings / "vecnormalize.pkl", "vec_normalize.pkl"), (run / "sequence.png", "sequence.png")):
         if file.is_file():
             shutil.copy(file, folder / name)

@@ -20,6 +20,8 @@ def main(arguments: list[str]) -> None:
     parser = CommandParser("sb3-nbsp new", description=text)
     parser.add_argument("file", type=Path, metavar="FILE", help="where it is written, e.g. my_tasks.py; must not exist yet")
     path: Path = parser.parse_args(arguments).file
+    if not path.name:
+        parser.error("expected the name of a Python file, got none. Write my_tasks.py, for example.")
     if path.suffix != ".py":
         parser.error(f"expected the name of a Python file, got {path}. Write {path.with_suffix('.py')}.")
     script = files(__package__).joinpath(TEMPLATE).read_text()

@@ -1,13 +1,14 @@
 """``sb3-nbsp probe``: the causal test on trained agents, as a table, pictures and JSON."""
 
 import argparse
+import shlex
 from pathlib import Path
 from typing import Any
 
 from stable_baselines3.common.vec_env import VecEnv
 
 try:
-    from rl_zoo3.utils import get_saved_hyperparams
+    import rl_zoo3  # noqa: F401
 except ImportError as error:
     raise ImportError(f'The probe needs rl-zoo3 ({error}): pip install "sb3-nbsp[zoo]"') from error
 
@@ -20,6 +21,7 @@ from sb3_nbsp.probe.study import Probe, probe_model
 from sb3_nbsp.zoo.algorithms import ALGORITHMS
 from sb3_nbsp.zoo.argument_types import seed, whole
 from sb3_nbsp.zoo.command_parser import CommandParser
+from sb3_nbsp.zoo.opened_runs import check_run_env, import_packages, open_env
 
 TEXT = """\
 Silence the skill neurons of trained agents, as many random ones, and those with the lowest scores, and see what each task
@@ -48,19 +50,21 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--seed", type=seed, default=0, help="seed of evaluation and random draws")
     parser.add_argument("--no-rescore", action="store_true", help="do not score the tasks again with other seeds")
     parser.add_argument("-o", "--output", type=Path, help="folder for probe.json, probe.md and pictures (default: the run's)")
+    parser.add_argument("--gym-packages", nargs="+", default=[], help="modules to import that register environments")
     args = parser.parse_args(arguments)
     if len(args.runs) > 1 and args.output is None:
         parser.error("expected a folder for what several runs have in common, got none. Name it: -o FOLDER")
     try:
         # Of all before the first one takes its minutes.
-        settings = {run: _settings(_folder(run)) for run in args.runs if run.suffix != ".json"}
-    except ValueError as error:
+        earlier = {run: load_probes(run) for run in args.runs if run.suffix == ".json"}
+        settings = {run: _settings(run, args.gym_packages) for run in args.runs if run.suffix != ".json"}
+    except (ValueError, OSError, ImportError) as error:
         parser.error(str(error))
     output = args.output or _folder(args.runs[0])
     probes: list[Probe] = []
     for i, run in enumerate(args.runs):
         number = i if len(args.runs) > 1 else ""
-        probes += [_probe(run, settings[run], args, output, number)] if run in settings else load_probes(run)
+        probes += [_probe(run, settings[run], args, output, number)] if run in settings else earlier[run]
         print(f"{i + 1} of {len(args.runs)}: {run}", flush=True)
     table = probe_table(*probes)
     output.mkdir(parents=True, exist_ok=True)
@@ -80,10 +84,8 @@ def _folder(run: Path) -> Path:
 def _probe(run: Path, settings: dict[str, Any], args: argparse.Namespace, output: Path, number: int | str) -> Probe:
     """Probe one run, and write what is its own."""
     folder = _folder(run)
-    name = str(settings["env"]).replace("/", "-")
-    path = run if run.suffix == ".zip" else folder / f"{name}.zip"
-    env = _make_env(settings, folder / name, args.seed)
-    model = ALGORITHMS[settings["algo"]].load(path, env=env)
+    env = _make_env(settings, _saved(folder, settings), args)
+    model = ALGORITHMS[settings["algo"]].load(_model(run, settings), env=env)
     probe = probe_model(model, env, args.episodes, args.seed, not args.no_rescore)
     env.close()
     output.mkdir(parents=True, exist_ok=True)
@@ -92,7 +94,17 @@ def _probe(run: Path, settings: dict[str, Any], args: argparse.Namespace, output
     return probe
 
 
-def _settings(folder: Path) -> dict[str, Any]:
+def _saved(folder: Path, settings: dict[str, Any]) -> Path:
+    return folder / str(settings["env"]).replace("/", "-")
+
+
+def _model(run: Path, settings: dict[str, Any]) -> Path:
+    return run if run.suffix == ".zip" else run / f"{_saved(run, settings).name}.zip"
+
+
+def _settings(run: Path, packages: list[str]) -> dict[str, Any]:
+    """What a run tells of itself. Its model is there, and its env is registered."""
+    folder = _folder(run)
     file = folder / "results.json"
     settings = SequenceResults.read(file).settings if file.is_file() else {}
     if settings.get("algo") not in ALGORITHMS:
@@ -100,15 +112,23 @@ def _settings(folder: Path) -> dict[str, Any]:
             f"Expected the folder of a run with one of {', '.join(ALGORITHMS)} on a task sequence, with its results.json; got "
             f"{folder} ({settings.get('algo', 'no results.json')})."
         )
+    model = _model(run, settings)
+    if not model.is_file():
+        there = ", ".join(sorted(path.name for path in folder.glob("*.zip"))) or "none"
+        raise ValueError(
+            f"Expected a model at {model}; models in {folder}: {there}. Name one of them, or go on with a run that was "
+            f"stopped: sb3-nbsp train --resume {shlex.quote(str(folder))}"
+        )
+    import_packages(packages, _saved(folder, settings))
+    check_run_env(settings["env"], _saved(folder, settings))
     return settings
 
 
-def _make_env(settings: dict[str, Any], saved: Path, seed: int) -> VecEnv:
+def _make_env(settings: dict[str, Any], saved: Path, args: argparse.Namespace) -> VecEnv:
     from sb3_nbsp.zoo import commands  # registers, and changes Gymnasium by importing rl-zoo3
 
     commands.register()
-    hyperparams, statistics = get_saved_hyperparams(str(saved), norm_reward=False, test_mode=True)
-    kwargs = {**settings.get("env_kwargs", {}), "n_envs": 1}
-    return commands.rl_zoo3.create_test_env(
-        settings["env"], 1, statistics, seed, log_dir=None, should_render=False, hyperparams=hyperparams, env_kwargs=kwargs
-    )
+    kwargs = dict(settings.get("env_kwargs", {}))
+    if "n_envs" in kwargs:  # ours take it; a foreign env need not
+        kwargs["n_envs"] = 1
+    return open_env(settings["env"], saved, kwargs, args.seed, args.gym_packages)

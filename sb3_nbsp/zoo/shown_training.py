@@ -20,6 +20,13 @@ from sb3_nbsp.zoo.train_ending import TrainedRun, ending
 LOGGER = logging.getLogger(sb3_nbsp.__name__)
 
 
+class Trial(int):
+    """A trial's number in a study, of which rl-zoo3 takes 0 for none."""
+
+    def __bool__(self) -> bool:
+        return True
+
+
 @dataclass(frozen=True)
 class Shows:
     """
@@ -43,6 +50,8 @@ class ShownExperimentManager(CheckpointedExperimentManager):
     def __init__(self, *args: Any, shows: Shows | None = None, **kwargs: Any):
         super().__init__(*args, **kwargs)
         self.shows = shows or Shows()
+        if self.trial_id is not None:
+            self.trial_id = Trial(self.trial_id)
         if self.shows.progress:
             self.show_progress = False  # rl-zoo3's bar
 
@@ -82,7 +91,8 @@ class ShownExperimentManager(CheckpointedExperimentManager):
         steps_left = 0
         if self.sequence is not None and isinstance(model, ContinualAlgorithm):
             steps_left = max(self.sequence.total_steps - model.position.steps, 0)
-        return TrainedRun(self.algo, self.env_name.gym_id, Path(self.save_path), results, steps_left)
+        packages = tuple(getattr(self.args, "gym_packages", ()))
+        return TrainedRun(self.algo, self.env_name.gym_id, Path(self.save_path), results, steps_left, packages)
 
     @property
     def _algorithm(self) -> type[Any]:

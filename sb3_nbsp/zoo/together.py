@@ -3,7 +3,6 @@
 own, and learn together where they agree in what a population must agree in (:mod:`sb3_nbsp.population`).
 """
 
-import argparse
 import json
 import re
 import sys
@@ -20,13 +19,23 @@ from sb3_nbsp.base.interruption import Stopped
 from sb3_nbsp.checkpoints.signals import StopSignals
 from sb3_nbsp.population import Population, packs
 from sb3_nbsp.zoo.checkpointed import WORKER_GONE, CheckpointedExperimentManager
+from sb3_nbsp.zoo.command_parser import CommandParser
 from sb3_nbsp.zoo.env_workers import EnvWorkers
+from sb3_nbsp.zoo.one_by_one import Errors, RandomPlace, train_one_by_one
 from sb3_nbsp.zoo.resume import split
 from sb3_nbsp.zoo.shown_training import ShownExperimentManager, Shows, showing
 from sb3_nbsp.zoo.train_checks import check_arguments
 from sb3_nbsp.zoo.train_ending import ending
 
 Prepared = tuple["PreparingManager", Any]  # what knows a run, and its model
+# What makes no sense for several runs at once, as it is typed
+OF_ONE_RUN = {
+    "--seed": ("--seed",),
+    "-i": ("-i", "--trained-agent"),
+    "--resume": ("--resume",),
+    "-optimize": ("-optimize", "--optimize-hyperparameters"),
+    "--track": ("--track",),
+}
 
 
 class PreparingManager(ShownExperimentManager):
@@ -34,6 +43,7 @@ class PreparingManager(ShownExperimentManager):
 
     prepared: ClassVar[list[Prepared]] = []
     env_workers: ClassVar[EnvWorkers]
+    random_place: RandomPlace
 
     def create_envs(self, n_envs: int, eval_env: bool = False, no_log: bool = False) -> VecEnv:
         """The run's envs, in processes beside this one where that pays."""
@@ -48,7 +58,8 @@ class PreparingManager(ShownExperimentManager):
             self.vec_env_class = one_by_one
 
     def learn(self, model: Any) -> None:
-        """Note the run."""
+        """Note the run, and where its random streams stand."""
+        self.random_place = RandomPlace()
         self.prepared.append((self, model))
 
     def save_trained_model(self, model: Any) -> None:
@@ -83,31 +94,29 @@ def runs_of(arguments: Sequence[str]) -> list[list[str]] | None:
         ``--together FILE`` those that a JSON file lists
     :raises ValueError: for seeds that cannot be understood, or beside what makes a single run
     """
-    own = list(arguments)
-    for i, argument in enumerate(own):
-        name, _, value = argument.partition("=")
-        if name not in ("--seeds", "--together"):
-            continue
-        rest = own[:i] + own[i + (1 if value else 2) :]
-        value = value or (own[i + 1] if i + 1 < len(own) else "")
-        if name == "--together":
-            return [[str(part) for part in run] for run in json.loads(Path(value).read_text())["runs"]]
-        rest = without_env_workers(rest)
-        for single in ("--seed", "-i", "--trained-agent", "--resume", "-optimize", "--optimize-hyperparameters"):
-            if single in rest:
-                raise ValueError(f"--seeds trains several agents, and {single} is for one. Leave one of them out.")
-        return [[*rest, "--seed", str(seed)] for seed in seeds_of(value)]
-    return None
+    parser = CommandParser("sb3-nbsp train", add_help=False)
+    for option in ("--seeds", "--together", "--env-workers"):
+        parser.add_argument(option)
+    for name, names in OF_ONE_RUN.items():
+        is_flag = name in ("-optimize", "--track")
+        parser.add_argument(*names, dest=name, **({"action": "store_true"} if is_flag else {}))
+    given, rest = parser.parse_known_args(list(arguments))
+    if given.together is not None:
+        return _runs_in(Path(given.together))
+    if given.seeds is None:
+        return None
+    for option, value in vars(given).items():
+        if option in OF_ONE_RUN and value not in (None, False):
+            raise ValueError(f"--seeds trains several agents, and {option} is for one. Leave one of them out.")
+    return [[*rest, "--seed", str(seed)] for seed in seeds_of(given.seeds)]
 
 
-def without_env_workers(arguments: Sequence[str]) -> list[str]:
-    """
-    :param arguments: of ``sb3-nbsp train``
-    :return: those that a single run takes
-    """
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--env-workers")
-    return parser.parse_known_args(list(arguments))[1]
+def _runs_in(file: Path) -> list[list[str]]:
+    told = json.loads(file.read_text())
+    runs = told.get("runs") if isinstance(told, dict) else None
+    if not isinstance(runs, list) or not runs or not all(isinstance(run, list) for run in runs):
+        raise ValueError(f'--together {file} must hold {{"runs": [[ARGUMENT, ...], ...]}}, a list for each run; got {told!r}.')
+    return [[str(part) for part in run] for run in runs]
 
 
 def seeds_of(text: str) -> list[int]:
@@ -141,32 +150,28 @@ def train_together(runs: Sequence[Sequence[str]], env_workers: EnvWorkers, shows
         sys.argv = ["sb3-nbsp train", *arguments]
         check_arguments(arguments)
         rl_zoo3.train.train()
-    prepared = list(PreparingManager.prepared)
+    prepared, errors = list(PreparingManager.prepared), Errors()
+    alone: list[Prepared] = []
     for pack in packs([model for _, model in prepared]):
         if len(pack) == 1 or prepared[pack[0]][0].sequence is None:
-            for manager, model in (prepared[number] for number in pack):
-                ShownExperimentManager.learn(manager, model)
-                ShownExperimentManager.save_trained_model(manager, model)
+            alone += [prepared[number] for number in pack]
             continue
         parts: dict[Any, list[Prepared]] = {}  # runs that take as many steps, and go on or begin, alike
         for manager, model in (prepared[number] for number in pack):
             kwargs = manager.ready(model)
             parts.setdefault((manager.n_timesteps, repr(kwargs)), []).append((manager, model))
         for part in parts.values():
-            _train(part)
+            errors.of(", ".join(str(manager.save_path) for manager, _ in part), partial(_train, part))
+    train_one_by_one(alone, errors)
+    errors.raise_first()
 
 
 def _finish(runs: Sequence[Prepared]) -> None:
     """Of all, whatever fails for one of them; then the first error is raised."""
-    errors: list[Exception] = []
+    errors = Errors()
     for manager, model in runs:
-        try:
-            manager.finish(model)
-        except Exception as error:
-            print(f"{manager.save_path}: {error!r}", flush=True)
-            errors.append(error)
-    if errors:
-        raise errors[0]
+        errors.of(manager.save_path, partial(manager.finish, model))
+    errors.raise_first()
 
 
 def _train(runs: Sequence[Prepared]) -> None:

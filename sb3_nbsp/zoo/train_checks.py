@@ -18,6 +18,7 @@ from sb3_nbsp.common.parents_arguments import MAX_SEED, SHARED
 from sb3_nbsp.zoo.algorithms import NAMESPACE
 from sb3_nbsp.zoo.argument_types import whole
 from sb3_nbsp.zoo.command_parser import CommandParser
+from sb3_nbsp.zoo.pairs import pair
 
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 SCHEDULE = re.compile(rf"[a-z]+_{NUMBER.pattern}")
@@ -104,17 +105,30 @@ def check_settings(settings: Mapping[str, Any]) -> None:
         raise ValueError("noise_type needs noise_std, the noise's standard deviation, beside it.")
 
 
+def check_length(settings: dict[str, Any], steps: int) -> None:
+    """
+    :param settings: of rl-zoo3's file and of ``-params``; rl-zoo3 wants a length there, also where ``-n`` gives another
+    :param steps: those that ``-n`` gives, else 0 or less
+    :raises ValueError: if nobody says how long to train
+    """
+    if steps > 0:
+        settings.setdefault("n_timesteps", steps)
+    if "n_timesteps" not in settings:
+        raise ValueError("n_timesteps, the number of env steps, must be in the settings or be given with -n; got neither.")
+
+
 def check_arguments(arguments: list[str]) -> None:
     """
     :param arguments: of the command line
     :raises ValueError: for a file that cannot be used
     :raises SystemExit: by argparse, for a number that cannot be
     """
-    parser = CommandParser("sb3-nbsp train", add_help=False, allow_abbrev=False)
+    parser = CommandParser("sb3-nbsp train", add_help=False)
     parser.add_argument("--seed", type=whole(-1, "a seed (-1: a random one)", MAX_SEED))
     parser.add_argument("-n", "--n-timesteps", type=_steps)
     parser.add_argument("--eval-freq", type=whole(-1, "env steps (-1: no evaluation)"))
     parser.add_argument("--save-freq", type=_steps)
+    parser.add_argument("--log-interval", type=_log_interval)
     parser.add_argument("--num-threads", type=_steps)
     parser.add_argument("--env")
     parser.add_argument("--gym-packages", nargs="+", default=[])
@@ -123,7 +137,7 @@ def check_arguments(arguments: list[str]) -> None:
     for names in (("--device",), ("-conf", "--conf-file"), ("-i", "--trained-agent")):
         parser.add_argument(*names)
     for names in (("-params", "--hyperparams"), ("--env-kwargs",), ("--eval-env-kwargs",)):
-        parser.add_argument(*names, nargs="+", type=_pair)
+        parser.add_argument(*names, nargs="+", type=pair)
     given = parser.parse_known_args(arguments)[0]
     if given.env is not None and not given.gym_packages:  # else rl-zoo3 looks, when they are imported
         check_env(given.env)
@@ -154,6 +168,8 @@ def check_settings_file(path: str) -> None:
     :raises ValueError: if it is no YAML file with settings by env
     """
     if not path.endswith((".yml", ".yaml")):
+        if path.endswith(".py") and not Path(path).is_file():
+            raise ValueError(f"--conf-file {path} is no file.")
         return
     try:
         content = yaml.safe_load(Path(path).read_text())
@@ -177,19 +193,17 @@ def check_algorithm(path: str | Path, algo: str) -> None:
         raise ValueError(f"{path} was saved by an NBSP algorithm, not by {algo}: --algo nbsp{algo}.")
 
 
-def _pair(text: str) -> str:
-    """A ``type`` for argparse: KEY:VALUE, of which rl-zoo3 reads the value as Python."""
-    key, colon, _ = text.partition(":")
-    if not colon or not key.isidentifier():
-        hint = f". Write {text.replace('=', ':', 1)}" if "=" in text and not colon else ""
-        expected = "must be KEY:VALUE with a value in Python, e.g. score:\"'taylor'\""
-        raise argparse.ArgumentTypeError(f"{expected}; got {text!r}{hint}")
-    return text
-
-
 def _steps(text: str) -> int:
     """A ``type`` for argparse: a number of steps, or -1 for none."""
     number = whole(-1, "steps (-1: the default)")(text)
     if number == 0:
         raise argparse.ArgumentTypeError(f"must be 1 or more (or -1: the default); got {text!r}")
+    return number
+
+
+def _log_interval(text: str) -> int:
+    """A ``type`` for argparse: episodes or updates between two logs."""
+    number = whole(-2, "episodes or updates (-1: the default, -2: no logs)")(text)
+    if number == 0:
+        raise argparse.ArgumentTypeError(f"must be 1 or more (or -1: the default, -2: no logs); got {text!r}")
     return number

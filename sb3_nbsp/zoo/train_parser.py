@@ -91,7 +91,7 @@ class TrainParser(CommandParser):
 
     def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
         """See argparse. What ``--help`` shows depends on ``--algo``."""
-        finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+        finder = CommandParser(add_help=False)
         finder.add_argument("--algo", default="")
         given = finder.parse_known_args(sys.argv[1:] if args is None else args)[0].algo
         self._algo = given if given in ALGORITHMS else self._algo

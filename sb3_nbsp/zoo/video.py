@@ -1,7 +1,6 @@
 """``sb3-nbsp record-video``: a film of a trained agent on every task of its sequence."""
 
 import argparse
-import importlib
 import sys
 from collections.abc import Iterator
 from contextlib import closing, suppress
@@ -16,11 +15,10 @@ from stable_baselines3.common.vec_env import VecEnv
 
 try:
     import rl_zoo3
-    import yaml
     from huggingface_sb3 import EnvironmentName
     from imageio_ffmpeg import write_frames
     from rl_zoo3.exp_manager import ExperimentManager
-    from rl_zoo3.utils import StoreDict, get_model_path, get_saved_hyperparams
+    from rl_zoo3.utils import StoreDict, get_model_path
 except ImportError as error:
     raise ImportError(
         f'`sb3-nbsp record-video` needs rl-zoo3 and imageio-ffmpeg ({error}): pip install "sb3-nbsp[zoo]"'
@@ -31,7 +29,8 @@ from sb3_nbsp.evaluation.contexts import playing
 from sb3_nbsp.tasks import TaskSequence
 from sb3_nbsp.zoo import commands
 from sb3_nbsp.zoo.algorithms import sequence_of
-from sb3_nbsp.zoo.find_agents import NO_RUN, USE, AgentParser
+from sb3_nbsp.zoo.find_agents import NO_RUN, USE
+from sb3_nbsp.zoo.opened_runs import RunParser, env_kwargs_of, hyperparams_reader, open_env
 
 LONGEST_EPISODE = 10_000  # steps; an env may have no time limit
 # What stands in a file and concerns learning only, and may not be loadable elsewhere.
@@ -42,7 +41,7 @@ class NoPictures(Exception):
     """An env cannot be drawn."""
 
 
-class FilmParser(AgentParser):
+class FilmParser(RunParser):
     """The same words as enjoy's."""
 
     use = USE.format(command="record-video", option="")
@@ -57,8 +56,6 @@ def main(arguments: list[str]) -> None:
     """
     commands.register()
     args = _parser().parse_args(arguments)
-    for module in args.gym_packages:
-        importlib.import_module(module)
     if args.num_threads > 0:
         th.set_num_threads(args.num_threads)
     which = args.load_best, args.load_checkpoint, args.load_last_checkpoint
@@ -124,19 +121,12 @@ def _positive(text: str) -> int:
 def _env_of_run(args: argparse.Namespace, run: Path) -> tuple[VecEnv, TaskSequence | None]:
     """The env as the run had it, with its statistics, and its sequence. Without a sequence it is the one that is filmed."""
     saved = run / args.env
-    hyperparams, statistics = get_saved_hyperparams(str(saved), norm_reward=False, test_mode=True)
-    env_kwargs: dict[str, Any] = hyperparams.pop("env_kwargs", None) or {}
-    if (saved / "args.yml").is_file():
-        # rl-zoo3 writes Python objects into its YAML. These are the user's own.
-        env_kwargs = yaml.load((saved / "args.yml").read_text(), Loader=yaml.UnsafeLoader)["env_kwargs"] or env_kwargs
-    env_kwargs = {**env_kwargs, **(args.env_kwargs or {})}
+    hyperparams = hyperparams_reader(args.gym_packages)(str(saved))[0]
+    env_kwargs = {**env_kwargs_of(saved, hyperparams), **(args.env_kwargs or {})}
     sequence = sequence_of(args.env.gym_id, env_kwargs)
     if sequence is None:
         env_kwargs["render_mode"] = "rgb_array"
-    env = rl_zoo3.create_test_env(
-        args.env.gym_id, 1, statistics, args.seed, None, should_render=False, hyperparams=hyperparams, env_kwargs=env_kwargs
-    )
-    return env, sequence
+    return open_env(args.env.gym_id, saved, env_kwargs, args.seed, args.gym_packages), sequence
 
 
 def _load(args: argparse.Namespace, path: str, env: VecEnv) -> BaseAlgorithm:

@@ -10,7 +10,13 @@ from sb3_nbsp.benchmark import resolved_arguments as module
 from sb3_nbsp.benchmark.cells import Cell
 from sb3_nbsp.benchmark.earlier_values import BEFORE, DEFAULTS, OF_ENVS
 from sb3_nbsp.benchmark.manifest import ForeignCellError, changed_settings, check_manifest, read_json, write_manifest
-from sb3_nbsp.benchmark.resolved_arguments import nbsp_defaults, recorded_arguments, resolved_arguments, without
+from sb3_nbsp.benchmark.resolved_arguments import (
+    hyperparameters,
+    nbsp_defaults,
+    recorded_arguments,
+    resolved_arguments,
+    without,
+)
 
 ENV = "sb3_nbsp/PointGoal-v0"
 
@@ -119,3 +125,9 @@ def test_arguments_without_some_hyperparameters() -> None:
     arguments = ("--eval-freq", "5", "-params", "a:1", "b:2", "c:3", "--device", "cpu")
     assert without(["b"], arguments) == ["--eval-freq", "5", "-params", "a:1", "-params", "c:3", "--device", "cpu"]
     assert without("abc", arguments) == ["--eval-freq", "5", "--device", "cpu"]
+
+
+def test_an_option_that_is_given_twice_counts_as_train_reads_it() -> None:
+    """A suite's params, and -params among its arguments."""
+    twice = ("-params", "skill_fraction:0.3", "scoring_steps:20", "--device", "cpu", "-params", "scoring_steps:30")
+    assert hyperparameters("sac", ENV, twice) == {"skill_fraction": 0.3, "scoring_steps": 30}

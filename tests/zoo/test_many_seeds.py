@@ -84,6 +84,23 @@ def test_what_is_asked_for():
     assert runs_of(["--algo", "x", "--seeds=4"]) == [["--algo", "x", "--seed", "4"]] and runs_of(["--seed", "1"]) is None
 
 
+@pytest.mark.parametrize(
+    "single",
+    [["--seed=7"], ["--seed", "7"], ["--trained-agent=M.zip"], ["-iM.zip"], ["--resume=r"], ["-optimize"], ["--track"]],
+    ids=" ".join,
+)
+def test_what_is_for_one_run_is_refused_however_it_is_written(single):
+    with pytest.raises(ValueError, match=r"--seeds trains several agents, and .* is for one"):
+        runs_of([*single, "--seeds", "0-1"])
+
+
+@pytest.mark.parametrize("told", [{}, [], {"runs": []}, {"runs": [1]}, {"runs": None}])
+def test_a_file_of_runs_that_is_none_is_told(told, tmp_path):
+    (tmp_path / "runs.json").write_text(json.dumps(told))
+    with pytest.raises(ValueError, match=r"--together .*runs\.json must hold"):
+        runs_of(["--together", str(tmp_path / "runs.json")])
+
+
 @pytest.mark.parametrize("text", ["", "a", "3-1", "1-", "0-2,1"])
 def test_what_no_seeds_are(text):
     with pytest.raises(ValueError, match="--seeds"):

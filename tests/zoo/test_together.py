@@ -1,14 +1,19 @@
 """Runs that learn together: how their training ends."""
 
 import os
+import random
 import signal
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+import torch as th
 
 pytest.importorskip("rl_zoo3")
-from sb3_nbsp.zoo import together
-from sb3_nbsp.zoo.shown_training import Shows
+from sb3_nbsp.base.random_states import isolated_rng
+from sb3_nbsp.zoo import one_by_one, together
+from sb3_nbsp.zoo.one_by_one import Errors, RandomPlace, train_one_by_one
+from sb3_nbsp.zoo.shown_training import Shows, Trial
 
 
 class Run:
@@ -77,3 +82,99 @@ def test_each_agent_is_saved_whatever_fails_with_others(train):
     with pytest.raises(OSError, match="a cannot close"):
         train(runs)
     assert log == [("a", "save"), ("b", "close"), ("c", "save"), ("c", "close")]
+
+
+class Alone:
+    """What ``train_one_by_one`` asks of a manager and of its model."""
+
+    def __init__(self, seed, error=None, has_checkpoints=False):
+        random.seed(seed), np.random.seed(seed), th.manual_seed(seed)  # as rl-zoo3, before it makes the model
+        th.rand(3)
+        self.save_path, self.error, self.has_checkpoints = f"run{seed}", error, has_checkpoints
+        self.random_place = RandomPlace()
+        self.drawn, self.is_saved = None, False
+
+    def learn(self):
+        if callable(self.error):
+            self.error()
+        elif self.error:
+            raise self.error
+        self.drawn = random.random(), np.random.rand(), float(th.rand(1))
+
+    def _how_to_go_on(self):
+        return "how to go on"
+
+
+@pytest.fixture
+def one_after_another(monkeypatch):
+    """Of runs that learn and are saved as told."""
+    monkeypatch.setattr(one_by_one.ShownExperimentManager, "learn", lambda run, _: run.learn())
+    monkeypatch.setattr(one_by_one.ShownExperimentManager, "save_trained_model", lambda run, _: setattr(run, "is_saved", True))
+
+    def train(*runs):
+        errors = Errors()
+        train_one_by_one([(run, run) for run in runs], errors)
+        errors.raise_first()
+
+    with isolated_rng():
+        yield train
+
+
+def test_a_run_that_learns_alone_draws_what_it_draws_without_others(one_after_another):
+    runs = [Alone(0), Alone(1), Alone(2)]
+    one_after_another(*runs)
+    for seed, run in enumerate(runs):
+        alone = Alone(seed)
+        alone.learn()
+        assert run.drawn == alone.drawn
+
+
+def test_a_run_that_fails_leaves_the_others_theirs(one_after_another, capsys):
+    runs = [Alone(0, ValueError("diverged")), Alone(1), Alone(2, OSError("disk")), Alone(3)]
+    with pytest.raises(ValueError, match="diverged"):
+        one_after_another(*runs)
+    assert [run.is_saved for run in runs] == [False, True, False, True]
+    assert "run2: OSError('disk')" in capsys.readouterr().out
+
+
+def interrupted():
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+    except KeyboardInterrupt:  # as rl-zoo3 takes it
+        pass
+
+
+def told_to_stop():
+    raise SystemExit(143)
+
+
+@pytest.mark.parametrize(("stop", "status", "is_saved"), [(interrupted, 130, True), (told_to_stop, 143, False)])
+def test_an_interrupt_ends_them_all(stop, status, is_saved, one_after_another, capsys):
+    before = signal.getsignal(signal.SIGINT)
+    runs = [Alone(0), Alone(1, stop), Alone(2), Alone(3, has_checkpoints=True)]
+    with pytest.raises(SystemExit) as stopped:
+        one_after_another(*runs)
+    assert stopped.value.code == status
+    assert [run.is_saved for run in runs] == [True, is_saved, False, False] and runs[2].drawn is None
+    assert capsys.readouterr().out.splitlines() == ["run2: Not begun.", "run3: how to go on"]
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_runs_that_cannot_learn_together_are_not_lost_with_those_that_can(monkeypatch):
+    """A pack that fails, then a run alone."""
+    alone: list[str] = []
+    runs = [SimpleNamespace(sequence=1, n_timesteps=1, save_path=name, ready=lambda _: {}) for name in "abc"]
+    prepared = together.PreparingManager.prepared
+    monkeypatch.setattr(together.rl_zoo3.train, "train", lambda: prepared.append((runs[len(prepared)],) * 2))
+    monkeypatch.setattr(together, "packs", lambda _: [[0, 1], [2]])
+    monkeypatch.setattr(together, "_train", lambda part: {}["lost"])
+    monkeypatch.setattr(together, "train_one_by_one", lambda left, _: alone.extend(run.save_path for run, _ in left))
+    monkeypatch.setattr(together.rl_zoo3.train, "ExperimentManager", None)
+    monkeypatch.setattr("sys.argv", [])
+    with pytest.raises(KeyError, match="lost"):
+        together.train_together([["--seed", "1"]] * 3, together.EnvWorkers(3), Shows())
+    assert alone == ["c"]
+
+
+def test_trial_0_is_one():
+    assert Trial(0) and [7][Trial(0)] == 7

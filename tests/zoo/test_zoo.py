@@ -150,7 +150,7 @@ def test_hyperparameter_search_samples_our_arguments(tmp_path: Path) -> None:
     search = ("-optimize", "--n-trials", "2", "--n-evaluations", "1", "-n", "60")
     output = sb3_nbsp("train", "--algo", "nbspsac", "--env", ENV, *SMALL, *study, *search, folder=tmp_path)
     assert "skill_fraction" in output and "replay_interval" in output
-    trial = ("--trial-id", "1")  # rl-zoo3 takes 0 for none
+    trial = ("--trial-id", "0")  # which rl-zoo3 takes for none
     folder = tmp_path / "logs" / "nbspsac"
     sb3_nbsp("train", "--algo", "nbspsac", "--env", ENV, *SMALL, *study, *trial, "-n", "100", folder=tmp_path)
     assert any("mask_sides" in path.read_text() for path in folder.glob("*/*/config.yml"))
