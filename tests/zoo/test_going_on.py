@@ -8,6 +8,9 @@ import pytest
 import yaml
 
 pytest.importorskip("rl_zoo3")
+import rl_zoo3
+
+from sb3_nbsp import NBSPSAC
 from sb3_nbsp.zoo.checkpointed import CheckpointedExperimentManager
 from sb3_nbsp.zoo.experiments import SequenceExperimentManager
 from sb3_nbsp.zoo.resume import CheckpointOptions
@@ -32,6 +35,7 @@ def test_a_run_without_a_checkpoint_begins_anew_as_it_began(tmp_path, algo, freq
 
 
 def test_settings_are_read_from_the_run(tmp_path, monkeypatch):
+    monkeypatch.setitem(rl_zoo3.ALGOS, "nbspsac", NBSPSAC)
     began = {"gamma": 0.9, "policy": "MlpPolicy", "env_kwargs": {"steps_per_task": 400}, "n_timesteps": 5, "tau": 0.1}
     (tmp_path / "config.yml").write_text(yaml.dump(began))
     today = tmp_path / "c.yml"
