@@ -10,9 +10,10 @@ try:
 except ImportError as error:
     raise ImportError(f'Progress bars need rich ({error}): pip install "sb3-nbsp[zoo]"') from error
 
+from sb3_nbsp.base.folder_lock import lock_holder
 from sb3_nbsp.benchmark.cells import Cell
 from sb3_nbsp.benchmark.local_runner import run_cells
-from sb3_nbsp.benchmark.training import Training, lock_holder
+from sb3_nbsp.benchmark.training import Training
 
 UPDATE_SECONDS = 1.0  # results are read that often
 ALL_SAMPLES = 1e9  # seconds that rich looks back over for its estimate: cells last from seconds to hours

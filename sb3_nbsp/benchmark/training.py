@@ -7,14 +7,9 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO
-
-try:
-    import fcntl
-except ImportError:  # Windows has no such locks: there, nothing keeps two commands out of one folder
-    fcntl = None  # type: ignore[assignment]
 
 from sb3_nbsp.base.atomic_write import replacing
+from sb3_nbsp.base.folder_lock import lock_folder, write_holder
 from sb3_nbsp.benchmark.cells import Cell
 from sb3_nbsp.benchmark.file_names import FAILED, LOG, MANIFEST, RUN, TOGETHER
 from sb3_nbsp.benchmark.manifest import (
@@ -58,7 +53,7 @@ class Training:
         self._is_shared = False  # with other trainings
         check_manifest(cell, retry)
         cell.folder.mkdir(parents=True, exist_ok=True)
-        self._lock = _lock(cell.folder)
+        self._lock = lock_folder(cell.folder)
         if self._lock is not None and starts:
             self._start()
 
@@ -70,7 +65,7 @@ class Training:
     def ended(self) -> bool:
         """Look whether the training has ended; if so, the cell is marked."""
         if self._lock is None:
-            self._lock = _lock(self.cell.folder)
+            self._lock = lock_folder(self.cell.folder)
             if self._lock is None:
                 return False
             self._start()
@@ -127,11 +122,11 @@ class Training:
                 env={**os.environ, **ONE_THREAD},
                 # Ctrl-C reaches the command only, which then stops its trainings.
                 start_new_session=True,
-                pass_fds=() if fcntl is None else [lock.fileno() for lock in locks],
+                pass_fds=[] if os.name == "nt" else [lock.fileno() for lock in locks],
             )
         for training, lock in zip(trainings, locks, strict=True):
             training.process, training._is_shared = process, len(trainings) > 1
-            _write_holder(lock, process.pid)
+            write_holder(lock, process.pid)
 
     def _mark(self, status: int | None) -> None:
         """Mark what has come to an end: ``status`` is the process's exit status, ``None`` where there was no process."""
@@ -238,36 +233,3 @@ def _reason(status: int | None) -> str:
     if status < 0:
         return f"killed by signal {-status} ({signal.Signals(-status).name}); the system kills where memory runs out"
     return f"exit status {status}"
-
-
-# The lock
-
-
-def _lock(folder: Path) -> IO[str] | None:
-    """Lock a folder until the file is closed here and in the processes that inherit it; ``None`` if it is locked."""
-    file = (folder / ".lock").open("a+")
-    if fcntl is not None:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.close()
-            return None
-        except OSError:  # a file system without locks, as clusters have
-            pass
-    return file
-
-
-def _write_holder(lock: IO[str], pid: int) -> None:
-    lock.truncate(0)
-    lock.write(f"{pid}\n")
-    lock.flush()
-
-
-def lock_holder(folder: Path) -> int | None:
-    """
-    :param folder: a cell's folder
-    :return: id of the process that trains or trained the cell, ``None`` if there was none
-    """
-    path = folder / ".lock"
-    text = path.read_text().strip() if path.is_file() else ""
-    return int(text) if text else None

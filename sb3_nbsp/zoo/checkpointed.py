@@ -1,7 +1,10 @@
 """rl-zoo3's experiment manager with checkpoints: a run that is stopped goes on in its own folder, to the bit."""
 
+import json
 import os
+import shlex
 import sys
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +16,12 @@ from sb3_nbsp.checkpoints.callback import RunCheckpoints
 from sb3_nbsp.checkpoints.manifest import FOLDER
 from sb3_nbsp.checkpoints.saving import MODEL
 from sb3_nbsp.checkpoints.signals import StopSignals
+from sb3_nbsp.common.continual_algorithm import ContinualAlgorithm
 from sb3_nbsp.zoo.algorithms import ALGORITHMS
 from sb3_nbsp.zoo.experiments import SequenceExperimentManager
-from sb3_nbsp.zoo.resume import CheckpointOptions, end, is_finished, prepare, tidy
+from sb3_nbsp.zoo.resume import CheckpointOptions, end, mark_finished, prepare, tidy
+from sb3_nbsp.zoo.run_arguments import read_settings
+from sb3_nbsp.zoo.run_folders import lock_run
 
 WORKER_GONE = (EOFError, BrokenPipeError, ConnectionResetError)  # what is seen of a sub-env's process that has ended
 
@@ -30,17 +36,37 @@ class CheckpointedExperimentManager(SequenceExperimentManager):
     def __init__(self, args: Any, algo: str, env_id: str, *more: Any, options: CheckpointOptions, **kwargs: Any):
         super().__init__(args, algo, env_id, *more, **kwargs)
         self.options = options
-        args.checkpoint_freq = options.freq  # for args.yml
+        self._note_for_args_file(args)
         self.has_checkpoints = algo in ALGORITHMS and options.freq >= 0 and not self.optimize_hyperparameters
         if options.run is not None:
             self.save_path = os.path.normpath(options.run)
             self.log_path = os.path.join(os.path.dirname(self.save_path), "")
             self.params_path = f"{self.save_path}/{self.env_name}"
-            self.has_checkpoints = True
+            self.lock = lock_run(options.run)
             tidy(options.run)
         self.checkpoint = prepare(options.run) if options.run is not None and options.has_checkpoint else None
         if self.checkpoint is not None:
             self.continue_training, self.trained_agent = True, str(self.checkpoint / MODEL)
+
+    def _note_for_args_file(self, args: Any) -> None:
+        """What --resume needs to know, also in another folder than this."""
+        args.checkpoint_freq, args.typed = self.options.freq, dict(self.options.typed)
+        args.conf_file = args.conf_file or self.options.conf_file
+        for name in ("conf_file", "tensorboard_log"):
+            path = getattr(args, name, None)
+            if path and (name == "tensorboard_log" or Path(path).is_file()):  # settings may come from a module
+                setattr(args, name, os.path.abspath(path))
+
+    def _settings(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Those that the run began with, where one goes on."""
+        file = self.options.settings
+        if file is None:
+            return super()._settings()
+        print(f"Settings of the run: {file}")
+        settings = read_settings(file, self.custom_hyperparams or {}, self.continue_training)
+        if self._eval_env_kwargs_args is None:
+            self.eval_env_kwargs = settings.get("env_kwargs", self.eval_env_kwargs)
+        return settings, OrderedDict(sorted(settings.items()))
 
     def create_callbacks(self) -> None:
         """The sequence's callbacks and the checkpoints."""
@@ -77,7 +103,7 @@ class CheckpointedExperimentManager(SequenceExperimentManager):
 
         :raises SystemExit: where it was told to
         """
-        if not self.has_checkpoints:
+        if not self.has_checkpoints and self.checkpoint is None:
             super().learn(model)
             return
         if self.checkpoint is not None:
@@ -99,16 +125,28 @@ class CheckpointedExperimentManager(SequenceExperimentManager):
         model.env.close()
 
     def save_trained_model(self, model: BaseAlgorithm) -> None:
-        """The sequence's. Where the sequence is finished, nothing is left to go on with, and the checkpoints go."""
+        """The sequence's, then the mark of what came to its end. Where nothing is left to go on with, the checkpoints go."""
         super().save_trained_model(model)
-        if not self.has_checkpoints:
-            return
-        run = Path(self.save_path)
-        is_evaluated = (run / "results.json").is_file()
-        if is_finished(run, self.env_name) if is_evaluated else model.position.is_finished:  # type: ignore[attr-defined]
-            end(run)
+        run, goal = Path(self.save_path), model._total_timesteps
+        # Ctrl-C has a training without checkpoints end as if it were over.
+        if self.has_checkpoints or model.num_timesteps >= goal:
+            keeps = (run / FOLDER).is_dir() and not self._is_over(model)
+            mark_finished(run, model.num_timesteps, goal, keeps)
+            if not keeps:
+                end(run)
+        if self.lock is not None:
+            self.lock.close()
+
+    def _is_over(self, model: BaseAlgorithm) -> bool:
+        """Whether nothing of the task sequence is left."""
+        results = Path(self.save_path, "results.json")
+        if self.sequence is None:
+            return True
+        if results.is_file():
+            return bool(json.loads(results.read_text()).get("finished"))
+        return not isinstance(model, ContinualAlgorithm) or model.position.is_finished
 
     def _how_to_go_on(self) -> str:
         steps = [int(path.name) for path in Path(self.save_path, FOLDER).glob("[0-9]*")]
         where = f"with a checkpoint of step {max(steps)}" if steps else "before its first checkpoint"
-        return f"Stopped {where}. To go on: sb3-nbsp train --resume {self.save_path}"
+        return f"Stopped {where}. To go on: sb3-nbsp train --resume {shlex.quote(self.save_path)}"

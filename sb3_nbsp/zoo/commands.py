@@ -21,12 +21,12 @@ try:
     import rl_zoo3.enjoy
     import rl_zoo3.exp_manager
     import rl_zoo3.train
+    import rl_zoo3.utils
 except ImportError as error:
     raise ImportError(f'`sb3-nbsp train` and `enjoy` need rl-zoo3 ({error}): pip install "sb3-nbsp[zoo]"') from error
 
 from sb3_nbsp.common.env_util import is_task_sequence
 from sb3_nbsp.evaluation.contexts import play_by_task
-from sb3_nbsp.evaluation.run_figures import draw_what_is_missing
 from sb3_nbsp.evaluation.watch_table import TaskReport
 from sb3_nbsp.zoo.algorithms import ALGORITHMS, PARENTS, sequence_of
 from sb3_nbsp.zoo.command_parser import CommandParser
@@ -35,7 +35,8 @@ from sb3_nbsp.zoo.find_agents import NO_RUN
 from sb3_nbsp.zoo.logs_may_fail import MonitorMayFail
 from sb3_nbsp.zoo.mistakes import raised_in
 from sb3_nbsp.zoo.opened_runs import RunParser, hyperparams_reader
-from sb3_nbsp.zoo.resume import CheckpointOptions, end, env_name, is_finished, split
+from sb3_nbsp.zoo.resume import CheckpointOptions, close, env_name, is_finished, split
+from sb3_nbsp.zoo.run_folders import latest_run_id
 from sb3_nbsp.zoo.run_settings import SAFE_YAML, check_made
 from sb3_nbsp.zoo.samplers import TrialEvaluation, register_sampler
 from sb3_nbsp.zoo.shown_training import ShownExperimentManager, Shows
@@ -57,6 +58,7 @@ def register(options: CheckpointOptions | None = None, shows: Shows | None = Non
     manager = partial(ShownExperimentManager, options=options or CheckpointOptions(), shows=shows)
     rl_zoo3.train.ExperimentManager = manager  # type: ignore[misc,assignment]
     rl_zoo3.exp_manager.TrialEvalCallback = TrialEvaluation  # type: ignore[misc]
+    rl_zoo3.utils.get_latest_run_id = latest_run_id
     stable_baselines3.common.env_util.Monitor = MonitorMayFail  # type: ignore[misc]
     rl_zoo3.train.argparse = ARGPARSE  # type: ignore[assignment]
     rl_zoo3.enjoy.create_test_env = create_test_env
@@ -79,8 +81,7 @@ def train(arguments: list[str]) -> None:
     options, arguments = _shown_as_asked(arguments, *split(arguments))
     register(options, shows)
     if options.run is not None and _is_finished(options.run, arguments):
-        end(options.run)
-        draw_what_is_missing(options.run)
+        close(options.run)
         print(
             f"The run in {options.run} has come to its end: there is nothing to go on with. Its model learns more with -i "
             "and its zip file, e.g. on a sequence that has more tasks."

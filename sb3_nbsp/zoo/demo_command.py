@@ -73,11 +73,11 @@ def main(arguments: list[str]) -> None:
     )
     parser.add_argument("--again", action="store_true", help="train again what is done already")
     args = parser.parse_args(arguments)
-    if args.again:
-        shutil.rmtree(args.folder, ignore_errors=True)
-
     steps = args.steps_per_task or STEPS_PER_TASK.get(args.algo, 2_000)
     cells = make_cells(args.folder, args.algo, args.seeds, steps)
+    if args.again:
+        for cell in cells:  # no more than is trained again: the folder may hold anything else of the user's
+            shutil.rmtree(cell.folder, ignore_errors=True)
     n_done = sum(cell.is_done for cell in cells)
     if n_done:
         print(f"{n_done} of {len(cells)} trainings are taken from an earlier run in {args.folder}; --again repeats them.")

@@ -4,7 +4,7 @@ import inspect
 from copy import deepcopy
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch as th
 from stable_baselines3.common.base_class import BaseAlgorithm
@@ -27,6 +27,7 @@ from sb3_nbsp.tasks import TaskSequence
 from sb3_nbsp.zoo.algorithms import ALGORITHMS, NAMESPACE, PARENTS, hyperparameter_file, sequence_of
 from sb3_nbsp.zoo.atari import as_one_vec_env, has_vector_env, judged_by_drawing
 from sb3_nbsp.zoo.logs_may_fail import LogsMayFail
+from sb3_nbsp.zoo.run_folders import new_run
 from sb3_nbsp.zoo.saving_callbacks import ResumableCheckpoint, StatisticsMayFail
 from sb3_nbsp.zoo.train_checks import check_algorithm, check_length, check_names, check_settings, read_numbers
 
@@ -44,10 +45,14 @@ class SequenceExperimentManager(ExperimentManager):
     """
 
     sequence: TaskSequence | None = None
+    lock: IO[str] | None = None  # on the run's folder, while it trains
 
     def __init__(self, args: Any, algo: str, env_id: str, *more: Any, **kwargs: Any):
         super().__init__(args, algo, env_id, *more, **kwargs)
-        self.steps_given = self.n_timesteps > 0
+        if not self.log_folder:
+            raise ValueError("-f must name a folder for the runs; got an empty name. Leave -f out for logs, or give -f .")
+        self.run_ending = kwargs.get("uuid_str", "")
+        self.steps_given = self.n_timesteps > 0 or "n_timesteps" in (self.custom_hyperparams or {})
         self.eval_freq_given = self.eval_freq is not None
         if not self.eval_freq_given:
             self.eval_freq = LONGEST_EVAL_FREQ
@@ -58,7 +63,7 @@ class SequenceExperimentManager(ExperimentManager):
 
     def read_hyperparameters(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """rl-zoo3's settings, for the length of the sequence."""
-        hyperparams, saved = super().read_hyperparameters()
+        hyperparams, saved = self._settings()
         read_numbers(hyperparams)
         check_settings(hyperparams)
         check_names(hyperparams, ALGORITHMS.get(PARENTS.get(self.algo, ""), ALGOS[self.algo]))
@@ -71,6 +76,10 @@ class SequenceExperimentManager(ExperimentManager):
         # A copy: SB3 writes into the policy's arguments.
         self.shown_settings = {"algo": self.algo, "env": self.env_name.gym_id, **deepcopy(saved)}
         return hyperparams, saved
+
+    def _settings(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Those to use, and those to save."""
+        return super().read_hyperparameters()
 
     def _drop_foreign_arguments(self, hyperparams: dict[str, Any]) -> None:
         """SAC reads NBSPSAC's file: it takes what it knows."""
@@ -99,6 +108,13 @@ class SequenceExperimentManager(ExperimentManager):
                 n_tasks = len(self.sequence.tasks)
                 self.n_eval_episodes = -(-self.n_eval_episodes // n_tasks) * n_tasks
         return result
+
+    def create_log_folder(self) -> None:
+        """rl-zoo3's, in a folder that no other run has or gets."""
+        if self.lock is None:
+            run, self.lock = new_run(self.log_path, self.env_name, self.run_ending)
+            self.save_path, self.params_path = str(run), str(run / self.env_name)
+        super().create_log_folder()
 
     def create_envs(self, n_envs: int, eval_env: bool = False, no_log: bool = False) -> VecEnv:
         """rl-zoo3's envs; several sub-envs of a sequence that has a vector env of its own (Atari games) are one."""

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from sb3_nbsp.zoo.command_parser import CommandParser
+from sb3_nbsp.zoo.run_folders import latest_run_id
 
 LOGS, AGENTS = "logs", "agents"  # where a training writes by default; where `make agents` writes
 FOLDER_HELP = f"where the runs are (default: {LOGS}; {AGENTS}, which `make agents` fills, where {LOGS} has none of them)"
@@ -26,7 +27,7 @@ def folder_of(algo: str, env_name: str) -> str:
     :param env_name: the env's id with ``-`` for ``/``
     :return: the default folder that has a run of both
     """
-    return next((folder for folder in (LOGS, AGENTS) if any(Path(folder, algo).glob(f"{env_name}_[0-9]*"))), LOGS)
+    return next((folder for folder in (LOGS, AGENTS) if latest_run_id(Path(folder, algo), env_name)), LOGS)
 
 
 class AgentParser(CommandParser):

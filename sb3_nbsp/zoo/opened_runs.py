@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import rl_zoo3
-from rl_zoo3.utils import get_latest_run_id
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_nbsp.zoo.find_agents import AgentParser
+from sb3_nbsp.zoo.run_folders import latest_run_id
 from sb3_nbsp.zoo.run_settings import check_made, read_run_yaml, saved_hyperparams
 from sb3_nbsp.zoo.train_checks import check_env
 
@@ -81,12 +81,20 @@ def open_env(env_id: str, saved: Path, env_kwargs: dict[str, Any], seed: int, pa
     return rl_zoo3.create_test_env(env_id, 1, statistics, seed, log_dir=None, should_render=False, **settings)
 
 
+def is_from_hub(saved: Path) -> bool:
+    """
+    :param saved: the folder of a run's settings
+    :return: whether a download wrote it
+    """
+    return (saved / FROM_HUB).exists()
+
+
 def packages_of(saved: Path) -> list[str]:
     """
     :param saved: the folder of a run's settings
     :return: the modules after its ``--gym-packages``; none of a run from the Hub
     """
-    return [] if (saved / FROM_HUB).exists() else _named_packages(saved)
+    return [] if is_from_hub(saved) else _named_packages(saved)
 
 
 def import_packages(given: Iterable[str], saved: Path) -> list[str]:
@@ -153,5 +161,5 @@ class RunParser(AgentParser):
 def _run_folder(exp_id: int, folder: str, algo: str, env: str) -> Path:
     """Where rl-zoo3 will look for the run."""
     parent = Path(folder, algo)
-    number = exp_id or get_latest_run_id(str(parent), env)
+    number = exp_id or latest_run_id(str(parent), env)
     return parent / f"{env}_{number}" if number > 0 else parent

@@ -4,8 +4,8 @@ import csv
 import json
 import shutil
 import zipfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,14 @@ from sb3_nbsp.base.atomic_write import replacing
 from sb3_nbsp.checkpoints.files import UNFINISHED, put_back
 from sb3_nbsp.checkpoints.loading import newest, rows_of_monitors
 from sb3_nbsp.checkpoints.manifest import FOLDER, MANIFEST
+from sb3_nbsp.evaluation.run_figures import draw_what_is_missing
 from sb3_nbsp.zoo.argument_types import whole
 from sb3_nbsp.zoo.command_parser import CommandParser
-from sb3_nbsp.zoo.run_settings import NotRead, read_run_yaml
+from sb3_nbsp.zoo.opened_runs import is_from_hub, packages_of
+from sb3_nbsp.zoo.run_arguments import arguments_of, as_command_line, checked_beside, typed_pairs
 
 CHECKPOINT_FREQ = 10_000
-FLAGS = ("optimize_hyperparameters", "no_optim_plots", "uuid", "save_replay_buffer", "progress", "track")
-NOT_TAKEN_OVER = ("trained_agent", "checkpoint_freq", "saved_hyperparams", "command")
+FINISHED = "finished.json"  # in a run's folder: its training came to its end; the last file to be written
 
 
 @dataclass(frozen=True)
@@ -29,22 +30,32 @@ class CheckpointOptions:
 
     :param freq: env steps over all sub-envs between checkpoints; 0: at switches only; negative: none
     :param run: the run's folder that training goes on in
+    :param typed: what is typed of rl-zoo3's arguments, see :func:`~sb3_nbsp.zoo.run_arguments.typed_pairs`
+    :param settings: ``config.yml`` of the run whose arguments are taken: its settings count, whatever files say today
+    :param conf_file: where these settings came from when that run began
     """
 
     freq: int = CHECKPOINT_FREQ
     run: Path | None = None
+    typed: Mapping[str, list[str]] = field(default_factory=dict)
+    settings: Path | None = None
+    conf_file: str | None = None
 
     @property
     def has_checkpoint(self) -> bool:
         """Whether the run came to its first checkpoint."""
-        return self.run is not None and any((self.run / FOLDER).glob(f"[0-9]*/{MANIFEST}"))
+        return self.run is not None and _has_checkpoint(self.run)
+
+
+def _has_checkpoint(run: Path) -> bool:
+    return any((run / FOLDER).glob(f"[0-9]*/{MANIFEST}"))
 
 
 def split(arguments: Sequence[str]) -> tuple[CheckpointOptions, list[str]]:
     """
     :param arguments: of ``train``
     :return: our options, and rl-zoo3's arguments, which for a run that goes on are the run's own
-    :raises ValueError: if there is no run to go on with
+    :raises ValueError: if there is no run to go on with, or if something else stands beside it than its own arguments
     """
     parser = CommandParser("sb3-nbsp train", add_help=False, allow_abbrev=False)
     parser.add_argument("--resume", type=Path)
@@ -52,43 +63,57 @@ def split(arguments: Sequence[str]) -> tuple[CheckpointOptions, list[str]]:
     parser.add_argument("-i", "--trained-agent", default="")
     known, rest = parser.parse_known_args(list(arguments))
     run = known.resume
+    if run is not None and known.trained_agent:
+        raise ValueError(f"--resume takes the run's newest checkpoint; got -i {known.trained_agent} beside it. Leave one out.")
     if run is None and known.trained_agent and Path(known.trained_agent).is_dir():
         run = Path(known.trained_agent)
+    freq = CHECKPOINT_FREQ if known.checkpoint_freq is None else known.checkpoint_freq
     if run is None:
         given = ["-i", known.trained_agent] if known.trained_agent else []
-        freq = CHECKPOINT_FREQ if known.checkpoint_freq is None else known.checkpoint_freq
-        return CheckpointOptions(freq), [*rest, *given]
+        return CheckpointOptions(freq, typed=typed_pairs(rest)), [*rest, *given]
     if not run.is_dir():
         raise ValueError(f"--resume: {run} is no folder. Expected a run's, such as logs/nbspsac/sb3_nbsp-PointGoal-v0_1.")
     run = run.parent if run.name == FOLDER else run
     # None of ours: a run of commit 2a43d91 and before, one of a plain SB3 algorithm, or one that is finished.
     model = None if (run / FOLDER).is_dir() else _newest_model(run)
     if model is not None and known.resume is None and rest:
-        return CheckpointOptions(), [*rest, "-i", str(model)]
+        return CheckpointOptions(freq, typed=typed_pairs(rest)), [*rest, "-i", str(model)]
+    return _going_on(run, model, known.checkpoint_freq, rest)
+
+
+def _going_on(run: Path, model: Path | None, freq: int | None, beside: Sequence[str]) -> tuple[CheckpointOptions, list[str]]:
+    """
+    :param run: a run's folder
+    :param model: of it, if there is no checkpoint
+    :param freq: see :class:`CheckpointOptions`; ``None``: the run's own
+    :param beside: what else is given
+    :return: see :func:`split`
+    """
     told = arguments_of(run)
-    freq = told.get("checkpoint_freq", CHECKPOINT_FREQ) if known.checkpoint_freq is None else known.checkpoint_freq
-    own = as_command_line(told) + ([] if known.resume is None else _given_beside(rest))
+    allowed = checked_beside(beside, told, run)
+    settings: Path | None = run / env_name(told["env"]) / "config.yml"
+    _check_modules(told, run / env_name(told["env"]), beside)
+    conf_file = told.get("conf_file")
+    if settings is not None and settings.is_file():
+        told = {**told, "conf_file": None}  # which may be gone, or say something else by now
+    else:
+        settings = None
+    own = as_command_line(told, model is not None or _has_checkpoint(run))
+    freq = int(told.get("checkpoint_freq", CHECKPOINT_FREQ)) if freq is None else freq
+    options = CheckpointOptions(freq, run, typed_pairs(own), settings, conf_file)
     if model is not None and not is_finished(run, env_name(told["env"])):
-        return CheckpointOptions(int(freq)), [*own, "-i", str(model)]
-    return CheckpointOptions(int(freq), run), own
+        return replace(options, run=None), [*own, *allowed, "-i", str(model)]
+    return options, [*own, *allowed]
 
 
-def _given_beside(rest: Sequence[str]) -> list[str]:
-    """
-    :param rest: what stands beside ``--resume``
-    :return: the same, if it changes nothing of what is trained
-    :raises ValueError: if it would: the run's own arguments count
-    """
-    parser = CommandParser("sb3-nbsp train", add_help=False, allow_abbrev=False)
-    parser.add_argument("--verbose", "--device", "--num-threads")
-    parser.add_argument("-P", "--progress", action="store_true")
-    ignored = parser.parse_known_args(list(rest))[1]
-    if ignored:
-        raise ValueError(
-            f"--resume goes on with the run's own arguments; got {' '.join(ignored)} beside it. Leave that out, or begin "
-            "a new run from its model: -i RUN/ENV.zip."
-        )
-    return list(rest)
+def _check_modules(told: Mapping[str, Any], saved: Path, beside: Sequence[str]) -> None:
+    """A run from the Hub may name Python files, which somebody else wrote down."""
+    named = [str(name) for name in told.get("gym_packages") or []]
+    script = str(told.get("conf_file") or "")
+    if named and "--gym-packages" not in beside and not packages_of(saved):
+        raise ValueError(f"The run in {saved.parent} names modules. If you trust them: --gym-packages {' '.join(named)}")
+    if script.endswith(".py") and is_from_hub(saved) and not (saved / "config.yml").is_file():
+        raise ValueError(f"The run in {saved.parent} names the script {script}, which is not run. Begin with your own -conf.")
 
 
 def env_name(env_id: str) -> str:
@@ -104,57 +129,6 @@ def _newest_model(run: Path) -> Path | None:
     return whole[0] if whole else None
 
 
-# The run's own arguments
-
-
-def arguments_of(run: Path) -> dict[str, Any]:
-    """
-    :param run: a run's folder
-    :return: the arguments that it was started with
-    :raises ValueError: if it holds none
-    """
-    files = sorted(run.glob("*/args.yml"))
-    if not files:
-        raise ValueError(
-            f"--resume: {run} holds no arguments of a run (ENV/args.yml). Expected the folder of a run of `sb3-nbsp train`."
-        )
-    try:
-        told = read_run_yaml(files[0].read_text())
-    except (OSError, ValueError) as error:
-        raise ValueError(f"--resume: {files[0]} cannot be read: {error}") from error
-    if not isinstance(told, dict) or not {"algo", "env"} <= set(told):
-        raise ValueError(f"--resume: {files[0]} holds no arguments of a run.")
-    return told
-
-
-def as_command_line(told: dict[str, Any]) -> list[str]:
-    """
-    :param told: rl-zoo3's arguments by name
-    :return: the same as they are typed
-    """
-    typed = []
-    for name, value in told.items():
-        option = f"--{name.replace('_', '-')}"
-        if name in NOT_TAKEN_OVER or value is None or value == "" or value == [] or isinstance(value, NotRead):
-            continue
-        if name in FLAGS:
-            typed += [option] if value else []
-        elif isinstance(value, dict):
-            pairs = {key: entry for key, entry in value.items() if not _holds_not_read(entry)}
-            typed += [option, *(f"{key}:{entry!r}" for key, entry in pairs.items())] if pairs else []
-        elif isinstance(value, list):
-            typed += [option, *map(str, value)]
-        else:
-            typed.append(f"{option}={value}")
-    return typed
-
-
-def _holds_not_read(value: Any) -> bool:
-    if isinstance(value, dict):
-        return any(map(_holds_not_read, value.values()))
-    return any(map(_holds_not_read, value)) if isinstance(value, list | tuple) else isinstance(value, NotRead)
-
-
 # The run's files
 
 
@@ -162,12 +136,43 @@ def is_finished(run: Path, env: str) -> bool:
     """
     :param run: its folder
     :param env: see :func:`env_name`
-    :return: whether it came to its end: its last model is the last file to be written, after its results, if it has any
+    :return: whether it came to its end
     """
-    results = run / "results.json"
+    if (run / FINISHED).is_file():
+        return True
+    # Killed before that mark was written, or a run of before there was one: its last model was the last file.
     if not (run / f"{env}.zip").is_file():
         return False
-    return bool(json.loads(results.read_text()).get("finished")) if results.is_file() else not (run / FOLDER).is_dir()
+    results = run / "results.json"
+    if results.is_file():
+        return bool(json.loads(results.read_text()).get("finished"))
+    return "typed" not in arguments_of(run) and not (run / FOLDER).is_dir()
+
+
+def mark_finished(run: Path, steps: int, goal: int, keeps_checkpoints: bool) -> None:
+    """
+    The last file of a run that came to its end.
+
+    :param run: its folder
+    :param steps: env steps that its model has taken
+    :param goal: env steps that it was to take
+    :param keeps_checkpoints: whether they are of use: there is more of its sequence to be learned
+    """
+    with replacing(run / FINISHED) as temporary:
+        temporary.write_text(json.dumps({"steps": steps, "goal": goal, "keeps_checkpoints": keeps_checkpoints}) + "\n")
+
+
+def close(run: Path) -> None:
+    """
+    What a finished run still lacks whose process was killed at its very end.
+
+    :param run: its folder
+    """
+    mark = run / FINISHED
+    keeps = mark.is_file() and json.loads(mark.read_text())["keeps_checkpoints"]
+    tidy(run) if keeps else end(run)
+    if (run / "results.json").is_file():
+        draw_what_is_missing(run)
 
 
 def end(run: Path) -> None:

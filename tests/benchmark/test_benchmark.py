@@ -14,11 +14,12 @@ import pytest
 from helpers.reported_runs import run_of
 from rich.console import Console
 
+from sb3_nbsp.base.folder_lock import lock_holder
 from sb3_nbsp.benchmark.cells import Cell
 from sb3_nbsp.benchmark.local_runner import CellError, StoppedError, run_cells
 from sb3_nbsp.benchmark.manifest import ForeignCellError, read_json, source_commit, write_manifest
 from sb3_nbsp.benchmark.progress import train_with_progress
-from sb3_nbsp.benchmark.training import Training, _common_checkpoints, lock_holder
+from sb3_nbsp.benchmark.training import Training, _common_checkpoints
 from sb3_nbsp.checkpoints.manifest import FOLDER, checkpoints_of
 from sb3_nbsp.evaluation import Evaluation, SequenceResults
 from sb3_nbsp.evaluation.skill_file import read_skill_neurons

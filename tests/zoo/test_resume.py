@@ -1,5 +1,6 @@
 """``train --resume RUN``: whose arguments, which files, and what is said where there is nothing to go on with."""
 
+import shutil
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ def run(tmp_path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("how", [["--resume"], ["-i"], ["--algo", "nbspdqn", "-i"]])
+@pytest.mark.parametrize("how", [["--resume"], ["-i"], ["--algo", "nbspsac", "--seed", "3", "-i"]])
 def test_a_run_goes_on_with_its_own_arguments(run, how):
     from sb3_nbsp.zoo.resume import split
 
@@ -72,8 +73,9 @@ def test_python_objects_in_a_runs_arguments_are_not_made(run):
     file = run / "sb3_nbsp-PointGoal-v0" / "args.yml"
     evil = "!!python/object/apply:os.system ['touch made']"
     file.write_text(file.read_text().replace("taylor", evil))
-    arguments = split(["--resume", str(run)])[1]
-    assert not any("score" in word or "made" in word for word in arguments) and not Path("made").exists()
+    with pytest.raises(ValueError, match="score in --hyperparams is a Python object"):
+        split(["--resume", str(run)])
+    assert not Path("made").exists()
 
 
 def test_the_newest_model_of_a_run_without_checkpoints_is_taken(tmp_path):
@@ -123,6 +125,24 @@ def test_a_finished_run_is_known_by_its_last_file(run):
     assert is_finished(run, "sb3_nbsp-PointGoal-v0") and not (run / "checkpoints").exists()
 
 
+def test_a_finished_run_is_known_by_its_mark(run):
+    """Not by files that a stopped run has, too: Ctrl-C saves a model where there are no checkpoints."""
+    from sb3_nbsp.zoo.resume import close, is_finished, mark_finished
+
+    file = run / "sb3_nbsp-PointGoal-v0" / "args.yml"
+    file.write_text(yaml.dump(OrderedDict(ARGUMENTS, typed={})))
+    (run / "checkpoints").rmdir()
+    (run / "sb3_nbsp-PointGoal-v0.zip").touch()
+    assert not is_finished(run, "sb3_nbsp-PointGoal-v0")
+    for keeps in (True, False):
+        (run / "checkpoints").mkdir()
+        mark_finished(run, 64, 64, keeps)
+        assert is_finished(run, "sb3_nbsp-PointGoal-v0")
+        close(run)  # without evaluations, there are no figures
+        assert (run / "checkpoints").is_dir() == keeps
+        shutil.rmtree(run / "checkpoints", ignore_errors=True)
+
+
 def test_a_finished_run_goes_on_with_its_model_where_another_sequence_is_given(run):
     from sb3_nbsp.zoo.resume import end, split
 
@@ -147,13 +167,35 @@ def test_a_run_of_an_algorithm_without_checkpoints_goes_on_with_its_own_argument
     assert "--env=sb3_nbsp/PointGoal-v0" in arguments
 
 
-@pytest.mark.parametrize("beside", [["-n", "500"], ["--seed", "3"], ["-params", "gamma:0.9"]])
-def test_what_would_change_the_run_is_refused_beside_resume(run, beside):
+@pytest.mark.parametrize("beside", [["-n", "500"], ["--seed", "4"], ["-params", "gamma:0.9"]])
+@pytest.mark.parametrize("how", ["--resume", "-i"])
+def test_what_would_change_the_run_is_refused_beside_it(run, how, beside):
     from sb3_nbsp.zoo.resume import split
 
     with pytest.raises(ValueError, match=f"the run's own arguments; got {' '.join(beside)}"):
-        split(["--resume", str(run), *beside])
-    assert split(["--resume", str(run), "--verbose", "2", "-P"])[1][-3:] == ["--verbose", "2", "-P"]
+        split([how, str(run), *beside])
+    assert split([how, str(run), "--verbose", "2", "-P"])[1][-3:] == ["--verbose", "2", "-P"]
+
+
+def test_a_model_is_not_named_beside_the_run(run):
+    from sb3_nbsp.zoo.resume import split
+
+    with pytest.raises(ValueError, match=r"got -i model\.zip beside it"):
+        split(["--resume", str(run), "-i", "model.zip"])
+
+
+def test_settings_come_from_the_run_and_not_from_the_file_that_it_began_with(run):
+    from sb3_nbsp.zoo.resume import split
+
+    file = run / "sb3_nbsp-PointGoal-v0" / "args.yml"
+    file.write_text(file.read_text().replace("- conf_file\n    - null", "- conf_file\n    - gone.yml"))
+    assert "--conf-file=gone.yml" in split(["--resume", str(run)])[1]  # there is nothing else
+    config = file.with_name("config.yml")
+    config.write_text("gamma: 0.9\n")
+    options, arguments = split(["--resume", str(run)])
+    assert (options.settings, options.conf_file) == (config, "gone.yml")
+    assert not any("gone" in word for word in arguments)
+    assert options.typed["hyperparams"] == ["policy_kwargs:{'net_arch': [8, 8]}", "score:'taylor'"]
 
 
 def test_what_lies_beside_a_model_is_only_taken_by_its_name(tmp_path):
