@@ -123,7 +123,7 @@ def test_a_run_from_the_hub_goes_on_without_its_modules_and_scripts(tmp_path):
     own = split(["--resume", str(tmp_path)])[1]
     assert own[-2:] == ["--gym-packages", "a"]
     (saved / "env_kwargs.yml").touch()
-    with pytest.raises(ValueError, match="If you trust them: --gym-packages a$"):
+    with pytest.raises(ValueError, match=r"If you trust them: --gym-packages a$"):
         split(["--resume", str(tmp_path)])
     assert split(["--resume", str(tmp_path), "--gym-packages", "a"])[1] == own
     (saved / "args.yml").write_text("algo: nbspsac\nenv: sb3_nbsp/PointGoal-v0\nconf_file: /a/b.py\n")
