@@ -83,11 +83,15 @@ def main() -> int:
     module, _, function = COMMANDS[command].partition(":")
     try:
         getattr(import_module(module), function)(arguments)
+        sys.stdout.flush()
     except Exception as error:
         words = told(command, error, verbose)
         if words is None:
             raise
-        print(words, file=sys.stderr)
+        if isinstance(error, BrokenPipeError):  # whoever reads has read enough, as `| head`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        else:
+            print(words, file=sys.stderr)
         return 1
     return 0
 

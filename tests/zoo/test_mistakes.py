@@ -1,5 +1,7 @@
 """Users' mistakes are told in a line, by every command alike."""
 
+import os
+import subprocess
 import sys
 
 import gymnasium as gym
@@ -153,3 +155,12 @@ def test_modules_in_the_working_directory_are_found_last(tmp_path, monkeypatch):
     assert cli.main() == 0 and sys.path[-1] == str(tmp_path)
     cli.main()
     assert sys.path.count(str(tmp_path)) == 1
+
+
+def test_a_reader_that_has_read_enough_is_no_mistake():
+    """As in ``sb3-nbsp envs | head -1``."""
+    reads, writes = os.pipe()
+    os.close(reads)
+    done = subprocess.run([sys.executable, "-m", "sb3_nbsp.cli", "envs"], stdout=writes, stderr=subprocess.PIPE, text=True)
+    os.close(writes)
+    assert done.returncode == 1 and "pipe" not in done.stderr.lower()
