@@ -1,5 +1,7 @@
 """A lock on a folder: two processes that train in one would overwrite each other's files."""
 
+import os
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -28,7 +30,28 @@ def lock_folder(folder: Path) -> IO[str] | None:
             return None
         except OSError:  # a file system without locks, as clusters have
             pass
+        if not _is_there(file):  # given back, and deleted, since it was opened
+            file.close()
+            return lock_folder(folder)
     return file
+
+
+def _is_there(file: IO[str]) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), os.stat(file.name))
+    except FileNotFoundError:
+        return False
+
+
+def unlock_folder(lock: IO[str]) -> None:
+    """
+    Give a lock back, and leave nothing of it behind.
+
+    :param lock: what :func:`lock_folder` gave
+    """
+    with suppress(OSError):  # on Windows a file that is open stays
+        os.unlink(lock.name)
+    lock.close()
 
 
 def write_holder(lock: IO[str], pid: int) -> None:

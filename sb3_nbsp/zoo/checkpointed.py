@@ -11,6 +11,7 @@ from typing import Any
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
+from sb3_nbsp.base.folder_lock import unlock_folder
 from sb3_nbsp.base.interruption import Stopped
 from sb3_nbsp.checkpoints.callback import RunCheckpoints
 from sb3_nbsp.checkpoints.manifest import FOLDER
@@ -135,7 +136,7 @@ class CheckpointedExperimentManager(SequenceExperimentManager):
             if not keeps:
                 end(run)
         if self.lock is not None:
-            self.lock.close()
+            unlock_folder(self.lock)
 
     def _is_over(self, model: BaseAlgorithm) -> bool:
         """Whether nothing of the task sequence is left."""

@@ -170,7 +170,7 @@ def test_runs_that_cannot_learn_together_are_not_lost_with_those_that_can(monkey
     monkeypatch.setattr(together, "_train", lambda part: {}["lost"])
     monkeypatch.setattr(together, "train_one_by_one", lambda left, _: alone.extend(run.save_path for run, _ in left))
     monkeypatch.setattr(together.rl_zoo3.train, "ExperimentManager", None)
-    monkeypatch.setattr("sys.argv", [])
+    monkeypatch.setattr("sys.argv", ["sb3-nbsp"])
     with pytest.raises(KeyError, match="lost"):
         together.train_together([["--seed", "1"]] * 3, together.EnvWorkers(3), Shows())
     assert alone == ["c"]
