@@ -22,6 +22,14 @@ from sb3_nbsp.population.worker_process import end
 ACTION = np.zeros((1, 2), np.float32)
 
 
+@pytest.fixture(autouse=True)
+def ctrl_c_interrupts():
+    """Also where the tests run in the background of a shell, which has SIGINT ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 class Moody(ToyEnv):
     """
     Counts its steps in what it observes, and goes wrong where it is told to.
