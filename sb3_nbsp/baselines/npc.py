@@ -8,7 +8,7 @@ import torch as th
 
 from sb3_nbsp.baselines.base import Removable, TaskBoundaryCallback
 from sb3_nbsp.baselines.parameters import check_rows_are_neurons, neuron_layers, trained_layers
-from sb3_nbsp.neurons.layers import NeuronLayer, per_neuron
+from sb3_nbsp.neurons.layers import NeuronLayer
 
 
 class NPC(TaskBoundaryCallback):
@@ -73,7 +73,7 @@ class NPC(TaskBoundaryCallback):
             output.register_hook(lambda gradient: self._note(layer, output.detach(), gradient))
 
     def _note(self, layer: NeuronLayer, output: th.Tensor, gradient: th.Tensor) -> None:
-        self._importances[layer.name] = relative(layer.per_neuron(output * gradient))
+        self._importances[layer.name] = importance(layer.per_neuron(output * gradient))
 
     def _before_step(self, layers: list[NeuronLayer], *_: Any) -> None:
         for layer in layers:
@@ -92,22 +92,12 @@ class NPC(TaskBoundaryCallback):
         self._before = {}
 
 
-def importance(activations: th.Tensor, gradients: th.Tensor, axis: int = 1) -> th.Tensor:
+def importance(changes: th.Tensor) -> th.Tensor:
     """
     abs(mean over the batch of h dL/dh), divided by its root mean square over the layer.
 
-    :param activations: of a layer, [batch, n_neurons] or [batch, channels, ...]
-    :param gradients: of a loss that is a mean over the batch, in the same shape
-    :param axis: dimension of the neurons
+    :param changes: activations times the gradients of a loss that is a mean over the batch, [batch, n_neurons]
     :return: [n_neurons], 0 or more, with a mean square of 1; all 0 where no neuron has any importance
-    """
-    return relative(per_neuron(activations * gradients, axis))
-
-
-def relative(changes: th.Tensor) -> th.Tensor:
-    """
-    :param changes: h dL/dh, [batch, n_neurons]
-    :return: as :func:`importance`
     """
     sizes = changes.mean(dim=0).abs()
     return sizes / sizes.square().mean().sqrt().clamp_min(th.finfo(sizes.dtype).tiny)

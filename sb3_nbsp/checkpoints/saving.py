@@ -117,7 +117,7 @@ def versions(besides: Iterable[str] = ()) -> dict[str, Any]:
 
     :param besides: packages to be named, too, whether they are imported or not: ``None`` where they are not there
     """
-    imported = [name for name in PACKAGES if name.replace("-", "_") in sys.modules]
+    named = {name for name in PACKAGES if name.replace("-", "_") in sys.modules}.union(besides)
     return {
         "python": platform.python_version(),
         "stable_baselines3": sb3.__version__,
@@ -126,7 +126,7 @@ def versions(besides: Iterable[str] = ()) -> dict[str, Any]:
         "gymnasium": gym.__version__,
         "threads": th.get_num_threads(),
         "processor": platform.machine(),
-        **{name: _version_of(name) for name in PACKAGES if name in imported or name in set(besides)},
+        **{name: _version_of(name) for name in PACKAGES if name in named},
     }
 
 

@@ -28,7 +28,7 @@ from sb3_nbsp.neurons.flows import (
 )
 from sb3_nbsp.neurons.functional_activation import WEIGHTED, FunctionalActivation, argument, name_of, tensors_in, written_by
 from sb3_nbsp.neurons.labels import reader_of, rows
-from sb3_nbsp.neurons.layers import NeuronLayer
+from sb3_nbsp.neurons.layers import NeuronLayer, along
 from sb3_nbsp.neurons.sites import after_function, place_of
 from sb3_nbsp.neurons.units import Unit
 
@@ -182,10 +182,8 @@ class ForwardGraph(TorchFunctionMode):
         unit.n_calls += 1
         unit.step = 0
         unit.comes_from |= flow.layers
-        shape = [1] * output.dim()
-        shape[axis] = -1
         labels = th.arange(unit.first, unit.first + unit.layer.n_neurons, device=output.device)
-        unit.labels = labels.reshape(shape).broadcast_to(output.shape)
+        unit.labels = along(labels, output, axis).broadcast_to(output.shape)
         site = Site(0, None, (unit.labels,))
         unit.site = unit.site if unit.site.labels else site
         self._flows[id(output)] = output, Flow((unit.labels,), flow.layers | {unit.index}, sites={unit.index: site})

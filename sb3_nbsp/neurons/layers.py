@@ -131,18 +131,16 @@ class NeuronLayer:
         if self.entries:
             output = self._by_neuron(output, axis)
         if steps == Steps():
-            return per_neuron(output, axis)
+            return _per_neuron(output, axis)
         dim = steps.dim if steps.dim is None or steps.dim < axis else steps.dim - 1
         values = replace(steps, dim=dim).first(output.movedim(axis, -1))
         return values.mean(dim=list(range(1, values.dim() - 1))) if values.dim() > 2 else values
 
     def _by_neuron(self, output: th.Tensor, axis: int) -> th.Tensor:
         entries, neurons = (th.tensor(places, device=output.device) for places in (self.entries, self.neurons))
-        shape = [1] * output.dim()
-        shape[axis] = -1
         total = output.new_zeros([*output.shape[:axis], self.n_neurons, *output.shape[axis + 1 :]])
         total = total.index_add(axis, neurons, output.index_select(axis, entries))
-        return total / neurons.bincount(minlength=self.n_neurons).reshape(shape)
+        return total / along(neurons.bincount(minlength=self.n_neurons), output, axis)
 
     def where(self, neurons: th.Tensor, output: th.Tensor) -> th.Tensor:
         """
@@ -155,9 +153,7 @@ class NeuronLayer:
             entries, of = (th.tensor(places, device=output.device) for places in (self.entries, self.neurons))
             counts = th.zeros(output.shape[axis], dtype=th.long, device=output.device)
             found = counts.index_add(0, entries, found[of].long()) > 0
-        shape = [1] * output.dim()
-        shape[axis] = -1
-        return found.reshape(shape)
+        return along(found, output, axis)
 
 
 @dataclass(eq=False)
@@ -182,7 +178,19 @@ class Network:
         return sum(layer.n_neurons for layer in self.layers)
 
 
-def per_neuron(output: th.Tensor, axis: int = 1) -> th.Tensor:
+def along(values: th.Tensor, output: th.Tensor, axis: int) -> th.Tensor:
+    """
+    :param values: one for each entry of a dimension, [n]
+    :param output: any tensor
+    :param axis: the dimension
+    :return: a view of the values that is broadcast over the tensor
+    """
+    shape = [1] * output.dim()
+    shape[axis] = -1
+    return values.reshape(shape)
+
+
+def _per_neuron(output: th.Tensor, axis: int) -> th.Tensor:
     """
     :param output: output of an activation, [batch, neurons], [batch, channels, ...] or [batch, ..., features]
     :param axis: dimension of the neurons

@@ -1,6 +1,5 @@
 """rl-zoo3's experiment manager with checkpoints: a run that is stopped goes on in its own folder, to the bit."""
 
-import json
 import os
 import shlex
 import sys
@@ -20,7 +19,7 @@ from sb3_nbsp.checkpoints.signals import StopSignals
 from sb3_nbsp.common.continual_algorithm import ContinualAlgorithm
 from sb3_nbsp.zoo.algorithms import ALGORITHMS
 from sb3_nbsp.zoo.experiments import SequenceExperimentManager
-from sb3_nbsp.zoo.resume import CheckpointOptions, end, mark_finished, prepare, tidy
+from sb3_nbsp.zoo.resume import CheckpointOptions, end, mark_finished, prepare, tidy, told_finished
 from sb3_nbsp.zoo.run_arguments import read_settings
 from sb3_nbsp.zoo.run_folders import lock_run
 
@@ -140,11 +139,11 @@ class CheckpointedExperimentManager(SequenceExperimentManager):
 
     def _is_over(self, model: BaseAlgorithm) -> bool:
         """Whether nothing of the task sequence is left."""
-        results = Path(self.save_path, "results.json")
         if self.sequence is None:
             return True
-        if results.is_file():
-            return bool(json.loads(results.read_text()).get("finished"))
+        told = told_finished(Path(self.save_path))
+        if told is not None:
+            return told
         return not isinstance(model, ContinualAlgorithm) or model.position.is_finished
 
     def _how_to_go_on(self) -> str:

@@ -5,31 +5,12 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from functools import partial
 from types import FrameType
 from typing import Any
 
-import torch as th
-
-from sb3_nbsp.base.random_states import RandomStates
+from sb3_nbsp.checkpoints.random_states import restore_random_states
 from sb3_nbsp.zoo.shown_training import ShownExperimentManager
-
-
-@dataclass(frozen=True)
-class RandomPlace:
-    """Where the process's random streams stand at the time when it is made, those of CUDA devices included."""
-
-    states: RandomStates = field(default_factory=RandomStates)
-    on_devices: list[th.Tensor] = field(
-        default_factory=lambda: th.cuda.get_rng_state_all() if th.cuda.is_initialized() else []
-    )
-
-    def restore(self) -> None:
-        """Put them back there."""
-        self.states.restore()
-        if self.on_devices:
-            th.cuda.set_rng_state_all(self.on_devices)
 
 
 class Errors:
@@ -107,6 +88,6 @@ def _tell_what_is_left(managers: Sequence[Any]) -> None:
 
 
 def _train(manager: Any, model: Any) -> None:
-    manager.random_place.restore()
+    restore_random_states(model, manager.random_states)
     ShownExperimentManager.learn(manager, model)
     ShownExperimentManager.save_trained_model(manager, model)

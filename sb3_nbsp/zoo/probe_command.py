@@ -22,6 +22,7 @@ from sb3_nbsp.zoo.algorithms import ALGORITHMS
 from sb3_nbsp.zoo.argument_types import seed, whole
 from sb3_nbsp.zoo.command_parser import CommandParser
 from sb3_nbsp.zoo.opened_runs import check_run_env, import_packages, open_env
+from sb3_nbsp.zoo.resume import env_name
 
 TEXT = """\
 Silence the skill neurons of trained agents, as many random ones, and those with the lowest scores, and see what each task
@@ -95,7 +96,7 @@ def _probe(run: Path, settings: dict[str, Any], args: argparse.Namespace, output
 
 
 def _saved(folder: Path, settings: dict[str, Any]) -> Path:
-    return folder / str(settings["env"]).replace("/", "-")
+    return folder / env_name(str(settings["env"]))
 
 
 def _model(run: Path, settings: dict[str, Any]) -> Path:

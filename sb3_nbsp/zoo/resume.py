@@ -143,10 +143,19 @@ def is_finished(run: Path, env: str) -> bool:
     # Killed before that mark was written, or a run of before there was one: its last model was the last file.
     if not (run / f"{env}.zip").is_file():
         return False
-    results = run / "results.json"
-    if results.is_file():
-        return bool(json.loads(results.read_text()).get("finished"))
+    told = told_finished(run)
+    if told is not None:
+        return told
     return "typed" not in arguments_of(run) and not (run / FOLDER).is_dir()
+
+
+def told_finished(run: Path) -> bool | None:
+    """
+    :param run: its folder
+    :return: whether its evaluations say that its sequence is finished; ``None`` without evaluations
+    """
+    results = run / "results.json"
+    return bool(json.loads(results.read_text()).get("finished")) if results.is_file() else None
 
 
 def mark_finished(run: Path, steps: int, goal: int, keeps_checkpoints: bool) -> None:

@@ -16,12 +16,13 @@ import rl_zoo3.train
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 from sb3_nbsp.base.interruption import Stopped
+from sb3_nbsp.checkpoints.random_states import random_states
 from sb3_nbsp.checkpoints.signals import StopSignals
 from sb3_nbsp.population import Population, packs
 from sb3_nbsp.zoo.checkpointed import WORKER_GONE, CheckpointedExperimentManager
 from sb3_nbsp.zoo.command_parser import CommandParser
 from sb3_nbsp.zoo.env_workers import EnvWorkers
-from sb3_nbsp.zoo.one_by_one import Errors, RandomPlace, train_one_by_one
+from sb3_nbsp.zoo.one_by_one import Errors, train_one_by_one
 from sb3_nbsp.zoo.resume import split
 from sb3_nbsp.zoo.shown_training import ShownExperimentManager, Shows, showing
 from sb3_nbsp.zoo.train_checks import check_arguments
@@ -43,7 +44,7 @@ class PreparingManager(ShownExperimentManager):
 
     prepared: ClassVar[list[Prepared]] = []
     env_workers: ClassVar[EnvWorkers]
-    random_place: RandomPlace
+    random_states: dict[str, Any]
 
     def create_envs(self, n_envs: int, eval_env: bool = False, no_log: bool = False) -> VecEnv:
         """The run's envs, in processes beside this one where that pays."""
@@ -59,7 +60,7 @@ class PreparingManager(ShownExperimentManager):
 
     def learn(self, model: Any) -> None:
         """Note the run, and where its random streams stand."""
-        self.random_place = RandomPlace()
+        self.random_states = random_states(model)
         self.prepared.append((self, model))
 
     def save_trained_model(self, model: Any) -> None:

@@ -20,13 +20,14 @@ def test_importance_by_hand():
     activations, gradients = th.tensor([[1.0, 2.0, 0.0], [3.0, 1.0, 5.0]]), th.tensor([[-2.0, 1.0, 9.0], [-2.0, 2.0, 0.0]])
     # Products -2, -6; 2, 2; 0, 0: sizes of the means 4, 2, 0, of which the mean square is 20 / 3.
     scale = math.sqrt(20 / 3)
-    assert importance(activations, gradients).tolist() == pytest.approx([4 / scale, 2 / scale, 0.0])
+    assert importance(activations * gradients).tolist() == pytest.approx([4 / scale, 2 / scale, 0.0])
     # Products 6, -2 and 1, 1: what a batch's rows ask for in opposite directions takes itself away, 2 and 1 are left.
-    mixed = importance(th.tensor([[3.0, 1.0], [1.0, 1.0]]), th.tensor([[2.0, 1.0], [-2.0, 1.0]]))
+    mixed = importance(th.tensor([[6.0, 1.0], [-2.0, 1.0]]))
     assert mixed.tolist() == pytest.approx([2 / math.sqrt(2.5), 1 / math.sqrt(2.5)])
-    assert importance(th.zeros(2, 3), gradients).tolist() == [0.0, 0.0, 0.0]
+    assert importance(th.zeros(2, 3)).tolist() == [0.0, 0.0, 0.0]
     pixels = th.tensor([[[1.0, 3.0], [2.0, 2.0]]])  # a channel counts with the mean over its pixels: 2 and 2
-    assert importance(pixels, th.ones(1, 2, 2)).tolist() == pytest.approx([1.0, 1.0])
+    layer = NeuronLayer("conv", th.nn.Identity(), 2, [])
+    assert importance(layer.per_neuron(pixels)).tolist() == pytest.approx([1.0, 1.0])
 
 
 @pytest.mark.known_answer

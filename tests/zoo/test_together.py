@@ -8,11 +8,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch as th
+from gymnasium import spaces
 
 pytest.importorskip("rl_zoo3")
 from sb3_nbsp.base.random_states import isolated_rng
+from sb3_nbsp.checkpoints.random_states import random_states
 from sb3_nbsp.zoo import one_by_one, together
-from sb3_nbsp.zoo.one_by_one import Errors, RandomPlace, train_one_by_one
+from sb3_nbsp.zoo.one_by_one import Errors, train_one_by_one
 from sb3_nbsp.zoo.shown_training import Shows, Trial
 
 
@@ -91,7 +93,8 @@ class Alone:
         random.seed(seed), np.random.seed(seed), th.manual_seed(seed)  # as rl-zoo3, before it makes the model
         th.rand(3)
         self.save_path, self.error, self.has_checkpoints = f"run{seed}", error, has_checkpoints
-        self.random_place = RandomPlace()
+        self.action_space = spaces.Discrete(2)
+        self.random_states = random_states(self)
         self.drawn, self.is_saved = None, False
 
     def learn(self):
