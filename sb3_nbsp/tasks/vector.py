@@ -1,16 +1,20 @@
 """Gymnasium's vector environments, which step many games in one call, as Stable-Baselines3's ``VecEnv``."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
-# What SAME_STEP tells of the step that ended an episode: its keys give way to those of the reset that followed.
-FINAL_KEYS = ("final_obs", "final_info")
+from sb3_nbsp.tasks.vector_rows import row_of, split_infos, without_finals
+
+# Told of the step that ended an episode, beside final_info; all else is of the reset. RecordEpisodeStatistics adds its own.
+OF_STEP = ("TimeLimit.truncated", "episode")
+# Asked for as SB3 does, of one sub-env; a vector env has the spaces of all of them under these names.
+OF_ONE = {"observation_space": "single_observation_space", "action_space": "single_action_space"}
 
 
 class GymnasiumVecEnv(VecEnv):
@@ -26,11 +30,12 @@ class GymnasiumVecEnv(VecEnv):
     episode ended with, ``infos[i]["TimeLimit.truncated"]`` whether it was cut off, and ``reset_infos[i]`` what the reset told.
     ``VecMonitor`` around it gives SB3's statistics of episodes.
 
-    Attributes and methods are the vector env's own, alike for every sub-env; where it has none of that name and can ask its
-    sub-envs (``SyncVectorEnv``, ``AsyncVectorEnv``), it does.
+    Attributes and methods are the vector env's own, alike for every sub-env, also where Gymnasium's vector wrappers are around
+    it, which hand none on; where it has none of that name and can ask its sub-envs (``SyncVectorEnv``, ``AsyncVectorEnv``),
+    it does.
 
     :param env: the vector env, with ``autoreset_mode`` ``SAME_STEP``, or ``DISABLED`` where its ``reset()`` takes a
-        ``reset_mask``
+        ``reset_mask``. One that was made with ``copy=False`` copies its observations from here on
     :raises TypeError: if ``env`` is no Gymnasium vector env
     :raises ValueError: if its autoreset mode is ``NEXT_STEP``, whose steps after an episode's end would be learned as steps
     """
@@ -40,6 +45,7 @@ class GymnasiumVecEnv(VecEnv):
             raise TypeError(f"GymnasiumVecEnv takes a gymnasium.vector.VectorEnv, got {type(env).__name__}.")
         self.env = env
         self._mode = _autoreset_mode(env)
+        give_own_observations(env)
         self._actions: np.ndarray[Any, Any] | None = None
         super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
 
@@ -81,7 +87,7 @@ class GymnasiumVecEnv(VecEnv):
         """
         obs, rewards, terminated, truncated, infos = self.env.step(self._actions)
         dones = np.logical_or(terminated, truncated)
-        told = split_infos({key: value for key, value in infos.items() if key.lstrip("_") not in FINAL_KEYS}, self.num_envs)
+        told = split_infos(without_finals(infos), self.num_envs)
         for info, cut, ended in zip(told, truncated, terminated, strict=True):
             info["TimeLimit.truncated"] = bool(cut and not ended)
         if dones.any():
@@ -96,12 +102,12 @@ class GymnasiumVecEnv(VecEnv):
             resets = split_infos(infos, self.num_envs)
         else:
             last, last_infos = infos["final_obs"], infos.get("final_info")
-            resets = [{key: info[key] for key in info if key != "TimeLimit.truncated"} for info in told]
+            resets = [{key: info[key] for key in info if key not in OF_STEP} for info in told]
         finals = None if last_infos is None else split_infos(last_infos, self.num_envs)
         for i in map(int, np.flatnonzero(dones)):
             if finals is not None:  # else the env tells of the last step and of the reset in one
-                told[i] = {"TimeLimit.truncated": told[i]["TimeLimit.truncated"], **finals[i]}
-            told[i]["terminal_observation"] = _row(last, i)
+                told[i] = {**{key: told[i][key] for key in OF_STEP if key in told[i]}, **finals[i]}
+            told[i]["terminal_observation"] = row_of(last, i)
             self.reset_infos[i] = resets[i]
         return obs
 
@@ -123,24 +129,27 @@ class GymnasiumVecEnv(VecEnv):
         :return: its value for each of them
         :raises AttributeError: if there is none of that name
         """
-        values = self._ask(attr_name)
+        values = self._ask(OF_ONE.get(attr_name, attr_name))
         return [values[i] for i in self._get_indices(indices)]
 
     def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
         """
-        :param attr_name: an attribute of the vector env, or of its sub-envs
+        :param attr_name: an attribute of the vector env, or of its sub-envs; one that is new is theirs, if they can be asked
         :param value: its new value
         :param indices: of which sub-envs; the vector env's own attributes can only be set for all
+        :raises AttributeError: if a new attribute is to be set for some sub-envs
         :raises ValueError: if an attribute of the vector env is to be set for some sub-envs
         """
         chosen = list(self._get_indices(indices))
-        if not hasattr(self.env, attr_name) and hasattr(self.env, "set_attr"):
-            values = self._ask(attr_name)
-            self.env.set_attr(attr_name, [value if i in chosen else values[i] for i in range(self.num_envs)])
+        owner, of_sub_envs = self._owner(attr_name), self._owner("set_attr")
+        is_for_all = chosen == list(range(self.num_envs))
+        if owner is None and of_sub_envs is not None:
+            values = [value] * self.num_envs if is_for_all else self._ask(attr_name)
+            of_sub_envs.set_attr(attr_name, [value if i in chosen else values[i] for i in range(self.num_envs)])
             return
-        if chosen != list(range(self.num_envs)):
+        if not is_for_all:
             raise ValueError(f"{attr_name!r} belongs to all {self.num_envs} sub-envs together: set it without indices.")
-        setattr(self.env, attr_name, value)
+        setattr(self.env if owner is None else owner, attr_name, value)
 
     def env_method(self, method_name: str, *args: Any, indices: VecEnvIndices = None, **kwargs: Any) -> list[Any]:
         """
@@ -153,34 +162,47 @@ class GymnasiumVecEnv(VecEnv):
         :raises ValueError: for some of sub-envs that can only be called all together (``AsyncVectorEnv``'s)
         """
         chosen = list(self._get_indices(indices))
+        owner, of_sub_envs = self._owner(method_name), self._owner("call")
         # What every object has (a description) is asked of the sub-envs, as SB3's own VecEnvs do.
-        is_own = hasattr(self.env, method_name) and not hasattr(object, method_name)
-        if not is_own and hasattr(self.env, "call"):
-            return self._call(method_name, chosen, *args, **kwargs)
-        result = getattr(self.env, method_name)(*args, **kwargs)
+        if of_sub_envs is not None and (owner is None or hasattr(object, method_name)):
+            results = self._call(of_sub_envs, method_name, chosen, *args, **kwargs)
+            return [self._around(text) for text in results] if method_name == "__str__" else results
+        result = getattr(self.env if owner is None else owner, method_name)(*args, **kwargs)
         return [result for _ in chosen]
 
-    def _call(self, method_name: str, chosen: list[int], *args: Any, **kwargs: Any) -> list[Any]:
+    def _call(self, env: Any, method_name: str, chosen: list[int], *args: Any, **kwargs: Any) -> list[Any]:
         """Of sub-envs, of which some can be called where they are at hand only."""
-        env: Any = self.env
         if chosen == list(range(self.num_envs)):
             return list(env.call(method_name, *args, **kwargs))
         if not self.calls_single:
             raise ValueError(f"{method_name}() can only be called on all {self.num_envs} sub-envs of a vector env.")
         return [env.unwrapped.envs[i].get_wrapper_attr(method_name)(*args, **kwargs) for i in chosen]
 
+    def _around(self, text: str) -> str:
+        """A sub-env's description within that of the vector wrappers: all that tells of what is around a task sequence."""
+        for env in reversed(_with_wrapped(self.env)[:-1]):
+            text = f"<{type(env).__name__}{text}>"
+        return text
+
+    def _owner(self, name: str) -> Any:
+        """The vector env, outermost first, that has an attribute; none where no one has."""
+        return next((env for env in _with_wrapped(self.env) if hasattr(env, name)), None)
+
     @property
     def calls_single(self) -> bool:
         """Whether a method of one sub-env can be called, and not only of all together."""
-        return hasattr(self.env.unwrapped, "envs") or not hasattr(self.env, "call")
+        return hasattr(self.env.unwrapped, "envs") or self._owner("call") is None
 
     def has_attr(self, attr_name: str) -> bool:
         """
         :param attr_name: an attribute of the vector env, or of its sub-envs
         :return: whether there is one of that name; it is not asked for, which would call a method
         """
-        env: Any = self.env
-        return hasattr(env, attr_name) or (hasattr(env, "call") and all(env.call("has_wrapper_attr", attr_name)))
+        return self._owner(attr_name) is not None or self._sub_envs_have(attr_name)
+
+    def _sub_envs_have(self, name: str) -> bool:
+        of_sub_envs = self._owner("call")
+        return of_sub_envs is not None and all(of_sub_envs.call("has_wrapper_attr", name))
 
     def env_is_wrapped(self, wrapper_class: type[gym.Wrapper], indices: VecEnvIndices = None) -> list[bool]:
         """
@@ -192,36 +214,24 @@ class GymnasiumVecEnv(VecEnv):
         return [_is_wrapped(sub_envs[i], wrapper_class) for i in self._get_indices(indices)]
 
     def _ask(self, name: str) -> list[Any]:
-        if hasattr(self.env, name) or not hasattr(self.env, "get_attr"):
-            return [getattr(self.env, name)] * self.num_envs
+        if (owner := self._owner(name)) is not None:
+            return [getattr(owner, name)] * self.num_envs
         # Asked for what a sub-env does not have, AsyncVectorEnv shuts down.
-        env: Any = self.env
-        if not all(env.call("has_wrapper_attr", name)):
-            raise AttributeError(f"Neither {env} nor its sub-envs have {name!r}.")
-        return list(env.get_attr(name))
+        if not self._sub_envs_have(name):
+            raise AttributeError(f"Neither {self.env} nor its sub-envs have {name!r}.")
+        return list(self._owner("get_attr").get_attr(name))
 
 
-def split_infos(infos: dict[str, Any], num_envs: int) -> list[dict[str, Any]]:
+def give_own_observations(env: VectorEnv) -> None:
     """
-    Gymnasium tells of all sub-envs in one dict: ``{"lives": array([3, 0]), "_lives": array([True, False])}``, nested where a
-    value is a dict. SB3 wants one dict for each.
+    Let a vector env that was made with ``copy=False`` copy its observations: else it writes the next ones over those that are
+    not stored yet, and a replay buffer's observations are its next observations.
 
-    :param infos: what a vector env told
-    :param num_envs: number of sub-envs
-    :return: what concerns each of them; a key whose mask is false is left out
+    :param env: a vector env, which may tell by ``copy`` whether it copies (``SyncVectorEnv``, ``AsyncVectorEnv``)
     """
-    split: list[dict[str, Any]] = [{} for _ in range(num_envs)]
-    for key, values in infos.items():
-        mask = infos.get(f"_{key}")
-        if mask is None and key.startswith("_") and key[1:] in infos:
-            continue  # a mask itself
-        rows: Iterable[Any] = split_infos(values, num_envs) if isinstance(values, dict) else values
-        if not isinstance(rows, list | tuple | np.ndarray) or len(rows) != num_envs:
-            rows = [values] * num_envs  # one value for all
-        for i, row in enumerate(rows):
-            if mask is None or mask[i]:
-                split[i][key] = row.item() if isinstance(row, np.generic) else row
-    return split
+    inner: Any = env.unwrapped
+    if getattr(inner, "copy", True) is False:
+        inner.copy = True
 
 
 def _autoreset_mode(env: VectorEnv) -> AutoresetMode:
@@ -236,11 +246,12 @@ def _autoreset_mode(env: VectorEnv) -> AutoresetMode:
     )
 
 
-def _row(batch: Any, i: int) -> Any:
-    """One sub-env's observation out of a batch: an array, or a dict of them, or an object array of observations."""
-    if isinstance(batch, dict):
-        return {key: value[i] for key, value in batch.items()}
-    return tuple(value[i] for value in batch) if isinstance(batch, tuple) else batch[i]
+def _with_wrapped(env: VectorEnv) -> list[VectorEnv]:
+    """A vector env and what it wraps, outermost first."""
+    envs = [env]
+    while isinstance(envs[-1], VectorWrapper):
+        envs.append(envs[-1].env)
+    return envs
 
 
 def _is_wrapped(env: gym.Env | None, wrapper_class: type[gym.Wrapper]) -> bool:

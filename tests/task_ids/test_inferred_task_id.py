@@ -5,6 +5,7 @@ from functools import partial
 import gymnasium as gym
 import numpy as np
 import pytest
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from helpers import copied, same
 from stable_baselines3 import PPO, SAC
 from stable_baselines3.common.evaluation import evaluate_policy
@@ -13,7 +14,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecFrameStack, VecMoni
 from sb3_nbsp import NBSPSAC
 from sb3_nbsp.task_ids import FirstObservations, InferredTaskId
 from sb3_nbsp.task_ids.first_observations import first_observations
-from sb3_nbsp.tasks import Task, TaskSequence, TaskSequenceEnv
+from sb3_nbsp.tasks import GymnasiumVecEnv, Task, TaskSequence, TaskSequenceEnv
 from sb3_nbsp.tasks.point_goal import GOALS, PointGoalEnv
 
 HORIZON, EPISODES = 3, 25
@@ -43,9 +44,9 @@ def make(name, render_mode=None, shown=True):
     return env
 
 
-def sequence(task_id=True, shown=True, **kwargs):
+def sequence(task_id=True, shown=True, steps=STEPS, **kwargs):
     tasks = tuple(Task(name, partial(make, name, shown=shown)) for name in ("east", "west"))
-    return TaskSequence(tasks, STEPS, task_id=task_id, **kwargs)
+    return TaskSequence(tasks, steps, task_id=task_id, **kwargs)
 
 
 def trained(cls=SAC, steps=2 * STEPS, callback=None, env=None, **kwargs):
@@ -121,6 +122,15 @@ def test_each_sub_env_is_told_at_each_reset_and_keeps_its_id_to_the_episodes_end
         assert dones.all()
         last = infos[0]["terminal_observation"]
         assert last in model.observation_space and last[6:].tolist() == [name == expected[0] for name in ("east", "west")]
+
+
+def test_it_works_in_gymnasiums_vector_envs():
+    def vector_env(make):
+        return VecMonitor(GymnasiumVecEnv(SyncVectorEnv([make] * 2, autoreset_mode=AutoresetMode.SAME_STEP)))
+
+    gated = {"task_gates": True, "memory_size": 0, "scoring_steps": 60, "learning_starts": 20}
+    model = trained(NBSPSAC, 4 * STEPS, env=vector_env(lambda: TaskSequenceEnv(sequence(steps=2 * STEPS), 2)), **gated)
+    assert InferredTaskId(vector_env(plain_env), model).reset()[:, 6:].tolist() == [[0, 1]] * 2
 
 
 def test_a_reserved_id_keeps_its_place():

@@ -1,11 +1,13 @@
 """Task sequences inside Gymnasium's vector envs, and subclasses of the env that goes through one."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import gymnasium as gym
 import pytest
-from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.wrappers.vector import ClipReward, RecordEpisodeStatistics
 from helpers import HORIZON, same
 from helpers.cases import PPO_CASE, SAC_CASE
 from helpers.outcomes import everything
@@ -16,7 +18,15 @@ from sb3_nbsp import NBSPPPO
 from sb3_nbsp.checkpoints.callback import RunCheckpoints
 from sb3_nbsp.common.env_util import check_wrappers
 from sb3_nbsp.evaluation import SequenceEvalCallback
-from sb3_nbsp.tasks import GymnasiumVecEnv, TaskSequenceEnv, point_goal_sequence
+from sb3_nbsp.tasks import (
+    GymnasiumVecEnv,
+    PointGoalEnv,
+    Task,
+    TaskSequence,
+    TaskSequenceEnv,
+    TaskSequenceVectorEnv,
+    point_goal_sequence,
+)
 
 
 class Mine(TaskSequenceEnv):
@@ -54,6 +64,25 @@ def vector_env(make: Callable[[], gym.Env] = plain, cls: Any = SyncVectorEnv) ->
     return VecMonitor(GymnasiumVecEnv(cls([make] * 2, autoreset_mode=AutoresetMode.SAME_STEP)))
 
 
+def in_one() -> TaskSequenceVectorEnv:
+    def many(name: str, num_envs: int) -> SyncVectorEnv:
+        return SyncVectorEnv([partial(PointGoalEnv, name, horizon=HORIZON)] * num_envs, autoreset_mode=AutoresetMode.SAME_STEP)
+
+    tasks = (Task(n, partial(PointGoalEnv, n, horizon=HORIZON), make_vector=partial(many, n)) for n in ("east", "west"))
+    return TaskSequenceVectorEnv(TaskSequence(tuple(tasks), 60), 2)
+
+
+def within(wrapper: Any, make: Any, *arguments: Any) -> VecEnv:
+    return GymnasiumVecEnv(wrapper(make(), *arguments))
+
+
+def bare(cls: Any) -> VectorEnv:
+    return cls([plain] * 2, autoreset_mode=AutoresetMode.SAME_STEP)
+
+
+IN_VECTOR_ENVS = [partial(bare, SyncVectorEnv), partial(bare, AsyncVectorEnv), in_one]
+
+
 def registered() -> VecEnv:
     kwargs = {"steps_per_task": 60, "horizon": HORIZON, "n_envs": 2}
     mode = {"autoreset_mode": AutoresetMode.SAME_STEP}
@@ -70,6 +99,7 @@ def registered() -> VecEnv:
         vector_env,
         lambda: vector_env(cls=AsyncVectorEnv),
         lambda: vector_env(mine),
+        *(partial(within, RecordEpisodeStatistics, make) for make in IN_VECTOR_ENVS),
     ],
 )
 def test_they_are_taken(env):
@@ -86,6 +116,7 @@ def test_they_are_taken(env):
         lambda: DummyVecEnv([clipped_mine]),
         lambda: vector_env(clipped),
         lambda: vector_env(clipped, AsyncVectorEnv),
+        *(partial(within, ClipReward, make, -1, 1) for make in IN_VECTOR_ENVS),
     ],
 )
 def test_wrappers_around_them_are_refused(env):
@@ -100,6 +131,15 @@ def test_wrappers_around_them_are_refused(env):
 def test_our_env_describes_itself_as_ever():
     assert str(plain()) == "<TaskSequenceEnv instance>"
     assert str(mine()) == "<TaskSequenceEnv<Mine instance>>"
+
+
+@pytest.mark.parametrize("make", IN_VECTOR_ENVS)
+def test_every_task_is_consolidated_through_vector_wrappers(make):
+    env = within(RecordEpisodeStatistics, make)
+    try:
+        assert PPO_CASE.made(env).learn(120).learned_tasks == ["east", "west"]
+    finally:
+        env.close()
 
 
 def test_a_model_learns_and_is_evaluated():

@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
+from gymnasium.wrappers.vector import RecordEpisodeStatistics
 from stable_baselines3 import PPO
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor, VecNormalize
 
-from sb3_nbsp.tasks.vector import GymnasiumVecEnv, split_infos
+from sb3_nbsp.tasks.vector import GymnasiumVecEnv
+from sb3_nbsp.tasks.vector_rows import split_infos
 
 N_ENVS = 3
 
@@ -116,6 +118,66 @@ def test_attributes_and_methods_of_sub_envs() -> None:
             env.env_method("_obs", indices=[0])
     finally:
         env.close()
+
+
+@pytest.mark.parametrize("cls", [SyncVectorEnv, AsyncVectorEnv])
+def test_they_are_found_through_vector_wrappers(cls: Any) -> None:
+    """Gymnasium's hand neither attributes nor ``call`` on."""
+    bare = cls([Dictionary] * 2, autoreset_mode=AutoresetMode.SAME_STEP)
+    env = GymnasiumVecEnv(RecordEpisodeStatistics(RecordEpisodeStatistics(bare)))
+    try:
+        env.reset()
+        env.step(np.array([0, 1]))
+        assert env.get_attr("steps") == [1, 1] and env.has_attr("steps") and not env.has_attr("task_sequence")
+        env.set_attr("steps", 3, indices=[1])
+        assert env.get_attr("steps") == [1, 3] and len(env.env_method("_obs")) == 2
+        assert env.calls_single is (cls is SyncVectorEnv)
+        assert all(
+            text.startswith("<RecordEpisodeStatistics<RecordEpisodeStatistics<Dict") for text in env.env_method("__str__")
+        )
+        assert env.get_attr("autoreset_mode") == [AutoresetMode.SAME_STEP] * 2
+        env.set_attr("autoreset_mode", AutoresetMode.DISABLED)
+        assert bare.autoreset_mode is AutoresetMode.DISABLED
+    finally:
+        env.close()
+
+
+@pytest.mark.parametrize("cls", [SyncVectorEnv, AsyncVectorEnv])
+def test_statistics_of_episodes_are_told_where_they_end(cls: Any) -> None:
+    bare = cls([pendulum] * 2, autoreset_mode=AutoresetMode.SAME_STEP)
+    env = GymnasiumVecEnv(RecordEpisodeStatistics(bare))
+    env.reset()
+    told = [env.step(np.zeros((2, 1), dtype=np.float32))[3] for _ in range(8)]
+    assert [["episode" in info for info in infos] for infos in told] == [[False] * 2] * 6 + [[True] * 2] + [[False] * 2]
+    assert [info["episode"]["l"] for info in told[6]] == [7, 7] and "episode" not in env.reset_infos[0]
+    env.close()
+
+
+def test_spaces_are_those_of_one_sub_env_and_new_attributes_theirs_as_in_sb3() -> None:
+    ours = GymnasiumVecEnv(SyncVectorEnv([pendulum] * 2, autoreset_mode=AutoresetMode.SAME_STEP))
+    theirs = DummyVecEnv([pendulum] * 2)
+    for env in (ours, theirs):
+        env.set_attr("colour", "red")
+        with pytest.raises(AttributeError):
+            env.get_attr("no_such_name")
+    for name in ("observation_space", "action_space", "colour"):
+        assert ours.get_attr(name) == theirs.get_attr(name)
+
+
+@pytest.mark.parametrize("cls", [SyncVectorEnv, AsyncVectorEnv])
+@pytest.mark.parametrize("mode", [AutoresetMode.SAME_STEP, AutoresetMode.DISABLED])
+def test_observations_stay_as_they_are_without_copies_too(cls: Any, mode: AutoresetMode) -> None:
+    made = [cls([pendulum] * 2, copy=copy, autoreset_mode=mode) for copy in (True, False)]
+    rows: list[list[Any]] = []
+    for env in map(GymnasiumVecEnv, made):
+        env.seed(3)
+        rows.append([env.reset()])
+        for _ in range(9):
+            obs, _, _, infos = env.step(np.zeros((2, 1), dtype=np.float32))
+            rows[-1] += [obs, infos[0].get("terminal_observation", obs)]
+        env.close()
+    for with_copies, without in zip(*rows, strict=True):
+        np.testing.assert_array_equal(without, with_copies)
 
 
 def test_sub_envs_wrapped_in() -> None:
