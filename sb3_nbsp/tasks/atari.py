@@ -8,16 +8,33 @@ An agent trains as SB3's Atari agents do: rewards are clipped to -1, 0 and 1, an
 import re
 from collections.abc import Iterable
 from functools import partial
-from typing import Any, get_args
+from typing import Annotated, Any
 
 import gymnasium as gym
 
+from sb3_nbsp.base.arguments import Interval, Is, Whole, check_values
+from sb3_nbsp.base.names import unknown_name_message
 from sb3_nbsp.tasks.atari_emulator import EPISODE_FRAMES, ID, import_emulator
 from sb3_nbsp.tasks.atari_game import ObsType, make_atari_game
 from sb3_nbsp.tasks.atari_scores import SCORES
 from sb3_nbsp.tasks.atari_vector import make_atari_vector
-from sb3_nbsp.tasks.sequence import TaskSequence, check_positive_int, names_of, ordered, unknown_name_message
+from sb3_nbsp.tasks.sequence import TaskSequence, sequence_of_names
 from sb3_nbsp.tasks.task import Task
+
+
+def _is_chance(value: Any) -> bool:
+    return Interval(0, 1).allows(value) and value < 1
+
+
+ARGUMENTS = {
+    "frame_stack": Annotated[int, Whole(1, "pictures")],
+    "repeat_action_probability": Annotated[float, Is("a chance, 0 or more and below 1", _is_chance)],
+    "max_evaluation_frames": Annotated[int, Whole(1, "frames")],
+    "obs_type": ObsType,
+    "episodic_life": bool,
+    "fire_reset": bool,
+    "clip_rewards": bool,
+}
 
 
 def atari_sequence(
@@ -57,9 +74,6 @@ def atari_sequence(
     :raises ImportError: if ale-py or OpenCV is not installed
     :raises ValueError: if a game is unknown, a number out of range, or pictures are to have a task's id
     """
-    _check(frame_stack, repeat_action_probability, max_evaluation_frames, obs_type, task_id)
-    known = _known_games()
-    names = [_game_of(name, known) for name in names_of(tasks)]
     shared: dict[str, Any] = {
         "frame_stack": frame_stack,
         "repeat_action_probability": repeat_action_probability,
@@ -67,19 +81,12 @@ def atari_sequence(
         "fire_reset": fire_reset,
         "clip_rewards": clip_rewards,
     }
-    made = tuple(_task(name, obs_type, max_evaluation_frames, shared) for name in names)
-    return TaskSequence(made, steps_per_task, cycles, task_id, order=ordered(order))
-
-
-def _check(frame_stack: int, sticky: float, max_evaluation_frames: int, obs_type: ObsType, task_id: bool | int) -> None:
-    check_positive_int(frame_stack, "frame_stack")
-    check_positive_int(max_evaluation_frames, "max_evaluation_frames")
-    if not 0 <= sticky < 1:
-        raise ValueError(f"repeat_action_probability must be at least 0 and below 1, got {sticky}.")
-    if obs_type not in get_args(ObsType):
-        raise ValueError(f"obs_type must be one of {', '.join(get_args(ObsType))}, got {obs_type!r}.")
+    check_values(ARGUMENTS, {**shared, "obs_type": obs_type, "max_evaluation_frames": max_evaluation_frames})
     if obs_type != "ram" and task_id is not False:
         raise ValueError("Pictures have no place for a task's id: use task_id=False, or obs_type='ram'.")
+    task_of = partial(_task, obs_type=obs_type, max_evaluation_frames=max_evaluation_frames, shared=shared)
+    name_of = partial(_game_of, known=_known_games())
+    return sequence_of_names(task_of, tasks, steps_per_task, cycles, task_id, order, name_of)
 
 
 def _task(game: str, obs_type: ObsType, max_evaluation_frames: int, shared: dict[str, Any]) -> Task:

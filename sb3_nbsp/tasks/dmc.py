@@ -5,19 +5,24 @@ import sys
 import warnings
 from collections.abc import Iterable
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
 import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
 
+from sb3_nbsp.base.arguments import Interval, Is, Whole, check_values
 from sb3_nbsp.base.names import unknown_name_message
-from sb3_nbsp.tasks.sequence import TaskSequence, check_positive_int, names_of, ordered
+from sb3_nbsp.tasks.sequence import TaskSequence, sequence_of_names
 from sb3_nbsp.tasks.task import Task
 
 EPISODE_STEPS = 1000  # of the suite's tasks; each pays 0 to 1
 ID = "dm_control/{}-v0"
+ARGUMENTS = {
+    "action_repeat": Annotated[int, Whole(1, "control steps", EPISODE_STEPS)],
+    "solved_at": Annotated[float, Is("a return above 0, at most 1", lambda r: Interval(0, 1).allows(r) and r > 0)] | None,
+}
 
 
 class DMControlEnv(gym.Env):
@@ -49,7 +54,8 @@ class DMControlEnv(gym.Env):
         solved_at: float | None = None,
     ) -> None:
         name = _name_of(task, _known_tasks())
-        self.action_repeat, self.solved_at = _checked_repeat(action_repeat), _checked_bound(solved_at)
+        check_values(ARGUMENTS, {"action_repeat": action_repeat, "solved_at": solved_at})
+        self.action_repeat, self.solved_at = action_repeat, solved_at
         self.horizon = EPISODE_STEPS // action_repeat
         self.render_mode = render_mode
         self._pay = 1 / self.horizon if evaluation else 1.0
@@ -134,11 +140,14 @@ def dmc_sequence(
     :raises ImportError: if dm_control or Shimmy is not installed
     :raises ValueError: if a task is unknown or a number out of range
     """
-    known = _known_tasks()
-    names = [_name_of(name, known) for name in names_of(tasks)]
-    kept: dict[str, Any] = {"action_repeat": _checked_repeat(action_repeat), "solved_at": _checked_bound(solved_at)}
-    made = (Task(n, partial(DMControlEnv, n, **kept), partial(DMControlEnv, n, evaluation=True, **kept)) for n in names)
-    return TaskSequence(tuple(made), steps_per_task, cycles, task_id, ordered(order))
+    kept: dict[str, Any] = {"action_repeat": action_repeat, "solved_at": solved_at}
+    check_values(ARGUMENTS, kept)
+
+    def task_of(name: str) -> Task:
+        return Task(name, partial(DMControlEnv, name, **kept), partial(DMControlEnv, name, evaluation=True, **kept))
+
+    name_of = partial(_name_of, known=_known_tasks())
+    return sequence_of_names(task_of, tasks, steps_per_task, cycles, task_id, order, name_of)
 
 
 def _known_tasks() -> list[str]:
@@ -163,16 +172,3 @@ def _name_of(name: str, known: list[str]) -> str:
     if (letters := re.sub(r"[-_ ]", "", short).lower()) not in by_letters:
         raise ValueError(unknown_name_message("DeepMind Control task", short, known))
     return by_letters[letters]
-
-
-def _checked_repeat(action_repeat: int) -> int:
-    check_positive_int(action_repeat, "action_repeat")
-    if action_repeat > EPISODE_STEPS:
-        raise ValueError(f"action_repeat must be at most {EPISODE_STEPS}, the steps of an episode, got {action_repeat}.")
-    return action_repeat
-
-
-def _checked_bound(solved_at: float | None) -> float | None:
-    if solved_at is not None and not 0 < solved_at <= 1:
-        raise ValueError(f"solved_at must be above 0 and at most 1, the highest return, or None; got {solved_at}.")
-    return solved_at

@@ -3,22 +3,28 @@
 from collections.abc import Callable, Iterable
 from functools import lru_cache, partial
 from types import ModuleType
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
 
-from sb3_nbsp.base.arguments import check_values
+from sb3_nbsp.base.arguments import Whole, check_values
 from sb3_nbsp.base.names import unknown_name_message
-from sb3_nbsp.tasks.sequence import TaskSequence, check_positive_int, names_of, ordered
+from sb3_nbsp.tasks.sequence import TaskSequence, sequence_of_names
 from sb3_nbsp.tasks.task import Task
 
 RewardVersion = Literal["v1", "v2"]  # Continual World's, and Meta-World's default: results of the two do not compare
 SIMULATOR_STEPS = 500  # the simulator raises beyond
 FIXED_GOAL_SEED = 0
 OBSERVATION_SIZE = 39
+ARGUMENTS = {
+    "action_repeat": Annotated[int, Whole(1, "simulator steps", SIMULATOR_STEPS)],
+    "horizon": Annotated[int, Whole(1, "env steps")] | None,
+    "random_goals": bool,
+    "reward_function_version": RewardVersion,
+}
 
 
 class MetaWorldEnv(gym.Env):
@@ -55,12 +61,11 @@ class MetaWorldEnv(gym.Env):
     ) -> None:
         self._metaworld = _import_metaworld()
         self._name = f"{_short_name(task, self._metaworld)}-v3"
+        self.horizon = _checked_horizon(horizon, action_repeat, random_goals, reward_function_version)
         self.action_repeat = action_repeat
-        self.horizon = _checked_horizon(horizon, action_repeat)
-        check_values({"random_goals": bool}, {"random_goals": random_goals})
         self.random_goals = random_goals
         self.render_mode = render_mode
-        self.reward_function_version = _checked_version(reward_function_version)
+        self.reward_function_version = reward_function_version
         self._simulator = self._metaworld.ALL_V3_ENVIRONMENTS[self._name](
             render_mode=render_mode, camera_name="corner2", reward_function_version=reward_function_version
         )
@@ -152,14 +157,12 @@ def metaworld_sequence(
     :raises ImportError: if Meta-World is not installed
     :raises ValueError: if a task or the version is unknown, or ``horizon * action_repeat`` exceeds 500
     """
-    module = _import_metaworld()
-    horizon = _checked_horizon(horizon, action_repeat)
-    version = _checked_version(reward_function_version)
-    kept: dict[str, Any] = {"horizon": horizon, "random_goals": random_goals, "reward_function_version": version}
-    make = partial(MetaWorldEnv, action_repeat=action_repeat, **kept)
-    names = [_short_name(name, module) for name in names_of(tasks)]
-    return TaskSequence(
-        tuple(Task(name, partial(make, name)) for name in names), steps_per_task, cycles, task_id, ordered(order)
+    horizon = _checked_horizon(horizon, action_repeat, random_goals, reward_function_version)
+    kept: dict[str, Any] = {"action_repeat": action_repeat, "horizon": horizon, "random_goals": random_goals}
+    make = partial(MetaWorldEnv, reward_function_version=reward_function_version, **kept)
+    name_of = partial(_short_name, module=_import_metaworld())
+    return sequence_of_names(
+        lambda name: Task(name, partial(make, name)), tasks, steps_per_task, cycles, task_id, order, name_of
     )
 
 
@@ -190,12 +193,6 @@ def _short_name(name: str, module: ModuleType) -> str:
     return short
 
 
-def _checked_version(version: RewardVersion) -> RewardVersion:
-    if version not in get_args(RewardVersion):
-        raise ValueError(f"reward_function_version must be 'v1' or 'v2', got {version!r}.")
-    return version
-
-
 class _StickPullObservation(np.ndarray):
     """
     An observation of stick-pull whose entries 6 to 8 are those 11 to 13: the object's position, where version 1 of the reward
@@ -211,14 +208,21 @@ def _reward_of_stick_pull(compute_reward: Callable[..., Any], action: npt.NDArra
     return compute_reward(action, obs.view(_StickPullObservation))
 
 
-def _checked_horizon(horizon: int | None, action_repeat: int) -> int:
-    check_positive_int(action_repeat, "action_repeat")
+def _checked_horizon(horizon: int | None, action_repeat: int, random_goals: bool, version: RewardVersion) -> int:
+    """Env steps per episode, of arguments that were checked."""
+    check_values(
+        ARGUMENTS,
+        {
+            "action_repeat": action_repeat,
+            "horizon": horizon,
+            "random_goals": random_goals,
+            "reward_function_version": version,
+        },
+    )
     longest = SIMULATOR_STEPS // action_repeat
-    horizon = longest if horizon is None else horizon
-    check_positive_int(horizon, "horizon")
-    if horizon > longest:
+    if horizon is not None and horizon > longest:
         raise ValueError(
             f"horizon must be at most {longest} with action_repeat={action_repeat}, got {horizon}: "
             f"Meta-World's simulator stops after {SIMULATOR_STEPS} of its own steps."
         )
-    return horizon
+    return longest if horizon is None else horizon

@@ -2,16 +2,16 @@
 
 from collections.abc import Iterable
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
 import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
 
-from sb3_nbsp.base.arguments import check_values
+from sb3_nbsp.base.arguments import Whole, check_values
 from sb3_nbsp.base.names import unknown_name_message
-from sb3_nbsp.tasks.sequence import TaskSequence, check_positive_int, names_of, ordered
+from sb3_nbsp.tasks.sequence import TaskSequence, sequence_of_names
 from sb3_nbsp.tasks.task import Task
 
 GOALS = {"east": (1.0, 0.0), "west": (-1.0, 0.0), "north": (0.0, 1.0), "south": (0.0, -1.0)}
@@ -22,6 +22,7 @@ START_NOISE = 0.1  # half the side of the square around the centre that episodes
 SPEED = 0.1  # distance per step at full velocity
 INERTIA = 0.5  # share of the velocity that is kept from one step to the next
 IMAGE_SIZE = 128  # pixels
+ARGUMENTS = {"horizon": Annotated[int, Whole(1, "env steps")], "discrete": bool}
 
 
 class PointGoalEnv(gym.Env):
@@ -38,12 +39,10 @@ class PointGoalEnv(gym.Env):
     """
 
     def __init__(self, goal: str, render_mode: str | None = None, horizon: int = 25, discrete: bool = False) -> None:
-        if goal not in GOALS:
-            raise ValueError(unknown_name_message("goal", goal, GOALS))
+        check_goal(goal)
         if render_mode not in (None, "rgb_array"):
             raise ValueError(f"PointGoalEnv renders as 'rgb_array' only, got render_mode={render_mode!r}.")
-        check_positive_int(horizon, "horizon")
-        check_values({"discrete": bool}, {"discrete": discrete})
+        check_values(ARGUMENTS, {"horizon": horizon, "discrete": discrete})
         self.metadata = {"render_modes": ["rgb_array"], "render_fps": 15}
         self.goal = np.array(GOALS[goal])
         self.render_mode = render_mode
@@ -126,9 +125,20 @@ def point_goal_sequence(
     :return: the sequence
     :raises ValueError: if a goal is unknown
     """
-    names = names_of(tasks)
-    for name in names:
-        if name not in GOALS:
-            raise ValueError(unknown_name_message("goal", name, GOALS))
-    made = tuple(Task(name, partial(PointGoalEnv, name, horizon=horizon, discrete=discrete)) for name in names)
-    return TaskSequence(made, steps_per_task, cycles, task_id, ordered(order))
+    check_values(ARGUMENTS, {"horizon": horizon, "discrete": discrete})
+
+    def task_of(name: str) -> Task:
+        return Task(name, partial(PointGoalEnv, name, horizon=horizon, discrete=discrete))
+
+    return sequence_of_names(task_of, tasks, steps_per_task, cycles, task_id, order, check_goal)
+
+
+def check_goal(name: str) -> str:
+    """
+    :param name: of a goal
+    :return: the same
+    :raises ValueError: if there is none of that name
+    """
+    if name not in GOALS:
+        raise ValueError(unknown_name_message("goal", name, GOALS))
+    return name

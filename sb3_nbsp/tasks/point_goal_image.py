@@ -8,8 +8,9 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
 
-from sb3_nbsp.tasks.point_goal import ARENA, GOALS, PointGoalEnv
-from sb3_nbsp.tasks.sequence import TaskSequence, check_id, names_of, ordered, unknown_name_message
+from sb3_nbsp.base.arguments import check_values
+from sb3_nbsp.tasks.point_goal import ARENA, ARGUMENTS, GOALS, PointGoalEnv, check_goal
+from sb3_nbsp.tasks.sequence import TaskSequence, checked_id, names_of, sequence_of_names
 from sb3_nbsp.tasks.task import Task
 
 SIDE = 36  # pixels; the smallest picture that SB3's NatureCNN takes
@@ -110,15 +111,13 @@ def point_image_sequence(
     :raises TypeError: if ``task_id`` is neither a bool nor an int
     :raises ValueError: if a goal is unknown, or ``task_id`` is a number that the bar cannot serve
     """
+    check_values(ARGUMENTS, {"horizon": horizon, "discrete": discrete})
     names = names_of(tasks)
-    for name in names:
-        if name not in GOALS:
-            raise ValueError(unknown_name_message("goal", name, GOALS))
-    check_id(task_id, len(names))
-    if task_id > N_CUES:
+    if checked_id(task_id, len(names)) > N_CUES:
         raise ValueError(f"task_id={task_id}: the bar that tells the task has {N_CUES} places. Use {N_CUES} at most, or True.")
-    made = tuple(
-        Task(name, partial(PointGoalImageEnv, name, horizon=horizon, discrete=discrete, cue=index if task_id else None))
-        for index, name in enumerate(names)
-    )
-    return TaskSequence(made, steps_per_task, cycles, order=ordered(order))
+
+    def task_of(name: str) -> Task:
+        cue = names.index(name) if task_id else None
+        return Task(name, partial(PointGoalImageEnv, name, horizon=horizon, discrete=discrete, cue=cue))
+
+    return sequence_of_names(task_of, names, steps_per_task, cycles, False, order, check_goal)

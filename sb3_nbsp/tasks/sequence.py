@@ -1,48 +1,48 @@
 """What is learned and in which order: tasks, their budgets, and how often the list is gone through."""
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate
-from typing import Any
+from numbers import Integral
+from typing import Annotated, Any
 
 import gymnasium as gym
 import numpy as np
 
+from sb3_nbsp.base.arguments import Is, Whole, check_values
 from sb3_nbsp.base.names import unknown_name_message
 from sb3_nbsp.tasks.task import Task
 from sb3_nbsp.tasks.task_env import TaskEnv
 
 
-def check_positive_int(value: Any, name: str) -> None:
-    """
-    Refuse everything but an integer of at least 1.
-
-    :param value: what the user gave
-    :param name: the argument's name, for the message
-    :raises TypeError: if ``value`` is not an ``int`` (``bool`` is none)
-    :raises ValueError: if ``value`` is below 1
-    """
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} must be an int of at least 1, got {value!r} ({type(value).__name__}). Write e.g. 10_000.")
-    if value < 1:
-        raise ValueError(f"{name} must be at least 1, got {value}.")
-
-
-def check_id(task_id: Any, n_tasks: int) -> None:
+def checked_id(task_id: Any, n_tasks: int) -> bool | int:
     """
     :param task_id: what the user gave: whether there is an id, or its length
     :param n_tasks: how many tasks it must tell apart
+    :return: the same as a plain bool or int
     :raises TypeError: if it is neither a bool nor an int
     :raises ValueError: if it is too short
     """
     if isinstance(task_id, bool | np.bool_):
-        return
-    if not isinstance(task_id, int | np.integer):
+        return bool(task_id)
+    if not isinstance(task_id, Integral):
         raise TypeError(f"task_id must be True, False or the id's length, got {task_id!r}.")
     if task_id < n_tasks:
         raise ValueError(f"task_id={task_id} leaves no room for {n_tasks} tasks. Use at least as many, or True.")
+    return int(task_id)
+
+
+def _checked_steps(steps: Any, n_tasks: int) -> int | tuple[int, ...]:
+    """One number for all tasks, or one for each (configuration files know lists only), as plain ints."""
+    one = Whole(1, "env steps")
+    each = Is(
+        f"a list of such numbers, one per task ({n_tasks})",
+        lambda value: isinstance(value, list | tuple) and len(value) == n_tasks and all(map(one.allows, value)),
+    )
+    check_values({"steps_per_task": Annotated[int, one] | Annotated[tuple[int, ...], each]}, {"steps_per_task": steps})
+    return tuple(map(int, steps)) if isinstance(steps, list | tuple) else int(steps)
 
 
 def _tasks_of(tasks: Any) -> tuple[Task, ...]:
@@ -82,14 +82,12 @@ class TaskSequence:
         object.__setattr__(self, "tasks", _tasks_of(self.tasks))
         if self.order is not None:
             object.__setattr__(self, "order", names_of(self.order))
-        if not isinstance(self.steps_per_task, int):
-            # Configuration files know lists only.
-            object.__setattr__(self, "steps_per_task", _as_tuple(self.steps_per_task))
         self._check_tasks()
-        self._check_steps()
+        object.__setattr__(self, "steps_per_task", _checked_steps(self.steps_per_task, len(self.tasks)))
         self._check_order()
-        check_id(self.task_id, len(self.tasks))
-        check_positive_int(self.cycles, "cycles")
+        object.__setattr__(self, "task_id", checked_id(self.task_id, len(self.tasks)))
+        check_values({"cycles": Annotated[int, Whole(1, "rounds")]}, {"cycles": self.cycles})
+        object.__setattr__(self, "cycles", int(self.cycles))
 
     def _check_order(self) -> None:
         for name in self.order or ():
@@ -106,21 +104,9 @@ class TaskSequence:
                 raise TypeError(f"tasks must hold sb3_nbsp.tasks.Task objects, got {task!r}.")
         if len(set(self.task_names)) < len(self.tasks):
             raise ValueError(
-                f"Task names must be distinct, got {list(self.task_names)}. "
-                "To visit a task again, list it once and raise `cycles`."
+                f"Task names must be distinct, got {list(self.task_names)}. To visit a task again, list it once and name the "
+                f"visits: order={self.task_names}; or raise cycles, to go through the whole list again."
             )
-
-    def _check_steps(self) -> None:
-        if isinstance(self.steps_per_task, tuple):
-            if len(self.steps_per_task) != len(self.tasks):
-                raise ValueError(
-                    f"steps_per_task must be one number or one per task ({len(self.tasks)}), "
-                    f"got {len(self.steps_per_task)} numbers."
-                )
-            for steps in self.steps_per_task:
-                check_positive_int(steps, "each of steps_per_task")
-        else:
-            check_positive_int(self.steps_per_task, "steps_per_task")
 
     @property
     def task_names(self) -> tuple[str, ...]:
@@ -130,8 +116,7 @@ class TaskSequence:
     @property
     def id_width(self) -> int:
         """Length of the one-hot id in the observations, 0 without one."""
-        own = isinstance(self.task_id, bool | np.bool_)
-        return (len(self.tasks) if self.task_id else 0) if own else int(self.task_id)
+        return len(self.tasks) if self.task_id is True else int(self.task_id)
 
     @property
     def segments(self) -> tuple[str, ...]:
@@ -223,11 +208,15 @@ def gymnasium_sequence(
     :param task_id: append the one-hot task id to the observation, see :class:`TaskSequence`
     :param order: see :class:`TaskSequence`
     :return: the sequence
-    :raises ValueError: if a task has arguments and no ``id``, and its name is none
+    :raises ValueError: if a task has arguments and no ``id``, and its name is none, or a name stands twice
     """
-    given = {name: {} for name in names_of(tasks)} if not isinstance(tasks, Mapping) else tasks
-    made = tuple(Task(name, partial(_make_gymnasium_env, _arguments_of(name, given[name]))) for name in given)
-    return TaskSequence(made, steps_per_task, cycles, task_id, ordered(order))
+    given: Mapping[str, Any] = tasks if isinstance(tasks, Mapping) else {}
+
+    def task_of(name: str) -> Task:
+        return Task(name, partial(_make_gymnasium_env, _arguments_of(name, given.get(name))))
+
+    names = tuple(given) if isinstance(tasks, Mapping) else tasks
+    return sequence_of_names(task_of, names, steps_per_task, cycles, task_id, order)
 
 
 def _arguments_of(name: str, given: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -238,6 +227,8 @@ def _arguments_of(name: str, given: Mapping[str, Any] | None) -> dict[str, Any]:
             f"Task {name!r} must have an id, if it is none itself, and may have arguments of gymnasium.make, e.g. "
             f"{{'id': 'Pendulum-v1', 'g': 5.0}}; got {given!r}."
         )
+    if "render_mode" in (given or {}):
+        raise ValueError(f"Task {name!r} must have no render_mode, which the env of the sequence is given; got {given!r}.")
     return {"id": name, **(given or {})}
 
 
@@ -260,15 +251,25 @@ def names_of(tasks: str | Iterable[str]) -> tuple[str, ...]:
     return names
 
 
-def ordered(order: str | Iterable[str] | None) -> tuple[str, ...] | None:
+def sequence_of_names(
+    task_of: Callable[[str], Task],
+    tasks: str | Iterable[str],
+    steps_per_task: int | tuple[int, ...],
+    cycles: int,
+    task_id: bool | int,
+    order: str | Iterable[str] | None,
+    name_of: Callable[[str], str] = str,
+) -> TaskSequence:
     """
-    :param order: names of tasks, or none
-    :return: the same as a tuple
+    :param task_of: makes a task of its name
+    :param tasks: names, or a single one
+    :param steps_per_task: see :class:`TaskSequence`
+    :param cycles: see :class:`TaskSequence`
+    :param task_id: see :class:`TaskSequence`
+    :param order: see :class:`TaskSequence`
+    :param name_of: the task's name of whatever it is called, in ``tasks`` and in ``order``
+    :return: the sequence
     """
-    return None if order is None else names_of(order)
-
-
-def _as_tuple(value: Any) -> tuple[int, ...]:
-    if not isinstance(value, (list, tuple)):
-        raise TypeError(f"steps_per_task must be an int or one int per task, got {value!r} ({type(value).__name__}).")
-    return tuple(value)
+    made = tuple(task_of(name_of(name)) for name in names_of(tasks))
+    visits = None if order is None else tuple(map(name_of, names_of(order)))
+    return TaskSequence(made, steps_per_task, cycles, task_id, visits)

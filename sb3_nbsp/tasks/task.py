@@ -1,17 +1,20 @@
 """One task: a name and the way to make its environment."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing import parent_process
 from typing import Any
 
 import cloudpickle
 import gymnasium as gym
+import numpy as np
 from gymnasium.vector import VectorEnv
 
+from sb3_nbsp.base.arguments import AtLeast
 
-def check_reference_scores(task: str, scores: Sequence[float]) -> None:
+
+def check_reference_scores(task: str, scores: Any) -> None:
     """
     Refuse reference scores that no return can be normalised with.
 
@@ -19,7 +22,8 @@ def check_reference_scores(task: str, scores: Sequence[float]) -> None:
     :param scores: returns of a random player and of a human
     :raises ValueError: if they are not two different finite numbers
     """
-    if len(scores) != 2 or not all(math.isfinite(score) for score in scores) or scores[0] == scores[1]:
+    is_pair = isinstance(scores, list | tuple | np.ndarray) and len(scores) == 2
+    if not is_pair or not all(map(AtLeast(-math.inf).allows, scores)) or scores[0] == scores[1]:
         raise ValueError(
             f"reference_scores of task {task!r} must be two different finite numbers, the returns of a random player and of a "
             f"human; got {scores!r}. Use None where they are not known."
@@ -77,9 +81,9 @@ class Task:
                     "Write e.g. lambda render_mode: gym.make('Pendulum-v1', render_mode=render_mode)."
                 )
         if self.reference_scores is not None:
+            check_reference_scores(self.name, self.reference_scores)
             # Wherever they came from (a configuration file knows lists only), results compare them as tuples.
             object.__setattr__(self, "reference_scores", tuple(self.reference_scores))
-            check_reference_scores(self.name, self.reference_scores)
 
 
 def _task_of(name: str, makers: bytes, reference_scores: tuple[float, float] | None) -> Task:

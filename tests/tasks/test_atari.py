@@ -225,11 +225,12 @@ def test_scores_are_of_games_that_exist():
 def test_senseless_arguments_are_refused():
     with pytest.raises(ValueError, match=r"Unknown Atari game 'SpaceInvader'. Did you mean 'SpaceInvaders'"):
         atari_sequence(["SpaceInvader"])
-    with pytest.raises(ValueError, match="repeat_action_probability must be at least 0 and below 1, got 1"):
-        atari_sequence(repeat_action_probability=1)
-    with pytest.raises(ValueError, match="frame_stack must be at least 1"):
+    for wrong in (1, "0.25", -0.1):
+        with pytest.raises(ValueError, match="repeat_action_probability must be a chance, 0 or more and below 1; got"):
+            atari_sequence(repeat_action_probability=wrong)
+    with pytest.raises(ValueError, match="frame_stack must be a whole number of pictures, 1 or more; got 0"):
         atari_sequence(frame_stack=0)
-    with pytest.raises(ValueError, match="max_evaluation_frames must be at least 1"):
+    with pytest.raises(ValueError, match="max_evaluation_frames must be a whole number of frames, 1 or more; got 0"):
         atari_sequence(max_evaluation_frames=0)
 
 

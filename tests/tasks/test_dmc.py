@@ -76,6 +76,8 @@ def test_an_episode_can_be_played_again() -> None:
 def test_names() -> None:
     sequence = dmc_sequence(["dm_control/walker-walk-v0", "walker_stand", "WalkerRun"])
     assert sequence.task_names == ("walker-walk", "walker-stand", "walker-run")
+    ordered = dmc_sequence(("walker-walk", "walker-run"), 10, order=("walker_walk", "WalkerRun", "dm_control/walker-walk-v0"))
+    assert ordered.segments == ("walker-walk", "walker-run", "walker-walk")
     registered = sequence_of_id("sb3_nbsp/CartpoleSwingupBalance-v0")
     assert registered is not None and registered.segments == ("cartpole-swingup", "cartpole-balance")
     assert registered.switch_steps == (10_000, 30_000)
@@ -89,10 +91,13 @@ def test_bodies_that_do_not_share_their_spaces_are_refused() -> None:
 
 
 def test_senseless_arguments_are_refused() -> None:
-    with pytest.raises(ValueError, match="solved_at must be above 0 and at most 1"):
-        dmc_sequence(solved_at=900)
-    with pytest.raises(ValueError, match="action_repeat must be at most 1000"):
+    for wrong in (900, 0, "0.5", float("nan")):
+        with pytest.raises(ValueError, match="solved_at must be None or a return above 0, at most 1; got"):
+            dmc_sequence(solved_at=wrong)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="action_repeat must be a whole number of control steps, 1 to 1000; got 2000"):
         dmc_sequence(action_repeat=2000)
+    with pytest.raises(ValueError, match=r"action_repeat must be .* got '4'"):
+        DMControlEnv("walker-walk", action_repeat="4")  # type: ignore[arg-type]
 
 
 def test_a_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:

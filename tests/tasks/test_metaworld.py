@@ -174,12 +174,18 @@ def test_version_1_of_stick_pulls_reward_knows_where_the_object_is(simulator):
     env.close()
 
 
+def test_names_are_understood_in_the_order_too():
+    names = ("window-open-v3", "window-close-v3", "window-open")
+    sequence = metaworld_sequence(names[:2], 10, order=names)
+    assert sequence.segments == ("window-open", "window-close", "window-open")
+
+
 def test_the_rewards_version_is_chosen_for_a_whole_sequence(simulator):
     sequence = metaworld_sequence(["hammer"], steps_per_task=10, reward_function_version="v1")
     env = sequence.make_task_env("hammer")
     assert env.unwrapped.reward_function_version == "v1"
     env.close()
-    with pytest.raises(ValueError, match="'v1' or 'v2', got 'v3'"):
+    with pytest.raises(ValueError, match="reward_function_version must be one of v1, v2; got 'v3'"):
         metaworld_sequence(reward_function_version="v3")
-    with pytest.raises(ValueError, match="'v1' or 'v2', got 'v3'"):
+    with pytest.raises(ValueError, match="reward_function_version must be one of v1, v2; got 'v3'"):
         MetaWorldEnv("hammer", reward_function_version="v3")

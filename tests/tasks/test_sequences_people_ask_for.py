@@ -134,6 +134,20 @@ def test_a_name_that_is_an_id(given):
     )
 
 
+def test_a_name_that_stands_twice_is_refused():
+    names = ("Pendulum-v1", "MountainCarContinuous-v0", "Pendulum-v1")
+    with pytest.raises(
+        ValueError, match=r"must be distinct.*order=\('Pendulum-v1', 'MountainCarContinuous-v0', 'Pendulum-v1'\)"
+    ):
+        gymnasium_sequence(names, 10)
+    assert gymnasium_sequence(names[:2], 10, order=names).segments == names
+
+
+def test_a_task_draws_as_its_sequence_does():
+    with pytest.raises(ValueError, match=r"'Pendulum-v1' must have no render_mode"):
+        gymnasium_sequence({"Pendulum-v1": {"render_mode": "human"}}, 10)
+
+
 PAIR = ("Pendulum-v1", ("Pendulum-v1", {"g": 9.8}))
 DICTS = [{"id": "Pendulum-v1", "g": 5.0}, {"id": "Pendulum-v1", "g": 12.0}]
 
@@ -204,6 +218,8 @@ def test_a_games_name(name, game):
 def test_ales_ids_are_understood():
     pytest.importorskip("ale_py")
     assert atari_sequence(("ALE/Pong-v5", "BreakoutNoFrameskip-v4"), 10).task_names == ("Pong", "Breakout")
+    order = ("pong", "ALE/Breakout-v5", "PongNoFrameskip-v4")
+    assert atari_sequence(("Pong", "Breakout"), 10, order=order).segments == ("Pong", "Breakout", "Pong")
     with pytest.raises(ValueError, match=r"Unknown Atari game 'Pung'. Did you mean 'Pong'"):
         atari_sequence("ALE/Pung-v5", 10)
     with pytest.raises(ValueError, match="Unknown Atari game 'zzz'") as unlike:

@@ -23,6 +23,10 @@ def pendulum(render_mode: str | None) -> gym.Env:
         (("A", None), TypeError, "make of task 'A' must be a function"),
         (("A", pendulum, "Pendulum-v1"), TypeError, "make_evaluation of task 'A'"),
         (("A", pendulum, None, None, 3), TypeError, "make_vector of task 'A'"),
+        (("A", pendulum, None, 5), ValueError, "reference_scores of task 'A' must be two different finite numbers.*got 5"),
+        (("A", pendulum, None, ("0", "1")), ValueError, "reference_scores of task 'A' must be"),
+        (("A", pendulum, None, "ab"), ValueError, "reference_scores of task 'A' must be"),
+        (("A", pendulum, None, (1.0, 1)), ValueError, "two different finite numbers"),
     ],
 )
 def test_a_task_is_a_name_and_a_function(arguments: tuple[Any, ...], error: type[Exception], words: str) -> None:
