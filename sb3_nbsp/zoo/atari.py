@@ -7,6 +7,7 @@ import gymnasium as gym
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 
 from sb3_nbsp.tasks import GymnasiumVecEnv, TaskSequence
+from sb3_nbsp.tasks.registration import family_of_id
 
 
 def has_vector_env(env_id: str, sequence: TaskSequence | None) -> bool:
@@ -43,4 +44,4 @@ def judged_by_drawing(algo: str, env_id: str) -> bool:
     :param env_id: a registered id
     :return: whether evaluation draws actions from the policy instead of taking the most likely ones
     """
-    return algo.endswith("ppo") and str(gym.spec(env_id).entry_point).endswith(":make_atari_env")
+    return algo.endswith("ppo") and family_of_id(env_id) == "atari"

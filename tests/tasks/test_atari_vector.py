@@ -86,6 +86,19 @@ def test_never_two_emulators_at_work() -> None:
     env.close()
 
 
+@pytest.mark.parametrize(
+    ("wrong", "error", "words"),
+    [
+        ({"render_mode": "rgb_array"}, ValueError, "draws nothing, got render_mode='rgb_array'. Use gymnasium.make"),
+        ({"n_envs": 2}, TypeError, "Unknown argument 'n_envs'. Did you mean 'num_envs'"),
+        ({"taks": ["Pong"]}, TypeError, "Did you mean 'tasks'"),
+    ],
+)
+def test_arguments_of_the_vector_env_are_checked(wrong: dict[str, Any], error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words):
+        gym.make_vec("sb3_nbsp/PongBreakout-v0", 2, **wrong)
+
+
 def test_an_agent_goes_through_two_games() -> None:
     env = VecMonitor(
         GymnasiumVecEnv(gym.make_vec("sb3_nbsp/Atari-v0", num_envs=2, tasks=["Breakout", "Pong"], steps_per_task=32))

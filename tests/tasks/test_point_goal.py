@@ -1,5 +1,6 @@
 """The embedded tasks and the ids under which sequences are made."""
 
+import pickle
 import warnings
 
 import gymnasium as gym
@@ -72,6 +73,15 @@ def test_registered_ids():
     for env_id, description in named_sequences().items():
         assert gym.spec(env_id).disable_env_checker and isinstance(gym.spec(env_id).entry_point, str)
         assert description and "\n" not in description
+
+
+def test_what_gymnasium_knows_of_them_can_be_sent_and_written():
+    for env_id in named_sequences():
+        spec = pickle.loads(pickle.dumps(gym.spec(env_id)))
+        assert gym.envs.registration.EnvSpec.from_json(spec.to_json()).entry_point == spec.entry_point
+    made = gym.make("sb3_nbsp/PointGoal-v0", horizon=7)
+    again = gym.make(made.spec)
+    assert again.unwrapped.task_sequence.make_task_env("east").unwrapped.horizon == 7
 
 
 def test_made_ids_and_overrides():
