@@ -1,10 +1,11 @@
 """What SB3's evaluation sees of a task sequence, said to whoever evaluates on one."""
 
 import sys
+import warnings
 
 from stable_baselines3.common.evaluation import evaluate_policy
 
-from sb3_nbsp.tasks.sequence import TaskSequence
+from sb3_nbsp.tasks.place import Place
 
 
 def is_evaluating() -> bool:
@@ -17,16 +18,42 @@ def is_evaluating() -> bool:
     return False
 
 
-def notice(sequence: TaskSequence, segment: int) -> str:
+class EvaluationNotice:
     """
-    :param sequence: what the env goes through
-    :param segment: where it stands
+    What an evaluation on the env of a sequence sees, told once.
+
+    :param place: where the env stands
+    """
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self._is_told = False
+
+    def take(self) -> str | None:
+        """
+        :return: a text the first time, ``None`` afterwards
+        """
+        if self._is_told:
+            return None
+        self._is_told = True
+        return notice(self._place)
+
+    def warn_if_evaluating(self) -> None:
+        """Call this in the env's ``reset()``."""
+        if not self._is_told and is_evaluating():
+            warnings.warn(str(self.take()), stacklevel=3)
+
+
+def notice(place: Place) -> str:
+    """
+    :param place: where the env of a sequence stands
     :return: what an evaluation on it sees, and how to see every task
     """
-    task, steps, n_tasks = sequence.segments[segment], sequence.segment_steps[segment], len(sequence.task_names)
+    steps, n_tasks = place.sequence.segment_steps[place.segment], len(place.sequence.task_names)
     return (
-        f"evaluate_policy() and EvalCallback see the task where the env of a sequence stands, here {task!r}, and go on to the "
-        f"next only when its {steps} steps are used up, which on a training env are then missing. To see every task: "
+        f"evaluate_policy() and EvalCallback see the task where the env of a sequence stands, here {place.task!r}, and go on "
+        f"to the next only when its {steps} steps are used up, which on a training env are then missing. To see every task: "
         'SequenceEvalCallback while training; or an env made with gym.make(..., switch_on="episode"), which takes the tasks '
-        f"in turns, with n_eval_episodes a multiple of their number, {n_tasks}."
+        f"in turns, with n_eval_episodes a multiple of the number of tasks, {n_tasks}, times that of the env's sub-envs: each "
+        "of them takes turns of its own."
     )

@@ -12,10 +12,13 @@ class Place:
 
     :param sequence: the tasks, in learning order
     :param n_envs: sub-environments that step together: each of their steps counts as so many
+    :raises TypeError: if ``sequence`` is something else
     :raises ValueError: if a segment is shorter than one step of all sub-environments
     """
 
     def __init__(self, sequence: TaskSequence, n_envs: int = 1) -> None:
+        if not isinstance(sequence, TaskSequence):
+            raise TypeError(f"sequence must be a sb3_nbsp.tasks.TaskSequence, got {sequence!r}.")
         self.sequence = sequence
         self.steps = 0
         self.segment = 0
@@ -31,7 +34,7 @@ class Place:
         shortest = min(self.sequence.segment_steps)
         if not Whole(1, "sub-envs", shortest).allows(n_envs):
             raise ValueError(
-                f"n_envs must lie between 1 and the shortest segment's {shortest} steps, got {n_envs}. "
+                f"n_envs must lie between 1 and the shortest segment's {shortest} steps, got {n_envs!r}. "
                 "Use fewer sub-environments or a larger steps_per_task."
             )
         self.n_envs = n_envs

@@ -1,15 +1,14 @@
 """The environment that goes through a whole task sequence."""
 
-import warnings
 from typing import Any, Literal, SupportsFloat, get_args
 
 import gymnasium as gym
 import numpy as np
 
-from sb3_nbsp.tasks.evaluation_notice import is_evaluating, notice
+from sb3_nbsp.tasks.evaluation_notice import EvaluationNotice
 from sb3_nbsp.tasks.place import Place
 from sb3_nbsp.tasks.sequence import TaskSequence
-from sb3_nbsp.tasks.task_env import TaskEnv
+from sb3_nbsp.tasks.task_env import Spaces, TaskEnv, check_same_spaces
 from sb3_nbsp.tasks.worker_signals import leave_signals_to_the_trainer
 
 SwitchOn = Literal["steps", "episode"]
@@ -35,8 +34,9 @@ class TaskSequenceEnv(gym.Env):
         distinct tasks at each ``reset()``, beginning with the first, reports no ``task_done``, gives the task's
         index as ``segment``, and uses the tasks' environments for evaluation
     :param render_mode: Gymnasium's render mode, for all tasks
-    :raises ValueError: if the tasks' spaces differ, they cannot draw in this render mode, or a segment is shorter than one
-        step of all sub-environments
+    :raises TypeError: if ``sequence`` is something else
+    :raises ValueError: if the spaces of the tasks, or of what agents are judged on, differ, they cannot draw in this render
+        mode, or a segment is shorter than one step of all sub-environments
     """
 
     def __init__(
@@ -44,15 +44,13 @@ class TaskSequenceEnv(gym.Env):
     ) -> None:
         if switch_on not in get_args(SwitchOn):
             raise ValueError(f"switch_on must be 'steps' or 'episode', got {switch_on!r}.")
-        if not isinstance(sequence, TaskSequence):
-            raise TypeError(f"sequence must be a sb3_nbsp.tasks.TaskSequence, got {sequence!r}.")
         leave_signals_to_the_trainer()
         self.task_sequence = sequence
         self.switch_on = switch_on
         self.render_mode = render_mode
         self._place = Place(sequence, n_envs)
         self._turn = -1  # with "episode": the index of the task whose turn it is
-        self._noticed = switch_on == "episode"
+        self._notice = EvaluationNotice(self._place)
         self._seed: int | None = None
         self._seeded_tasks: set[int] = set()
         self._current: TaskEnv | None = None
@@ -67,14 +65,28 @@ class TaskSequenceEnv(gym.Env):
             raise ValueError(f"render_mode must be one of {modes} for these tasks, or None, got {render_mode!r}.")
 
     def _build(self) -> None:
+        judges = self.switch_on == "episode"
         try:
-            for name in self.task_sequence.task_names:
-                env = self.task_sequence.make_task_env(name, self.render_mode, evaluation=self.switch_on == "episode")
-                self._task_envs.append(env)
-                _check_same_spaces(self._task_envs[0], self._task_envs[-1])
+            for task in self.task_sequence.tasks:
+                self._task_envs.append(self.task_sequence.make_task_env(task.name, self.render_mode, evaluation=judges))
+                self._check_spaces(f"task {task.name!r}", self._task_envs[-1])
+                if task.make_evaluation is not None and not judges:
+                    self._check_evaluation(task.name)
         except BaseException:
             self.close()
             raise
+
+    def _check_evaluation(self, name: str) -> None:
+        """An agent is judged on it after training has cost its time."""
+        env = self.task_sequence.make_task_env(name, evaluation=True)
+        try:
+            self._check_spaces(f"task {name!r} as make_evaluation makes it", env)
+        finally:
+            env.close()
+
+    def _check_spaces(self, what: str, env: TaskEnv) -> None:
+        first = self._task_envs[0]
+        check_same_spaces(f"task {first.task_name!r}", _spaces_of(first), what, _spaces_of(env))
 
     def set_n_envs(self, n_envs: int) -> None:
         """
@@ -114,13 +126,16 @@ class TaskSequenceEnv(gym.Env):
         :param seed: from here on, each task's first episode is seeded with a number made from this seed and the task
         :param options: handed on to the task's environment
         :return: observation and info
+        :raises gymnasium.error.ClosedEnvironmentError: after ``close()``
         """
+        if not self._task_envs:
+            raise gym.error.ClosedEnvironmentError("The env of this task sequence was closed. Make a new one.")
         super().reset(seed=seed)
         if seed is not None:
             self._seed, self._seeded_tasks = seed, set()
         self._enter_segment()
-        if not self._noticed and is_evaluating():
-            warnings.warn(str(self.evaluation_notice()), stacklevel=2)
+        if self.switch_on == "steps":
+            self._notice.warn_if_evaluating()
         task = self._task_index()
         self._current = self._task_envs[task]
         obs, info = self._current.reset(seed=self._next_task_seed(task), options=options)
@@ -135,10 +150,7 @@ class TaskSequenceEnv(gym.Env):
 
         :return: a text the first time; ``None`` afterwards, and with ``switch_on="episode"``, where every task is seen
         """
-        if self._noticed:
-            return None
-        self._noticed = True
-        return notice(self.task_sequence, max(self._segment, 0))
+        return self._notice.take() if self.switch_on == "steps" else None
 
     def _enter_segment(self) -> None:
         if self.switch_on == "episode":
@@ -224,11 +236,5 @@ class TaskSequenceEnv(gym.Env):
         self._current = None
 
 
-def _check_same_spaces(first: TaskEnv, other: TaskEnv) -> None:
-    for kind in ("observation", "action"):
-        expected, got = getattr(first, f"{kind}_space"), getattr(other, f"{kind}_space")
-        if expected != got:
-            raise ValueError(
-                f"All tasks of a sequence must share one {kind} space: task {first.task_name!r} has {expected}, "
-                f"task {other.task_name!r} has {got}. Wrap the tasks' environments so that they agree."
-            )
+def _spaces_of(env: TaskEnv) -> Spaces:
+    return env.observation_space, env.action_space

@@ -8,9 +8,13 @@ import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
+from sb3_nbsp.tasks.evaluation_notice import EvaluationNotice
 from sb3_nbsp.tasks.place import Place
 from sb3_nbsp.tasks.sequence import TaskSequence
 from sb3_nbsp.tasks.task import Task
+from sb3_nbsp.tasks.task_env import Spaces, check_same_spaces, is_float_box, shared_space
+from sb3_nbsp.tasks.vector import give_own_observations
+from sb3_nbsp.tasks.vector_rows import row_of, split_infos, without_finals
 
 
 class TaskSequenceVectorEnv(VectorEnv):
@@ -20,14 +24,17 @@ class TaskSequenceVectorEnv(VectorEnv):
 
     The step that ends a segment is truncated in every sub-environment and has ``task_done``; within that step (``SAME_STEP``)
     the next task's vector env is built, and its first observations are returned. The one left is closed before: never two
-    are at work. ``info`` holds what :class:`TaskSequenceEnv` tells, as arrays; success is not told.
+    are at work. ``info`` holds what :class:`TaskSequenceEnv` tells, as arrays; success is not told. Before anything is
+    trained, each task's vector env is made once, held against the task's own environment, and closed.
 
     For Stable-Baselines3, put ``GymnasiumVecEnv`` around it.
 
     :param sequence: the tasks, in learning order; all of them with ``make_vector``
     :param num_envs: number of sub-environments
-    :raises ValueError: if a task cannot make vector envs, spaces differ, the sequence appends ids, or a segment is shorter
-        than one step of all sub-environments
+    :raises TypeError: if ``sequence`` is something else
+    :raises ValueError: if a task cannot make vector envs, or makes them with another autoreset mode or number of
+        sub-environments, spaces differ, the sequence appends ids, or a segment is shorter than one step of all
+        sub-environments
     """
 
     switch_on = "steps"
@@ -37,7 +44,9 @@ class TaskSequenceVectorEnv(VectorEnv):
         self.task_sequence = sequence
         self.num_envs = num_envs
         self._place = Place(sequence, num_envs)
-        self.single_observation_space, self.single_action_space = _common_spaces(sequence)
+        self._notice = EvaluationNotice(self._place)
+        self.single_observation_space, self.single_action_space = _common_spaces(sequence, num_envs)
+        self._is_float = is_float_box(self.single_observation_space)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._seed: int | None = None
@@ -95,22 +104,40 @@ class TaskSequenceVectorEnv(VectorEnv):
         :param seed: from here on, each vector env that is built is seeded with a number made from this one
         :param options: handed on to the task's vector env
         :return: observations and info
+        :raises gymnasium.error.ClosedEnvironmentError: after ``close()``
         """
+        if self.closed:
+            raise gym.error.ClosedEnvironmentError("The vector env of this task sequence was closed. Make a new one.")
         if seed is not None:
             self._seed, self._n_built = seed, 0
             self._leave()
         obs, info = self._begin(options)
         return obs, {**info, **self._position()}
 
+    def evaluation_notice(self) -> str | None:
+        """
+        What SB3's ``evaluate_policy`` sees of this env. ``reset()`` warns with it where that is what steps the env.
+
+        :return: a text the first time, ``None`` afterwards
+        """
+        return self._notice.take()
+
     def _begin(self, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         self._place.enter()
+        self._notice.warn_if_evaluating()
         if self._task != self._place.task:
             self._leave()
             self._task = self._place.task
-            self._env = _maker_of(self.task_sequence.tasks[self._place.task_index])(self.num_envs)
+            self._env = _made(self.task_sequence.tasks[self._place.task_index], self.num_envs)
             self._n_built += 1
-            return self._env.reset(seed=self._task_seed(), options=options)
-        return self._running().reset(options=options)
+            obs, info = self._env.reset(seed=self._task_seed(), options=options)
+        else:
+            obs, info = self._running().reset(options=options)
+        return self._as_declared(obs), info
+
+    def _as_declared(self, obs: Any) -> Any:
+        """As the tasks' own environments have it: float32, where observations are arrays of floats."""
+        return np.asarray(obs, dtype=np.float32) if self._is_float else obs
 
     def _task_seed(self) -> int | None:
         if self._seed is None:
@@ -128,25 +155,35 @@ class TaskSequenceVectorEnv(VectorEnv):
         """
         obs, rewards, terminated, truncated, info = self._running().step(actions)
         over = self._place.step()
-        told = {**info, **self._position(over)}
+        obs, told = self._as_declared(obs), {**info, **self._position(over)}
         if "final_info" in told:
             told["final_info"] = {**told["final_info"], **self._position(over)}
+        ended = np.logical_or(terminated, truncated)
+        if self._is_float and ended.any():
+            told["final_obs"] = self._last_ones(obs, ended, told)
         if over:
-            obs, told = self._switch(obs, np.logical_or(terminated, truncated), told)
+            obs, told = self._switch(obs, ended, told)
             truncated = ~np.asarray(terminated)
         return obs, rewards, terminated, truncated, told
 
+    def _last_ones(self, obs: Any, ended: Any, told: dict[str, Any]) -> Any:
+        """What each sub-environment's episode showed last, where it ended: what stands in ``obs`` begins the next one."""
+        last = np.empty(self.num_envs, dtype=object)  # of dicts, too
+        for i in range(self.num_envs):
+            last[i] = self._as_declared(row_of(told["final_obs"], i)) if ended[i] else row_of(obs, i)
+        return last
+
     def _switch(self, obs: Any, ended: Any, told: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         """End every episode, and begin those of the next task."""
-        last = np.array(obs)
-        if np.any(ended):
-            for i in np.flatnonzero(ended):
-                last[i] = told["final_obs"][i]
-        final_info = {key: value for key, value in told.items() if key.lstrip("_") not in ("final_obs", "final_info")}
+        last = self._last_ones(obs, ended, told)
+        rows, finals = (split_infos(infos, self.num_envs) for infos in (without_finals(told), told.get("final_info", {})))
+        final_info: dict[str, Any] = {}
+        for i in range(self.num_envs):
+            final_info = self._add_info(final_info, finals[i] if ended[i] and "final_info" in told else rows[i], i)
         obs, info = self._begin()
         every = np.ones(self.num_envs, dtype=np.bool_)
-        finals = {"final_obs": last, "_final_obs": every, "final_info": final_info, "_final_info": every}
-        return obs, {**info, **self._position(), **finals}
+        finals_of_all = {"final_obs": last, "_final_obs": every, "final_info": final_info, "_final_info": every}
+        return obs, {**info, **self._position(), **finals_of_all}
 
     def _position(self, over: bool = False) -> dict[str, Any]:
         place = self._place
@@ -171,28 +208,48 @@ class TaskSequenceVectorEnv(VectorEnv):
         return f"<{type(self).__name__}<{self._env}>>"
 
 
-def _common_spaces(sequence: TaskSequence) -> tuple[gym.Space, gym.Space]:
-    """The spaces that all tasks' own envs share, which are made one after another."""
+def _common_spaces(sequence: TaskSequence, num_envs: int) -> Spaces:
+    """The spaces that all tasks' envs share, the tasks' own and their vector envs, which are made one after another."""
     if sequence.id_width > 0:
         raise ValueError(
             "A vector env of a task sequence appends no ids (task_id). Use ordinary environments: TaskSequenceEnv."
         )
-    found = []
+    found: list[Spaces] = []
+    first = f"task {sequence.task_names[0]!r}"
     for task in sequence.tasks:
         _maker_of(task)
         env = sequence.make_task_env(task.name)
         found.append((env.observation_space, env.action_space))
         env.close()
-        if found[-1] != found[0]:
-            raise ValueError(
-                f"All tasks of a sequence must share their spaces: {task.name!r} has {found[-1]}, not {found[0]}."
-            )
+        check_same_spaces(first, found[0], f"task {task.name!r}", found[-1])
+        vector_env = _made(task, num_envs)
+        found.append((shared_space(vector_env.single_observation_space), vector_env.single_action_space))
+        vector_env.close()
+        check_same_spaces(first, found[0], f"the vector env of task {task.name!r}", found[-1])
     return found[0]
+
+
+def _made(task: Task, num_envs: int) -> VectorEnv:
+    """A task's vector env, as a sequence can go through it."""
+    env = _maker_of(task)(num_envs)
+    if not isinstance(env, VectorEnv):
+        raise TypeError(f"make_vector of task {task.name!r} must make a gymnasium.vector.VectorEnv, got {env!r}.")
+    mode = env.metadata.get("autoreset_mode")
+    if env.num_envs == num_envs and mode == AutoresetMode.SAME_STEP:
+        give_own_observations(env)
+        return env
+    env.close()
+    raise ValueError(
+        f"make_vector of task {task.name!r} must make {num_envs} sub-environments with autoreset_mode SAME_STEP, got "
+        f"{env.num_envs} with {getattr(mode, 'name', mode)}. Write e.g. make_vector=lambda num_envs: "
+        "SyncVectorEnv([make] * num_envs, autoreset_mode=AutoresetMode.SAME_STEP)."
+    )
 
 
 def _maker_of(task: Task) -> Callable[[int], VectorEnv]:
     if task.make_vector is None:
         raise ValueError(
-            f"Task {task.name!r} cannot make a vector env (Task.make_vector). Use ordinary ones: TaskSequenceEnv."
+            f"Task {task.name!r} cannot make a vector env: it has no make_vector (Atari games have one for "
+            "obs_type='grayscale'). Use ordinary environments: TaskSequenceEnv, or SB3's make_vec_env(id, n_envs)."
         )
     return task.make_vector

@@ -10,6 +10,43 @@ from sb3_nbsp.base.success import KEYS, success_of
 from sb3_nbsp.tasks.episode_record import EpisodeRecord
 
 
+def is_float_box(space: spaces.Space) -> bool:
+    """Whether observations of a space are arrays of floats."""
+    return isinstance(space, spaces.Box) and np.issubdtype(space.dtype, np.floating)
+
+
+def shared_space(space: spaces.Space, one_hot_size: int = 0) -> spaces.Space:
+    """
+    :param space: observations of a task's own environment
+    :param one_hot_size: length of the task id that is appended to them
+    :return: observations of the task within a sequence: float32 without bounds, where they are arrays of floats
+    """
+    if not is_float_box(space):
+        return space
+    assert space.shape is not None
+    shape = (space.shape[0] + one_hot_size,) if one_hot_size > 0 else space.shape
+    return spaces.Box(-np.inf, np.inf, shape, np.float32)
+
+
+Spaces = tuple[spaces.Space, spaces.Space]  # of observations and of actions
+
+
+def check_same_spaces(first: str, expected: Spaces, other: str, got: Spaces) -> None:
+    """
+    :param first: what has the spaces that all must have, in words
+    :param expected: its spaces, observations in the form that tasks share
+    :param other: what is held against it, in words
+    :param got: its spaces
+    :raises ValueError: if they differ
+    """
+    for kind, one, another in zip(("observation", "action"), expected, got, strict=True):
+        if one != another:
+            raise ValueError(
+                f"All tasks of a sequence must share one {kind} space: {first} has {one}, {other} has {another}. "
+                "Wrap the tasks' environments so that they agree."
+            )
+
+
 class TaskEnv(gym.Wrapper):
     """
     One task of a sequence, in the form that all tasks share.
@@ -41,16 +78,13 @@ class TaskEnv(gym.Wrapper):
         self._succeeded: bool | None = None  # of the episode; None: not told so far
         self._record = EpisodeRecord(env)
         space = env.observation_space
-        self._is_float = isinstance(space, spaces.Box) and np.issubdtype(space.dtype, np.floating)
+        self._is_float = is_float_box(space)
         if one_hot_size > 0 and not (self._is_float and len(space.shape or ()) == 1):
             raise ValueError(
                 f"task_id=True needs a 1-D float Box observation to append to, but task {task_name!r} has {space}. "
                 "Use task_id=False, or flatten the observation in the task's own environment."
             )
-        if self._is_float:
-            assert space.shape is not None
-            shape = (space.shape[0] + one_hot_size,) if one_hot_size > 0 else space.shape
-            self.observation_space = spaces.Box(-np.inf, np.inf, shape, np.float32)
+        self.observation_space = shared_space(space, one_hot_size)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """

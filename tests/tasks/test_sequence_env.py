@@ -6,7 +6,9 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from helpers.counting_env import ACTION, done_steps, fake_sequence, roll
+from stable_baselines3 import PPO
 from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from sb3_nbsp.tasks import (
@@ -88,6 +90,11 @@ def test_set_n_envs_refuses(n_envs):
         TaskSequenceEnv(fake_sequence(steps_per_task=7), n_envs=n_envs)
 
 
+def test_a_number_of_sub_envs_given_as_text_is_shown_as_such():
+    with pytest.raises(ValueError, match=r"n_envs must lie between 1 and .*, got '2'"):
+        TaskSequenceEnv(fake_sequence(), n_envs="2")
+
+
 @pytest.mark.known_answer
 def test_fast_forward():
     env = TaskSequenceEnv(fake_sequence(steps_per_task=5, cycles=2))
@@ -125,3 +132,23 @@ def test_episode_mode_goes_round():
         env.fast_forward(1)
     with pytest.raises(ValueError, match="'steps' or 'episode'"):
         TaskSequenceEnv(fake_sequence(), switch_on="step")
+
+
+@pytest.mark.parametrize("n_envs", [1, 2, 3])
+def test_an_evaluation_with_as_many_episodes_as_are_told_judges_every_task_alike(n_envs):
+    """Each sub-env takes turns of its own."""
+    seen = []
+
+    def note(now, _):
+        if now["done"]:
+            seen.append(now["info"]["task_name"])
+
+    envs = [partial(TaskSequenceEnv, fake_sequence(), switch_on=switch_on) for switch_on in ("episode", "steps")]
+    judged = DummyVecEnv([envs[0]] * n_envs)
+    model = PPO("MlpPolicy", judged, n_steps=2, batch_size=2, device="cpu")
+    with pytest.warns(UserWarning, match="a multiple of the number of tasks, 2, times that of the env's sub-envs"):
+        evaluate_policy(model, DummyVecEnv(envs[1:]), 1)
+    for _ in range(2):  # the turns go on
+        seen.clear()
+        evaluate_policy(model, judged, 2 * n_envs, callback=note)
+        assert sorted(seen) == ["a"] * n_envs + ["b"] * n_envs

@@ -1,6 +1,7 @@
 """A task sequence on vector environments: the same switches as sub-environments one by one, and agents that learn on it."""
 
 import itertools
+from copy import deepcopy
 from functools import partial
 from typing import Any
 
@@ -9,6 +10,8 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
+from stable_baselines3 import PPO
+from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor
 
 from sb3_nbsp import NBSPDQN, NBSPPPO
@@ -36,35 +39,66 @@ class Counter(gym.Env):
         return np.array([self.task, self.steps]), float(self.task == action), self.steps == 5, False, {"count": self.steps}
 
 
-def one(task: int, render_mode: str | None = None) -> gym.Env:
-    return Counter(task)
+class InDict(Counter):
+    """The same in a dict, beside an observation of another kind."""
+
+    observation_space = spaces.Dict({"count": Counter.observation_space, "half": spaces.Box(0, 9, (1,), np.float32)})
+
+    def reset(self, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
+        obs, info = super().reset(**kwargs)
+        return self._in_dict(obs), info
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        obs, *rest = super().step(action)
+        return self._in_dict(obs), *rest
+
+    def _in_dict(self, obs: Any) -> dict[str, Any]:
+        return {"count": obs, "half": np.array([self.steps / 2], dtype=np.float32)}
 
 
-def many(task: int, num_envs: int) -> VectorEnv:
-    return SyncVectorEnv([partial(one, task)] * num_envs, autoreset_mode=AutoresetMode.SAME_STEP)
+class InDoubles(InDict):
+    """The same as float64."""
+
+    observation_space = spaces.Box(0, 9, (2,), np.float64)
+
+    def _in_dict(self, obs: Any) -> Any:
+        return obs / 3
 
 
-def sequence(steps: Any = 16, cycles: int = 2) -> TaskSequence:
-    return TaskSequence(
-        tuple(Task(name, partial(one, i), make_vector=partial(many, i)) for i, name in enumerate("AB")), steps, cycles
-    )
+def one(task: int, render_mode: str | None = None, cls: type[Counter] = Counter) -> gym.Env:
+    return cls(task)
 
 
-def test_it_switches_as_sub_environments_one_by_one_do() -> None:
-    theirs = DummyVecEnv([lambda: TaskSequenceEnv(sequence((16, 24)), N_ENVS)] * N_ENVS)
-    ours = GymnasiumVecEnv(TaskSequenceVectorEnv(sequence((16, 24)), N_ENVS))
-    np.testing.assert_array_equal(ours.reset(), theirs.reset())
+def many(task: int, num_envs: int, cls: type[Counter] = Counter, **kwargs: Any) -> VectorEnv:
+    settings = {"autoreset_mode": AutoresetMode.SAME_STEP, **kwargs}
+    return SyncVectorEnv([partial(one, task, cls=cls)] * num_envs, **settings)
+
+
+def sequence(steps: Any = 16, cycles: int = 2, cls: type[Counter] = Counter, **kwargs: Any) -> TaskSequence:
+    makers = ((partial(one, i, cls=cls), partial(many, i, cls=cls, **kwargs)) for i in range(2))
+    tasks = (Task(name, make, make_vector=make_vector) for name, (make, make_vector) in zip("AB", makers, strict=True))
+    return TaskSequence(tuple(tasks), steps, cycles)
+
+
+@pytest.mark.parametrize("steps", [(16, 24), (20, 30)])  # with 20 and 30 an episode of five steps ends where the task does
+@pytest.mark.parametrize("cls", [Counter, InDict, InDoubles])
+@pytest.mark.parametrize("copy", [True, False])
+def test_it_switches_as_sub_environments_one_by_one_do(steps: tuple[int, int], cls: type[Counter], copy: bool) -> None:
+    theirs = DummyVecEnv([lambda: TaskSequenceEnv(sequence(steps, cls=cls), N_ENVS)] * N_ENVS)
+    ours = GymnasiumVecEnv(TaskSequenceVectorEnv(sequence(steps, cls=cls, copy=copy), N_ENVS))
+    seen, wanted_seen = [ours.reset()], [theirs.reset()]
     assert ours.reset_infos == theirs.reset_infos
-    for step in range(50):
+    for step in range(60):
         actions = np.array([step % 2, 1])
-        obs, rewards, dones, infos = ours.step(actions)
-        wanted_obs, wanted_rewards, wanted_dones, wanted_infos = theirs.step(actions)
-        for got, wanted in ((obs, wanted_obs), (rewards, wanted_rewards), (dones, wanted_dones)):
-            np.testing.assert_array_equal(got, wanted)
-        for info, wanted_info in zip(infos, wanted_infos, strict=True):
-            np.testing.assert_equal(info, wanted_info)
+        (obs, *told), (wanted_obs, *wanted) = ours.step(actions), theirs.step(actions)
+        np.testing.assert_equal(told, wanted)
+        if not isinstance(obs, dict):
+            last = told[2][0].get("terminal_observation", obs[0])
+            assert obs.dtype == last.dtype == ours.observation_space.dtype
+        seen, wanted_seen = [*seen, obs], [*wanted_seen, deepcopy(wanted_obs)]
         assert ours.reset_infos == theirs.reset_infos
         assert ours.get_attr("sequence_steps") == theirs.get_attr("sequence_steps")
+    np.testing.assert_equal(seen, wanted_seen)  # here: also an observation that is looked at later is what it was
 
 
 def test_it_goes_to_a_place() -> None:
@@ -109,7 +143,7 @@ def test_a_vector_env_is_seeded_anew_at_each_visit() -> None:
     ("settings", "message"),
     [
         ({"task_id": True, "make": 0}, "appends no ids"),
-        ({"make_vector": None}, r"'A' cannot make a vector env .*TaskSequenceEnv"),
+        ({"make_vector": None}, r"'A' cannot make a vector env.*TaskSequenceEnv"),
         ({"steps": 1}, "shortest segment"),
     ],
 )
@@ -120,13 +154,58 @@ def test_what_does_not_fit_is_refused(settings: dict[str, Any], message: str) ->
         TaskSequenceVectorEnv(TaskSequence(tasks, settings.get("steps", 10), task_id=settings.get("task_id", False)), N_ENVS)
 
 
-def test_spaces_that_differ_are_refused() -> None:
-    tasks = (
-        Task("A", partial(one, 0), make_vector=partial(many, 0)),
-        Task("P", lambda _: gym.make("Pendulum-v1"), make_vector=many),
-    )
-    with pytest.raises(ValueError, match="share their spaces: 'P'"):
+@pytest.mark.parametrize(
+    ("make", "make_vector", "error", "message"),
+    [
+        (lambda _: gym.make("Pendulum-v1"), partial(many, 0), ValueError, "observation space: task 'A' has .*, task 'B' has"),
+        (partial(one, 0), partial(many, 0, cls=InDict), ValueError, "the vector env of task 'B' has Dict"),
+        (partial(one, 0), lambda n: many(0, n + 1), ValueError, "'B' must make 2 .* got 3 with SAME_STEP"),
+        (partial(one, 0), partial(many, 0, autoreset_mode=AutoresetMode.NEXT_STEP), ValueError, "'B' .*got 2 with NEXT_STEP"),
+        (partial(one, 0), partial(many, 0, autoreset_mode=AutoresetMode.DISABLED), ValueError, "'B' .*got 2 with DISABLED"),
+        (partial(one, 0), lambda n: one(0), TypeError, r"'B' must make a gymnasium\.vector\.VectorEnv"),
+    ],
+)  # fmt: skip
+def test_a_later_tasks_mistake_is_told_before_training(make: Any, make_vector: Any, error: Any, message: str) -> None:
+    tasks = (Task("A", partial(one, 0), make_vector=partial(many, 0)), Task("B", make, make_vector=make_vector))
+    with pytest.raises(error, match=message):
         TaskSequenceVectorEnv(TaskSequence(tasks, 10), N_ENVS)
+
+
+def test_only_one_vector_env_is_open_at_a_time() -> None:
+    made: list[VectorEnv] = []
+
+    def make_vector(num_envs: int) -> VectorEnv:
+        assert all(env.closed for env in made)
+        made.append(many(0, num_envs))
+        return made[-1]
+
+    env = TaskSequenceVectorEnv(
+        TaskSequence(tuple(Task(n, partial(one, 0), make_vector=make_vector) for n in "AB"), 4), N_ENVS
+    )
+    env.reset()
+    for _ in range(3):
+        env.step(np.zeros(N_ENVS, dtype=np.int64))
+    env.close()
+    assert len(made) == 4 and made[-1].closed
+    with pytest.raises(gym.error.ClosedEnvironmentError, match="Make a new one"):
+        env.reset()
+
+
+def test_tasks_are_no_sequence() -> None:
+    with pytest.raises(TypeError, match=r"sequence must be a sb3_nbsp\.tasks\.TaskSequence"):
+        TaskSequenceVectorEnv(sequence().tasks, N_ENVS)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("cls", [PPO, NBSPPPO])
+def test_an_evaluation_on_it_is_told_what_it_sees(cls: Any) -> None:
+    env = VecMonitor(GymnasiumVecEnv(TaskSequenceVectorEnv(sequence(), N_ENVS)))
+    model = cls("MlpPolicy", env, n_steps=8, batch_size=8)
+    with pytest.warns(
+        UserWarning, match=r"here 'A', .*its 16 steps .*number of tasks, 2, times that of the env's sub-envs"
+    ) as told:
+        evaluate_policy(model, env, 2)
+        evaluate_policy(model, env, 2)
+    assert len(told) == 1
 
 
 @pytest.mark.parametrize("make_model", [

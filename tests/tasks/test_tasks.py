@@ -39,20 +39,30 @@ def test_sequence_arithmetic():
     [
         ({"tasks": ()}, ValueError, "at least one task"),
         ({"tasks": ("a",)}, TypeError, "Task objects"),
-        ({"tasks": (fake_task("a"), fake_task("a"))}, ValueError, "distinct"),
-        ({"steps_per_task": 0}, ValueError, "at least 1"),
-        ({"steps_per_task": (5,)}, ValueError, "one per task"),
-        ({"steps_per_task": (5, -1)}, ValueError, "at least 1"),
-        ({"steps_per_task": 1e4}, TypeError, "steps_per_task"),
-        ({"steps_per_task": (5, 1.5)}, TypeError, "int"),
+        ({"tasks": (fake_task("a"), fake_task("b"), fake_task("a"))}, ValueError, r"distinct.*order=\('a', 'b', 'a'\)"),
+        ({"steps_per_task": 0}, ValueError, "steps_per_task must be a whole number of env steps, 1 or more"),
+        ({"steps_per_task": (5,)}, ValueError, r"one per task \(2\); got \(5,\)"),
+        ({"steps_per_task": (5, -1)}, ValueError, "1 or more"),
+        ({"steps_per_task": 1e4}, ValueError, "steps_per_task"),
+        ({"steps_per_task": "10"}, ValueError, "got '10'"),
+        ({"steps_per_task": (5, 1.5)}, ValueError, "whole number"),
         ({"cycles": 0}, ValueError, "cycles"),
-        ({"cycles": True}, TypeError, "cycles"),
+        ({"cycles": True}, ValueError, "cycles"),
     ],
 )
 def test_sequence_refuses(kwargs, error, words):
     valid = {"tasks": (fake_task("a"), fake_task("b")), "steps_per_task": 5}
     with pytest.raises(error, match=words):
         TaskSequence(**{**valid, **kwargs})
+
+
+def test_numbers_of_numpy_are_plain_ones():
+    tasks = (fake_task("a"), fake_task("b"))
+    for steps in (np.int64(5), (np.int64(5), np.int32(5)), [5, 5]):
+        sequence = TaskSequence(tasks, steps, np.int64(2), np.int64(3))
+        assert sequence.segments == ("a", "b", "a", "b") and sequence.segment_steps == (5,) * 4
+        numbers = (*sequence.segment_steps, sequence.cycles, sequence.task_id, sequence.id_width, sequence.total_steps)
+        assert {type(number) for number in numbers} == {int}
 
 
 def test_segment_at_refuses_negative():
@@ -132,6 +142,23 @@ def test_differing_spaces_are_refused_at_construction(other, kind):
     assert [env.closed for env in made] == [1, 1]
 
 
+def test_what_agents_are_judged_on_has_the_same_spaces_before_training():
+    made = []
+
+    def judge(render_mode, **kwargs):
+        made.append(CountingEnv(render_mode, **kwargs))
+        return made[-1]
+
+    def sequence(**kwargs):
+        tasks = (fake_task("a"), Task("b", CountingEnv, partial(judge, **kwargs)))
+        return TaskSequence(tasks, 5)
+
+    TaskSequenceEnv(sequence())
+    with pytest.raises(ValueError, match=r"action space: task 'a' has .*, task 'b' as make_evaluation makes it has"):
+        TaskSequenceEnv(sequence(bound=2.0))
+    assert [env.closed for env in made] == [1, 1]
+
+
 def test_differing_observation_bounds_become_one_space():
     tasks = (fake_task("a"), fake_task("b", obs_space=spaces.Box(-5.0, 50.0, (2,), np.float32)))
     assert TaskSequenceEnv(TaskSequence(tasks, 5)).observation_space == spaces.Box(-np.inf, np.inf, (2,), np.float32)
@@ -156,6 +183,8 @@ def test_close_and_render():
     assert env.render()[0, 0, 0] == 4
     env.close()
     env.close()
+    with pytest.raises(gym.error.ClosedEnvironmentError, match="Make a new one"):
+        env.reset()
     assert [inner.closed for inner in made] == [1, 1]
 
 
