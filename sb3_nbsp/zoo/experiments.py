@@ -96,7 +96,7 @@ class SequenceExperimentManager(ExperimentManager):
         if self.algo in PARENTS:  # ours look after themselves
             check_values(ALGORITHMS[PARENTS[self.algo]].parents_arguments, result[0])
         if self.sequence is not None:
-            if self._eval_env_kwargs_args or self.n_eval_envs != 1:
+            if self._eval_env_kwargs_args or (self.n_eval_envs != 1 and not self.optimize_hyperparameters):
                 print("On a task sequence --eval-env-kwargs and --n-eval-envs have no effect: its own tasks are evaluated")
             if self.env_name.gym_id.startswith(NAMESPACE):
                 self.env_kwargs = {**self.env_kwargs, "n_envs": self.n_envs}  # plain SB3 algorithms do not tell it
@@ -105,8 +105,8 @@ class SequenceExperimentManager(ExperimentManager):
                 self.eval_freq = min(self.eval_freq, max(min(self.sequence.segment_steps) // EVALUATIONS_PER_VISIT, 1))
             if self.optimize_hyperparameters:  # which judges an agent by all tasks, in turns
                 self.eval_env_kwargs = {**self.env_kwargs, "switch_on": "episode"}
-                n_tasks = len(self.sequence.tasks)
-                self.n_eval_episodes = -(-self.n_eval_episodes // n_tasks) * n_tasks
+                turns = len(self.sequence.tasks) * self.n_eval_envs  # each sub-env takes turns of its own
+                self.n_eval_episodes = -(-self.n_eval_episodes // turns) * turns
         return result
 
     def create_log_folder(self) -> None:

@@ -1,15 +1,20 @@
 """Several sub-envs of an Atari sequence are one vector env, in the command too."""
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from helpers import run_python
 
-from sb3_nbsp.tasks import atari_sequence
+from sb3_nbsp.tasks import atari_sequence, point_goal_sequence
 
 pytest.importorskip("rl_zoo3")
 pytest.importorskip("ale_py")
+from rl_zoo3.exp_manager import ExperimentManager
+
 from sb3_nbsp.zoo.atari import has_vector_env, judged_by_drawing
+from sb3_nbsp.zoo.experiments import SequenceExperimentManager
 
 ENV = ("--algo", "nbspppo", "--env", "sb3_nbsp/Atari-v0", "--env-kwargs", "tasks:['Breakout','Pong']", "steps_per_task:32")
 TINY = ("-params", "n_envs:2", "n_steps:8", "batch_size:16", "n_epochs:1", "scoring_steps:20", "memory_size:8")
@@ -42,3 +47,22 @@ def test_only_sequences_whose_tasks_can_make_one_have_a_vector_env() -> None:
 )
 def test_ppo_is_judged_on_atari_as_rl_zoo3_judges(algo: str, env_id: str, drawn: bool) -> None:
     assert judged_by_drawing(algo, env_id) is drawn
+
+
+@pytest.mark.parametrize(("n_eval_envs", "episodes"), [(1, 6), (2, 8), (3, 6)])
+def test_a_search_judges_every_task_by_as_many_episodes(
+    n_eval_envs: int, episodes: int, monkeypatch: Any, capsys: Any
+) -> None:
+    """Each sub-env takes the two tasks in turns of its own; five episodes were asked for."""
+    manager: Any = SequenceExperimentManager.__new__(SequenceExperimentManager)
+    given = {"algo": "nbspppo", "sequence": point_goal_sequence(), "env_kwargs": {}, "n_envs": 1, "eval_freq_given": True}
+    search = {
+        "optimize_hyperparameters": True,
+        "n_eval_episodes": 5,
+        "n_eval_envs": n_eval_envs,
+        "_eval_env_kwargs_args": None,
+    }
+    vars(manager).update(given, **search, env_name=SimpleNamespace(gym_id="sb3_nbsp/PointGoal-v0"))
+    monkeypatch.setattr(ExperimentManager, "_preprocess_hyperparams", lambda _, settings: (settings,))
+    manager._preprocess_hyperparams({})
+    assert manager.n_eval_episodes == episodes and not capsys.readouterr().out
