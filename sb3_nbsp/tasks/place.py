@@ -37,7 +37,7 @@ class Place:
                 f"n_envs must lie between 1 and the shortest segment's {shortest} steps, got {n_envs!r}. "
                 "Use fewer sub-environments or a larger steps_per_task."
             )
-        self.n_envs = n_envs
+        self.n_envs = int(n_envs)
 
     def go_to(self, steps: int) -> None:
         """
@@ -47,7 +47,7 @@ class Place:
         """
         if not Whole(0, "env steps").allows(steps):
             raise ValueError(f"fast_forward() takes the steps already taken, 0 or more, got {steps!r}.")
-        self.steps = steps
+        self.steps = int(steps)
         self.segment = self.sequence.segment_at(steps)
         self._over = steps >= self.sequence.total_steps
 

@@ -206,6 +206,9 @@ class TaskSequenceEnv(gym.Env):
         self._place.restore(state["place"])
         self._turn, self._seed = state["turn"], state["seed"]
         self._seeded_tasks = set(state["seeded_tasks"])
+        if state["running"] is None:
+            self._current = None
+            return False
         self._current = self._task_envs[state["running"]]
         others = [(env, saved) for env, saved in zip(self._task_envs, state["tasks"], strict=True) if env is not self._current]
         restored = [env.restore_episode(saved, plays=False) for env, saved in others if saved is not None]

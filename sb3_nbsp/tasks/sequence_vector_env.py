@@ -13,8 +13,7 @@ from sb3_nbsp.tasks.place import Place
 from sb3_nbsp.tasks.sequence import TaskSequence
 from sb3_nbsp.tasks.task import Task
 from sb3_nbsp.tasks.task_env import Spaces, check_same_spaces, is_float_box, shared_space
-from sb3_nbsp.tasks.vector import give_own_observations
-from sb3_nbsp.tasks.vector_rows import row_of, split_infos, without_finals
+from sb3_nbsp.tasks.vector_util import give_own_observations, row_of, split_infos, without_finals
 
 
 class TaskSequenceVectorEnv(VectorEnv):

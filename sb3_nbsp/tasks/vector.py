@@ -5,11 +5,11 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
+from gymnasium.vector import AutoresetMode, VectorEnv
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
-from sb3_nbsp.tasks.vector_rows import row_of, split_infos, without_finals
+from sb3_nbsp.tasks.vector_util import give_own_observations, row_of, split_infos, with_wrapped, without_finals
 
 # Told of the step that ended an episode, beside final_info; all else is of the reset. RecordEpisodeStatistics adds its own.
 OF_STEP = ("TimeLimit.truncated", "episode")
@@ -180,13 +180,13 @@ class GymnasiumVecEnv(VecEnv):
 
     def _around(self, text: str) -> str:
         """A sub-env's description within that of the vector wrappers: all that tells of what is around a task sequence."""
-        for env in reversed(_with_wrapped(self.env)[:-1]):
+        for env in reversed(with_wrapped(self.env)[:-1]):
             text = f"<{type(env).__name__}{text}>"
         return text
 
     def _owner(self, name: str) -> Any:
         """The vector env, outermost first, that has an attribute; none where no one has."""
-        return next((env for env in _with_wrapped(self.env) if hasattr(env, name)), None)
+        return next((env for env in with_wrapped(self.env) if hasattr(env, name)), None)
 
     @property
     def calls_single(self) -> bool:
@@ -222,18 +222,6 @@ class GymnasiumVecEnv(VecEnv):
         return list(self._owner("get_attr").get_attr(name))
 
 
-def give_own_observations(env: VectorEnv) -> None:
-    """
-    Let a vector env that was made with ``copy=False`` copy its observations: else it writes the next ones over those that are
-    not stored yet, and a replay buffer's observations are its next observations.
-
-    :param env: a vector env, which may tell by ``copy`` whether it copies (``SyncVectorEnv``, ``AsyncVectorEnv``)
-    """
-    inner: Any = env.unwrapped
-    if getattr(inner, "copy", True) is False:
-        inner.copy = True
-
-
 def _autoreset_mode(env: VectorEnv) -> AutoresetMode:
     mode = env.metadata.get("autoreset_mode")
     if mode in (AutoresetMode.SAME_STEP, AutoresetMode.DISABLED):
@@ -244,14 +232,6 @@ def _autoreset_mode(env: VectorEnv) -> AutoresetMode:
         "Make it with SAME_STEP: SyncVectorEnv(..., autoreset_mode=AutoresetMode.SAME_STEP), or "
         "gym.make_vec(id, num_envs, vector_kwargs={'autoreset_mode': AutoresetMode.SAME_STEP})."
     )
-
-
-def _with_wrapped(env: VectorEnv) -> list[VectorEnv]:
-    """A vector env and what it wraps, outermost first."""
-    envs = [env]
-    while isinstance(envs[-1], VectorWrapper):
-        envs.append(envs[-1].env)
-    return envs
 
 
 def _is_wrapped(env: gym.Env | None, wrapper_class: type[gym.Wrapper]) -> bool:

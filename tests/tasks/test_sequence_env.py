@@ -116,6 +116,13 @@ def test_fast_forward():
         env.fast_forward(-1)
 
 
+def test_where_no_episode_runs_there_is_a_place_all_the_same():
+    env, other = TaskSequenceEnv(fake_sequence(steps_per_task=5)), TaskSequenceEnv(fake_sequence(steps_per_task=5))
+    env.fast_forward(np.int64(8))
+    assert other.restore_episode(env.episode_state()) is False
+    assert other.reset()[1]["task_name"] == "b" and type(other.sequence_steps) is int
+
+
 @pytest.mark.known_answer
 def test_episode_mode_goes_round():
     env = TaskSequenceEnv(fake_sequence(steps_per_task=2, cycles=3), switch_on="episode")

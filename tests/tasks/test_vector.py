@@ -13,7 +13,7 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor, VecNormalize
 
 from sb3_nbsp.tasks.vector import GymnasiumVecEnv
-from sb3_nbsp.tasks.vector_rows import split_infos
+from sb3_nbsp.tasks.vector_util import split_infos
 
 N_ENVS = 3
 

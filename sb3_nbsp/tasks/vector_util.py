@@ -1,12 +1,36 @@
-"""What Gymnasium's vector environments tell of all sub-envs at once, one by one."""
+"""Gymnasium's vector environments: what they wrap, whose memory they write to, what they tell of each sub-env."""
 
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+from gymnasium.vector import VectorEnv, VectorWrapper
 
 # What SAME_STEP tells of the step that ended an episode: its keys give way to those of the reset that followed.
 FINAL_KEYS = ("final_obs", "final_info")
+
+
+def with_wrapped(env: VectorEnv) -> list[VectorEnv]:
+    """
+    :param env: a vector env
+    :return: it and what it wraps, outermost first
+    """
+    envs = [env]
+    while isinstance(envs[-1], VectorWrapper):
+        envs.append(envs[-1].env)
+    return envs
+
+
+def give_own_observations(env: VectorEnv) -> None:
+    """
+    Let a vector env that was made with ``copy=False`` copy its observations: else it writes the next ones over those that are
+    not stored yet, and a replay buffer's observations are its next observations.
+
+    :param env: a vector env, which may tell by ``copy`` whether it copies (``SyncVectorEnv``, ``AsyncVectorEnv``)
+    """
+    inner: Any = env.unwrapped
+    if getattr(inner, "copy", True) is False:
+        inner.copy = True
 
 
 def without_finals(infos: dict[str, Any]) -> dict[str, Any]:
