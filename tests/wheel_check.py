@@ -25,7 +25,7 @@ STARTED = time.perf_counter()
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "NOTEBOOK_STEPS": "60", "HF_HUB_OFFLINE": "1", "SDL_VIDEODRIVER": "dummy"}
 
 MAKE = "import gymnasium, sb3_nbsp; env = gymnasium.make('sb3_nbsp/{}-v0'); env.reset(); env.step(env.action_space.sample())"
-INTERVAL = "from sb3_nbsp.evaluation.table import bootstrap_interval; print(bootstrap_interval([0, 1]))"
+INTERVAL = "from sb3_nbsp.evaluation import bootstrap_interval; print(bootstrap_interval([0, 1]))"
 FIGURE = "from sb3_nbsp.evaluation.plots import new_figure; new_figure(1, 1)"
 LEARN = """
 import gymnasium as gym

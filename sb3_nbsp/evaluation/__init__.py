@@ -20,7 +20,8 @@ from sb3_nbsp.evaluation.plots import plot_matrix, plot_sequence
 from sb3_nbsp.evaluation.results import Evaluation, SequenceResults
 from sb3_nbsp.evaluation.results_text import results_text
 from sb3_nbsp.evaluation.score_plots import plot_score_histogram, plot_score_histograms
-from sb3_nbsp.evaluation.table import bootstrap_interval, results_table
+from sb3_nbsp.evaluation.statistics import bootstrap_interval
+from sb3_nbsp.evaluation.table import results_table
 
 __all__ = [
     "Evaluation",

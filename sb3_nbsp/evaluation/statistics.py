@@ -19,9 +19,12 @@ import numpy as np
 import numpy.typing as npt
 
 from sb3_nbsp.evaluation.metrics import FloatArray
-from sb3_nbsp.evaluation.table import BOOTSTRAP_SAMPLES
 
 Statistic = Callable[..., Any]  # (*strata, axis) -> array
+
+# Bounds then move by less than the second decimal that tables show.
+BOOTSTRAP_SAMPLES = 10_000
+TIED_TO = 9  # decimals: 1.0 - 0.8 and 0.8 - 0.6 are a tie, and differ in the last bit
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,7 @@ def improvement(*strata: npt.NDArray[np.float64], axis: int = -1) -> Any:
 
 
 def _mann_whitney(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64], axis: int) -> Any:
+    x, y = np.round(x, TIED_TO), np.round(y, TIED_TO)
     with np.errstate(all="ignore"):  # of the test's p-value, which is not used, where all values are equal
         test = _scipy_stats().mannwhitneyu(x, y, axis=axis, method="asymptotic")
     return test.statistic / (x.shape[axis] * y.shape[axis])
@@ -90,7 +94,7 @@ def estimate(strata: Sequence[npt.ArrayLike], statistic: Statistic = mean, confi
     :param strata: one value per run, for each stratum [n_runs]; numbers of runs may differ
     :param statistic: :func:`mean`, :func:`iqm`, or :func:`improvement` (with the strata of both methods)
     :param confidence: probability mass between the two bounds, 0 to 1
-    :return: without bounds where a stratum has a single run, NaN where a value is; the same at every call
+    :return: without bounds where a stratum has a single run, NaN where a value is not finite; the same at every call
     :raises ImportError: without scipy
     :raises ValueError: if there is nothing to estimate from
     """
@@ -100,10 +104,28 @@ def estimate(strata: Sequence[npt.ArrayLike], statistic: Statistic = mean, confi
     return _estimate(tuple(tuple(stratum.tolist()) for stratum in values), statistic, confidence)
 
 
+def bootstrap_interval(values: npt.ArrayLike, confidence: float = 0.95) -> tuple[float, float]:
+    """
+    Percentile bootstrap interval of the mean over seeds, the field's habit (Continual World, rliable): that of
+    :func:`estimate`, with its limits.
+
+    :param values: one value per seed [n_seeds], at least two
+    :param confidence: probability mass between the two bounds, 0 to 1
+    :return: lower and upper bound, the same at every call
+    :raises ImportError: without scipy
+    :raises ValueError: for fewer than two values, or one that is not finite
+    """
+    seeds = np.asarray(values, dtype=np.float64)
+    if seeds.ndim != 1 or len(seeds) < 2 or not np.isfinite(seeds).all():
+        raise ValueError(f"Expected values of two seeds or more, all of them finite, got {values!r}.")
+    found = estimate([seeds], confidence=confidence)
+    return found.low, found.high
+
+
 @cache  # tables, figures and CSV files want the same ones
 def _estimate(strata: tuple[tuple[float, ...], ...], statistic: Statistic, confidence: float) -> Estimate:
     values = [np.array(stratum) for stratum in strata]
-    if any(np.isnan(stratum).any() for stratum in values):
+    if not all(np.isfinite(stratum).all() for stratum in values):
         return Estimate()
     point = float(statistic(*values, axis=-1))
     if min(map(len, values)) < 2:

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 import numpy as np
-import numpy.typing as npt
 
 from sb3_nbsp.base.markdown import escaped
 from sb3_nbsp.evaluation.results import SequenceResults
+from sb3_nbsp.evaluation.statistics import estimate
 
 NOTES = {
     "success": "",
@@ -16,16 +16,14 @@ NOTES = {
 }
 LabelledRuns = Sequence[tuple[str, Sequence[SequenceResults]]]
 
-# Bounds then move by less than the second decimal that tables show.
-BOOTSTRAP_SAMPLES = 10_000
-
 
 def results_table(results: LabelledRuns) -> str:
     """
     Two tables: ASR (for returns: AR), FM and FWT by method, and the performance on every task after each segment.
 
-    Cells are means over seeds with :func:`bootstrap_interval` in brackets; a dash where undefined. They are success rates
-    where the tasks tell success, else human-normalised returns where all have reference scores, else returns.
+    Cells are means over seeds with :func:`~sb3_nbsp.evaluation.statistics.bootstrap_interval` in brackets; a dash where
+    undefined. They are success rates where the tasks tell success, else human-normalised returns where all have reference
+    scores, else returns.
 
     :param results: (label, runs with different seeds) for each method, all over the same sequence
     :return: Markdown
@@ -35,11 +33,12 @@ def results_table(results: LabelledRuns) -> str:
     summary, matrices = [], []
     for label, runs in results:
         metrics = [asdict(run.metrics()) for run in runs]
-        cells = [_cell([values[name] for values in metrics]) for name in ("asr", "fm", "fwt")]
+        cells = [str(estimate([[values[name] for values in metrics]])) for name in ("asr", "fm", "fwt")]
         summary.append([escaped(label), str(len(runs)), *cells])
         matrix = np.array([run.matrix() for run in runs])  # [n_seeds, n_segments, n_tasks]
         for k, name in enumerate(first.segments):
-            matrices.append([escaped(label), f"{k + 1}. {escaped(name)}", *(_cell(values) for values in matrix[:, k].T)])
+            cells = [str(estimate([values])) for values in matrix[:, k].T]
+            matrices.append([escaped(label), f"{k + 1}. {escaped(name)}", *cells])
     measure = first.measure
     single = all(len(runs) == 1 for _, runs in results)
     shown = "One run each" if single else "Mean over seeds [95% percentile bootstrap interval]"
@@ -51,32 +50,6 @@ def results_table(results: LabelledRuns) -> str:
             f"{shown}{NOTES[measure.name]}.\n",
         ]
     )
-
-
-def bootstrap_interval(values: npt.ArrayLike, confidence: float = 0.95) -> tuple[float, float]:
-    """
-    Percentile bootstrap interval of the mean over seeds, the field's habit (Continual World, rliable).
-
-    It never leaves the range of the values, and it is too narrow with few seeds: with three it holds the true mean
-    in roughly three of four cases rather than in 95%.
-
-    :param values: one value per seed [n_seeds], at least two
-    :param confidence: probability mass between the two bounds, 0 to 1
-    :return: lower and upper bound, the same at every call
-    :raises ImportError: without scipy
-    :raises ValueError: for fewer than two values, or one that is not finite
-    """
-    try:
-        from scipy.stats import bootstrap
-    except ImportError as error:
-        raise ImportError(f'Intervals need scipy ({error}): pip install "sb3-nbsp[plots]"') from error
-    seeds = np.asarray(values, dtype=np.float64)
-    if seeds.ndim != 1 or len(seeds) < 2 or not np.isfinite(seeds).all():
-        raise ValueError(f"Expected values of two seeds or more, all of them finite, got {values!r}.")
-    result = bootstrap(
-        (seeds,), np.mean, n_resamples=BOOTSTRAP_SAMPLES, confidence_level=confidence, method="percentile", rng=0
-    )
-    return float(result.confidence_interval.low), float(result.confidence_interval.high)
 
 
 def check_comparable(results: LabelledRuns) -> SequenceResults:
@@ -136,15 +109,6 @@ def first_evaluated(results: LabelledRuns) -> SequenceResults:
 def _measured_in(label: str, run: SequenceResults) -> str:
     seed = "" if run.seed is None else f", seed {run.seed}"
     return f"{run.measure.title} ({label!r}{seed})"
-
-
-def _cell(values: Sequence[float]) -> str:
-    if not np.isfinite(values).all():
-        return "-"
-    if len(values) == 1:
-        return f"{values[0]:.2f}"
-    low, high = bootstrap_interval(values)
-    return f"{np.mean(values):.2f} [{low:.2f}, {high:.2f}]"
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -59,6 +59,12 @@ def test_ties_count_one_half():
     assert estimate([[1.0, 1.0], [1.0, 1.0, 1.0]], improvement) == Estimate(0.5, 0.5, 0.5)
 
 
+@pytest.mark.known_answer
+def test_ties_are_not_decided_by_rounding():
+    assert 1.0 - 0.8 != 0.8 - 0.6
+    assert estimate([[1.0 - 0.8] * 4, [0.8 - 0.6] * 4], improvement) == Estimate(0.5, 0.5, 0.5)
+
+
 def test_what_cannot_be_estimated():
     single = estimate([[0.25]])
     assert single.value == 0.25 and math.isnan(single.low) and str(single) == "0.25"

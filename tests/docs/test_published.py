@@ -1,6 +1,8 @@
 """What is published under docs/results: few files, little data, and every cell with the values of NBSP's arguments."""
 
+import csv
 from collections import Counter
+from math import isclose
 from pathlib import Path
 from typing import Any
 
@@ -63,3 +65,37 @@ def test_every_table_is_what_a_report_makes_of_the_data(path: Path, tmp_path: Pa
     report.write_report(path.parent, tmp_path)
     for name in ("report.md", "summary.csv", "improvement.csv", "runs.csv"):
         assert (tmp_path / name).read_text() == (published / name).read_text(), f"sb3-nbsp report {path.parent}"
+
+
+Values = dict[tuple[str, str, str], list[float]]  # by sequence, method and metric, one per run
+
+
+def better(mine: list[float], theirs: list[float], sign: float) -> float:
+    """Share of the pairs of runs in which mine is better; of a tie one half."""
+    wins = [0.5 if isclose(a, b, abs_tol=1e-9) else float(sign * a > sign * b) for a in mine for b in theirs]
+    return sum(wins) / len(wins)
+
+
+def means_of(folder: Path) -> Values:
+    values: Values = {}
+    with (folder / "runs.csv").open() as file:
+        for row in csv.DictReader(file):
+            value = float(row["performance"] or "nan")
+            values.setdefault((row["sequence"], row["method"], row["metric"]), []).append(value)
+    return values
+
+
+@pytest.mark.parametrize(
+    "folder", sorted(path.parent for path in RESULTS.rglob("improvement.csv")), ids=lambda path: path.parent.name
+)
+def test_probabilities_of_improvement_are_counted_over_pairs(folder: Path) -> None:
+    """Whatever rounding made of values that are equal."""
+    values = means_of(folder)
+    with (folder / "improvement.csv").open() as file:
+        rows = [
+            row for row in csv.DictReader(file) if row["sequence"] != "all sequences" and row["probability"] not in ("", "nan")
+        ]
+    for row in rows:
+        mine, theirs = (values[row["sequence"], row[name], row["metric"]] for name in ("method", "baseline"))
+        expected = better(mine, theirs, -1.0 if row["metric"] == "fm" else 1.0)
+        assert isclose(float(row["probability"]), expected, abs_tol=1e-9), row
