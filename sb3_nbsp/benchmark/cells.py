@@ -4,6 +4,7 @@ import re
 import shutil
 import sys
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -31,6 +32,7 @@ class Cell:
     :param family: name that methods along an axis share; default: the method's name
     :param axis: the argument that tells this method from its family, and its value, e.g. ``("memory_size", 100)``
     :param published: what a file beside the cells' folders holds of it; it counts until the cell has a folder
+    :param beside: places and manifests of the method's other seeds in that file, without those that failed
     """
 
     method: str
@@ -43,6 +45,7 @@ class Cell:
     family: str = ""
     axis: tuple[str, Any] | None = None
     published: Record | None = None
+    beside: tuple[tuple[str, Mapping[str, Any]], ...] = ()
 
     @property
     def name(self) -> str:

@@ -3,7 +3,9 @@
 import os
 import time
 from collections.abc import Callable, Sequence
+from typing import Annotated
 
+from sb3_nbsp.base.arguments import Whole, check_values
 from sb3_nbsp.benchmark.cells import Cell
 from sb3_nbsp.benchmark.file_names import FAILED, LOG
 from sb3_nbsp.benchmark.manifest import check_manifest, read_json
@@ -11,6 +13,7 @@ from sb3_nbsp.benchmark.packs import packs_of
 from sb3_nbsp.benchmark.training import Training, start_together
 
 POLL_SECONDS = 0.25
+ARGUMENTS = {"n_jobs": Annotated[int, Whole(1, "processes")]}
 
 
 class CellError(RuntimeError):
@@ -43,9 +46,11 @@ def run_cells(
     :param keep_weights: leave the models and replay buffers of finished cells
     :param population: train cells that can learn together in one process, as one population
     :param env_workers: processes for the envs of each population; ``None``: by the rule of ``sb3-nbsp train --seeds``
+    :raises ValueError: for less than one process
     :raises CellError: if a training failed now or earlier, or was stopped from outside; the others are finished first
     :raises ForeignCellError: if a cell's folder holds another training; none has been started then
     """
+    check_values(ARGUMENTS, {"n_jobs": n_jobs})
     for cell in cells:
         check_manifest(cell, retry)
     waiting = [cell for cell in cells if not cell.is_done and (retry or cell.state != "failed")]

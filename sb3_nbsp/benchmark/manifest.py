@@ -5,6 +5,7 @@ import os
 import platform
 import shlex
 import subprocess
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -14,7 +15,8 @@ import sb3_nbsp
 from sb3_nbsp.base.atomic_write import replacing
 from sb3_nbsp.benchmark.cells import Cell
 from sb3_nbsp.benchmark.file_names import DONE, FAILED, MANIFEST
-from sb3_nbsp.benchmark.resolved_arguments import deciding, dropped_arguments, recorded_arguments, resolved_arguments, without
+from sb3_nbsp.benchmark.resolved_arguments import resolved_arguments
+from sb3_nbsp.benchmark.same_settings import Differences, settings_differ
 from sb3_nbsp.evaluation.json_csv import json_safe
 from sb3_nbsp.evaluation.versions import library_versions
 
@@ -41,8 +43,7 @@ def write_manifest(cell: Cell, checkpoint: Path | None) -> None:
         "sequence": cell.sequence or cell.env,
         "family": cell.family or cell.method,
         "axis": None if cell.axis is None else dict([cell.axis]),
-        **_settings(cell),
-        "resolved": _resolved(cell),
+        **_manifest(cell),
         "command": shlex.join(["sb3-nbsp", "train", *inside.train_arguments(start)]),
         "continued_from": None if start is None else str(start),
         "starts": [*((earlier or {}).get("starts", [])), now()],
@@ -57,7 +58,8 @@ def check_manifest(cell: Cell, retry: bool = False) -> None:
     """
     :param cell: a training whose folder may have been used before
     :param retry: whether what has failed will be trained anew, with whatever settings
-    :raises ForeignCellError: if it was used for a training with other settings, or before a default changed
+    :raises ForeignCellError: if it was used for a training with other settings, or before a default changed; or if other seeds
+        of the method were trained with other settings
     """
     changes = changed_settings(cell)
     if changes and not (retry and cell.state == "failed"):
@@ -68,30 +70,40 @@ def check_manifest(cell: Cell, retry: bool = False) -> None:
             f"Use another folder (-f){again}. Where a default has changed since, the recorded value among the suite's params "
             "makes it the same training."
         )
+    now = _manifest(cell)
+    for place, manifest in _other_seeds(cell):
+        if differ := settings_differ(manifest, now):
+            raise ForeignCellError(
+                f"Expected {cell.name} to have the settings of seed {manifest.get('seed')} in {place}, got other ones "
+                f"({_in_words(differ)}). A report takes the mean over a method's seeds: use another folder (-f), or another "
+                "name for the method."
+            )
+
+
+def _other_seeds(cell: Cell) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Place and manifest of the method's other cells on the sequence. Those that failed stand in no table."""
+    folders = [path.parent for path in cell.folder.parent.glob(f"*/{MANIFEST}") if path.parent != cell.folder]
+    there = [(str(folder), read_json(folder / MANIFEST) or {}) for folder in folders if not (folder / FAILED).is_file()]
+    for place, manifest in [*there, *cell.beside]:
+        if (manifest.get("sequence"), manifest.get("method")) == (cell.sequence or cell.env, cell.method):
+            yield place, manifest
 
 
 def changed_settings(cell: Cell) -> str:
     """
-    Arguments of NBSP are compared by their values, whether they were given or are defaults, all else as written. An argument
-    that one side does not know is no difference.
-
     :param cell: a training whose folder may have been used before
-    :return: in words, how it differs from the one before; empty where it does not
+    :return: in words, how its seed and its settings differ (:func:`~sb3_nbsp.benchmark.same_settings.settings_differ`) from
+        those of the training before; empty where they do not
     """
     earlier = read_json(cell.folder / MANIFEST) or ({} if cell.published is None else cell.published.manifest)
     if not earlier:
         return ""
-    there, now = recorded_arguments(earlier), _resolved(cell)
-    both = [name for name in now if name in there]
-    arguments = earlier.get("arguments", [])
-    compared = [*both, *dropped_arguments(cell.algo)]
-    if without(compared, deciding(arguments)) == without(compared, deciding(cell.arguments)):
-        arguments = list(cell.arguments)
-    changes = {name: (earlier.get(name), value) for name, value in _settings(cell).items()}
-    changes["arguments"] = arguments, list(cell.arguments)
-    changes |= {name: (there[name], now[name]) for name in both}
-    differ = {name: values for name, values in changes.items() if values[0] != values[1]}
-    return "; ".join(f"{name}: {before!r} there, {after!r} now" for name, (before, after) in differ.items())
+    seeds = {} if earlier.get("seed") == cell.seed else {"seed": (earlier.get("seed"), cell.seed)}
+    return _in_words(seeds | settings_differ(earlier, _manifest(cell)))
+
+
+def _in_words(differences: Differences) -> str:
+    return "; ".join(f"{name}: {before!r} there, {after!r} now" for name, (before, after) in differences.items())
 
 
 def write_done(cell: Cell, wall_time_s: float) -> None:
@@ -174,10 +186,7 @@ def _processor() -> str:
         return platform.processor() or platform.machine()
 
 
-def _settings(cell: Cell) -> dict[str, Any]:
+def _manifest(cell: Cell) -> dict[str, Any]:
     """What decides over a training's numbers."""
-    return {"algo": cell.algo, "env": cell.env, "seed": cell.seed, "arguments": list(cell.arguments)}
-
-
-def _resolved(cell: Cell) -> dict[str, Any]:
-    return resolved_arguments(cell.algo, cell.env, cell.arguments)
+    own = {"algo": cell.algo, "env": cell.env, "seed": cell.seed, "arguments": list(cell.arguments)}
+    return {**own, "resolved": resolved_arguments(cell.algo, cell.env, cell.arguments)}

@@ -30,7 +30,6 @@ that ``sb3-nbsp train`` takes, as a list). An axis that is a mapping names its m
 ``axis: {memory_size: {0: masks only, 1000: NBSP}}``.
 """
 
-import json
 import os
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -38,7 +37,6 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Any
 
 from sb3_nbsp.base.names import did_you_mean
 from sb3_nbsp.benchmark.cells import Cell
@@ -47,7 +45,7 @@ from sb3_nbsp.benchmark.manifest import write_json
 from sb3_nbsp.benchmark.run_record import Record
 from sb3_nbsp.benchmark.runs_file import read_runs_file
 from sb3_nbsp.benchmark.suite_file import Settings, SuiteError, check_suite, listed, merge, naming_suite, read_yaml
-from sb3_nbsp.benchmark.suite_methods import Method, read_methods
+from sb3_nbsp.benchmark.suite_methods import Method, read_methods, train_arguments
 
 FORMAT = "sb3_nbsp.suite/1"
 
@@ -123,7 +121,9 @@ class Suite:
             bases = listed(dict.fromkeys(method.copies_of for method in chosen if method.copies_of))
             raise SuiteError(f"{chosen[0].name!r} is not trained: a report reads it from the runs of {bases}. Name these.")
         records = read_runs_file(folder / RUNS)[1] if (folder / RUNS).is_file() else []
-        published = {record.folder: record for record in records}
+        published: dict[str, list[Record]] = {}  # by their methods' folders
+        for record in records:
+            published.setdefault(record.folder.rpartition("/")[0], []).append(record)
         cells = [
             self._cell(folder, method, sequence, seed, published)
             for seed in seeds or self.seeds
@@ -139,7 +139,7 @@ class Suite:
             )
         return cells
 
-    def _cell(self, folder: Path, method: Method, sequence: str, seed: int, published: Mapping[str, Record]) -> Cell:
+    def _cell(self, folder: Path, method: Method, sequence: str, seed: int, published: Mapping[str, Sequence[Record]]) -> Cell:
         settings = merge(self.sequences[sequence], method.settings)
         for name in ("algo", "env"):
             if name not in settings:
@@ -148,8 +148,10 @@ class Suite:
         places = [f"{slug(sequence)}/{slug(name)}/seed{seed}" for name in names]
         own = next((place for place in places if (folder / place).is_dir()), places[0])
         trained = settings["algo"], settings["env"], seed, folder / own, train_arguments(settings)
-        record = next((published[place] for place in places if place in published), None)
-        return Cell(method.name, *trained, sequence, method.family, method.axis, record)
+        known = [record for place in places for record in published.get(place.rpartition("/")[0], ())]
+        record = next((record for place in places for record in known if record.folder == place), None)
+        beside = tuple((one.origin, one.manifest) for one in known if one is not record and one.state != "failed")
+        return Cell(method.name, *trained, sequence, method.family, method.axis, record, beside)
 
     def _earlier_names(self, method: Method) -> list[str]:
         return [old for old, name in self.aliases.items() if name == method.name]
@@ -178,30 +180,6 @@ class Suite:
             "cells": cells,
         }
         write_json(folder / SUITE, content)
-
-
-def train_arguments(settings: Settings) -> tuple[str, ...]:
-    """
-    :param settings: merged settings of a cell
-    :return: arguments of ``sb3-nbsp train``
-    """
-    params = dict(settings.get("params", {}))
-    if "callbacks" in settings:
-        params["callback"] = settings["callbacks"]
-    arguments: list[str] = []
-    if settings.get("env_kwargs"):
-        arguments += ["--env-kwargs", *_pairs(settings["env_kwargs"])]
-    for name in ("eval_freq", "eval_episodes", "eval_tasks"):
-        if name in settings:
-            arguments += [f"--{name.replace('_', '-')}", str(settings[name])]
-    if "save_freq" in settings:
-        ours = str(settings.get("algo", "")).startswith("nbsp")
-        # A plain SB3 algorithm that goes on without its replay buffer would warm up again.
-        arguments += ["--checkpoint-freq" if ours else "--save-freq", str(settings["save_freq"])]
-        arguments += [] if ours else ["--save-replay-buffer"]
-    if params:
-        arguments += ["-params", *_pairs(params)]
-    return (*arguments, *map(str, settings.get("arguments", ())))
 
 
 def slug(name: str) -> str:
@@ -241,11 +219,6 @@ def _check_distinct(what: str, names: Iterable[str]) -> None:
         if slug(name) in seen or not slug(name):
             raise SuiteError(f"Expected {what} whose folders differ, got {seen.get(slug(name))!r} and {name!r}. Rename one.")
         seen[slug(name)] = name
-
-
-def _pairs(values: Mapping[str, Any]) -> list[str]:
-    # rl-zoo3 evaluates the right-hand side. Double quotes are easier to read in a shell's command line.
-    return [f"{name}:{json.dumps(value) if isinstance(value, str) else repr(value)}" for name, value in values.items()]
 
 
 def _not_among(kind: str, known: Collection[str], unknown: Sequence[str]) -> str:

@@ -1,5 +1,6 @@
-"""The methods of a suite: one for each entry of its file, or for each value of an entry's axis."""
+"""The methods of a suite: one for each entry of its file, or for each value of an entry's axis; and what trains them."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -67,3 +68,32 @@ def _of_entry(family: str, given: Settings | None, sequences: Sequence[str]) -> 
 def _along(family: str, argument: str, value: Any) -> str:
     shown = f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
     return f"{family}, {argument.replace('_', ' ')} {shown}"
+
+
+def train_arguments(settings: Settings) -> tuple[str, ...]:
+    """
+    :param settings: merged settings of a cell
+    :return: arguments of ``sb3-nbsp train``
+    """
+    params = dict(settings.get("params", {}))
+    if "callbacks" in settings:
+        params["callback"] = settings["callbacks"]
+    arguments: list[str] = []
+    if settings.get("env_kwargs"):
+        arguments += ["--env-kwargs", *_pairs(settings["env_kwargs"])]
+    for name in ("eval_freq", "eval_episodes", "eval_tasks"):
+        if name in settings:
+            arguments += [f"--{name.replace('_', '-')}", str(settings[name])]
+    if "save_freq" in settings:
+        ours = str(settings.get("algo", "")).startswith("nbsp")
+        # A plain SB3 algorithm that goes on without its replay buffer would warm up again.
+        arguments += ["--checkpoint-freq" if ours else "--save-freq", str(settings["save_freq"])]
+        arguments += [] if ours else ["--save-replay-buffer"]
+    if params:
+        arguments += ["-params", *_pairs(params)]
+    return (*arguments, *map(str, settings.get("arguments", ())))
+
+
+def _pairs(values: Mapping[str, Any]) -> list[str]:
+    # rl-zoo3 evaluates the right-hand side. Double quotes are easier to read in a shell's command line.
+    return [f"{name}:{json.dumps(value) if isinstance(value, str) else repr(value)}" for name, value in values.items()]

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from sb3_nbsp.benchmark.manifest import write_manifest
-from sb3_nbsp.benchmark.suite import Suite, shipped_suites, slug, train_arguments
+from sb3_nbsp.benchmark.suite import Suite, shipped_suites, slug
 from sb3_nbsp.benchmark.suite_file import SuiteError, merge
+from sb3_nbsp.benchmark.suite_methods import train_arguments
 from sb3_nbsp.zoo import benchmark_command
 from sb3_nbsp.zoo.algorithms import ALGORITHMS, PARENTS, sequence_of
 from sb3_nbsp.zoo.suite_checks import check_cells

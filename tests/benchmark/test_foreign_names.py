@@ -12,8 +12,9 @@ from sb3_nbsp.benchmark.archive import write_archive
 from sb3_nbsp.benchmark.report import write_report
 from sb3_nbsp.benchmark.run_record import Record
 from sb3_nbsp.benchmark.runs_file import read_runs_file, write_runs_file
-from sb3_nbsp.benchmark.suite import Suite, shipped_suites, train_arguments
+from sb3_nbsp.benchmark.suite import Suite, shipped_suites
 from sb3_nbsp.benchmark.suite_file import SuiteError
+from sb3_nbsp.benchmark.suite_methods import train_arguments
 from sb3_nbsp.evaluation import results_table
 
 SUITE = """
