@@ -8,6 +8,7 @@ from typing import Any
 
 from sb3_nbsp.benchmark.find_runs import Run
 from sb3_nbsp.evaluation import SequenceResults
+from sb3_nbsp.evaluation.judged_by_copies import judged_by_copies
 from sb3_nbsp.evaluation.last_evaluations import average_last
 from sb3_nbsp.evaluation.statistics import Estimate, estimate, improvement, iqm, mean
 from sb3_nbsp.evaluation.table import check_one_measure, first_evaluated
@@ -19,7 +20,7 @@ WHICH_TASKS = ("tasks", "order", "steps_per_task", "cycles")  # arguments of seq
 
 
 @dataclass(frozen=True)
-class Method:
+class MethodRuns:
     """
     The runs of one method on one sequence.
 
@@ -27,7 +28,8 @@ class Method:
     :param family: name that methods along an axis share
     :param axis: the argument that tells the method from its family, and its value
     :param curves: the runs
-    :param judged: the runs with the mean of the last evaluations in place of each segment's last one
+    :param judged: the runs with the mean of the last evaluations in place of each segment's last one; of copies each task
+        keeps the mean at its last visit's end
     :param skill_neurons: of each run, by task; empty for runs that kept none
     """
 
@@ -59,11 +61,13 @@ class Comparison:
 
     :param sequence: its name, as the report shows it
     :param methods: in the report's order
+    :param last: number of evaluations of which a segment is judged by the mean
     :param env_settings: arguments of its env but those that say which tasks, how long and how often
     """
 
     sequence: str
-    methods: list[Method]
+    methods: list[MethodRuns]
+    last: int = 1
     env_settings: tuple[str, ...] = ()
 
     @property
@@ -71,7 +75,7 @@ class Comparison:
         """A run, which was evaluated if any was: what is true of the sequence stands in all."""
         return first_evaluated([(method.name, method.curves) for method in self.methods])
 
-    def method(self, name: str) -> Method | None:
+    def method(self, name: str) -> MethodRuns | None:
         """The method of that name, if it was trained on this sequence."""
         return next((method for method in self.methods if method.name == name), None)
 
@@ -82,22 +86,23 @@ class Comparison:
         return {**averages, **{task: f"{measure.name} on {task}" for task in self.first.task_names}}
 
 
-def group(runs: Iterable[Run], last: int) -> list[Comparison]:
+def group(runs: Iterable[Run], last: int | None = None) -> list[Comparison]:
     """
     :param runs: finished runs, methods in the order wanted
-    :param last: number of evaluations that are averaged
+    :param last: number of evaluations that are averaged; default: what the suite of each sequence says
     :return: the same by sequence and method
     :raises ValueError: if runs on one sequence are in different measures, so that they have no common mean
     """
     grouped: dict[str, dict[str, list[Run]]] = {}
     for run in runs:
         grouped.setdefault(run.sequence, {}).setdefault(run.method, []).append(run)
-    for methods in grouped.values():
-        check_one_measure([(name, [run.results for run in group]) for name, group in methods.items()])
-    return [
-        Comparison(name, [_method(group, last) for group in methods.values()], _env_settings(next(iter(methods.values()))[0]))
-        for name, methods in grouped.items()
-    ]
+    return [_comparison(sequence, list(methods.values()), last) for sequence, methods in grouped.items()]
+
+
+def _comparison(sequence: str, methods: Sequence[Sequence[Run]], last: int | None) -> Comparison:
+    check_one_measure([(runs[0].method, [run.results for run in runs]) for runs in methods])
+    last = last or max(run.last_evaluations for runs in methods for run in runs)
+    return Comparison(sequence, [_method(runs, last) for runs in methods], last, _env_settings(methods[0][0]))
 
 
 def _env_settings(run: Run) -> tuple[str, ...]:
@@ -108,27 +113,30 @@ def _env_settings(run: Run) -> tuple[str, ...]:
     return tuple(sorted(word for word in given if word.partition(":")[0] not in WHICH_TASKS))
 
 
-def _method(runs: Sequence[Run], last: int) -> Method:
+def _method(runs: Sequence[Run], last: int) -> MethodRuns:
     first, curves = runs[0], [run.results for run in runs]
-    judged, skills = [average_last(run, last) for run in curves], [run.record.skill_neurons() for run in runs]
-    return Method(first.method, first.family, first.axis, curves, judged, skills)
+    judged = [average_last(run, last) for run in curves]
+    if first.copies_of is not None:  # after the mean: a copy has what its task had, and loses nothing
+        curves, judged = ([judged_by_copies(run) for run in part] for part in (curves, judged))
+    skills = [run.record.skill_neurons() for run in runs]
+    return MethodRuns(first.method, first.family, first.axis, curves, judged, skills)
 
 
-def summary(methods: Sequence[Method], metric: str) -> dict[str, Estimate]:
+def summary(methods: Sequence[MethodRuns], metric: str) -> dict[str, Estimate]:
     """
     :param methods: one method on one or several sequences
-    :param metric: see :meth:`Method.values`
+    :param metric: see :meth:`MethodRuns.values`
     :return: ``mean`` and ``iqm`` over the runs, stratified by sequence
     """
     strata = [method.values(metric) for method in methods]
     return {"mean": estimate(strata, mean), "iqm": estimate(strata, iqm)}
 
 
-def improvement_over(methods: Sequence[Method], baselines: Sequence[Method], metric: str) -> Estimate:
+def improvement_over(methods: Sequence[MethodRuns], baselines: Sequence[MethodRuns], metric: str) -> Estimate:
     """
     :param methods: one method on one or several sequences
     :param baselines: another one on the same
-    :param metric: see :meth:`Method.values`
+    :param metric: see :meth:`MethodRuns.values`
     :return: probability that a run of the method is better than one of the baseline, a tie counting one half
     """
     sign = -1.0 if metric in LOWER_IS_BETTER else 1.0
@@ -136,7 +144,7 @@ def improvement_over(methods: Sequence[Method], baselines: Sequence[Method], met
     return estimate(strata, improvement)
 
 
-def pooled(comparisons: Sequence[Comparison]) -> dict[str, list[Method]]:
+def pooled(comparisons: Sequence[Comparison]) -> dict[str, list[MethodRuns]]:
     """
     :param comparisons: over several sequences
     :return: the methods that were trained on all of them, one entry per sequence, in the first one's order

@@ -37,14 +37,22 @@ def suite_with_names_of_now(suite: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def record_with_names_of_now(record: Record, suites: Mapping[str, Mapping[str, Any]]) -> Record:
+def suite_around(folder: str, suites: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """
+    :param folder: of a run
+    :param suites: content of each ``suite.json`` by its folder
+    :return: the innermost one around the run; empty where there is none
+    """
+    return next((suites[str(parent)] for parent in PurePosixPath(folder).parents if str(parent) in suites), {})
+
+
+def record_with_names_of_now(record: Record, suites: Mapping[str, dict[str, Any]]) -> Record:
     """
     :param record: a run
     :param suites: content of each ``suite.json`` by its folder; the innermost one around the run tells its aliases
     :return: the same with the names of now in its manifest
     """
-    around = next((str(folder) for folder in PurePosixPath(record.folder).parents if str(folder) in suites), None)
-    now = {} if around is None else suites[around].get("aliases", {})
+    now = suite_around(record.folder, suites).get("aliases", {})
     manifest = record.manifest
     names = {key: now[manifest[key]] for key in ("method", "family") if manifest.get(key) in now}
     return replace(record, files={**record.files, MANIFEST: {**manifest, **names}}) if names else record

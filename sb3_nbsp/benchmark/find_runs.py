@@ -1,14 +1,15 @@
 """Finding runs: a benchmark's cells, and whatever else ``sb3-nbsp train`` has written."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from sb3_nbsp.benchmark.earlier_names import suite_around
 from sb3_nbsp.benchmark.run_record import Record
+from sb3_nbsp.benchmark.same_settings import check_one_setting
 from sb3_nbsp.benchmark.stored_runs import read_stored
 from sb3_nbsp.evaluation import SequenceResults
-from sb3_nbsp.evaluation.judged_by_copies import judged_by_copies
 
 # What rl-zoo3 and the evaluation note of a run beside what decides over its numbers.
 NOT_SETTINGS = {"algorithm", "algo", "env", "n_timesteps", "eval_freq"}
@@ -17,16 +18,17 @@ NOT_SETTINGS = {"algorithm", "algo", "env", "n_timesteps", "eval_freq"}
 @dataclass(frozen=True)
 class Run:
     """
-    A finished run.
+    A finished run, or what is read from one.
 
     :param sequence: name of its task sequence
     :param method: name of its method
     :param seed: its seed
-    :param results: what it wrote
+    :param results: what it wrote, or what the run wrote that it is read from
     :param record: what its files hold
     :param family: name that methods along an axis share
     :param axis: the argument that tells the method from its family, and its value
-    :param copies_of: the method whose run it is read from; ``None``: it was trained
+    :param copies_of: the method whose run it is read from, judged by copies; ``None``: it was trained
+    :param last_evaluations: number of evaluations that its suite takes the mean of
     """
 
     sequence: str
@@ -37,6 +39,7 @@ class Run:
     family: str
     axis: tuple[str, Any] | None = None
     copies_of: str | None = None
+    last_evaluations: int = 1
 
     @property
     def manifest(self) -> dict[str, Any]:
@@ -87,7 +90,7 @@ def collect(root: Path) -> Found:
     """
     :param root: a benchmark's folder, any folder with runs of ``sb3-nbsp train`` below it, or a file of published runs
     :raises FileNotFoundError: if there is nothing
-    :raises ValueError: if a file is damaged
+    :raises ValueError: if a file is damaged, or a method was trained with different settings on a sequence
     """
     stored, records = read_stored(root)
     suites = list(stored.values())
@@ -95,7 +98,9 @@ def collect(root: Path) -> Found:
     built = [_cell_run(record) for record in cells] + _plain_runs([record for record in records if not record.manifest])
     runs = [run for run in built if isinstance(run, Run)]
     not_counted = [entry for entry in built if isinstance(entry, NotCounted)]
-    runs, repeated = _one_per_seed(_distinct_sequences(runs))
+    runs = _distinct_sequences([_as_its_suite_says(run, stored) for run in runs])
+    _check_settings(runs)
+    runs, repeated = _one_per_seed(runs)
     runs += _copies(suites, runs)
     not_started = _not_started(suites, {_identity(record.manifest) for record in cells})
     methods, sequences = (_order(name for suite in suites for name in suite[kind]) for kind in ("methods", "sequences"))
@@ -173,6 +178,20 @@ def _with_length(run: Run) -> str:
     return f"{run.sequence}: {', '.join(f'{name} {steps:,}' for name, steps in parts)}"
 
 
+def _as_its_suite_says(run: Run, suites: Mapping[str, dict[str, Any]]) -> Run:
+    return replace(run, last_evaluations=suite_around(run.record.folder, suites).get("last_evaluations", 1))
+
+
+def _check_settings(runs: Iterable[Run]) -> None:
+    """Of cells only: other runs are called by their settings."""
+    cells: dict[tuple[str, str], list[Record]] = {}
+    for run in runs:
+        if run.manifest:
+            cells.setdefault((run.sequence, run.method), []).append(run.record)
+    for (sequence, method), records in cells.items():
+        check_one_setting(f"{method!r} on {sequence!r}", records)
+
+
 def _one_per_seed(runs: Sequence[Run]) -> tuple[list[Run], list[NotCounted]]:
     """A run with the same seed again tells nothing new: the last one counts. Runs without a seed all count."""
     counted = {_draw(run): run for run in runs}
@@ -191,7 +210,7 @@ def _copies(suites: Sequence[dict[str, Any]], runs: Sequence[Run]) -> list[Run]:
     trained = {(run.sequence, run.method, run.seed) for run in runs}
     copied = {name: base for suite in suites for name, base in suite.get("copies", {}).items()}
     return [
-        Run(run.sequence, name, run.seed, judged_by_copies(run.results), Record(run.record.folder, {}), name, copies_of=base)
+        replace(run, method=name, record=Record(run.record.folder, {}), family=name, axis=None, copies_of=base)
         for name, base in copied.items()
         for run in runs
         if run.method == base and (run.sequence, name, run.seed) not in trained

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from sb3_nbsp.base.markdown import escaped
-from sb3_nbsp.benchmark.comparison import Comparison, Method
+from sb3_nbsp.benchmark.comparison import Comparison, MethodRuns
 from sb3_nbsp.evaluation import SequenceResults
 from sb3_nbsp.evaluation.statistics import estimate
 from sb3_nbsp.evaluation.table import markdown_table
@@ -44,7 +44,7 @@ def _read_as(sequence: SequenceResults, alone: SequenceResults, task: str) -> fl
     return float(same_scale.matrix(sequence.measure.name)[-1, alone.task_names.index(task)])
 
 
-def transfer(method: Method, alone: Alone) -> dict[str, list[float]]:
+def transfer(method: MethodRuns, alone: Alone) -> dict[str, list[float]]:
     """
     Performance right after a task's first segment minus the mean performance of runs that trained it alone: above 0 where
     earlier tasks helped, below where they were in the way.

@@ -34,21 +34,20 @@ def write_report(
     :param runs: folder of a benchmark or of its archive, or with runs of ``sb3-nbsp train`` below it, or an archive's file
     :param out: where to; may be ``runs`` itself
     :param baselines: methods that others are compared with; default: what the suites say
-    :param last: number of evaluations that are averaged; default: what the suites say, or 1
+    :param last: number of evaluations that are averaged; default: what the suite of each sequence says, or 1
     :param figures: patterns of the figures to draw, e.g. ``four-tasks/intervals`` or ``*/scores-*``; default: all
     :return: path of ``report.md``
     :raises FileNotFoundError: if there are no runs
     :raises ValueError: if a baseline is unknown, or a file damaged
     """
     found = collect(runs)
-    last = last or max((suite["last_evaluations"] for suite in found.suites), default=1)
     comparisons = group(found.runs, last)
     chosen = _baselines(baselines, found)
     for comparison in comparisons:
-        draw(comparison, chosen, out / _folder(comparison), _averaged(last), figures)
+        draw(comparison, chosen, out / _folder(comparison), _averaged(comparison.last), figures)
     write_csvs(comparisons, chosen, out)
     with replacing(out / "report.md") as temporary:
-        temporary.write_text(_text(found, comparisons, chosen, out, last))
+        temporary.write_text(_text(found, comparisons, chosen, out))
     return out / "report.md"
 
 
@@ -74,13 +73,13 @@ def _averaged(last: int) -> str:
     return f"each segment is judged by the mean of its last {last} evaluations" if last > 1 else ""
 
 
-def _text(found: Found, comparisons: Sequence[Comparison], baselines: Sequence[str], out: Path, last: int) -> str:
+def _text(found: Found, comparisons: Sequence[Comparison], baselines: Sequence[str], out: Path) -> str:
     methods = {run.method for run in found.runs}
     parts = [
         "# Report",
         f"Finished runs: {len(found.trained)}. Methods: {len(methods)}. Sequences: {len(comparisons)}."
         + (" Some runs are missing: see *Not counted* at the end." if found.not_counted else ""),
-        READING + (f"{_averaged(last).capitalize()}.\n" if last > 1 else "") + _copied(found),
+        READING + _judged(comparisons) + _copied(found),
     ]
     for comparison in comparisons:
         parts += sequence_section(comparison, baselines, _pictures(out, _folder(comparison)))
@@ -92,11 +91,19 @@ def _text(found: Found, comparisons: Sequence[Comparison], baselines: Sequence[s
     return "\n\n".join(part.strip("\n") for part in parts if part) + "\n"
 
 
+def _judged(comparisons: Sequence[Comparison]) -> str:
+    """One line for all sequences, or one for each where their suites differ."""
+    if len({comparison.last for comparison in comparisons}) == 1:
+        averaged = _averaged(comparisons[0].last)
+        return f"{averaged.capitalize()}.\n" if averaged else ""
+    return "".join(f"On {escaped(c.sequence)} {_averaged(c.last)}.\n" for c in comparisons if c.last > 1)
+
+
 def _copied(found: Found) -> str:
     copies = {run.method: run.copies_of for run in found.runs if run.copies_of is not None}
     return "".join(
-        f"*{escaped(name)}* is read from the runs of *{escaped(base)}*: each task as it was at its last visit's end. "
-        "Nothing was trained for it.\n"
+        f"*{escaped(name)}* is read from the runs of *{escaped(base)}*: each task as it was at its last visit's end, "
+        "judged there like every other method, and the same from then on. Nothing was trained for it.\n"
         for name, base in copies.items()
     )
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sb3_nbsp.base.spare_files import may_fail
-from sb3_nbsp.benchmark.comparison import LOWER_IS_BETTER, Comparison, Method, summary
+from sb3_nbsp.benchmark.comparison import LOWER_IS_BETTER, Comparison, MethodRuns, summary
 from sb3_nbsp.benchmark.suite import slug
 from sb3_nbsp.evaluation import plot_sequence
 from sb3_nbsp.evaluation.comparison_plots import AxisPanel, Bar, plot_axis, plot_intervals
@@ -70,7 +70,7 @@ def _figures(comparison: Comparison, baselines: Sequence[str], note: str) -> dic
     return figures
 
 
-def most_telling(methods: Sequence[Method], baselines: Sequence[str]) -> list[Method]:
+def most_telling(methods: Sequence[MethodRuns], baselines: Sequence[str]) -> list[MethodRuns]:
     """
     :param methods: on one sequence
     :param baselines: names of those that others are compared with
@@ -83,8 +83,8 @@ def most_telling(methods: Sequence[Method], baselines: Sequence[str]) -> list[Me
     return [method for method in methods if method in fixed or method in others]
 
 
-def _best_first(methods: Sequence[Method]) -> list[Method]:
-    def key(method: Method) -> float:
+def _best_first(methods: Sequence[MethodRuns]) -> list[MethodRuns]:
+    def key(method: MethodRuns) -> float:
         value = _mean(method, "asr").value
         return math.inf if math.isnan(value) else -value
 
@@ -107,7 +107,7 @@ def _draw_intervals(comparison: Comparison, baselines: Sequence[str], note: str,
 
 def _draw_axis(comparison: Comparison, argument: str, baselines: Sequence[str], note: str, path: Path) -> None:
     labels = comparison.labels()
-    curves: dict[str, dict[Any, Method]] = {}
+    curves: dict[str, dict[Any, MethodRuns]] = {}
     for method in comparison.methods:
         if method.axis and method.axis[0] == argument:
             curves.setdefault(method.family, {})[method.axis[1]] = method
@@ -129,11 +129,11 @@ def _are_shares(comparison: Comparison) -> bool:
     return comparison.first.measure == SUCCESS
 
 
-def _mean(method: Method, metric: str) -> Estimate:
+def _mean(method: MethodRuns, metric: str) -> Estimate:
     return summary([method], metric)["mean"]
 
 
-def _portions(methods: Sequence[Method]) -> list[Sequence[Method]]:
+def _portions(methods: Sequence[MethodRuns]) -> list[Sequence[MethodRuns]]:
     """Parts of nearly equal size."""
     n_parts = -(-len(methods) // PANELS_PER_FIGURE)
     size = -(-len(methods) // n_parts)

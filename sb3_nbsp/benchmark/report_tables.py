@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from sb3_nbsp.base.markdown import escaped, one_line
-from sb3_nbsp.benchmark.comparison import METRICS, Comparison, Method, improvement_over, pooled, summary
+from sb3_nbsp.benchmark.comparison import METRICS, Comparison, MethodRuns, improvement_over, pooled, summary
 from sb3_nbsp.evaluation.json_csv import write_csv
 from sb3_nbsp.evaluation.statistics import Estimate
 from sb3_nbsp.evaluation.table import NOTES, markdown_table
@@ -91,7 +91,7 @@ def write_csvs(comparisons: Sequence[Comparison], baselines: Sequence[str], out:
 SUMMARY_HEADER = ("sequence", "method", "runs", "metric", "mean", "mean_low", "mean_high", "iqm", "iqm_low", "iqm_high")
 
 
-def _summary_rows(sequence: str, rows: dict[str, list[Method]]) -> list[tuple[Any, ...]]:
+def _summary_rows(sequence: str, rows: dict[str, list[MethodRuns]]) -> list[tuple[Any, ...]]:
     result = []
     for name, methods in rows.items():
         tasks = methods[0].curves[0].task_names if len(methods) == 1 else ()
@@ -102,7 +102,7 @@ def _summary_rows(sequence: str, rows: dict[str, list[Method]]) -> list[tuple[An
     return result
 
 
-def _improvement_rows(sequence: str, rows: dict[str, list[Method]], baselines: Sequence[str]) -> list[tuple[Any, ...]]:
+def _improvement_rows(sequence: str, rows: dict[str, list[MethodRuns]], baselines: Sequence[str]) -> list[tuple[Any, ...]]:
     return [
         (sequence, name, baseline, metric, *_numbers(improvement_over(methods, rows[baseline], metric)))
         for baseline in baselines
@@ -113,7 +113,7 @@ def _improvement_rows(sequence: str, rows: dict[str, list[Method]], baselines: S
     ]
 
 
-def _tables(rows: dict[str, list[Method]], labels: dict[str, str], baselines: Sequence[str]) -> list[str]:
+def _tables(rows: dict[str, list[MethodRuns]], labels: dict[str, str], baselines: Sequence[str]) -> list[str]:
     metrics = {metric: labels[metric] for metric in METRICS}
     few = len(rows) <= FEW
     parts = [_estimates(rows, metrics, "mean"), *_folded("Interquartile means", [_estimates(rows, metrics, "iqm")], few)]
@@ -129,7 +129,7 @@ def _folded(title: str, parts: Sequence[str], shown: bool = False) -> list[str]:
     return [opening, *parts, "</details>"] if parts else []
 
 
-def _estimates(rows: dict[str, list[Method]], metrics: dict[str, str], kind: str) -> str:
+def _estimates(rows: dict[str, list[MethodRuns]], metrics: dict[str, str], kind: str) -> str:
     cells = [
         [escaped(name), _n_runs(methods), *(str(summary(methods, metric)[kind]) for metric in metrics)]
         for name, methods in rows.items()
@@ -137,7 +137,7 @@ def _estimates(rows: dict[str, list[Method]], metrics: dict[str, str], kind: str
     return markdown_table(["method", "seeds", *map(escaped, metrics.values())], cells)
 
 
-def _improvements(rows: dict[str, list[Method]], metrics: dict[str, str], baseline: str) -> str:
+def _improvements(rows: dict[str, list[MethodRuns]], metrics: dict[str, str], baseline: str) -> str:
     cells = [
         [escaped(name), *(str(improvement_over(methods, rows[baseline], metric)) for metric in metrics)]
         for name, methods in rows.items()
@@ -146,7 +146,7 @@ def _improvements(rows: dict[str, list[Method]], metrics: dict[str, str], baseli
     return markdown_table(["method", *(f"in {escaped(label)}" for label in metrics.values())], cells)
 
 
-def _n_runs(methods: Sequence[Method]) -> str:
+def _n_runs(methods: Sequence[MethodRuns]) -> str:
     """Number of seeds, for each sequence where they differ."""
     return " + ".join(dict.fromkeys(str(len(method.curves)) for method in methods))
 

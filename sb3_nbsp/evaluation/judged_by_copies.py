@@ -14,7 +14,8 @@ def judged_by_copies(results: SequenceResults) -> SequenceResults:
     :class:`~sb3_nbsp.baselines.SavedCopies` measures, but for the gradient steps between that evaluation and the task's end,
     those of the last env step.
 
-    :param results: a run
+    :param results: a run; where segments are judged by a mean, with the means
+        (:func:`~sb3_nbsp.evaluation.last_evaluations.average_last`)
     :return: a copy
     :raises ValueError: if an evaluation at a segment's end left out the segment's task
     """

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from helpers.reported_runs import evaluation, run_of
 
+from sb3_nbsp.benchmark.comparison import group
 from sb3_nbsp.benchmark.find_runs import collect
 from sb3_nbsp.benchmark.manifest import write_done, write_manifest
 from sb3_nbsp.benchmark.report import write_report
@@ -90,10 +91,21 @@ def test_nothing_is_trained_for_it_and_the_report_has_its_row(tmp_path: Path):
     assert {run.method for run in found.trained} == {"plain", "other"} and not found.not_counted
     text = write_report(out, tmp_path / "report", figures=[]).read_text()
     assert "Finished runs: 4. Methods: 3." in text
-    assert "*copy* is read from the runs of *plain*: each task as it was at its last visit's end." in text
+    assert "*copy* is read from the runs of *plain*: each task as it was at its last visit's end, judged there like" in text
     (row,) = [line for line in text.splitlines() if line.startswith("| copy ") and "| 2 " in line][:1]
-    assert "0.88 [0.88, 0.88]" in row  # a: 1 as at its end, b: the mean of 0.5 and 1
+    assert "0.75 [0.75, 0.75]" in row and "| 0.00 [0.00, 0.00] |" in row  # a: the mean of 0.5 and 1 at its end; b as well
     assert "| copy " not in text[text.index("What was trained") :]
+
+
+@pytest.mark.known_answer
+def test_a_copy_loses_nothing_whatever_its_last_evaluations_were(tmp_path: Path):
+    """It is judged by the mean of a segment's last evaluations, as its original is, and then stays."""
+    (comparison,) = group(collect(trained(tmp_path)).runs)
+    copy, plain = comparison.method("copy"), comparison.method("plain")
+    assert comparison.last == 2 and copy is not None and plain is not None
+    assert copy.values("fm") == [0.0, 0.0] and copy.values("a") == [0.75, 0.75]
+    assert copy.values("b") == plain.values("b") and copy.values("fwt") == plain.values("fwt")
+    assert [run.evaluations[-1].success for run in copy.curves] == [{"a": 1.0, "b": 1.0}] * 2  # as played
 
 
 def test_a_training_of_that_name_counts_before_it(tmp_path: Path):

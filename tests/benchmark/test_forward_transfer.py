@@ -7,7 +7,7 @@ import pytest
 from helpers.reported_runs import evaluation, run_of
 
 from sb3_nbsp.benchmark import report
-from sb3_nbsp.benchmark.comparison import Comparison, Method, group
+from sb3_nbsp.benchmark.comparison import Comparison, MethodRuns, group
 from sb3_nbsp.benchmark.find_runs import collect
 from sb3_nbsp.benchmark.forward_transfer import performance_alone, transfer, transfer_section
 from sb3_nbsp.benchmark.manifest import write_done, write_manifest
@@ -76,7 +76,7 @@ def told(tasks: str, success: list[float | None], returns: list[float], scores: 
     values = dict(zip(tasks, success, strict=True)), dict(zip(tasks, returns, strict=True))
     rows = [Evaluation(10 * (k + 1), k, "switch", *values, 0.1) for k in range(len(tasks))]
     run = SequenceResults(tuple(tasks), tuple(tasks), (10,) * len(tasks), rows, finished=True, reference_scores=scores or {})
-    return Comparison(tasks, [Method("any", "any", None, [run], [run])])
+    return Comparison(tasks, [MethodRuns("any", "any", None, [run], [run])])
 
 
 HUMAN = {"a": (10.0, 30.0), "b": (0.0, 2.0)}  # returns of a random player and of a human
@@ -113,7 +113,7 @@ def test_references_that_do_not_tell_the_sequences_measure_are_missing() -> None
 def test_what_was_never_evaluated_tells_no_measure() -> None:
     beside = told("ab", [0.5, None], [20.0, 1.0])
     never = replace(beside.first, evaluations=[])
-    beside = replace(beside, methods=[Method("never", "never", None, [never], [never]), *beside.methods])
+    beside = replace(beside, methods=[MethodRuns("never", "never", None, [never], [never]), *beside.methods])
     assert beside.labels()["asr"] == "AR"
 
 

@@ -23,7 +23,6 @@ Values = dict[str, dict[int, dict[str, float]]]
 def values_of(folder: Path, method: str, last: int | None, tasks: bool) -> Values:
     """What is compared of a method's runs, by sequence, seed and name."""
     found = collect(folder)
-    last = last or max((suite["last_evaluations"] for suite in found.suites), default=1)
     result: Values = {}
     for run in found.runs:
         if run.method == method and run.seed is not None:

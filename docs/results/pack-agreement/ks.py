@@ -16,9 +16,8 @@ from sb3_nbsp.benchmark.find_runs import collect
 def success(folder: Path, method: str) -> list[float]:
     """Of each run on four tasks, judged as in the report of its folder."""
     found = collect(folder)
-    last = max(suite["last_evaluations"] for suite in found.suites)
     runs = [run for run in found.runs if run.method == method and run.sequence == "four tasks"]
-    return list(group(runs, last)[0].methods[0].values("asr"))
+    return list(group(runs)[0].methods[0].values("asr"))
 
 
 samples = [success(Path(folder), sys.argv[1]) for folder in sys.argv[2:]]
