@@ -7,6 +7,7 @@ from typing import Any
 from sb3_nbsp.benchmark.earlier_names import record_with_names_of_now, suite_with_names_of_now
 from sb3_nbsp.benchmark.file_names import DONE, MANIFEST, RESULTS, RUN, RUNS, SUITE, natural
 from sb3_nbsp.benchmark.manifest import read_json
+from sb3_nbsp.benchmark.merged_records import merge
 from sb3_nbsp.benchmark.run_record import OF_A_RUN, Record
 from sb3_nbsp.benchmark.runs_file import Suites, read_runs_file
 
@@ -17,7 +18,7 @@ def read_stored(root: Path) -> tuple[Suites, list[Record]]:
     :return: what each benchmark left of its suite, and all runs, sorted by their folders relative to ``root``, under the names
         that their methods have now. What stands in folders counts over what stands in a file: it was trained later.
     :raises FileNotFoundError: if there is nothing
-    :raises ValueError: if a file is damaged
+    :raises ValueError: if a file is damaged, or holds in a run's place a finished run with other settings
     """
     files = [root] if root.is_file() else sorted(root.rglob(RUNS))
     base = root.parent if root.is_file() else root
@@ -32,9 +33,7 @@ def read_stored(root: Path) -> tuple[Suites, list[Record]]:
     suites |= {} if root.is_file() else _suites(root)
     suites = {folder: suite_with_names_of_now(suite) for folder, suite in _sorted(suites)}
     published, latest = ([record_with_names_of_now(record, suites) for record in part] for part in (published, latest))
-    known = {record.identity for record in latest} | {(record.folder,) for record in latest}
-    by_folder = {record.folder: record for record in published if not {record.identity, (record.folder,)} & known}
-    by_folder |= {record.folder: record for record in latest}
+    by_folder = {record.folder: record for record in merge(published, latest).records}
     if not by_folder:
         raise FileNotFoundError(f"Expected runs in {root}, found no {MANIFEST}, no {RESULTS} and no {RUNS}.")
     return suites, [record for _, record in _sorted(by_folder)]

@@ -35,8 +35,8 @@ def main(arguments: list[str]) -> None:
     runs = args.runs
     try:
         if args.archive is not None:
-            size, runs = write_archive(runs, args.archive), args.archive
-            print(f"Archived: {runs / RUNS} ({size / 1e6:.2f} MB). `sb3-nbsp report {runs}` makes this report again.\n")
+            archived, runs = write_archive(runs, args.archive), args.archive
+            print(f"Archived: {runs / RUNS} ({archived}). `sb3-nbsp report {runs}` makes this report again.\n")
         beside = runs.parent if runs.is_file() else runs
         report = write_report(runs, args.out or beside / "report", args.baselines, args.last, args.figures)
     except (ValueError, FileNotFoundError) as error:

@@ -77,7 +77,7 @@ def test_the_file_itself_can_be_reported_on(runs: Path, tmp_path: Path) -> None:
 
 
 def test_the_same_runs_give_the_same_bytes(runs: Path, tmp_path: Path) -> None:
-    sizes = [write_archive(runs, tmp_path / name) for name in "ab"]
+    sizes = [write_archive(runs, tmp_path / name).size for name in "ab"]
     first, second = ((tmp_path / name / FILE).read_bytes() for name in "ab")
     assert first == second and sizes == [len(first)] * 2
     write_archive(tmp_path / "a", tmp_path / "c")  # nor does it matter where they are read from
@@ -157,7 +157,7 @@ def spread_out(runs: Path, folder: Path) -> None:
         (folder / path.relative_to(runs)).write_text(json.dumps(json.loads(path.read_text())))
 
 
-def test_an_archive_in_the_earlier_form_is_read_and_becomes_a_file(
+def test_an_archive_in_the_earlier_form_is_read_and_nothing_in_it_is_deleted(
     runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     spread_out(runs, tmp_path / "earlier")
@@ -165,9 +165,10 @@ def test_an_archive_in_the_earlier_form_is_read_and_becomes_a_file(
     assert tables(tmp_path / "earlier" / "report") == tables(write_report(runs, tmp_path / "report", figures=()).parent)
     benchmark_command.main([str(tmp_path / "suite.yml"), "-f", str(tmp_path / "earlier"), "--dry-run"])
     assert "9 done: will not be repeated" in capsys.readouterr().out
-    write_archive(runs, tmp_path / "earlier")
-    assert files_of(tmp_path / "earlier") == {FILE, *(f"report/{name}" for name in TABLES)}
-    assert not (tmp_path / "earlier" / "s").exists()
+    before = files_of(tmp_path / "earlier")
+    with pytest.raises(ValueError, match="Expected a new folder or an earlier archive"):
+        write_archive(runs, tmp_path / "earlier")
+    assert files_of(tmp_path / "earlier") == before
 
 
 def test_a_suite_takes_cells_of_the_file_as_done_and_trains_the_others(
@@ -307,6 +308,47 @@ def test_a_finished_run_is_not_replaced_by_an_unfinished_one(runs: Path, tmp_pat
     write_manifest(replace(cell, folder=again / cell.folder.relative_to(runs)), None)
     write_archive(again, archive)
     assert (archive / FILE).read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("seed", "settings", "told"),
+    [
+        (1, {}, "seed: 0 there, 1 here"),
+        (0, {"gamma": 0.9}, r"settings: {'algo': 'sac'} there, {'algo': 'sac', 'gamma': 0.9} here"),
+    ],
+)
+def test_another_run_in_the_same_folder_is_no_newer_one(tmp_path: Path, seed: int, settings: dict, told: str) -> None:
+    """SB3 numbers the folders of each machine's runs: SAC_1 here is another run than SAC_1 there."""
+    run_of(settings={"algo": "sac"}).write(tmp_path / "here" / "SAC_1")
+    run_of(seed=seed, settings={"algo": "sac", **settings}).write(tmp_path / "there" / "SAC_1")
+    archive = tmp_path / "archive"
+    assert str(write_archive(tmp_path / "here", archive)).endswith("runs: 1 added, 0 replaced, 0 kept")
+    assert str(write_archive(tmp_path / "here", archive)).endswith("runs: 0 added, 1 replaced, 0 kept")
+    before = (archive / FILE).read_bytes()
+    with pytest.raises(ValueError, match=rf"same training in .*SAC_1 and in .*SAC_1, got two \({told}"):
+        write_archive(tmp_path / "there", archive)
+    assert (archive / FILE).read_bytes() == before
+    (tmp_path / "there" / "SAC_1").rename(tmp_path / "there" / "SAC_2")
+    assert str(write_archive(tmp_path / "there", archive)).endswith("runs: 1 added, 0 replaced, 1 kept")
+
+
+def test_a_cell_of_other_settings_does_not_replace_a_finished_one(runs: Path, tmp_path: Path) -> None:
+    archive, newer = tmp_path / "archive", tmp_path / "newer"
+    write_archive(runs, archive)
+    for name, told in (("memory, memory size 100", "memory_size: 100 there, 7 here"), ("memory, memory size 0", None)):
+        seed = 0 if told else 2  # of the latter method seed 2 has failed
+        cell = cell_of(runs, name, seed)
+        cell = replace(cell, folder=newer / cell.folder.relative_to(runs), arguments=("-params", "memory_size:7"))
+        write_manifest(cell, None)
+        run_of(0.9, seed).write(cell.folder)
+        write_done(cell, 1.0)
+        if told:
+            with pytest.raises(ValueError, match=told):
+                write_archive(newer, archive)
+            (cell.folder / "manifest.json").unlink()
+            (cell.folder / "results.json").unlink()
+    write_archive(newer, archive)
+    assert record_of(archive, cell).is_finished
 
 
 def test_a_name_may_hold_what_some_take_for_a_line_end(tmp_path: Path):
