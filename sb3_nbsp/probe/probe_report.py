@@ -24,7 +24,7 @@ def probe_table(*probes: Probe) -> str:
     """
     :param probes: what was found, in one run or in several on the same sequence; then with 95 % bootstrap intervals
     :return: Markdown
-    :raises ValueError: if the runs were probed on different tasks
+    :raises ValueError: if the runs were probed on different tasks, in different measures, or not with the same arguments
     """
     first = _check_comparable(probes)
     tasks = list(first.performance["", "none"])
@@ -95,6 +95,13 @@ def _check_comparable(probes: Sequence[Probe]) -> Probe:
                 raise ValueError(
                     f"Expected probes of runs on one sequence, with the same arguments; their {name} differ: {ours ^ theirs}."
                 )
+        for name in ("measure", "n_eval_episodes", "chance_overlap"):
+            ours, theirs = getattr(probes[0], name), getattr(probe, name)
+            if ours != theirs:
+                raise ValueError(
+                    f"Expected probes that can be averaged, their {name} is {ours!r} in one and {theirs!r} in another. Probe "
+                    "the runs with the same arguments; those of other settings, or in another measure, by themselves."
+                )
     return probes[0]
 
 
@@ -117,7 +124,7 @@ def plot_probe(*probes: Probe, path: str | os.PathLike[str]) -> None:
     :param probes: what was found
     :param path: PNG file
     :raises ImportError: if matplotlib is not installed
-    :raises ValueError: if the runs were probed on different tasks
+    :raises ValueError: if the runs were probed on different tasks, in different measures, or not with the same arguments
     """
     first = _check_comparable(probes)
     panels = {"on the task whose scores chose them": _on_own_task}

@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from pathlib import Path
@@ -62,30 +63,24 @@ class Probe:
             temporary.write_text(json.dumps(self.to_dict(), indent=1))
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain types only, ready for JSON. Pairs become ``"a / b"``."""
-        return {name: _joined(value) if isinstance(value, dict) else value for name, value in asdict(self).items()}
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> "Probe":
-        """
-        :param path: a file that :meth:`save` wrote
-        :return: what was found
-        :raises ValueError: if it is another file
-        """
-        try:
-            return cls.from_dict(json.loads(Path(path).read_text()))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise ValueError(f"Expected a file that `sb3-nbsp probe` wrote, got {path} ({error!r}).") from error
+        """Plain types only, ready for JSON. Values by pairs become a list of ``[first, second, value]``."""
+        pairs = {name: [[*pair, value] for pair, value in getattr(self, name).items()] for name in _BY_PAIR}
+        return {**asdict(self), **pairs}
 
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> "Probe":
         """The reverse of :meth:`to_dict`."""
-        pairs = {name: {_pair(key): value for key, value in plain[name].items()} for name in _BY_PAIR}
+        pairs = {name: _by_pair(plain[name]) for name in _BY_PAIR}
         return cls(**{**plain, **pairs})
 
 
 def probe_model(
-    model: ContinualAlgorithm, env: VecEnv, n_eval_episodes: int = 20, seed: int = 0, rescore: bool = True
+    model: ContinualAlgorithm,
+    env: VecEnv,
+    n_eval_episodes: int = 20,
+    seed: int = 0,
+    rescore: bool = True,
+    telling: Collection[str] = (),
 ) -> Probe:
     """
     Silence an agent's skill neurons, as many random ones, and those with the lowest scores, and see what it still can.
@@ -97,6 +92,8 @@ def probe_model(
     :param n_eval_episodes: episodes per task and lesion
     :param seed: of evaluation and random draws
     :param rescore: score each task again with other seeds, to see how stable the choice is
+    :param telling: tasks that are known to tell success, also where no episode here does, as that of the run's evaluations
+        (:func:`~sb3_nbsp.evaluation.told_success.telling_tasks`)
     :raises ValueError: if no neurons of a task of this sequence were scored
     """
     sequence = env.get_attr("task_sequence", 0)[0]
@@ -107,11 +104,8 @@ def probe_model(
             f"{list(sequence.task_names)}. Probe a model that was trained on this sequence with skill_fraction > 0."
         )
     last = _learned_last(model, skills)
-    evaluator = TaskEvaluator(env, sequence, n_eval_episodes, seed=seed)
-    try:
-        measure, performance, lesions = _causal_test(model, skills, evaluator, seed)
-    finally:
-        evaluator.close()
+    with closing(TaskEvaluator(env, sequence, n_eval_episodes, seed=seed)) as evaluator:
+        measure, performance, lesions = _causal_test(model, skills, evaluator, seed, telling)
     return Probe(
         performance=performance,
         measure=measure,
@@ -135,11 +129,15 @@ def _learned_last(model: ContinualAlgorithm, tasks: Collection[str]) -> str:
 
 
 def _causal_test(
-    model: ContinualAlgorithm, skills: Mapping[str, SkillNeurons], evaluator: TaskEvaluator, seed: int
+    model: ContinualAlgorithm,
+    skills: Mapping[str, SkillNeurons],
+    evaluator: TaskEvaluator,
+    seed: int,
+    telling: Collection[str],
 ) -> tuple[str, dict[tuple[str, str], dict[str, float]], dict[str, dict[str, int]]]:
     layers = [layer for network in acting_networks(model.neuron_masks.networks) for layer in network.layers]
     success, mean_return = evaluator.evaluate(model)
-    knows_success = None not in success.values()
+    knows_success = all(rate is not None or task in telling for task, rate in success.items())
 
     def perform(neurons: Neurons) -> dict[str, float]:
         with silenced(layers, neurons):
@@ -170,27 +168,29 @@ def _causal_test(
     return "success rate" if knows_success else "mean return", performance, lesions
 
 
+@contextmanager
+def _task_env(env: VecEnv, task: str) -> Iterator[VecEnv]:
+    """An env of one task, wrapped as the sequence's is."""
+    with closing(wrap_like(env, env.get_attr("task_sequence", 0)[0].make_task_env(task, evaluation=True))) as task_env:
+        yield task_env
+
+
 def _seed_overlap(model: ContinualAlgorithm, env: VecEnv, tasks: list[str], seed: int) -> dict[str, float]:
-    sequence = env.get_attr("task_sequence", 0)[0]
     result = {}
     for task in tasks:
         scorings = []
         for i in range(N_RESCORED):
-            task_env = wrap_like(env, sequence.make_task_env(task, evaluation=True))
-            with playing(model, task):
+            with _task_env(env, task) as task_env, playing(model, task):
                 scorings.append(model.score_neurons(task_env, task, seed + i))
-            task_env.close()
         result[task] = float(np.mean([one.overlap(other) for one, other in combinations(scorings, 2)]))
     return result
 
 
 def _diagnostics(model: ContinualAlgorithm, env: VecEnv, task: str, seed: int) -> dict[str, dict[str, float]]:
-    task_env = wrap_like(env, env.get_attr("task_sequence", 0)[0].make_task_env(task, evaluation=True))
     networks = model.neuron_masks.networks
-    with isolated_rng(seed, model.action_space), playing(model, task):
+    with _task_env(env, task) as task_env, isolated_rng(seed, model.action_space), playing(model, task):
         task_env.seed(seed)
         activations = model.activations_on(run_for_scoring(model, task_env, DIAGNOSED_STEPS))
-    task_env.close()
     return {
         network.name: {
             "dormant share": float(np.mean([dormant_share(activations[layer.name]) for layer in network.layers])),
@@ -209,12 +209,8 @@ def _mean(draws: Sequence[Mapping[str, float]]) -> dict[str, float]:
     return {task: float(np.mean([draw[task] for draw in draws])) for task in draws[0]}
 
 
-def _pair(key: str) -> tuple[str, str]:
-    first, separator, second = key.rpartition(" / ")
-    if not separator:
-        raise ValueError(f"{key!r} is no pair")
-    return first, second
-
-
-def _joined(values: dict[Any, Any]) -> dict[str, Any]:
-    return {" / ".join(key) if isinstance(key, tuple) else key: value for key, value in values.items()}
+def _by_pair(plain: Any) -> dict[tuple[str, str], Any]:
+    """Earlier files have a mapping with ``"a / b"`` as keys."""
+    if isinstance(plain, dict):
+        plain = [[*key.rpartition(" / ")[::2], value] for key, value in plain.items()]
+    return {(first, second): value for first, second, value in plain}

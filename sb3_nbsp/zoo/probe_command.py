@@ -15,6 +15,7 @@ except ImportError as error:
 from sb3_nbsp.base.plain_text import from_markdown
 from sb3_nbsp.base.spare_files import may_fail
 from sb3_nbsp.evaluation import SequenceResults, plot_score_histograms
+from sb3_nbsp.evaluation.told_success import telling_tasks
 from sb3_nbsp.probe.probe_report import plot_probe, probe_table
 from sb3_nbsp.probe.probes_file import SEVERAL, load_probes, save_probes
 from sb3_nbsp.probe.study import Probe, probe_model
@@ -87,7 +88,8 @@ def _probe(run: Path, settings: dict[str, Any], args: argparse.Namespace, output
     folder = _folder(run)
     env = _make_env(settings, _saved(folder, settings), args)
     model = ALGORITHMS[settings["algo"]].load(_model(run, settings), env=env)
-    probe = probe_model(model, env, args.episodes, args.seed, not args.no_rescore)
+    telling = telling_tasks(SequenceResults.read(folder).evaluations)
+    probe = probe_model(model, env, args.episodes, args.seed, not args.no_rescore, telling)
     env.close()
     output.mkdir(parents=True, exist_ok=True)
     probe.save(output / f"probe{number}.json")

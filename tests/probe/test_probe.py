@@ -16,7 +16,7 @@ from torch import nn
 from sb3_nbsp import NBSPSAC
 from sb3_nbsp.neurons.layers import NeuronLayer
 from sb3_nbsp.neurons.networks import find_networks
-from sb3_nbsp.probe import Probe, dormant_share, effective_rank, probe_model, silenced, study
+from sb3_nbsp.probe import dormant_share, effective_rank, probe_model, silenced, study
 from sb3_nbsp.probe.plasticity import weight_norm
 from sb3_nbsp.probe.probe_report import plot_probe, probe_table
 from sb3_nbsp.probe.probes_file import load_probes, save_probes
@@ -201,15 +201,35 @@ def test_table_picture_and_file(probe, tmp_path):
     assert (tmp_path / "probe.png").stat().st_size > 10_000
     probe.save(tmp_path / "probe.json")
     saved = json.loads((tmp_path / "probe.json").read_text())
-    assert saved["performance"]["east / skill neurons"] == probe.performance["east", "skill neurons"]
-    assert Probe.load(tmp_path / "probe.json") == probe
+    assert ["east", "skill neurons", probe.performance["east", "skill neurons"]] in saved["performance"]
     save_probes([probe, probe], tmp_path / "probes.json")
     assert load_probes(tmp_path / "probes.json") == [probe, probe] and load_probes(tmp_path / "probe.json") == [probe]
     (tmp_path / "other.json").write_text('{"performance": []}')
     with pytest.raises(ValueError, match="Expected a file that `sb3-nbsp probe` wrote"):
-        Probe.load(tmp_path / "other.json")
-    with pytest.raises(ValueError, match="Expected a file that `sb3-nbsp probe` wrote"):
         load_probes(tmp_path / "other.json")
+
+
+def test_names_of_tasks_may_hold_what_stood_between_them_in_earlier_files(probe, tmp_path):
+    named = replace(probe, task_overlap={("a / b", "c"): 0.5, ("a", "b / c"): 0.2})
+    named.save(tmp_path / "probe.json")
+    assert load_probes(tmp_path / "probe.json") == [named]
+    earlier = {
+        name: {" / ".join(pair): value for pair, value in getattr(probe, name).items()}
+        for name in ("performance", "task_overlap")
+    }
+    (tmp_path / "earlier.json").write_text(json.dumps({**probe.to_dict(), **earlier}))
+    assert load_probes(tmp_path / "earlier.json") == [probe]
+
+
+def test_a_task_that_told_success_in_its_run_is_probed_in_success(trained, monkeypatch):
+    def evaluate(self, model):
+        return {"east": 1.0, "west": None}, {"east": 3.0, "west": -200.0}
+
+    monkeypatch.setattr(study.TaskEvaluator, "evaluate", evaluate)
+    one = probe_model(trained, sequence_env(), 1, rescore=False)
+    other = probe_model(trained, sequence_env(), 1, rescore=False, telling={"east", "west"})
+    assert (one.measure, one.performance["", "none"]) == ("mean return", {"east": 3.0, "west": -200.0})
+    assert (other.measure, other.performance["", "none"]) == ("success rate", {"east": 1.0, "west": 0.0})
 
 
 @pytest.mark.known_answer
@@ -236,6 +256,9 @@ def test_several_runs_are_averaged(probe, tmp_path):
     assert (tmp_path / "probe.png").stat().st_size > 10_000
     with pytest.raises(ValueError, match="one sequence"):
         probe_table(other, replace(third, seed_overlap={}))
+    for name, value in (("measure", "mean return"), ("n_eval_episodes", 5), ("chance_overlap", 0.3)):
+        with pytest.raises(ValueError, match=f"can be averaged, their {name} is .* in one and {value!r} in another"):
+            probe_table(other, replace(third, **{name: value}))
     with pytest.raises(ValueError, match="at least one"):
         probe_table()
     nothing_silenced = replace(probe, performance={("", "none"): whole}, lesions={})  # e.g. mask_networks="critic"
