@@ -5,10 +5,10 @@ What its constructor was given is not among it: who makes the object anew gives 
 """
 
 import inspect
-import os
+from collections import deque
 from collections.abc import Collection, Mapping
 from functools import cache
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from types import ModuleType
 from typing import Any
 
@@ -25,19 +25,27 @@ except ImportError:  # before Gymnasium 1.0
 
 KNOWN: dict[str, type] = {class_name(cls): cls for cls in (RunningMeanStd, running_mean_std.RunningMeanStd)}
 GENERATOR = ":generator:"  # {GENERATOR: its state}
+BYTES_PER_ENTRY = 100  # what an entry of an array is reckoned as, beside one of a list
 
 
-def attributes_of(holder: Any, besides: Collection[str] = ()) -> tuple[dict[str, Any], list[str]]:
+def attributes_of(
+    holder: Any, besides: Collection[str] = (), max_entries: int | None = None
+) -> tuple[dict[str, Any], list[str]]:
     """
     :param holder: any object
     :param besides: names of attributes that are left out
+    :param max_entries: larger collections count as what has no plain form; an array has one entry per 100 bytes. Default: all
+        are copied
     :return: attributes by name, as copies in JSON's types, arrays beside them; and the names of those that have no plain form
-        and might change. Functions, classes, spaces and paths are neither.
+        and might change. Functions, classes, spaces, paths and texts with an absolute path are neither.
     """
     given = _arguments(holder.__class__)
     values, others = {}, []
     for name, value in vars(holder).items():
         if name in besides or name in given or name.lstrip("_") in given or _never_counts(value):
+            continue
+        if max_entries is not None and _entries(value, max_entries) > max_entries:
+            others.append(name)
             continue
         try:
             values[name] = _plain(value)
@@ -58,6 +66,21 @@ def restore_attributes(holder: Any, values: Mapping[str, Any]) -> None:
             vars(holder)[name] = value.copy() if isinstance(value, np.ndarray) else from_plain(value, KNOWN)
 
 
+def _entries(value: Any, most: int) -> int:
+    """How many there are, within others too; counting ends beyond ``most``."""
+    if isinstance(value, np.ndarray):
+        return value.nbytes // BYTES_PER_ENTRY
+    if not isinstance(value, list | tuple | deque | dict) or len(value) > most:
+        return len(value) if isinstance(value, Collection) else 1
+    count = len(value)
+    for part in value.values() if isinstance(value, dict) else value:
+        if isinstance(part, Collection) and not isinstance(part, str):
+            count += _entries(part, most - count)
+        if count > most:
+            break
+    return count
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, np.random.Generator):
         return {GENERATOR: dict(value.bit_generator.state)}
@@ -74,5 +97,5 @@ def _arguments(cls: type) -> frozenset[str]:
 
 
 def _never_counts(value: Any) -> bool:
-    is_path = isinstance(value, PurePath) or (isinstance(value, str) and os.sep in value)
+    is_path = isinstance(value, PurePath) or (isinstance(value, str) and Path(value).is_absolute())
     return is_path or inspect.isroutine(value) or isinstance(value, type | ModuleType | gym.Space)

@@ -12,6 +12,8 @@ WITHOUT_PAST = ("Monitor", "OrderEnforcing", "PassiveEnvChecker", "HumanRenderin
 MADE_WITH = ("_action_space", "_observation_space", "_metadata", "_cached_spec", "_saved_kwargs", "_reward_range")
 # Of these libraries' wrappers we know that they hold nothing but plain attributes from one step to the next.
 LIBRARIES = ("gymnasium.", "stable_baselines3.", "sb3_contrib.", "sb3_nbsp.", "shimmy.", "ale_py.")
+# States are taken at every reset: a list that grows with the training would make it quadratic.
+MAX_ENTRIES = 10_000
 
 
 def wrappers_of(env: gym.Env) -> Iterator[gym.Wrapper]:
@@ -31,8 +33,10 @@ def wrapper_states(env: gym.Env) -> list[dict[str, Any]]:
 
 def _state(wrapper: gym.Wrapper) -> dict[str, Any]:
     kind = type(wrapper).__name__
-    attributes, others = ({}, []) if kind in WITHOUT_PAST else attributes_of(wrapper, MADE_WITH)
-    hidden = [] if type(wrapper).__module__.startswith(LIBRARIES) else others
+    is_known = type(wrapper).__module__.startswith(LIBRARIES)
+    most = None if is_known else MAX_ENTRIES
+    attributes, others = ({}, []) if kind in WITHOUT_PAST else attributes_of(wrapper, MADE_WITH, most)
+    hidden = [] if is_known else others
     return {"kind": kind, "attributes": attributes, "hidden": hidden}
 
 

@@ -6,7 +6,8 @@ from typing import Any
 
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList, EventCallback, ProgressBarCallback
 
-from sb3_nbsp.base.plain_attributes import attributes_of, restore_attributes
+from sb3_nbsp.base.plain_attributes import KNOWN, attributes_of, restore_attributes
+from sb3_nbsp.base.plain_values import NotPlainError, from_plain, to_plain
 
 # What SB3's BaseCallback itself has: it is told anew in each learn().
 TOLD_ANEW = ("model", "n_calls", "num_timesteps", "verbose", "locals", "globals", "parent")
@@ -37,7 +38,7 @@ def callback_states(callback: BaseCallback | None, told: set[str]) -> list[dict[
 def _state(callback: BaseCallback, told: set[str]) -> dict[str, Any]:
     own, kind = getattr(callback, "checkpoint_state", None), type(callback).__name__
     state: dict[str, Any] = {"kind": kind, "n_calls": callback.n_calls, "attributes": {}}
-    state["own"] = None if own is None else own()
+    state["own"] = None if own is None else _plain(own(), kind)
     if own is None and not _keeps_it_elsewhere(callback):
         state["attributes"], others = attributes_of(callback, TOLD_ANEW)
         if others and kind not in told:
@@ -49,6 +50,17 @@ def _state(callback: BaseCallback, told: set[str]) -> dict[str, Any]:
                 stacklevel=2,
             )
     return state
+
+
+def _plain(own: Any, kind: str) -> Any:
+    """Keys that are no texts, tuples and arrays come back as what they were."""
+    try:
+        return to_plain(own, KNOWN)
+    except NotPlainError as error:
+        raise TypeError(
+            f"Expected from checkpoint_state() of {kind} numbers, texts, arrays, and lists and dicts of these, got {error}. "
+            "Return what of it can be written down so."
+        ) from error
 
 
 def _keeps_it_elsewhere(callback: BaseCallback) -> bool:
@@ -74,4 +86,4 @@ def _restore(callback: BaseCallback, saved: Mapping[str, Any]) -> None:
     callback.n_calls = saved["n_calls"]
     restore_attributes(callback, saved.get("attributes", {}))  # earlier versions kept none
     if saved["own"] is not None and hasattr(callback, "restore_checkpoint_state"):
-        callback.restore_checkpoint_state(saved["own"])
+        callback.restore_checkpoint_state(from_plain(saved["own"], KNOWN))

@@ -103,9 +103,43 @@ def test_nested_callbacks_and_counters_of_every_kind_go_on(tmp_path):
 
 
 def test_arguments_and_folders_are_those_of_the_new_callback(tmp_path):
-    arguments = iter([(7, "old"), (8, "new")])
+    arguments = iter([(7, str(tmp_path / "old")), (8, str(tmp_path / "new"))])
     callback = resumed(tmp_path, lambda: Counts(*next(arguments)))
-    assert (callback.limit, callback.file) == (8, "new/file")
+    assert (callback.limit, callback.file) == (8, str(tmp_path / "new/file"))
+
+
+class Names(Counts):
+    """What it has seen has slashes, and keys that are no texts."""
+
+    def _on_step(self) -> bool:
+        self.name, self.n = f"walls/{self.n}", self.n + 1
+        self.per_task[self.n % 3] = self.n
+        return True
+
+
+class SaysItself(Names):
+    def checkpoint_state(self) -> dict[str, Any]:
+        return {"per_task": self.per_task, "name": self.name, "n": self.n, "pair": (1, self.mean)}
+
+    def restore_checkpoint_state(self, state: dict[str, Any]) -> None:
+        assert type(state["pair"]) is tuple and same(state["pair"][1], self.mean)
+        self.per_task, self.name, self.n = state["per_task"], state["name"], state["n"]
+
+
+@pytest.mark.parametrize("kind", [Names, SaysItself])
+def test_texts_with_slashes_and_numbers_as_keys_go_on(kind, tmp_path):
+    one, other = resumed(tmp_path, kind), undisturbed(kind())
+    assert (one.name, one.per_task) == (other.name, other.per_task) and set(one.per_task) == {0, 1, 2}
+
+
+class SaysTooMuch(Names):
+    def checkpoint_state(self) -> dict[str, Any]:
+        return {"model": self.model}
+
+
+def test_what_a_callback_says_must_have_a_plain_form(tmp_path):
+    with pytest.raises(TypeError, match=r"Expected from checkpoint_state\(\) of SaysTooMuch numbers, texts"):
+        SAC_CASE.made().learn(60, callback=[SaysTooMuch(), RunCheckpoints(tmp_path, 20)])
 
 
 class Holds(Counts):

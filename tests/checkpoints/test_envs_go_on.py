@@ -1,6 +1,7 @@
 """What wrappers of every kind hold, around a task and within it, goes on with the run; what nobody can tell is said."""
 
 import warnings
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecFrameStack
 
 from sb3_nbsp import NBSPSAC
+from sb3_nbsp.base.wrapper_states import wrapper_states
 from sb3_nbsp.checkpoints import sub_envs
 from sb3_nbsp.checkpoints.callback import RunCheckpoints
 from sb3_nbsp.checkpoints.env_state import env_state, restore_env
@@ -97,6 +99,50 @@ def test_what_a_wrapper_hides_is_said(inside, tmp_path):
         sequence = TaskSequence([Task("a", lambda *_: wrapper(PointGoalEnv("east", horizon=HORIZON)))], steps_per_task=100)
         task = sequence.make_task_env("a")
         return DummyVecEnv([lambda: Monitor(task if inside else Hides(task))])
+
+    SAC_CASE.made(env()).learn(33).save_checkpoint(tmp_path)
+    with pytest.warns(UserWarning, match="could not be played again"):
+        NBSPSAC.load_checkpoint(tmp_path, env())
+
+
+class Collects(gym.Wrapper):
+    """As many a user's wrapper does: every reward of the training."""
+
+    def __init__(self, env: gym.Env, n: int = 0):
+        super().__init__(env)
+        self.rewards = [0.0] * n
+
+    def step(self, action: Any) -> Any:
+        observation, reward, *rest = self.env.step(action)
+        self.rewards.append(float(reward))
+        return observation, reward, *rest
+
+
+@pytest.mark.parametrize(
+    ("collected", "is_kept"),
+    [
+        ([0.0] * 10_000, True),
+        ([0.0] * 1_000_000, False),
+        (np.zeros(100_000), True),
+        (np.zeros(1_000_000), False),
+        ([np.zeros(50_000)] * 3, False),
+        ({k: [0.0] * 2_000 for k in range(6)}, False),
+        (deque([0.0] * 20_000), False),
+    ],
+)
+def test_what_grows_with_the_training_is_not_copied_at_every_reset(collected, is_kept):
+    wrapper = Collects(PointGoalEnv("east"))
+    wrapper.rewards = collected
+    state = wrapper_states(wrapper)[0]
+    assert ("rewards" in state["attributes"], state["hidden"]) == ((True, []) if is_kept else (False, ["rewards"]))
+
+
+def test_a_wrapper_that_collects_too_much_is_said(tmp_path):
+    def env() -> VecEnv:
+        task = TaskSequence([Task("a", lambda *_: PointGoalEnv("east", horizon=HORIZON))], steps_per_task=100).make_task_env(
+            "a"
+        )
+        return DummyVecEnv([lambda: Monitor(Collects(task, 20_000))])
 
     SAC_CASE.made(env()).learn(33).save_checkpoint(tmp_path)
     with pytest.warns(UserWarning, match="could not be played again"):
