@@ -58,8 +58,7 @@ def _plain(own: Any, kind: str) -> Any:
         return to_plain(own, KNOWN)
     except NotPlainError as error:
         raise TypeError(
-            f"Expected from checkpoint_state() of {kind} numbers, texts, arrays, and lists and dicts of these, got {error}. "
-            "Return what of it can be written down so."
+            f"Expected from checkpoint_state() of {kind} numbers, texts, arrays, and lists and dicts of these, got {error}"
         ) from error
 
 
