@@ -14,6 +14,7 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+import torch as th
 from stable_baselines3.common import running_mean_std
 
 from sb3_nbsp.base.plain_values import NotPlainError, class_name, from_plain, to_plain
@@ -44,10 +45,9 @@ def attributes_of(
     for name, value in vars(holder).items():
         if name in besides or name in given or name.lstrip("_") in given or _never_counts(value):
             continue
-        if max_entries is not None and _entries(value, max_entries) > max_entries:
-            others.append(name)
-            continue
         try:
+            if max_entries is not None and _entries(value, max_entries) > max_entries:
+                raise NotPlainError(f"more than {max_entries} entries")
             values[name] = _plain(value)
         except (NotPlainError, RecursionError):
             others.append(name)
@@ -68,16 +68,15 @@ def restore_attributes(holder: Any, values: Mapping[str, Any]) -> None:
 
 def _entries(value: Any, most: int) -> int:
     """How many there are, within others too; counting ends beyond ``most``."""
-    if isinstance(value, np.ndarray):
+    if isinstance(value, np.ndarray | th.Tensor):
         return value.nbytes // BYTES_PER_ENTRY
-    if not isinstance(value, list | tuple | deque | dict) or len(value) > most:
-        return len(value) if isinstance(value, Collection) else 1
+    if not isinstance(value, list | tuple | deque | dict):
+        return 0
     count = len(value)
     for part in value.values() if isinstance(value, dict) else value:
-        if isinstance(part, Collection) and not isinstance(part, str):
-            count += _entries(part, most - count)
         if count > most:
             break
+        count += _entries(part, most - count)
     return count
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+import torch as th
 from gymnasium import spaces
 from gymnasium.wrappers import FrameStackObservation, NormalizeObservation, NormalizeReward, RecordEpisodeStatistics, TimeLimit
 from helpers import HORIZON, ToyEnv, same
@@ -125,6 +126,7 @@ class Collects(gym.Wrapper):
         ([0.0] * 1_000_000, False),
         (np.zeros(100_000), True),
         (np.zeros(1_000_000), False),
+        ([th.zeros(()), "x" * 20_000], True),
         ([np.zeros(50_000)] * 3, False),
         ({k: [0.0] * 2_000 for k in range(6)}, False),
         (deque([0.0] * 20_000), False),
