@@ -17,7 +17,7 @@ import numpy as np
 import torch as th
 from stable_baselines3.common import running_mean_std
 
-from sb3_nbsp.base.plain_values import NotPlainError, class_name, from_plain, to_plain
+from sb3_nbsp.base.plain_values import PLAIN_TYPES, NotPlainError, class_name, from_plain, to_plain
 
 try:
     from gymnasium.wrappers.utils import RunningMeanStd
@@ -72,11 +72,13 @@ def _entries(value: Any, most: int) -> int:
         return value.nbytes // BYTES_PER_ENTRY
     if not isinstance(value, list | tuple | deque | dict):
         return 0
-    count = len(value)
-    for part in value.values() if isinstance(value, dict) else value:
+    count, parts = len(value), value.values() if isinstance(value, dict) else value
+    if count > most or PLAIN_TYPES.issuperset(map(type, parts)):
+        return count
+    for part in parts:
+        count += _entries(part, most - count)
         if count > most:
             break
-        count += _entries(part, most - count)
     return count
 
 

@@ -26,6 +26,7 @@ from gymnasium import spaces
 from sb3_nbsp.base.arrays import to_array
 
 KIND = ":kind:"
+PLAIN_TYPES = frozenset({type(None), bool, int, float, str})
 SPACES: dict[str, tuple[type[spaces.Space], tuple[str, ...]]] = {
     "box": (spaces.Box, ("low", "high", "shape", "dtype")),
     "discrete": (spaces.Discrete, ("n", "start")),
@@ -52,10 +53,11 @@ def to_plain(value: Any, known: Mapping[str, type]) -> Any:
     :return: what :func:`from_plain` makes the same of, in JSON's types
     :raises NotPlainError: names what has no plain form
     """
-    if value is None or (isinstance(value, bool | int | float | str) and type(value) in (bool, int, float, str)):
+    if type(value) in PLAIN_TYPES:
         return value
     if type(value) is list:
-        return [to_plain(item, known) for item in value]
+        is_flat = PLAIN_TYPES.issuperset(map(type, value))  # many times as fast for a long list
+        return value.copy() if is_flat else [to_plain(item, known) for item in value]
     if type(value) is dict and all(type(key) is str for key in value) and KIND not in value:
         return {key: to_plain(item, known) for key, item in value.items()}
     for kind, (cls, encode, _) in _forms(known).items():
@@ -143,7 +145,7 @@ def _forms(known: Mapping[str, type]) -> dict[str, Form]:
         "tensor": (th.Tensor, lambda v: _array(_on_cpu(v)), lambda c: th.from_numpy(_array_of(c))),
         "deque": (
             deque,
-            lambda v: {"items": list(map(plain, v)), "maxlen": v.maxlen},
+            lambda v: {"items": plain(list(v)), "maxlen": v.maxlen},
             lambda c: deque(map(read, c["items"]), c["maxlen"]),
         ),
         **{name: mapping(cls) for name, cls in MAPPINGS.items()},
