@@ -104,7 +104,7 @@ def test_a_cell_says_what_it_was(cell: Cell) -> None:
 
 def test_a_failed_cell_is_reported_and_the_others_are_finished(cell: Cell, tmp_path: Path) -> None:
     broken = with_arguments(cell, "--fail-if", str(tmp_path / "cause"))
-    sound = replace(cell, seed=1, folder=tmp_path / "sound")
+    sound = replace(cell, method="sound", seed=1, folder=tmp_path / "sound")
     for _ in range(2):  # nor is it forgotten, or trained again unasked
         with pytest.raises(CellError, match=r"(?s)1 of 2 trainings failed.*m, env, seed 0: exit status 1.*what went wrong"):
             run_cells([broken, sound], n_jobs=2)
@@ -201,7 +201,10 @@ def test_a_killed_training_is_reported_with_its_signal(cell: Cell, tmp_path: Pat
 def test_a_training_that_somebody_stopped_is_not_called_done(cell: Cell, tmp_path: Path) -> None:
     """A training answers a signal with a checkpoint and this exit status: the command must not end as if all were done."""
     with pytest.raises(StoppedError, match=r"(?s)1 of 2 trainings were stopped from outside:.*seed 0"):
-        run_cells([with_arguments(cell, "--stopped", "143"), replace(cell, seed=1, folder=tmp_path / "other")], n_jobs=2)
+        run_cells(
+            [with_arguments(cell, "--stopped", "143"), replace(cell, method="another", seed=1, folder=tmp_path / "other")],
+            n_jobs=2,
+        )
     assert cell.state == "interrupted"
 
 
@@ -287,7 +290,9 @@ def test_jobs_of_an_array_train_the_cells(cell: Cell, tmp_path: Path) -> None:
     cloudpickle.register_pickle_by_value(sys.modules[__name__])
     finished = replace(cell, seed=1, folder=tmp_path / "finished")
     run_cells([finished], n_jobs=1)
-    broken = replace(with_arguments(cell, "--fail-if", str(tmp_path / "cause")), seed=2, folder=tmp_path / "broken")
+    broken = replace(
+        with_arguments(cell, "--fail-if", str(tmp_path / "cause")), method="broken", seed=2, folder=tmp_path / "broken"
+    )
     jobs = submit([cell, finished, broken], tmp_path / "slurm", cluster="local", keep_weights=False)
     assert len(jobs) == 2
     jobs[0].result()
