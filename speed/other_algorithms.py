@@ -24,7 +24,7 @@ from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
 from sb3_nbsp import NBSPDQN, NBSPPPO, NBSPQRDQN, NBSPTQC
-from sb3_nbsp.common.cpu_speedups import put_channels_last
+from sb3_nbsp.common.faster_updates import put_channels_last
 
 WIDE = {"policy_kwargs": {"net_arch": [256, 256]}}
 OFF: dict[str, Any] = {"skill_fraction": 0.0, "memory_size": 0}

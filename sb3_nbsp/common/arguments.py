@@ -165,7 +165,7 @@ FastUpdate = Annotated[
     bool,
     Doc(
         "fused Adam, and channels last for convolutions: faster, the same up to rounding",
-        "Channels in the last dimension on the CPU only; without it the same bit for bit",
+        "On CPUs and CUDA devices; without it the same bit for bit",
     ),
 ]
 

@@ -12,7 +12,7 @@ from stable_baselines3.dqn.policies import DQNPolicy
 from sb3_nbsp.base.arguments import documented
 from sb3_nbsp.common import arguments as arg
 from sb3_nbsp.common import parents_arguments
-from sb3_nbsp.common.cpu_speedups import FasterUpdates
+from sb3_nbsp.common.faster_updates import FasterUpdates
 from sb3_nbsp.common.off_policy_algorithm import OffPolicyContinualAlgorithm
 from sb3_nbsp.dqn.cloned_outputs import CLONED
 from sb3_nbsp.dqn.policies import CnnPolicy, MlpPolicy, MultiInputPolicy

@@ -11,7 +11,7 @@ from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedul
 from sb3_nbsp.base.arguments import documented
 from sb3_nbsp.common import arguments as arg
 from sb3_nbsp.common import parents_arguments
-from sb3_nbsp.common.cpu_speedups import FasterUpdates
+from sb3_nbsp.common.faster_updates import FasterUpdates
 from sb3_nbsp.common.on_policy_algorithm import OnPolicyContinualAlgorithm
 from sb3_nbsp.ppo.policies import CnnPolicy, MlpPolicy, MultiInputPolicy
 from sb3_nbsp.ppo.scoring_losses import LOSSES

@@ -12,7 +12,7 @@ from stable_baselines3.common.utils import polyak_update
 from torch.nn import functional as F
 
 from sb3_nbsp.base.random_states import ProcessStreams
-from sb3_nbsp.common.cpu_speedups import fused, fusible, put_channels_last
+from sb3_nbsp.common.faster_updates import fused, fusible, put_channels_last
 from sb3_nbsp.sac.agent_stack import AgentStack
 from sb3_nbsp.sac.batched_learner import BatchedLearner
 from sb3_nbsp.sac.buffer_reader import BufferReader

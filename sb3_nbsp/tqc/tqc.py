@@ -15,7 +15,7 @@ from sb3_nbsp.base.arguments import documented
 from sb3_nbsp.common import arguments as arg
 from sb3_nbsp.common import max_entropy, parents_arguments
 from sb3_nbsp.common.cloning_term import SOFT_ACTOR
-from sb3_nbsp.common.cpu_speedups import FasterUpdates
+from sb3_nbsp.common.faster_updates import FasterUpdates
 from sb3_nbsp.common.off_policy_algorithm import OffPolicyContinualAlgorithm
 from sb3_nbsp.tqc.policies import CnnPolicy, MlpPolicy, MultiInputPolicy
 from sb3_nbsp.tqc.scoring_losses import LOSSES

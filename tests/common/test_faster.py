@@ -15,7 +15,7 @@ from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.save_util import recursive_getattr
 
 from sb3_nbsp import NBSPDQN, NBSPPPO, NBSPTQC
-from sb3_nbsp.common.cpu_speedups import fusible
+from sb3_nbsp.common.faster_updates import fusible
 
 ROUNDING = 1e-12
 CASES = (TQC_CASE, DQN_CASE, QRDQN_CASE, PPO_CASE)  # of SAC's: tests/sac
