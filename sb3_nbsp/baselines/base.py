@@ -33,10 +33,10 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.callbacks import BaseCallback, CallbackList
+from stable_baselines3.common.callbacks import BaseCallback
 
 from sb3_nbsp.base.random_states import isolated_rng
-from sb3_nbsp.common.callbacks import SkillNeuronCallback
+from sb3_nbsp.common.callbacks import SkillNeuronCallback, flat
 from sb3_nbsp.common.env_util import is_task_sequence
 from sb3_nbsp.evaluation.contexts import ACTS_IN_EVALUATION, module_of_context
 
@@ -196,7 +196,7 @@ class TaskBoundaryCallback(BaseCallback):
         self._withdraw()
 
     def _check_place(self) -> None:
-        callbacks = list(_flat(self.locals.get("callback")))
+        callbacks = list(flat(self.locals.get("callback")))
         before = callbacks[: callbacks.index(self)] if self in callbacks else []
         name = type(self).__name__
         if any(type(other) is type(self) for other in before):
@@ -225,11 +225,3 @@ def is_in_force(model: BaseAlgorithm, name: str) -> bool:
     :return: whether the method has hooks on the model now, which is so in trainings with it
     """
     return bool(_HOOKS.get(model, {}).get(name))
-
-
-def _flat(callback: Any) -> Iterator[BaseCallback]:
-    if isinstance(callback, CallbackList):
-        for part in callback.callbacks:
-            yield from _flat(part)
-    elif callback is not None:
-        yield callback

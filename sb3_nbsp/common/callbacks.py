@@ -1,5 +1,6 @@
 """The callback that ends tasks."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList, ConvertCallback
@@ -95,19 +96,24 @@ def with_skill_callback(callback: MaybeCallback) -> MaybeCallback:
     :param callback: what a user gave to ``learn()`` on the env of a task sequence
     :return: the same with a :class:`SkillNeuronCallback`
     """
-    if _contains_skill_callback(callback):
+    made = [c if isinstance(c, BaseCallback) else ConvertCallback(c) for c in flat(callback)]
+    if any(isinstance(c, SkillNeuronCallback) for c in made):
         return callback
-    given = callback if isinstance(callback, list) else [callback] if callback is not None else []
-    made = [c if isinstance(c, BaseCallback) else ConvertCallback(c) for c in given]
     # Early in the list: a checkpoint taken in the same step must know that a task has ended. Before it only what needs
     # the task's transitions, of which consolidation empties the replay buffer.
     early = [c for c in made if getattr(c, "before_consolidation", False)]
     return [*early, SkillNeuronCallback(), *(c for c in made if c not in early)]
 
 
-def _contains_skill_callback(callback: MaybeCallback) -> bool:
-    if isinstance(callback, CallbackList):
+def flat(callback: Any) -> Iterator[Any]:
+    """
+    :param callback: as ``learn()`` takes it: none, a callback or a function, or a list of these
+    :return: the callbacks and functions, those within lists and ``CallbackList`` too, in the order in which they are called
+    """
+    if type(callback) is CallbackList:  # a class of a user's own may do more than call them
         callback = callback.callbacks
     if isinstance(callback, list):
-        return any(_contains_skill_callback(part) for part in callback)
-    return isinstance(callback, SkillNeuronCallback)
+        for part in callback:
+            yield from flat(part)
+    elif callback is not None:
+        yield callback

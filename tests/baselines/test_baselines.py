@@ -8,7 +8,7 @@ import pytest
 import torch as th
 from helpers import HORIZON, NBSP_SETTINGS, SETTINGS, same, sequence_env
 from stable_baselines3 import DQN, PPO, SAC, TD3
-from stable_baselines3.common.callbacks import CheckpointCallback
+from stable_baselines3.common.callbacks import CallbackList, CheckpointCallback
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecNormalize
 
@@ -218,6 +218,16 @@ def test_a_buffer_that_would_be_emptied_before_the_task_ends_is_refused():
     with pytest.raises(ValueError, match="twice"):
         sac().learn(10, callback=[L2(), L2()])
     nbspsac().learn(10, callback=[SkillNeuronCallback(), ReDo()])  # needs nothing of it
+
+
+@pytest.mark.parametrize("nested", [lambda own: CallbackList([own]), lambda own: [CallbackList([CallbackList([own])])]])
+def test_in_lists_of_callbacks(nested):
+    """Ours comes after it there too, wherever it stands in them."""
+    own = L2()
+    nbspsac().learn(50, callback=nested(own))
+    assert own.state["ended"] == ["east"]
+    with pytest.raises(ValueError, match="L2 must come before SkillNeuronCallback"):
+        nbspsac().learn(10, callback=nested(CallbackList([SkillNeuronCallback(), L2()])))
 
 
 def test_tasks_are_ended_by_hand_where_there_is_no_sequence():
