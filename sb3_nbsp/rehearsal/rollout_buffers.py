@@ -1,4 +1,4 @@
-"""ScoringSteps buffers that rehearse: PPO has no replay buffer, so the memory is filled from a task's last rollouts."""
+"""Rollout buffers that rehearse: PPO has no replay buffer, so the memory is filled from a task's last rollouts."""
 
 from collections.abc import Generator
 from copy import copy
@@ -156,12 +156,10 @@ class MixedRollouts:
         self.recent.add(samples, self.memory_size)
 
     def _stacked_raw(self: Any) -> Observations:
-        """[rows, n_envs, ...], in the precision that the buffer keeps observations in."""
+        """[rows, n_envs, ...], in the form and precision that the buffer keeps observations in."""
         if isinstance(self.observations, dict):
-            return {
-                key: np.stack([raw[key] for raw in self._raw]).astype(self.observations[key].dtype) for key in self._raw[0]
-            }
-        return np.stack(self._raw).astype(self.observations.dtype)
+            return {key: _stacked([raw[key] for raw in self._raw], kept) for key, kept in self.observations.items()}
+        return _stacked(self._raw, self.observations)
 
     def remember(self, task: int, samples: RolloutSamples) -> None:
         """
@@ -217,6 +215,11 @@ class MixedRollouts:
     def normalized(self: Any, samples: RolloutSamples) -> RolloutSamples:
         """Samples with observations as the policy sees them."""
         return replace(samples, observations=self._normalize_obs(samples.observations, self.vec_normalize))
+
+
+def _stacked(raw: list[np.ndarray], kept: np.ndarray) -> np.ndarray:
+    """As SB3's buffers do, where an env gives a number (``Discrete``) they keep an array of one."""
+    return np.stack(raw).reshape(-1, *kept.shape[1:]).astype(kept.dtype)
 
 
 class MixedRolloutBuffer(MixedRollouts, RolloutBuffer):

@@ -29,6 +29,18 @@ def test_stacked_frames_whose_rewards_are_normalised():
     assert model.learned_tasks == ["a", "b"] and model.memory.tasks[0].observations.shape[1:] == (6,)
 
 
+@pytest.mark.parametrize("settings", [{"rehearsal": "clip"}, {"rehearsal": "clip", "replay_mode": "share"}, {}])
+def test_numbers_beside_normalised_observations(settings):
+    """SB3's buffers keep an array of one where an env gives a number."""
+    space = spaces.Dict({"number": spaces.Discrete(4), "vector": spaces.Box(-5.0, 5.0, (3,))})
+    env = VecNormalize(toy_sequence_env(space=space, steps=32), norm_obs_keys=["vector"])
+    model = made(env, "MultiInputPolicy", **settings).learn(64)
+    assert {key: values.shape[1:] for key, values in model.memory.tasks[0].observations.items()} == {
+        "number": (1,),
+        "vector": (3,),
+    }
+
+
 def dict_env():
     return VecNormalize(toy_sequence_env(space=IMAGE_AND_VECTOR, steps=32), norm_obs_keys=["vector"])
 
