@@ -57,9 +57,12 @@ class MaskedOptimizer(th.optim.Optimizer):
 
         :param factors: by parameter, in its shape, in [0, 1]; parameters of other optimizers are ignored,
             parameters that are left out are free
+        :raises ValueError: for factors of another shape or range, or of a parameter that is a single number
         """
-        own = [p for group in self.param_groups for p in group["params"]]
-        self._held = [p for p in own if p in factors and bool((factors[p] != 1).any())]
+        own = [p for group in self.param_groups for p in group["params"] if p in factors]
+        for p in own:
+            _check_factors(factors[p], p)
+        self._held = [p for p in own if bool((factors[p] != 1).any())]
         self._place([factors[p] for p in self._held])
 
     def _place(self, factors: list[th.Tensor]) -> None:
@@ -185,6 +188,19 @@ class MaskedOptimizer(th.optim.Optimizer):
 
     def __repr__(self) -> str:
         return f"MaskedOptimizer({self.base!r}, mask_target={self.mask_target!r}, held parameters: {len(self._held)})"
+
+
+def _check_factors(factors: th.Tensor, parameter: th.Tensor) -> None:
+    if parameter.dim() == 0:
+        raise ValueError("Expected a parameter with rows to hold, got one of a single number. Make it of shape (1,).")
+    if factors.shape != parameter.shape:
+        raise ValueError(
+            f"Expected factors in their parameter's shape {tuple(parameter.shape)}, got {tuple(factors.shape)}. Spread them "
+            "first, e.g. factors[:, None].expand_as(parameter) for the rows of a weight."
+        )
+    if not bool(((factors >= 0) & (factors <= 1)).all()):
+        found = f"{float(factors.min())} to {float(factors.max())}"
+        raise ValueError(f"Expected factors in [0, 1], got {found}. 0 holds an entry, 1 leaves it free.")
 
 
 def _scale_gradient(factors: th.Tensor, parameter: th.Tensor) -> None:

@@ -221,6 +221,25 @@ def test_factors_of_other_optimizers_are_ignored():
     assert not optimizer.is_masking
 
 
+@pytest.mark.parametrize(
+    "parameter, factors, words",
+    [
+        (th.ones(3, 2), th.tensor([0.0, 1.0, 1.0]), r"shape \(3, 2\), got \(3,\)"),
+        (th.ones(2, 2), th.tensor([1.0, 0.0]), r"shape \(2, 2\), got \(2,\)"),
+        (th.ones(3), th.tensor([0.0, 1.0, 2.0]), r"in \[0, 1\], got 0\.0 to 2\.0"),
+        (th.ones(2), th.tensor([-0.5, 1.0]), r"in \[0, 1\], got -0\.5 to 1\.0"),
+        (th.ones(2), th.tensor([th.nan, 1.0]), r"in \[0, 1\], got nan"),
+        (th.tensor(1.0), th.tensor(0.0), r"single number.*shape \(1,\)"),
+    ],
+)
+def test_factors_that_are_none_are_refused(parameter, factors, words):
+    parameter = nn.Parameter(parameter)
+    optimizer = MaskedOptimizer(SGD([parameter], lr=1.0))
+    with pytest.raises(ValueError, match=words):
+        optimizer.set_factors({parameter: factors})
+    assert not optimizer.is_masking
+
+
 @all_targets
 def test_parameters_without_gradient(target):
     optimizer, params = masked("sgd", target)
