@@ -10,6 +10,7 @@ from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
 from sb3_nbsp.common import plain_buffers
+from sb3_nbsp.common.buffer_choice import OF_STEPS
 from sb3_nbsp.common.file_checks import NO_BUFFER, naming_damage
 from sb3_nbsp.common.older_files import moved_modules
 from sb3_nbsp.common.save_util import File, whole_file
@@ -36,7 +37,7 @@ def write(path: File, model: Any) -> None:
 def read(path: File, model: Any, truncate_last_traj: bool, trust: bool) -> ReplayBuffer:
     """
     :param path: a replay buffer's file
-    :param model: an off-policy NBSP model; its own buffer may be another one after the call
+    :param model: an off-policy NBSP model, which keeps its own buffer
     :param truncate_last_traj: see SB3
     :param trust: whether code in the file may run
     :return: what the file holds
@@ -49,9 +50,13 @@ def read(path: File, model: Any, truncate_last_traj: bool, trust: bool) -> Repla
             f"{path} holds a pickle, which can run code when it is read: trust=False takes files that were saved with the "
             "suffix .npz. If you trust where it comes from, load it without trust=False."
         )
-    with moved_modules(), naming_damage(path, "a replay buffer's file", *NO_BUFFER):
-        OffPolicyAlgorithm.load_replay_buffer(model, path, truncate_last_traj)
-    loaded: ReplayBuffer = model.replay_buffer
+    before = getattr(model, "replay_buffer", None)  # some delete it first, to make room
+    try:
+        with moved_modules(), naming_damage(path, "a replay buffer's file", *NO_BUFFER):
+            OffPolicyAlgorithm.load_replay_buffer(model, path, truncate_last_traj)
+        loaded: ReplayBuffer = model.replay_buffer
+    finally:
+        model.replay_buffer = before
     return loaded
 
 
@@ -81,7 +86,7 @@ def check_spaces(buffer: ReplayBuffer, model: Any, path: Any) -> None:
     """
     for what in ("observation_space", "action_space"):
         ours, theirs = getattr(model, what), getattr(buffer, what)
-        if (ours.shape, ours.dtype) != (theirs.shape, theirs.dtype):
+        if ours != theirs:  # as SB3 compares an env's with the model's
             raise ValueError(f"{path} was filled on another env: its {what} is {theirs}, the model's {ours}. Leave it out.")
     if buffer.n_envs != model.n_envs:
         raise ValueError(
@@ -95,7 +100,8 @@ def taken_over(buffer: ReplayBuffer | None, model: Any, of_task: bool) -> Replay
     :param buffer: SB3's, ours or a user's
     :param model: an off-policy NBSP model that takes its transitions over
     :param of_task: whether they count for the current task
-    :return: the buffer with the model's own memory and settings of it, of our class where it was SB3's
+    :return: the buffer with the model's own memory and settings of it; where its class is SB3's or ours, of the class and over
+        as many steps as the model's own
     :raises ValueError: if it was filled by another number of sub-envs
     """
     if buffer is not None and buffer.n_envs != model.n_envs:
@@ -103,18 +109,29 @@ def taken_over(buffer: ReplayBuffer | None, model: Any, of_task: bool) -> Replay
             f"The replay buffer was filled by {buffer.n_envs} sub-envs, the model has {model.n_envs}. Use as many as "
             "before, or go on without the buffer."
         )
-    mixed_class: Any = None if buffer is None else model.mixed_buffers.get(type(buffer))
-    if mixed_class is not None:
-        assert buffer is not None
-        mixed = mixed_class.__new__(mixed_class)
-        mixed.__dict__.update(buffer.__dict__, n_batches=0, n_rows_of_task=buffer.size())
-        buffer = mixed
+    if type(buffer) in (*model.mixed_buffers, *model.mixed_buffers.values()):
+        buffer = _of_models_class(buffer, model)
     if isinstance(buffer, MixedBuffer):
         memory = TaskMemory(Transitions) if model.memory is None else model.memory
         settings = model.memory_arguments()
         counted = {} if of_task else {"n_rows_of_task": 0}
         buffer.__dict__.update(settings, memory=memory, n_task_ends=model.n_task_ends, **counted)
     return buffer
+
+
+def _of_models_class(buffer: Any, model: Any) -> ReplayBuffer:
+    """Rows are single steps in all of these classes: how many a transition goes over is decided when it is sampled."""
+    own, plain = model.replay_buffer, type(buffer) in model.mixed_buffers
+    like = buffer
+    if type(own) in model.mixed_buffers.values() and own.optimize_memory_usage == buffer.optimize_memory_usage:
+        like = own
+    mixed_class = model.mixed_buffers.get(type(like), type(like))
+    mixed: ReplayBuffer = mixed_class.__new__(mixed_class)
+    mixed.__dict__.update({name: value for name, value in vars(buffer).items() if name not in OF_STEPS})
+    mixed.__dict__.update({name: vars(like)[name] for name in OF_STEPS if name in vars(like)})
+    if plain:
+        mixed.__dict__.update(n_batches=0, n_rows_of_task=buffer.size())
+    return mixed
 
 
 def without_additions(buffer: Any, mixed_buffers: Mapping[Any, Any]) -> Any:

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
-from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.buffers import DictReplayBuffer, NStepReplayBuffer, ReplayBuffer
 from stable_baselines3.common.callbacks import BaseCallback
@@ -17,11 +16,11 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_nbsp.checkpoints.safe_point import safe_point
 from sb3_nbsp.common import buffer_files, buffer_requirements, ram_estimate
+from sb3_nbsp.common.buffer_choice import OF_STEPS, make_buffer
 from sb3_nbsp.common.cloning_term import ClonedOutputs, CloningTerm
 from sb3_nbsp.common.continual_algorithm import ContinualAlgorithm
-from sb3_nbsp.common.parents_arguments import check_keywords
 from sb3_nbsp.common.position import FollowedSequence
-from sb3_nbsp.common.ram_estimate import Part, check_footprint
+from sb3_nbsp.common.ram_estimate import Part
 from sb3_nbsp.common.save_util import File
 from sb3_nbsp.common.task_bounds import TaskBounds
 from sb3_nbsp.rehearsal.replay_buffers import (
@@ -81,38 +80,15 @@ class OffPolicyContinualAlgorithm(ContinualAlgorithm, OffPolicyAlgorithm):
         if ours:
             self.replay_buffer_class = None
             if self.replay_buffer is None:
-                self.replay_buffer = self._make_buffer(given)
+                self.replay_buffer = make_buffer(self, given)
         super()._setup_model()
         self.cloning.check()
+        if ours and self.n_steps > 1:  # SB3 writes them there, where they would outlive another n_steps in load()
+            self.replay_buffer_kwargs = {k: v for k, v in self.replay_buffer_kwargs.items() if k not in OF_STEPS}
         if ours:
             self.replay_buffer_class = type(self.replay_buffer)  # type: ignore[assignment]
         if isinstance(self.replay_buffer, MixedBuffer):
             self.replay_buffer.n_task_ends = self.n_task_ends
-
-    def _make_buffer(self, given: type[Any] | None) -> ReplayBuffer:
-        kwargs = dict(self.replay_buffer_kwargs)
-        buffer_class: type[Any] = given or MixedReplayBuffer
-        if buffer_class is MixedReplayBuffer and isinstance(self.observation_space, spaces.Dict):
-            buffer_class = MixedDictReplayBuffer
-        elif buffer_class is MixedReplayBuffer and self.n_steps > 1:
-            buffer_class = MixedNStepReplayBuffer
-        check_keywords("replay_buffer_kwargs", kwargs, buffer_class)
-        if issubclass(buffer_class, NStepReplayBuffer) and self.n_steps > 1:
-            kwargs.update(n_steps=self.n_steps, gamma=self.gamma)
-        try:
-            return buffer_class(
-                self.buffer_size,
-                self.observation_space,
-                self.action_space,
-                device=self.device,
-                n_envs=self.n_envs,
-                optimize_memory_usage=self.optimize_memory_usage,
-                **self.memory_arguments(),
-                **kwargs,
-            )
-        except MemoryError as error:  # one array is larger than the machine's memory: NumPy tells its shape only
-            check_footprint(self._footprint(0)[:1])
-            raise error
 
     def _footprint(self, n_tasks: int) -> list[Part]:
         """See :meth:`ContinualAlgorithm._footprint`. The replay buffer comes first."""
@@ -203,6 +179,8 @@ class OffPolicyContinualAlgorithm(ContinualAlgorithm, OffPolicyAlgorithm):
         progress_bar: bool = False,
     ) -> tuple[int, BaseCallback]:
         buffer_requirements.check_memory(self, self._replayed_size)
+        if isinstance(self.replay_buffer, MixedBuffer) and not self.goes_on_exactly:
+            self.replay_buffer.leaves_out_next = False  # a callback that stopped training lost the step that it was meant for
         if reset_num_timesteps:  # the warm-up's end is counted from the same zero
             self._warmup_until = max(self._warmup_until - self.num_timesteps, 0)
         result = super()._setup_learn(total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar)
@@ -275,14 +253,13 @@ class OffPolicyContinualAlgorithm(ContinualAlgorithm, OffPolicyAlgorithm):
         From a buffer that the SB3 parent saved the transitions are taken.
 
         :param trust: whether code in the file may run, as reading a pickle can; a ``.npz`` file holds none
-        :raises ValueError: for a pickle with ``trust=False``, or for a damaged ``.npz`` file
+        :raises ValueError: for a pickle with ``trust=False``, a damaged file, or one that was filled on another env. The model
+            keeps its buffer then.
         """
-        before = getattr(self, "replay_buffer", None)  # some delete it first, to make room
         loaded = buffer_files.read(path, self, truncate_last_traj, trust)
-        self.replay_buffer = before
         buffer_files.check_spaces(loaded, self, path)
         of_task = buffer_files.is_of_current_task(loaded, self)
-        if of_task or before is None or not buffer_files.is_left_out(loaded, self, str(path)):
+        if of_task or self.replay_buffer is None or not buffer_files.is_left_out(loaded, self, str(path)):
             self.replay_buffer = buffer_files.taken_over(loaded, self, of_task)
 
     @classmethod

@@ -29,6 +29,7 @@ from sb3_nbsp.rehearsal.cloning import cloning_loss, distribution_parameters
 from sb3_nbsp.rehearsal.rollout_buffers import MixedDictRolloutBuffer, MixedRolloutBuffer, RolloutSamples
 
 RECENT = "rollout_buffer.recent"  # the newest samples of the task that is learned
+GIVEN_BY_SB3 = ("buffer_size", "observation_space", "action_space", "device", "gamma", "gae_lambda", "n_envs")
 MEMORY_ARGUMENTS = ("memory_size", "replay_mode", "replay_interval", "old_task_fraction")
 
 
@@ -83,7 +84,7 @@ class OnPolicyContinualAlgorithm(ContinualAlgorithm, OnPolicyAlgorithm):
             is_dict = isinstance(self.observation_space, spaces.Dict)
             self.rollout_buffer_class = MixedDictRolloutBuffer if is_dict else MixedRolloutBuffer
         assert self.rollout_buffer_class is not None
-        check_keywords("rollout_buffer_kwargs", self.rollout_buffer_kwargs, self.rollout_buffer_class)
+        check_keywords("rollout_buffer_kwargs", self.rollout_buffer_kwargs, self.rollout_buffer_class, GIVEN_BY_SB3)
         super()._setup_model()
         self._is_new = self.position.task is not None or len(self.learned_tasks) > 0
 

@@ -5,7 +5,7 @@ SB3's documentation tells what they mean.
 
 import inspect
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from math import inf
 from typing import Annotated, Any, Literal
 
@@ -186,13 +186,17 @@ POLICY: dict[str, Any] = {
 }
 
 
-def check_keywords(where: str, kwargs: Mapping[str, Any], cls: type) -> None:
+def check_keywords(where: str, kwargs: Mapping[str, Any], cls: type, of_model: Collection[str] = ()) -> None:
     """
     :param where: the argument that holds them
     :param kwargs: what a constructor shall get
     :param cls: whose constructor; a class of buffers takes what its parents take
-    :raises ValueError: for an argument that it does not have
+    :param of_model: names of what the model gives it by itself
+    :raises ValueError: for an argument that it does not have, or that the model gives
     """
+    for name in kwargs:
+        if name in of_model:
+            raise ValueError(f"{where} must leave out {name}, which the model gives its buffer. Give it to the model.")
     known: set[str] = set()
     for made in cls.__mro__:
         parameters = inspect.signature(made).parameters if "__init__" in vars(made) else {}

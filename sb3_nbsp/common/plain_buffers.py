@@ -1,8 +1,9 @@
 """
 Replay buffers in files without pickles: NumPy's ``.npz``, a zip archive of arrays.
 
-``header`` is JSON text: the buffer's class, its settings, and which array is which attribute (of a dict of arrays: which key).
-The other entries are the arrays. Nothing in it is code: it is read with ``allow_pickle=False``.
+``header`` is JSON text: the buffer's class, its settings, the spaces of the env that filled it, and which array is which
+attribute (of a dict of arrays: which key). The other entries are the arrays. Nothing in it is code: it is read with
+``allow_pickle=False``.
 """
 
 import io
@@ -29,7 +30,8 @@ SETTINGS = (
     *("handle_timeout_termination", "n_steps", "gamma"),
     *(*MEMORY_ARGUMENTS, *COUNTERS),
 )
-OF_THE_MODEL = ("observation_space", "action_space", "device", "memory")
+SPACES = ("observation_space", "action_space")
+OF_THE_MODEL = (*SPACES, "device", "memory")
 
 
 def is_plain(path: Any) -> bool:
@@ -65,6 +67,7 @@ def write_buffer(path: Any, buffer: ReplayBuffer | None, model: Any) -> None:
         elif name not in OF_THE_MODEL:
             raise ValueError(f"A {SUFFIX} file cannot keep {name!r} of {type(buffer).__name__}. Save it as .pkl.")
     header = {"format": FORMAT, "class": class_name(type(buffer)), "settings": settings, "arrays": index}
+    header["spaces"] = {name: _plain_space(getattr(buffer, name)) for name in SPACES}
     with replacing(path) as temporary:
         np.savez(temporary, allow_pickle=False, header=np.array(json.dumps(header)), **arrays)
 
@@ -73,7 +76,7 @@ def read_buffer(path: Any, model: Any) -> ReplayBuffer:
     """
     :param path: what :func:`write_buffer` wrote
     :param model: the model that takes it
-    :return: the buffer, with an empty memory
+    :return: the buffer, with an empty memory and the spaces of the env that filled it
     :raises FileNotFoundError: if there is no such file
     :raises ValueError: if the file is damaged or of another kind, or holds other observations or actions than the model's
     """
@@ -84,6 +87,7 @@ def read_buffer(path: Any, model: Any) -> ReplayBuffer:
                 raise ValueError(f"its format is {header['format']!r}, not {FORMAT!r}")
             cls = _classes(model)[header["class"]]
             settings = {name: from_plain(value, {}) for name, value in header["settings"].items() if name in SETTINGS}
+            told = {name: from_plain(value, {}) for name, value in header.get("spaces", {}).items() if value is not None}
             arrays: dict[str, Any] = {}
             for name, key, entry in header["arrays"]:
                 if key is None:
@@ -98,10 +102,20 @@ def read_buffer(path: Any, model: Any) -> ReplayBuffer:
     _check(path, settings, arrays, model)
     buffer: ReplayBuffer = cls.__new__(cls)
     buffer.__dict__.update(settings, **arrays)
-    buffer.__dict__.update({name: getattr(model, name) for name in OF_THE_MODEL[:3]})
+    buffer.device = model.device
+    for name in SPACES:  # earlier versions did not write them down
+        setattr(buffer, name, told.get(name, getattr(model, name)))
     if isinstance(buffer, MixedBuffer):
         buffer.memory = TaskMemory(Transitions)
     return buffer
+
+
+def _plain_space(space: spaces.Space) -> Any:
+    """``None`` for a class of a user's own, which is then compared by its shape only."""
+    try:
+        return to_plain(space, {})
+    except NotPlainError:
+        return None
 
 
 def _classes(model: Any) -> dict[str, Any]:

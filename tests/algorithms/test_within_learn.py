@@ -5,7 +5,7 @@ import csv
 import numpy as np
 import pytest
 from helpers import HORIZON
-from helpers.cases import PPO_CASE, SAC_CASE, every_case
+from helpers.cases import PPO_CASE, SAC_CASE, every_case, off_policy_cases
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv
@@ -69,6 +69,19 @@ def test_the_step_in_flight_is_not_the_next_tasks(case):
     model.consolidate(own_env(case), "B")
     a, b = (model.memory._tasks[task].observations[:, 0] for task in range(2))
     assert a.max() <= 39 and b.min() >= 40  # an action follows on the observation of its step before
+
+
+@off_policy_cases
+def test_training_that_is_stopped_in_that_step_loses_no_other(case):
+    def stop(model):
+        model.consolidate(own_env(case), task="A")
+        raise KeyboardInterrupt
+
+    model = case.made(case.point_goal())
+    with pytest.raises(KeyboardInterrupt):
+        model.learn(60, callback=At(30, stop))
+    model.learn(10, reset_num_timesteps=False)
+    assert model.replay_buffer.size() == 10
 
 
 @every_case

@@ -4,8 +4,10 @@ import copy
 
 import numpy as np
 import pytest
+from helpers import VECTORS
 from helpers.cases import DQN_CASE, SAC_CASE, off_policy_cases, on_cases
 
+from sb3_nbsp.rehearsal import MixedNStepReplayBuffer, MixedReplayBuffer
 from sb3_nbsp.rehearsal.memory import Transitions
 
 pytestmark = pytest.mark.filterwarnings(r"ignore:The goal metric q\(t\)", "ignore:The current task's", "ignore:A task has")
@@ -40,6 +42,41 @@ def test_a_model_is_loaded_with_more_steps(case, mode, tmp_path):
     old = model.replay_buffer._to_samples(model.memory.sample(200), None)
     found = {round(float(discount), 3) for discount in old.discounts}
     assert {0.9, 0.729} <= found <= {0.9, 0.81, 0.729}  # a buffer of single steps knew no gamma and noted 1
+
+
+@on_cases(SAC_CASE, DQN_CASE)
+def test_a_model_is_loaded_with_fewer_steps(case, tmp_path):
+    """Its replay buffer, too: a file's rows are single steps."""
+    three = case.made(**SMALL, n_steps=3).learn(10)
+    three.save(tmp_path / "model")
+    three.save_replay_buffer(tmp_path / "buffer")
+    model = case.cls.load(tmp_path / "model", env=case.sequence_env(), n_steps=1)
+    assert type(model.replay_buffer) is MixedReplayBuffer
+    model.load_replay_buffer(tmp_path / "buffer")
+    assert type(model.replay_buffer) is MixedReplayBuffer and model.replay_buffer.size() == 10
+    assert model.replay_buffer.sample(4).discounts is None
+    more = case.cls.load(tmp_path / "model", env=case.sequence_env(), n_steps=2)
+    more.load_replay_buffer(tmp_path / "buffer")
+    assert (more.replay_buffer.n_steps, more.replay_buffer.gamma) == (2, 0.9)
+
+
+class OfSingleSteps(MixedReplayBuffer):
+    pass
+
+
+class OfSeveralSteps(MixedNStepReplayBuffer):
+    pass
+
+
+def test_no_buffer_ignores_the_number_of_steps():
+    with pytest.raises(ValueError, match="n_steps=3 needs a replay buffer of several steps, and OfSingleSteps gives single"):
+        SAC_CASE.made(replay_buffer_class=OfSingleSteps, n_steps=3)
+    with pytest.raises(ValueError, match="MixedDictReplayBuffer gives single ones"):
+        SAC_CASE.made(SAC_CASE.toy_env(VECTORS), "MultiInputPolicy", n_steps=3)
+    for n_steps in (1, 3):
+        buffer = SAC_CASE.made(replay_buffer_class=OfSeveralSteps, n_steps=n_steps, gamma=0.9).replay_buffer
+        assert (buffer.n_steps, buffer.gamma) == (n_steps, 0.9)
+    assert type(SAC_CASE.made(replay_buffer_class=MixedNStepReplayBuffer).replay_buffer) is MixedReplayBuffer
 
 
 @on_cases(SAC_CASE, DQN_CASE)

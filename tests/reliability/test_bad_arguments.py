@@ -41,7 +41,7 @@ OFF_POLICY = {
     "train_freq": [0, -1, "often", (1, "steps"), (0, "step"), 1.5, None],
     "gradient_steps": [-2, "1", 1.5],
     "replay_buffer_class": ["ReplayBuffer", int],
-    "replay_buffer_kwargs": [[1], {"foo": 1}],
+    "replay_buffer_kwargs": [[1], {"foo": 1}, {"memory_size": 5}, {"n_envs": 2}],
     "optimize_memory_usage": ["False", 1],
     "n_steps": [0, -1, 1.5],
     "target_update_interval": [0, -1, 1.5],
@@ -74,7 +74,7 @@ ON_POLICY = {
     "normalize_advantage": ["False"],
     "target_kl": [-0.1, "x", nan],
     "rollout_buffer_class": ["RolloutBuffer"],
-    "rollout_buffer_kwargs": [5, {"foo": 1}],
+    "rollout_buffer_kwargs": [5, {"foo": 1}, {"gamma": 0.5}],
     "use_sde": ["False"],
 }
 BY_CASE = [
