@@ -4,8 +4,9 @@ import warnings
 from typing import Any
 
 from stable_baselines3.common.buffers import NStepReplayBuffer
-from stable_baselines3.common.vec_env import VecNormalize
 from stable_baselines3.her.her_replay_buffer import HerReplayBuffer
+
+from sb3_nbsp.common.other_statistics import that_normalizes
 
 
 def check_buffer(model: Any, replayed_size: int) -> None:
@@ -65,7 +66,7 @@ def check_wrappers_order(model: Any) -> None:
     :param model: an on-policy NBSP model
     :raises ValueError: where observations that are not normalised yet, which the memory keeps, are not what the networks take
     """
-    normalize = normalizes_observations(model)
+    normalize = that_normalizes(model.env)
     if normalize is None or model.memory_size == 0 or model.memory is None:
         return
     if normalize.observation_space != model.observation_space:
@@ -74,15 +75,6 @@ def check_wrappers_order(model: Any) -> None:
             f"(from {normalize.observation_space} to {model.observation_space}). Put VecNormalize outermost, e.g. "
             "VecNormalize(VecFrameStack(env, 4)), or use norm_obs=False or memory_size=0."
         )
-
-
-def normalizes_observations(model: Any) -> VecNormalize | None:
-    """
-    :param model: an on-policy NBSP model
-    :return: its env's ``VecNormalize``, ``None`` where there is none or it leaves observations as they are
-    """
-    normalize: VecNormalize | None = model.get_vec_normalize_env()
-    return normalize if normalize is not None and normalize.norm_obs else None
 
 
 def warn_of_nothing_to_rehearse() -> None:

@@ -223,12 +223,12 @@ class ContinualAlgorithm(ProtectedAlgorithm):
         A task that was consolidated before gets its new skill neurons in place of the old ones. The random state of
         training is the same after the call as before it.
 
-        :param env: the task to score on: a Gymnasium env, or a ``VecEnv`` that is wrapped like the training env; default:
-            the training env, whose running episode is lost. Not closed.
+        :param env: the task to score on: a Gymnasium env, or a ``VecEnv`` that is wrapped like the training env, with its
+            statistics of normalisation; default: the training env, whose running episode is lost. Not closed.
         :param task: its name; default: "task 1", "task 2", ...
         :return: the skill neurons; ``None`` with ``skill_fraction=0``
-        :raises ValueError: where the model's replay buffer cannot be carried over a task switch, or for
-            ``goal_metric="success"`` on an env that does not tell success
+        :raises ValueError: where the model's replay buffer cannot be carried over a task switch, for an env that shows
+            observations otherwise, or for ``goal_metric="success"`` on one that does not tell success
         """
         self._check_supported()
         if self.is_learning and self.position.pending is None and self._step_in_flight():

@@ -8,6 +8,7 @@ from itertools import takewhile
 from typing import Any
 
 import gymnasium as gym
+from gymnasium import spaces
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import (
     DummyVecEnv,
@@ -21,6 +22,7 @@ from stable_baselines3.common.vec_env import (
     unwrap_vec_normalize,
 )
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvWrapper
+from stable_baselines3.common.vec_env.stacked_observations import StackedObservations
 
 # Wrappers that change nothing an agent sees or does.
 NEUTRAL_WRAPPERS = (
@@ -70,10 +72,24 @@ def _wrapped_like(training_env: VecEnv, wrapped: VecEnv) -> VecEnv:
         if isinstance(wrapper, VecNormalize):
             wrapped = _frozen_copy(wrapper, wrapped)
         elif isinstance(wrapper, VecFrameStack):
-            wrapped = VecFrameStack(wrapped, wrapper.stacked_obs.n_stack)
+            wrapped = VecFrameStack(wrapped, wrapper.stacked_obs.n_stack, _channels_order(wrapper.stacked_obs))
         elif isinstance(wrapper, VecTransposeImage):
             wrapped = VecTransposeImage(wrapped)
     return wrapped
+
+
+def _channels_order(stacked: StackedObservations) -> Any:
+    """Which axis frames are stacked on: "first" or "last", of a dict by key."""
+    if isinstance(stacked.observation_space, spaces.Dict):
+        return {key: _channels_order(part) for key, part in stacked.sub_stacked_observations.items()}
+    return "first" if stacked.channels_first else "last"
+
+
+class _OnlySpaces(gym.Env):
+    """Stands for a sub-env where its observations' form is all that counts."""
+
+    def __init__(self, env: VecEnv):
+        self.observation_space, self.action_space = env.observation_space, env.action_space
 
 
 def check_wrappers(training_env: VecEnv) -> None:
@@ -87,6 +103,13 @@ def check_wrappers(training_env: VecEnv) -> None:
                 f"The training env is wrapped in {type(wrapper).__name__}, which cannot be repeated around the "
                 "single-task envs used for scoring and evaluation. Do what it does in the tasks' own envs (Task.make) instead."
             )
+    like = _wrapped_like(training_env, DummyVecEnv([lambda: _OnlySpaces(training_env.unwrapped)]))
+    if like.observation_space != training_env.observation_space:
+        raise ValueError(
+            f"The training env's wrappers give observations in {training_env.observation_space}; repeated around the "
+            f"single-task envs used for scoring and evaluation, in {like.observation_space}. Use SB3's wrappers as they are, "
+            "or do the same in the tasks' own envs (Task.make)."
+        )
     if is_task_sequence(training_env):
         _check_gym_wrappers(training_env)
 

@@ -20,6 +20,7 @@ from sb3_nbsp.checkpoints.safe_point import safe_point
 from sb3_nbsp.common import buffer_requirements
 from sb3_nbsp.common.continual_algorithm import ContinualAlgorithm
 from sb3_nbsp.common.finite_checks import check_losses
+from sb3_nbsp.common.other_statistics import that_normalizes
 from sb3_nbsp.common.parents_arguments import check_keywords
 from sb3_nbsp.common.position import FollowedSequence
 from sb3_nbsp.common.ram_estimate import Part, rollout_buffer_bytes, scoring_bytes
@@ -94,8 +95,7 @@ class OnPolicyContinualAlgorithm(ContinualAlgorithm, OnPolicyAlgorithm):
             settings = {name: getattr(self, name) for name in MEMORY_ARGUMENTS}
             settings["mixes"] = self.rehearsal == "clip"
             # Without a memory nothing is kept that would have to be raw; without normalisation what is seen is raw.
-            normalizes = buffer_requirements.normalizes_observations(self)
-            settings["vec_normalize"] = normalizes if self.memory_size > 0 else None
+            settings["vec_normalize"] = that_normalizes(self.env) if self.memory_size > 0 else None
             self.rollout_buffer.__dict__.update(settings)
 
     def _check_supported(self) -> None:

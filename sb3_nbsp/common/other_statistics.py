@@ -1,4 +1,4 @@
-"""Whether what is remembered of old tasks still looks to the networks as it did, where the env is exchanged by hand."""
+"""Whether observations look to the networks as they did in training, where an env is given by hand."""
 
 import warnings
 from typing import Any
@@ -16,7 +16,7 @@ def warn_of_other_statistics(model: Any, before: VecEnv | None) -> None:
     """
     if before is None or not _remembers(model):
         return
-    old, new = _that_normalizes(before), _that_normalizes(model.env)
+    old, new = that_normalizes(before), that_normalizes(model.env)
     if old is None and new is None:
         return
     if old is None or new is None:
@@ -42,7 +42,37 @@ def _remembers(model: Any) -> bool:
     return any(memory is not None and len(memory.tasks) > 0 for memory in memories)
 
 
-def _that_normalizes(env: VecEnv) -> VecNormalize | None:
+def check_same_statistics(training_env: VecEnv, env: VecEnv) -> None:
+    """
+    :param training_env: that the model trains on
+    :param env: another that its policy shall act in as it is
+    :raises ValueError: where it shows observations otherwise
+    """
+    old, new = that_normalizes(training_env), that_normalizes(env)
+    if old is None and new is None:
+        return
+    if old is None:
+        what = "normalises observations (VecNormalize), and the training env does not"
+    elif new is None:
+        what = "does not normalise observations, and the training env does (VecNormalize)"
+    elif not _same(old.obs_rms, new.obs_rms):
+        what = "has a VecNormalize with other statistics than the training env's"
+    else:
+        return
+    raise ValueError(
+        f"The VecEnv that was given {what}: the policy would see what it never saw in training. Pass the plain Gymnasium env, "
+        "which is wrapped as the training env is, or share the statistics: "
+        "env.obs_rms = model.get_vec_normalize_env().obs_rms."
+    )
+
+
+def that_normalizes(env: VecEnv | None) -> VecNormalize | None:
+    """
+    :param env: a training env, or none
+    :return: its ``VecNormalize``, ``None`` where there is none or it leaves observations as they are
+    """
+    if env is None:
+        return None
     normalize = unwrap_vec_normalize(env)
     return normalize if normalize is not None and normalize.norm_obs else None
 

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from functools import partial
-from typing import Any
 
 import gymnasium as gym
 from stable_baselines3.common.base_class import BaseAlgorithm
@@ -21,6 +20,7 @@ from sb3_nbsp.common.env_util import (
     task_sequence_of,
     wrap_like,
 )
+from sb3_nbsp.common.other_statistics import check_same_statistics
 from sb3_nbsp.neurons.dummy_pass import evaluating
 from sb3_nbsp.neurons.rollout import ScoringSteps, scoring_rollout
 
@@ -30,12 +30,13 @@ def steps_on_task(model: BaseAlgorithm, env: gym.Env | VecEnv | None, task: str,
     Run a model's policy on a task. Statistics of normalisation stay as they are.
 
     :param model: any SB3 model
-    :param env: a Gymnasium env, or a ``VecEnv`` that is wrapped like the training env; ``None``: one of the task, made from
-        the sequence that the model trains on, else the training env
+    :param env: a Gymnasium env, or a ``VecEnv`` that is wrapped like the training env, with its statistics; ``None``: one of
+        the task, made from the sequence that the model trains on, else the training env
     :param task: the task's name
     :param n_steps: env steps over all sub-envs, see :func:`~sb3_nbsp.neurons.rollout.run_for_scoring`
     :param seed: of the env, unless it is the training env, which goes on with its own randomness
-    :raises ValueError: if there is no env, or none of a single task; or if it gives NaN or infinity
+    :raises ValueError: if there is no env, or none of a single task; if it shows observations otherwise than the training env;
+        or if it gives NaN or infinity
     """
     return run(rollout_on_task(model, env, task, n_steps, seed), model.predict, deterministic=False)
 
@@ -79,8 +80,7 @@ def scoring_env(model: BaseAlgorithm, env: gym.Env | VecEnv | None, task: str) -
             "consolidate() needs the env of one task, got one that goes through a task sequence. Pass "
             "sequence.make_task_env(task), or no env where the model trains on that sequence."
         )
-    if (env.observation_space, env.action_space) != (model.observation_space, model.action_space):
-        _check_spaces(model, env)
+    _check_spaces(model, env)
     if model.env is not None and shares_env(model.env, env):
         if getattr(model, "is_learning", False):
             raise ValueError(
@@ -90,11 +90,17 @@ def scoring_env(model: BaseAlgorithm, env: gym.Env | VecEnv | None, task: str) -
         model._last_obs = None  # the running episode is lost: learn() resets the env before it goes on
     if not isinstance(env, VecEnv):
         env = wrap_like(model.env, env) if model.env is not None else model._wrap_env(env, verbose=0)
+        check_for_correct_spaces(env, model.observation_space, model.action_space)
     with silent_monitors(env):
         yield env
 
 
-def _check_spaces(model: BaseAlgorithm, env: Any) -> None:
-    # Image spaces may differ in the place of the channels, which the wrappers see to.
-    env = env if isinstance(env, VecEnv) else model._wrap_env(env, verbose=0)
-    check_for_correct_spaces(env, model.observation_space, model.action_space)
+def _check_spaces(model: BaseAlgorithm, env: gym.Env | VecEnv) -> None:
+    """Whether an env gives what the policy takes: a ``VecEnv`` as it is, another as the sub-envs that the model trains on."""
+    if isinstance(env, VecEnv):
+        check_for_correct_spaces(env, model.observation_space, model.action_space)
+        if model.env is not None:
+            check_same_statistics(model.env, env)
+    elif model.env is not None:
+        inner = model.env.unwrapped
+        check_for_correct_spaces(env, inner.observation_space, inner.action_space)

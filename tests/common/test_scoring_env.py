@@ -6,7 +6,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium import spaces
-from helpers import HORIZON
+from helpers import HORIZON, toy_sequence_env
 from helpers.cases import PPO_CASE, SAC_CASE, every_case, on_cases
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.monitor import Monitor
@@ -101,6 +101,79 @@ def test_wrapped_as_the_training_env_is(case, vec_env):
     assert model.score_neurons(own, "A").to_dict() == model.score_neurons(own, "A").to_dict()
     assert model.consolidate(own, "A").n_steps == 60 and own.obs_rms.count == count
     own.close()
+
+
+class Far(PointGoalEnv):
+    """Observes what only a normalised policy can read."""
+
+    def step(self, action):
+        observation, *rest = super().step(action)
+        return observation + 1000, *rest
+
+
+@on_cases(SAC_CASE, PPO_CASE)
+def test_observations_are_normalised_as_in_training_or_refused(case):
+    def far():
+        return DummyVecEnv([lambda: Monitor(Far("east", horizon=HORIZON))])
+
+    model = case.made(VecNormalize(far())).learn(64)
+    for env, words in (
+        (far(), "does not normalise"),
+        (model.env.venv, "does not norm"),
+        (VecNormalize(far()), "other statis"),
+    ):
+        with pytest.raises(ValueError, match=f"{words}.*Pass the plain Gymnasium env.*env.obs_rms ="):
+            model.consolidate(env, "A")
+        with pytest.raises(ValueError, match=words):
+            model.score_neurons(env, "A")
+    shared = VecNormalize(far())
+    shared.obs_rms = model.get_vec_normalize_env().obs_rms
+    for env in (Far("east", horizon=HORIZON), shared):
+        assert abs(steps_on_task(model, env, "A", 20, seed=0).observations).max() <= 10
+    with pytest.raises(ValueError, match=r"normalises observations .*and the training env does not"):
+        case.made(far()).consolidate(VecNormalize(far()), "A")
+    assert model.learned_tasks == []
+
+
+@on_cases(SAC_CASE, PPO_CASE)
+def test_a_plain_env_is_stacked_as_in_training(case):
+    model = case.made(VecFrameStack(case.point_goal(), 2)).learn(64)
+    steps = steps_on_task(model, PointGoalEnv("east", horizon=HORIZON), "A", 20, seed=0)
+    assert steps.observations.shape == (20, *model.observation_space.shape)
+    with pytest.raises(ValueError, match="Observation spaces do not match"):
+        model.consolidate(Numbered(0), "A")
+
+
+SQUARE = spaces.Box(-1.0, 1.0, (4, 4))
+SQUARES = spaces.Dict({"rows": SQUARE, "columns": SQUARE})
+
+
+@on_cases(SAC_CASE)
+@pytest.mark.parametrize("order", ["first", "last", {"rows": "first", "columns": "last"}])
+def test_frames_are_stacked_on_the_axis_of_training(case, order):
+    keyed = isinstance(order, dict)
+    env = VecFrameStack(toy_sequence_env(space=SQUARES if keyed else SQUARE, steps=32), 3, channels_order=order)
+    model = case.made(env, "MultiInputPolicy" if keyed else "MlpPolicy").learn(64)
+    assert model.learned_tasks == ["a", "b"]
+
+
+class Doubled(VecFrameStack):
+    """Not what its parent makes."""
+
+    def __init__(self, venv):
+        super().__init__(venv, 2)
+        self.observation_space = spaces.Box(-1.0, 1.0, (4, 16))
+
+    def reset(self):
+        return np.tile(super().reset(), 2)
+
+
+@on_cases(SAC_CASE, PPO_CASE)
+def test_wrappers_that_cannot_be_repeated_are_told_before_training(case):
+    model = case.made(Doubled(toy_sequence_env(space=SQUARE)))
+    with pytest.raises(ValueError, match=r"give observations in Box.*\(4, 16\).*repeated .*\(4, 8\)"):
+        model.learn(32)
+    assert model.num_timesteps == 0
 
 
 @on_cases(SAC_CASE, PPO_CASE)
