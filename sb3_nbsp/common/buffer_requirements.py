@@ -1,12 +1,16 @@
 """What a buffer, and the env that fills it, must be able to do where something is kept of old tasks."""
 
+import logging
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 from stable_baselines3.common.buffers import NStepReplayBuffer
 from stable_baselines3.her.her_replay_buffer import HerReplayBuffer
 
 from sb3_nbsp.common.other_statistics import that_normalizes
+
+LOGGER = logging.getLogger(__name__)
 
 
 def check_buffer(model: Any, replayed_size: int) -> None:
@@ -25,19 +29,18 @@ def check_buffer(model: Any, replayed_size: int) -> None:
             "optimize_memory_usage=True stores no next observations, so transitions cannot be carried over a task "
             'switch. Use optimize_memory_usage=False, rehearsal="clone", or memory_size=0.'
         )
-    if model.memory_size > 0 and model.memory is None:
-        raise ValueError(
-            f"{type(model.replay_buffer).__name__} keeps no transitions of old tasks. Use replay_buffer_class=None, a "
-            "class derived from MixedReplayBuffer, or memory_size=0."
-        )
+    _check_memory_is_there(model)
 
 
 def check_memory(model: Any, replayed_size: int) -> None:
     """
     :param model: an off-policy NBSP model that shall learn
     :param replayed_size: transitions that are kept per old task
-    :raises ValueError: where its memory holds transitions over several steps, whose discounts its replay buffer would drop
+    :raises ValueError: where what is kept of old tasks does not fit its arguments, which may be others than those that it was
+        kept with: what is cloned, or transitions over several steps, whose discounts its replay buffer would drop
     """
+    model.cloning.check_memory()
+    _warn_of_other_memory(model, replayed_size)
     if replayed_size == 0 or model.memory is None or isinstance(model.replay_buffer, NStepReplayBuffer):
         return
     n_steps = max((samples.rewards.shape[1] for samples in model.memory.tasks.values()), default=1)
@@ -48,17 +51,37 @@ def check_memory(model: Any, replayed_size: int) -> None:
         )
 
 
+def _warn_of_other_memory(model: Any, replayed_size: int) -> None:
+    """Of tasks that were kept for another way to rehearse them than the one that is asked for now."""
+    wanted = {"replay": replayed_size > 0, "clone": model.cloning.is_wanted}
+    memories = {"replay": model.memory, "clone": model.cloning.memory}
+    has = {way: memory is not None and len(memory.tasks) > 0 for way, memory in memories.items()}
+    for way, other in (("replay", "clone"), ("clone", "replay")):
+        if wanted[way] and has[other] and not has[way]:
+            warnings.warn(
+                f"What is kept of {', '.join(model.learned_tasks)} is for rehearsal={other!r}, and nothing of them for "
+                f"{way!r}, which rehearsal={model.rehearsal!r} asks for: they are not rehearsed that way. Use the rehearsal "
+                "that they were learned with, or go on without.",
+                stacklevel=4,
+            )
+
+
 def check_rollout_buffer(model: Any) -> None:
     """
     :param model: an on-policy NBSP model
     :raises ValueError: where its rollouts cannot be remembered; says what to do
     """
-    if model.memory_size > 0 and model.memory is None:
-        raise ValueError(
-            f"{type(model.rollout_buffer).__name__} keeps no samples of old tasks. Use rollout_buffer_class=None, a class "
-            "derived from MixedRolloutBuffer, or memory_size=0."
-        )
+    _check_memory_is_there(model)
     check_wrappers_order(model)
+
+
+def _check_memory_is_there(model: Any) -> None:
+    if model.memory_size > 0 and model.memory is None:
+        name, ours = model.buffer_name, next(iter(model.mixed_buffers.values()))
+        raise ValueError(
+            f"{type(getattr(model, name)).__name__} keeps nothing of old tasks. Use {name}_class=None, a class derived from "
+            f"{ours.__name__}, or memory_size=0."
+        )
 
 
 def check_wrappers_order(model: Any) -> None:
@@ -75,6 +98,19 @@ def check_wrappers_order(model: Any) -> None:
             f"(from {normalize.observation_space} to {model.observation_space}). Put VecNormalize outermost, e.g. "
             "VecNormalize(VecFrameStack(env, 4)), or use norm_obs=False or memory_size=0."
         )
+
+
+def say_what_is_refused(check_supported: Callable[[], None]) -> None:
+    """
+    Say before training what ``consolidate()`` will refuse. By hand it may never be called, and SB3's own tests hold that such
+    models learn without a warning: it is a line in the log, which Python shows however quiet the model is.
+
+    :param check_supported: the model's
+    """
+    try:
+        check_supported()
+    except ValueError as error:
+        LOGGER.warning("consolidate() will not be possible with this model. %s", error)
 
 
 def warn_of_nothing_to_rehearse() -> None:

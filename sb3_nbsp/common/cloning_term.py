@@ -90,6 +90,23 @@ class CloningTerm:
         if self.is_wanted and self.holds_neurons:
             check_acting_neurons(self.model)
 
+    def check_memory(self) -> None:
+        """
+        To be called before what is kept is cloned: ``load()`` and ``set_parameters()`` may bring other arguments.
+
+        :raises ValueError: where what is kept is not what shall be held
+        """
+        kept = None if self.memory.joined is None else self.memory.joined.outputs
+        if not self.is_wanted or kept is None:
+            return
+        is_of_neurons = bool(np.isnan(kept[0]).any())  # of those that are no skill neurons, see only_skill_neurons()
+        if kept.shape[1] != self.n_outputs or (is_of_neurons and not self.holds_neurons):
+            raise ValueError(
+                f"Of old tasks {kept.shape[1]} numbers are kept for each observation, and clone_target="
+                f"{self.model.clone_target!r} with mask_networks={self.model.mask_networks!r} clones {self.n_outputs} others. "
+                "Use the arguments that the tasks were learned with, or forget what is kept: model.cloning.memory.reset()."
+            )
+
     # At a task's end
 
     @th.no_grad()

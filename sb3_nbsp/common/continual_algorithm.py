@@ -12,7 +12,7 @@ from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_nbsp.base.random_states import isolated_rng
-from sb3_nbsp.common import gate_requirements, task_end
+from sb3_nbsp.common import buffer_requirements, gate_requirements, task_end
 from sb3_nbsp.common.callbacks import with_skill_callback
 from sb3_nbsp.common.env_util import is_task_sequence, place_env, task_sequence_of
 from sb3_nbsp.common.evaluation_notice import warn_of_evaluation, warn_of_first_task_only
@@ -90,19 +90,12 @@ class ContinualAlgorithm(ProtectedAlgorithm):
         sequence = task_sequence_of(self.env)
         if sequence is not None or self.gates is not None:  # not only at the end of the first task
             self._check_supported()
-        elif self._protects and self.verbose >= 1:
-            self._say_what_is_not_supported()
+        elif self._protects and reset_num_timesteps:
+            buffer_requirements.say_what_is_refused(self._check_supported)
         self._take_place(sequence, total_timesteps, resumes=not reset_num_timesteps)
         if reset_num_timesteps:
             self.position.count_from_zero(self.num_timesteps)
         return super()._setup_learn(total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar)
-
-    def _say_what_is_not_supported(self) -> None:
-        """By hand a task may never be consolidated: no warning where the model is the parent all along, but a word in time."""
-        try:
-            self._check_supported()
-        except ValueError as error:
-            print(f"consolidate() will not be possible with this model. {error}")
 
     def _take_place(self, sequence: FollowedSequence | None, n_steps: int, resumes: bool) -> None:
         """

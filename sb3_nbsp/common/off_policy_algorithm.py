@@ -107,6 +107,7 @@ class OffPolicyContinualAlgorithm(ContinualAlgorithm, OffPolicyAlgorithm):
     def _check_supported(self) -> None:
         super()._check_supported()
         buffer_requirements.check_buffer(self, self._replayed_size)
+        self.cloning.check_memory()
 
     def _follow(self, sequence: FollowedSequence) -> None:
         """See :meth:`ContinualAlgorithm._follow`. Warns of a warm-up that leaves nothing to learn."""

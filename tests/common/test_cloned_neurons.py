@@ -132,3 +132,36 @@ def test_one_network_acts_and_is_the_critic(case):
     assert model.cloning.memory.tasks[0].outputs.shape == (20, 16)
     with pytest.raises(ValueError, match="needs hidden neurons"):
         case.made(**NEURONS, net_arch=[])
+
+
+@on_cases(SAC_CASE, DQN_CASE)
+@pytest.mark.parametrize("targets", [("outputs", "skill_neurons"), ("skill_neurons", "outputs")])
+def test_what_was_cloned_by_other_arguments_is_refused_before_training(case, targets, tmp_path):
+    before, now = targets
+    case.made(**{**NEURONS, "clone_target": before}).learn(60).save(tmp_path / "model")
+    model = case.cls.load(tmp_path / "model", env=case.sequence_env(), clone_target=now)
+    with pytest.raises(ValueError, match=rf"clone_target='{now}'.*clones .* others.*model\.cloning\.memory\.reset"):
+        model.learn(30, reset_num_timesteps=False)
+    assert model.num_timesteps == 60
+    by_hand = case.cls.load(tmp_path / "model", env=case.task_env(), clone_target=now)
+    with pytest.raises(ValueError, match=f"clone_target='{now}'"):
+        by_hand.consolidate(task="west")
+    model.cloning.memory.reset()
+    model.learn(30, reset_num_timesteps=False)
+
+
+def test_every_neuron_may_be_a_skill_neuron(tmp_path):
+    """Then nothing in what is kept tells that it is of neurons."""
+    model = SAC_CASE.made(**NEURONS, skill_fraction=1.0, select_among="all").learn(60)
+    assert not np.isnan(model.cloning.memory.joined.outputs).any()
+    model.learn(20, reset_num_timesteps=False)
+
+
+@on_cases(SAC_CASE, DQN_CASE)
+@pytest.mark.parametrize("ways", [("clone", "replay"), ("replay", "clone"), ("replay", "both")])
+def test_tasks_that_were_kept_for_another_rehearsal_are_told(case, ways, tmp_path):
+    before, now = ways
+    case.made(rehearsal=before, memory_size=20).learn(60).save(tmp_path / "model")
+    model = case.cls.load(tmp_path / "model", env=case.sequence_env(), rehearsal=now)
+    with pytest.warns(UserWarning, match=f"kept of east is for rehearsal='{before}', and nothing .* rehearsal='{now}' asks"):
+        model.learn(10, reset_num_timesteps=False)

@@ -219,7 +219,10 @@ class OwnMixedBuffer(MixedRolloutBuffer):
 
 
 def test_rollout_buffer_classes():
-    model, words = made(rollout_buffer_class=OwnBuffer), r"OwnBuffer keeps no samples.*MixedRolloutBuffer, or memory_size=0"
+    model, words = (
+        made(rollout_buffer_class=OwnBuffer),
+        r"OwnBuffer keeps nothing of old tasks.*MixedRolloutBuffer, or memory_size=0",
+    )
     with pytest.raises(ValueError, match=words):
         model.learn(64)
     with pytest.raises(ValueError, match=words):

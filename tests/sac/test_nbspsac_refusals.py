@@ -69,7 +69,7 @@ class OwnBuffer(ReplayBuffer):
     "kwargs, words",
     [
         (OPTIMIZED, "optimize_memory_usage=True stores no"),
-        ({"replay_buffer_class": OwnBuffer}, "OwnBuffer keeps no transitions"),
+        ({"replay_buffer_class": OwnBuffer}, "OwnBuffer keeps nothing of old tasks"),
     ],
 )
 def test_what_a_sequence_cannot_have_is_refused_before_training(kwargs, words):
