@@ -67,6 +67,7 @@ def consolidate(model: Any, env: gym.Env | VecEnv | None, task: str | None) -> S
     index, seed = _index_and_seed(model, task)
     with isolated_rng(seed, model.action_space):
         trained = not model.position.is_untrained(model._n_updates)
+        is_new = index == len(model.learned_tasks)
         skill = _find_skill_neurons(model, env, task, index, seed) if model.skill_fraction > 0 and trained else None
         model.protection.hold(index, skill, float(model.mask_coef))  # before the name: what fails here can be repeated
         if index == len(model.learned_tasks):
@@ -80,6 +81,12 @@ def consolidate(model: Any, env: gym.Env | VecEnv | None, task: str | None) -> S
         warnings.warn(
             f"{task} ended without a single update of the networks: none of its neurons is held. Lower learning_starts (and "
             "task_warmup), or give the tasks more steps.",
+            stacklevel=3,
+        )
+    elif skill is not None and is_new and model._n_updates <= model.position.record.get("updates", -1):
+        warnings.warn(  # by hand it is done all the same: who loads networks that learned elsewhere has no updates
+            f"{task} was consolidated without a single update of the networks before: skill neurons are held that learned "
+            "nothing of it here. Call learn() on the task first, for longer than learning_starts (and task_warmup).",
             stacklevel=3,
         )
     model.position.consolidated(model.num_timesteps, model._n_updates)

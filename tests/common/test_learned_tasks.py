@@ -87,3 +87,15 @@ def test_a_linear_policy_has_no_masks_to_fit_to(case):
     model.set_parameters(snapshots[0])
     assert model.learned_tasks == ["A", "B"] and model.neuron_masks.parameter_factors() == {}
     assert all(isinstance(p, th.nn.Parameter) for p in model.policy.parameters())
+
+
+@every_case
+def test_a_task_that_was_not_learned_is_told_by_hand(case):
+    model = case.made(case.task_env(), memory_size=0, scoring_steps=20)
+    with pytest.warns(UserWarning, match="A was consolidated without a single update of the networks before"):
+        model.consolidate(task="A")
+    model.learn(48)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "A was consolidated|B was consolidated")
+        model.consolidate(task="B")
+        model.consolidate(task="A")  # again, as it is now
