@@ -83,10 +83,10 @@ class OffPolicyContinualAlgorithm(ContinualAlgorithm, OffPolicyAlgorithm):
                 self.replay_buffer = make_buffer(self, given)
         super()._setup_model()
         self.cloning.check()
-        if ours and self.n_steps > 1:  # SB3 writes them there, where they would outlive another n_steps in load()
-            self.replay_buffer_kwargs = {k: v for k, v in self.replay_buffer_kwargs.items() if k not in OF_STEPS}
         if ours:
             self.replay_buffer_class = type(self.replay_buffer)  # type: ignore[assignment]
+            if self.n_steps > 1:  # SB3 wrote the steps there, where they would outlive another number in load()
+                self.replay_buffer_kwargs = {k: v for k, v in self.replay_buffer_kwargs.items() if k not in OF_STEPS}
         if isinstance(self.replay_buffer, MixedBuffer):
             self.replay_buffer.n_task_ends = self.n_task_ends
 
