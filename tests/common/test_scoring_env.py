@@ -6,12 +6,13 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium import spaces
-from helpers import HORIZON, toy_sequence_env
+from helpers import HORIZON, toy_sequence, toy_sequence_env
 from helpers.cases import PPO_CASE, SAC_CASE, every_case, on_cases
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecFrameStack, VecMonitor, VecNormalize
 
+from sb3_nbsp.common.env_util import wrap_like
 from sb3_nbsp.common.scoring_env import steps_on_task
 from sb3_nbsp.tasks import PointGoalEnv
 
@@ -152,7 +153,9 @@ SQUARES = spaces.Dict({"rows": SQUARE, "columns": SQUARE})
 @pytest.mark.parametrize("order", ["first", "last", {"rows": "first", "columns": "last"}])
 def test_frames_are_stacked_on_the_axis_of_training(case, order):
     keyed = isinstance(order, dict)
-    env = VecFrameStack(toy_sequence_env(space=SQUARES if keyed else SQUARE, steps=32), 3, channels_order=order)
+    space = SQUARES if keyed else SQUARE
+    env = VecFrameStack(toy_sequence_env(space=space, steps=32), 3, channels_order=order)
+    assert wrap_like(env, toy_sequence(space).make_task_env("a")).observation_space == env.observation_space
     model = case.made(env, "MultiInputPolicy" if keyed else "MlpPolicy").learn(64)
     assert model.learned_tasks == ["a", "b"]
 
