@@ -19,7 +19,7 @@ from sb3_nbsp.checkpoints.signals import StopSignals
 from sb3_nbsp.common.continual_algorithm import ContinualAlgorithm
 from sb3_nbsp.zoo.algorithms import ALGORITHMS
 from sb3_nbsp.zoo.experiments import SequenceExperimentManager
-from sb3_nbsp.zoo.resume import CheckpointOptions, end, mark_finished, prepare, tidy, told_finished
+from sb3_nbsp.zoo.resume import CheckpointOptions, end, keeps_checkpoints, mark_finished, prepare, tidy, told_finished
 from sb3_nbsp.zoo.run_arguments import read_settings
 from sb3_nbsp.zoo.run_folders import lock_run
 
@@ -106,11 +106,7 @@ class CheckpointedExperimentManager(SequenceExperimentManager):
         if not self.has_checkpoints and self.checkpoint is None:
             super().learn(model)
             return
-        if self.checkpoint is not None:
-            self.n_timesteps = model.steps_left  # type: ignore[attr-defined]
-        elif self.continue_training:
-            self._take_to_position(model)
-        assert model.env is not None
+        self._stand_ready(model)
         stop = StopSignals(self._how_to_go_on)
         try:
             with stop:
@@ -120,13 +116,24 @@ class CheckpointedExperimentManager(SequenceExperimentManager):
                 raise
             print(f"\n{self._how_to_go_on()}", flush=True)
             os._exit(stop.exit_status) if self.n_envs > 1 else sys.exit(stop.exit_status)
-        for callback in self.callbacks:  # rl-zoo3's way: its progress bar is cleaned up
-            callback.on_training_end()
-        model.env.close()
 
-    def save_trained_model(self, model: BaseAlgorithm) -> None:
+    def _stand_ready(self, model: BaseAlgorithm) -> None:
+        """Have a model stand where its training begins or goes on."""
+        if self.checkpoint is not None:
+            self.n_timesteps = self._steps_left(model)
+        elif self.continue_training and self.sequence is not None:
+            self._take_to_position(model)
+        self._prepare_end(model)
+
+    def _steps_left(self, model: Any) -> int:
+        """Of the training that wrote the checkpoint; where that came to its end before the sequence did, of the sequence."""
+        if not keeps_checkpoints(Path(self.save_path)) or self.sequence is None:
+            return int(model.steps_left)
+        return max(self.sequence.total_steps - model.position.steps, 0)
+
+    def _save(self, model: BaseAlgorithm) -> None:
         """The sequence's, then the mark of what came to its end. Where nothing is left to go on with, the checkpoints go."""
-        super().save_trained_model(model)
+        super()._save(model)
         run, goal = Path(self.save_path), model._total_timesteps
         # Ctrl-C has a training without checkpoints end as if it were over.
         if self.has_checkpoints or model.num_timesteps >= goal:

@@ -1,6 +1,7 @@
 """rl-zoo3's experiment manager for task sequences: settings, evaluation, checkpoints, and going on where a run stopped."""
 
 import inspect
+from contextlib import ExitStack
 from copy import deepcopy
 from functools import partial
 from pathlib import Path
@@ -19,13 +20,14 @@ except ImportError as error:
 
 import sb3_nbsp.baselines
 from sb3_nbsp.base.arguments import check_values
-from sb3_nbsp.base.spare_files import may_fail
 from sb3_nbsp.common.continual_algorithm import ContinualAlgorithm
+from sb3_nbsp.common.next_step import next_step
 from sb3_nbsp.evaluation import SequenceEvalCallback
 from sb3_nbsp.evaluation.eval_tasks import ALL, EvalTasks
 from sb3_nbsp.tasks import TaskSequence
 from sb3_nbsp.zoo.algorithms import ALGORITHMS, NAMESPACE, PARENTS, hyperparameter_file, sequence_of
 from sb3_nbsp.zoo.atari import as_one_vec_env, has_vector_env, judged_by_drawing
+from sb3_nbsp.zoo.kept_errors import CallbackEnds
 from sb3_nbsp.zoo.logs_may_fail import LogsMayFail
 from sb3_nbsp.zoo.run_folders import new_run
 from sb3_nbsp.zoo.saving_callbacks import ResumableCheckpoint, StatisticsMayFail
@@ -52,6 +54,7 @@ class SequenceExperimentManager(ExperimentManager):
         if not self.log_folder:
             raise ValueError("-f must name a folder for the runs; got an empty name. Leave -f out for logs, or give -f .")
         self.run_ending = kwargs.get("uuid_str", "")
+        self.when_saved = ExitStack()  # what is done when the model is saved, also where that fails
         self.steps_given = self.n_timesteps > 0 or "n_timesteps" in (self.custom_hyperparams or {})
         self.eval_freq_given = self.eval_freq is not None
         if not self.eval_freq_given:
@@ -205,20 +208,29 @@ class SequenceExperimentManager(ExperimentManager):
     def learn(self, model: BaseAlgorithm) -> None:
         """rl-zoo3's learn; on a task sequence it goes on where a continued model stands."""
         if self.sequence is None:
+            self.when_saved.callback(CallbackEnds(self.callbacks).raise_first)
             super().learn(model)
             return
         if self.continue_training:
             self._take_to_position(model)
+        ends = self._prepare_end(model)
         try:
             model.learn(self.n_timesteps, callback=self.callbacks or None, **self._learn_arguments(model))
         except KeyboardInterrupt:  # the model is saved
             pass
+        except BaseException:
+            model.env.close()  # type: ignore[union-attr]
+            raise
         finally:
-            for callback in self.callbacks:
-                with may_fail(f"Files of {type(callback).__name__}", "The model is saved all the same."):
-                    callback.on_training_end()
-            assert model.env is not None
-            model.env.close()
+            ends.end_the_rest()
+
+    def _prepare_end(self, model: BaseAlgorithm) -> CallbackEnds:
+        """Callbacks end once. When the model is saved the env is closed, and what a callback raised at its end is raised."""
+        assert model.env is not None
+        ends = CallbackEnds(self.callbacks)
+        self.when_saved.callback(ends.raise_first)  # the last of all
+        self.when_saved.callback(model.env.close)
+        return ends
 
     def _learn_arguments(self, model: BaseAlgorithm) -> dict[str, Any]:
         kwargs: dict[str, Any] = {"tb_log_name": type(model).__name__, "reset_num_timesteps": not self.continue_training}
@@ -227,6 +239,15 @@ class SequenceExperimentManager(ExperimentManager):
         return kwargs
 
     def save_trained_model(self, model: BaseAlgorithm) -> None:
+        """
+        rl-zoo3's, after which the training is over.
+
+        :raises Exception: what a callback raised at its end
+        """
+        with self.when_saved:
+            self._save(model)
+
+    def _save(self, model: BaseAlgorithm) -> None:
         """rl-zoo3's: the model first, then the figures of its evaluations."""
         super().save_trained_model(model)
         for callback in self.callbacks:
@@ -235,10 +256,14 @@ class SequenceExperimentManager(ExperimentManager):
 
     def _take_to_position(self, model: BaseAlgorithm) -> None:
         assert self.sequence is not None and model.env is not None
-        position = model.position.steps if isinstance(model, ContinualAlgorithm) else model.num_timesteps
-        if not self.steps_given:
-            self.n_timesteps = max(self.sequence.total_steps - position, 0)
-        print(f"Continuing the task sequence at step {position} for {self.n_timesteps} steps")
-        if not isinstance(model, ContinualAlgorithm):  # ours do it themselves
+        if isinstance(model, ContinualAlgorithm):  # ours take their place by themselves
+            place = next_step(model.position, self.sequence, model.position.steps_by_hand(model.num_timesteps))
+            position, begins = place.steps, place.kind == "begin"
+        else:
+            position, begins = model.num_timesteps, False
             model.env.env_method("fast_forward", position)
             model._last_obs = None
+        if not self.steps_given:
+            self.n_timesteps = max(self.sequence.total_steps - position, 0)
+        told = "Beginning the task sequence anew" if begins else f"Continuing the task sequence at step {position}"
+        print(f"{told} for {self.n_timesteps} steps")

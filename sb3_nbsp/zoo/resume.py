@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -20,6 +21,7 @@ from sb3_nbsp.zoo.opened_runs import is_from_hub, packages_of
 from sb3_nbsp.zoo.run_arguments import arguments_of, as_command_line, checked_beside, typed_pairs
 
 CHECKPOINT_FREQ = 10_000
+KEPT = re.compile(r"rl_model_([0-9]+)_steps\.zip")  # what --save-freq writes
 FINISHED = "finished.json"  # in a run's folder: its training came to its end; the last file to be written
 
 
@@ -75,7 +77,7 @@ def split(arguments: Sequence[str]) -> tuple[CheckpointOptions, list[str]]:
         raise ValueError(f"--resume: {run} is no folder. Expected a run's, such as logs/nbspsac/sb3_nbsp-PointGoal-v0_1.")
     run = run.parent if run.name == FOLDER else run
     # None of ours: a run of commit 2a43d91 and before, one of a plain SB3 algorithm, or one that is finished.
-    model = None if (run / FOLDER).is_dir() else _newest_model(run)
+    model = None if (run / FOLDER).is_dir() else _own_model(run)
     if model is not None and known.resume is None and rest:
         return CheckpointOptions(freq, typed=typed_pairs(rest)), [*rest, "-i", str(model)]
     return _going_on(run, model, known.checkpoint_freq, rest)
@@ -121,12 +123,11 @@ def env_name(env_id: str) -> str:
     return env_id.replace("/", "-")
 
 
-def _newest_model(run: Path) -> Path | None:
-    """The newest model in a run's folder; the last one is called by its env."""
-    last = [path for path in run.glob("*.zip") if path.name != "best_model.zip" and not path.name.startswith("rl_model_")]
-    found = {int(path.stem.split("_")[-2]): path for path in run.glob("rl_model_*_steps.zip") if zipfile.is_zipfile(path)}
-    whole = [path for path in last if zipfile.is_zipfile(path)] or [found[step] for step in sorted(found)[-1:]]
-    return whole[0] if whole else None
+def _own_model(run: Path) -> Path | None:
+    """What a run saved last: its model, else the newest that ``--save-freq`` kept. Of other files nobody knows."""
+    kept = {int(match[1]): path for path in run.iterdir() if (match := KEPT.fullmatch(path.name))}
+    last = [run / f"{env_name(arguments_of(run)['env'])}.zip"] if any(run.glob("*/args.yml")) else []
+    return next(filter(zipfile.is_zipfile, [*last, *(kept[step] for step in sorted(kept, reverse=True))]), None)
 
 
 # The run's files
@@ -136,10 +137,10 @@ def is_finished(run: Path, env: str) -> bool:
     """
     :param run: its folder
     :param env: see :func:`env_name`
-    :return: whether it came to its end
+    :return: whether it came to its end, and there is nothing to go on with
     """
     if (run / FINISHED).is_file():
-        return True
+        return not keeps_checkpoints(run)
     # Killed before that mark was written, or a run of before there was one: its last model was the last file.
     if not (run / f"{env}.zip").is_file():
         return False
@@ -156,6 +157,15 @@ def told_finished(run: Path) -> bool | None:
     """
     results = run / "results.json"
     return bool(json.loads(results.read_text()).get("finished")) if results.is_file() else None
+
+
+def keeps_checkpoints(run: Path) -> bool:
+    """
+    :param run: its folder
+    :return: whether it came to its end before its sequence did: its checkpoints go on to the sequence's end
+    """
+    mark = run / FINISHED
+    return mark.is_file() and (run / FOLDER).is_dir() and bool(json.loads(mark.read_text())["keeps_checkpoints"])
 
 
 def mark_finished(run: Path, steps: int, goal: int, keeps_checkpoints: bool) -> None:
@@ -177,9 +187,7 @@ def close(run: Path) -> None:
 
     :param run: its folder
     """
-    mark = run / FINISHED
-    keeps = mark.is_file() and json.loads(mark.read_text())["keeps_checkpoints"]
-    tidy(run) if keeps else end(run)
+    end(run)
     if (run / "results.json").is_file():
         draw_what_is_missing(run)
 

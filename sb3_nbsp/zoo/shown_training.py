@@ -15,6 +15,7 @@ from sb3_nbsp.evaluation import SequenceEvalCallback
 from sb3_nbsp.zoo.checkpointed import CheckpointedExperimentManager
 from sb3_nbsp.zoo.progress_callback import ProgressCallback
 from sb3_nbsp.zoo.progress_display import ToldToDisplay, fitting_display
+from sb3_nbsp.zoo.resume import keeps_checkpoints
 from sb3_nbsp.zoo.train_ending import TrainedRun, ending
 
 LOGGER = logging.getLogger(sb3_nbsp.__name__)
@@ -67,9 +68,9 @@ class ShownExperimentManager(CheckpointedExperimentManager):
         with showing([self]):
             super().learn(model)
 
-    def save_trained_model(self, model: BaseAlgorithm) -> None:
+    def _save(self, model: BaseAlgorithm) -> None:
         """The same, and an ending."""
-        super().save_trained_model(model)
+        super()._save(model)
         if self.shows.ending:
             print(ending([self.trained_run(model)]), flush=True)
 
@@ -88,11 +89,10 @@ class ShownExperimentManager(CheckpointedExperimentManager):
         :return: what an ending tells of it
         """
         results = getattr(self.evaluation, "results", None)
-        steps_left = 0
-        if self.sequence is not None and isinstance(model, ContinualAlgorithm):
+        run, steps_left = Path(self.save_path), 0
+        if self.sequence is not None and isinstance(model, ContinualAlgorithm) and keeps_checkpoints(run):
             steps_left = max(self.sequence.total_steps - model.position.steps, 0)
-        packages = tuple(getattr(self.args, "gym_packages", ()))
-        return TrainedRun(self.algo, self.env_name.gym_id, Path(self.save_path), results, steps_left, packages)
+        return TrainedRun(self.algo, self.env_name.gym_id, run, results, steps_left)
 
     @property
     def _algorithm(self) -> type[Any]:

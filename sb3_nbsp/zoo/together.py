@@ -3,11 +3,13 @@
 own, and learn together where they agree in what a population must agree in (:mod:`sb3_nbsp.population`).
 """
 
+import gc
 import json
 import re
 import sys
+from collections import Counter
 from collections.abc import Sequence
-from contextlib import ExitStack, nullcontext
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -18,11 +20,15 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 from sb3_nbsp.base.interruption import Stopped
 from sb3_nbsp.checkpoints.random_states import random_states
 from sb3_nbsp.checkpoints.signals import StopSignals
+from sb3_nbsp.common.env_util import task_sequence_of
+from sb3_nbsp.common.ram_estimate import Part, check_footprint, tell
 from sb3_nbsp.population import Population, packs
+from sb3_nbsp.population.agreement import check_agreement
 from sb3_nbsp.zoo.checkpointed import WORKER_GONE, CheckpointedExperimentManager
 from sb3_nbsp.zoo.command_parser import CommandParser
 from sb3_nbsp.zoo.env_workers import EnvWorkers
-from sb3_nbsp.zoo.one_by_one import Errors, train_one_by_one
+from sb3_nbsp.zoo.kept_errors import Errors
+from sb3_nbsp.zoo.one_by_one import train_one_by_one
 from sb3_nbsp.zoo.resume import split
 from sb3_nbsp.zoo.shown_training import ShownExperimentManager, Shows, showing
 from sb3_nbsp.zoo.train_checks import check_arguments
@@ -73,19 +79,13 @@ class PreparingManager(ShownExperimentManager):
         :param model: what will learn
         :return: arguments of its ``learn()``
         """
-        if self.checkpoint is not None:
-            self.n_timesteps = model.steps_left
-        elif self.continue_training:
-            self._take_to_position(model)
+        self._stand_ready(model)
         return self._learn_arguments(model)
 
     def finish(self, model: Any) -> None:
-        """After ``learn()``. The model is saved whatever fails before or after it."""
-        with ExitStack() as last_first:
-            last_first.callback(model.env.close)
-            last_first.callback(CheckpointedExperimentManager.save_trained_model, self, model)  # the ending is told of all
-            for callback in self.callbacks:
-                callback.on_training_end()
+        """After ``learn()``. The model is saved whatever failed before it."""
+        with self.when_saved:
+            CheckpointedExperimentManager._save(self, model)  # the ending is told of all
 
 
 def runs_of(arguments: Sequence[str]) -> list[list[str]] | None:
@@ -145,26 +145,61 @@ def train_together(runs: Sequence[Sequence[str]], env_workers: EnvWorkers, shows
     """
     PreparingManager.prepared.clear()
     PreparingManager.env_workers = env_workers
-    for run in runs:
-        options, arguments = split(run)
-        rl_zoo3.train.ExperimentManager = partial(PreparingManager, options=options, shows=shows)  # type: ignore[misc,assignment]
-        sys.argv = ["sb3-nbsp train", *arguments]
-        check_arguments(arguments)
-        rl_zoo3.train.train()
-    prepared, errors = list(PreparingManager.prepared), Errors()
-    alone: list[Prepared] = []
-    for pack in packs([model for _, model in prepared]):
-        if len(pack) == 1 or prepared[pack[0]][0].sequence is None:
-            alone += [prepared[number] for number in pack]
-            continue
-        parts: dict[Any, list[Prepared]] = {}  # runs that take as many steps, and go on or begin, alike
-        for manager, model in (prepared[number] for number in pack):
-            kwargs = manager.ready(model)
-            parts.setdefault((manager.n_timesteps, repr(kwargs)), []).append((manager, model))
-        for part in parts.values():
-            errors.of(", ".join(str(manager.save_path) for manager, _ in part), partial(_train, part))
+    prepared, errors = PreparingManager.prepared, Errors()
+    for number, run in enumerate(runs):
+        _prepare(run, shows)
+        if not _can_join(*prepared[-1]):  # it learns now: when the next one is made, nothing of it is in memory
+            waiting = [manager for manager, _ in prepared[:-1]]
+            train_one_by_one([prepared.pop()], errors, waiting, len(runs) - number - 1)
+    groups = [[prepared[number] for number in pack] for pack in packs([model for _, model in prepared])]
+    prepared.clear()
+    alone = [group[0] for group in groups if len(group) == 1]
+    parts = [part for group in groups if len(group) > 1 for part in _alike(group)]
+    groups.clear()
+    while parts:
+        _learn_together(parts.pop(0), errors)
     train_one_by_one(alone, errors)
     errors.raise_first()
+
+
+def _prepare(run: Sequence[str], shows: Shows) -> None:
+    options, arguments = split(run)
+    rl_zoo3.train.ExperimentManager = partial(PreparingManager, options=options, shows=shows)  # type: ignore[misc,assignment]
+    sys.argv = ["sb3-nbsp train", *arguments]
+    check_arguments(arguments)
+    rl_zoo3.train.train()
+
+
+def _can_join(manager: Any, model: Any) -> bool:
+    """Whether a run may learn together with others."""
+    try:
+        check_agreement([model])
+    except (TypeError, ValueError):
+        return False
+    return manager.sequence is not None
+
+
+def _alike(group: Sequence[Prepared]) -> list[list[Prepared]]:
+    """The runs of a pack in parts that take as many steps, and go on or begin, alike."""
+    parts: dict[Any, list[Prepared]] = {}
+    for manager, model in group:
+        kwargs = manager.ready(model)
+        parts.setdefault((manager.n_timesteps, repr(kwargs)), []).append((manager, model))
+    return list(parts.values())
+
+
+def _learn_together(part: Sequence[Prepared], errors: Errors) -> None:
+    errors.of(", ".join(str(manager.save_path) for manager, _ in part), partial(_train, part))
+
+
+def _check_memory(models: Sequence[Any]) -> None:
+    """What each of them says of itself alone, of all that are in memory at the same time."""
+    totals: Counter[tuple[str, str]] = Counter()
+    for model in models:
+        for part in model._footprint(len(task_sequence_of(model.env).task_names)):
+            totals[part.name, part.argument] += part.n_bytes
+    of_all = [Part(f"{name} of {len(models)} agents", size, argument) for (name, argument), size in totals.items()]
+    tell([check_footprint(of_all)], models[0].verbose)
 
 
 def _finish(runs: Sequence[Prepared]) -> None:
@@ -178,6 +213,8 @@ def _finish(runs: Sequence[Prepared]) -> None:
 def _train(runs: Sequence[Prepared]) -> None:
     managers, models = [manager for manager, _ in runs], [model for _, model in runs]
     first = managers[0]
+    gc.collect()  # those that learned before
+    _check_memory(models)
     print(f"{len(runs)} agents learn together: {', '.join(str(manager.save_path) for manager in managers)}")
     stop = StopSignals(lambda: "\n".join(manager._how_to_go_on() for manager in managers), len(runs))
     try:

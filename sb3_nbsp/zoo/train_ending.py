@@ -28,8 +28,7 @@ class TrainedRun:
     :param env: id of the env
     :param folder: of the run
     :param results: its evaluations; none without a task sequence, or without evaluation
-    :param steps_left: env steps of the sequence that were not trained
-    :param packages: modules that register the env; commands that open the run know them
+    :param steps_left: env steps of the sequence that were not trained, where the run can go on with them
     """
 
     algo: str
@@ -37,7 +36,6 @@ class TrainedRun:
     folder: Path
     results: SequenceResults | None = None
     steps_left: int = 0
-    packages: tuple[str, ...] = ()
 
     @property
     def logs(self) -> Path:
@@ -85,9 +83,8 @@ def _next(runs: Sequence[TrainedRun]) -> str:
         f"sb3-nbsp record-video {which}": "film it",
     }
     if len(runs) == 1 and run.steps_left > 0:
-        text = f"train the {run.steps_left:,} steps that are left"
-        own = f" --gym-packages {shlex.join(run.packages)}" if run.packages else ""
-        lines[f"sb3-nbsp train {which}{own} -i {shlex.quote(str(run.folder / run.model))}"] = text
+        text = f"train the {run.steps_left:,} steps that are left, from its newest checkpoint on"
+        lines[f"sb3-nbsp train --resume {shlex.quote(str(run.folder))}"] = text
     if run.results is not None:
         lines[f"sb3-nbsp report {shlex.quote(str(run.logs))}"] = f"tables and figures of all finished runs in {run.logs}"
     return "\n".join(["Next:", *(f"  {line}\n      {text}" for line, text in lines.items())])

@@ -65,9 +65,7 @@ def test_the_mark_is_the_last_file_of_a_run_that_came_to_its_end(tmp_path, monke
     run = Path(one.save_path)
     (run / "checkpoints").mkdir()
     order = []
-    monkeypatch.setattr(
-        SequenceExperimentManager, "save_trained_model", lambda *_: order.append((run / "finished.json").exists())
-    )
+    monkeypatch.setattr(SequenceExperimentManager, "_save", lambda *_: order.append((run / "finished.json").exists()))
     one.save_trained_model(SimpleNamespace(num_timesteps=steps, _total_timesteps=64))
     assert order == [False] and (run / "finished.json").is_file() is marked
     assert (run / "checkpoints").is_dir() is not marked

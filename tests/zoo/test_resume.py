@@ -78,15 +78,18 @@ def test_python_objects_in_a_runs_arguments_are_not_made(run):
     assert not Path("made").exists()
 
 
-def test_the_newest_model_of_a_run_without_checkpoints_is_taken(tmp_path):
+def test_the_newest_model_of_a_run_without_checkpoints_is_taken(run):
+    """Its own: not any other zip that lies in its folder."""
     from sb3_nbsp.zoo.resume import split
 
-    model = SAC_CASE.made().learn(5)
-    for steps in (50, 100, 9):
-        model.save(tmp_path / f"rl_model_{steps}_steps.zip")
-    (tmp_path / "rl_model_200_steps.zip").write_bytes(b"PK half")
-    arguments = split(["--algo", "nbspsac", "-i", str(tmp_path)])[1]
-    assert arguments == ["--algo", "nbspsac", "-i", str(tmp_path / "rl_model_100_steps.zip")]
+    (run / "checkpoints").rmdir()
+    model, other = SAC_CASE.made().learn(5), ["--algo", "nbspsac", "--env", "sb3_nbsp/PointGoal4-v0"]
+    for name in ("rl_model_50_steps", "rl_model_100_steps", "rl_model_9_steps", "a", "backup", "rl_model_old_steps"):
+        model.save(run / f"{name}.zip")
+    (run / "rl_model_200_steps.zip").write_bytes(b"PK half")
+    assert split([*other, "-i", str(run)])[1] == [*other, "-i", str(run / "rl_model_100_steps.zip")]
+    model.save(run / "sb3_nbsp-PointGoal-v0.zip")
+    assert split([*other, "-i", str(run)])[1] == [*other, "-i", str(run / "sb3_nbsp-PointGoal-v0.zip")]
 
 
 @pytest.mark.parametrize("folder, message", [("missing", "is no folder"), (".", "holds no arguments of a run")])
@@ -137,10 +140,12 @@ def test_a_finished_run_is_known_by_its_mark(run):
     for keeps in (True, False):
         (run / "checkpoints").mkdir()
         mark_finished(run, 64, 64, keeps)
+        assert is_finished(run, "sb3_nbsp-PointGoal-v0") is not keeps  # they go on to the sequence's end
+        shutil.rmtree(run / "checkpoints")
         assert is_finished(run, "sb3_nbsp-PointGoal-v0")
-        close(run)  # without evaluations, there are no figures
-        assert (run / "checkpoints").is_dir() == keeps
-        shutil.rmtree(run / "checkpoints", ignore_errors=True)
+    (run / "checkpoints").mkdir()
+    close(run)  # without evaluations, there are no figures
+    assert not (run / "checkpoints").exists()
 
 
 def test_a_finished_run_goes_on_with_its_model_where_another_sequence_is_given(run):

@@ -121,9 +121,10 @@ def test_the_end_names_results_files_and_next_commands(tmp_path, monkeypatch):
     text = ending([run_in(folder)])
     assert "2. west" in text and "ASR" in text and "  own-Env-v0.zip  the agent" in text and "best_model" not in text
     assert "\n  sb3-nbsp enjoy --algo nbspsac --env own/Env-v0 --no-render\n" in text and "sb3-nbsp report logs\n" in text
-    assert " -i " not in text
+    assert "--resume" not in text
     text = ending([run_in(tmp_path / "else where" / "nbspsac" / "own-Env-v0_1", steps_left=100)])
-    assert f"-f '{tmp_path}/else where'" in text and "own-Env-v0.zip'\n      train the 100 steps that are left" in text
+    assert f"-f '{tmp_path}/else where'" in text and "train --resume '" in text
+    assert "own-Env-v0_1'\n      train the 100 steps that are left" in text
     text = ending([replace(run_in(place), results=None) for place in (folder, folder.with_name("own-Env-v0_2"))])
     assert "own-Env-v0_2/own-Env-v0.zip" in text
     plain = ending([TrainedRun("nbspsac", "Pendulum-v1", folder)])

@@ -3,6 +3,7 @@
 import os
 import random
 import signal
+from contextlib import ExitStack
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,7 +15,8 @@ pytest.importorskip("rl_zoo3")
 from sb3_nbsp.base.random_states import isolated_rng
 from sb3_nbsp.checkpoints.random_states import random_states
 from sb3_nbsp.zoo import one_by_one, together
-from sb3_nbsp.zoo.one_by_one import Errors, train_one_by_one
+from sb3_nbsp.zoo.kept_errors import CallbackEnds, Errors
+from sb3_nbsp.zoo.one_by_one import train_one_by_one
 from sb3_nbsp.zoo.shown_training import Shows, Trial
 
 
@@ -29,6 +31,8 @@ class Run:
     def __init__(self, name, log, fails_at=""):
         self.save_path, self.log, self.fails_at = name, log, fails_at
         self.env = SimpleNamespace(close=lambda: self.note("close"))
+        self.when_saved = ExitStack()
+        self.when_saved.callback(self.env.close)
 
     def note(self, what):
         if what == self.fails_at:
@@ -52,7 +56,8 @@ def train(monkeypatch):
     def run(runs, learn=lambda: None):
         population = SimpleNamespace(learn=lambda *_, **__: learn())
         monkeypatch.setattr(together, "Population", lambda _: population)
-        monkeypatch.setattr(together.CheckpointedExperimentManager, "save_trained_model", lambda run, _: run.note("save"))
+        monkeypatch.setattr(together.CheckpointedExperimentManager, "_save", lambda run, _: run.note("save"))
+        monkeypatch.setattr(together, "_check_memory", lambda _: None)
         together._train([(run, run) for run in runs])
 
     return run
@@ -116,7 +121,7 @@ def one_after_another(monkeypatch):
 
     def train(*runs):
         errors = Errors()
-        train_one_by_one([(run, run) for run in runs], errors)
+        train_one_by_one([(run, run) for run in runs], errors, n_more=2)
         errors.raise_first()
 
     with isolated_rng():
@@ -159,7 +164,7 @@ def test_an_interrupt_ends_them_all(stop, status, is_saved, one_after_another, c
         one_after_another(*runs)
     assert stopped.value.code == status
     assert [run.is_saved for run in runs] == [True, is_saved, False, False] and runs[2].drawn is None
-    assert capsys.readouterr().out.splitlines() == ["run2: Not begun.", "run3: how to go on"]
+    assert capsys.readouterr().out.splitlines() == ["run2: Not begun.", "run3: how to go on", "2 more: not begun."]
     assert signal.getsignal(signal.SIGINT) is before
 
 
@@ -169,6 +174,7 @@ def test_runs_that_cannot_learn_together_are_not_lost_with_those_that_can(monkey
     runs = [SimpleNamespace(sequence=1, n_timesteps=1, save_path=name, ready=lambda _: {}) for name in "abc"]
     prepared = together.PreparingManager.prepared
     monkeypatch.setattr(together.rl_zoo3.train, "train", lambda: prepared.append((runs[len(prepared)],) * 2))
+    monkeypatch.setattr(together, "_can_join", lambda *_: True)
     monkeypatch.setattr(together, "packs", lambda _: [[0, 1], [2]])
     monkeypatch.setattr(together, "_train", lambda part: {}["lost"])
     monkeypatch.setattr(together, "train_one_by_one", lambda left, _: alone.extend(run.save_path for run, _ in left))
@@ -177,6 +183,38 @@ def test_runs_that_cannot_learn_together_are_not_lost_with_those_that_can(monkey
     with pytest.raises(KeyError, match="lost"):
         together.train_together([["--seed", "1"]] * 3, together.EnvWorkers(3), Shows())
     assert alone == ["c"]
+
+
+def test_the_memory_of_all_that_learn_together_is_counted(monkeypatch):
+    model = SimpleNamespace(
+        env=None, verbose=1, _footprint=lambda n_tasks: [together.Part("replay buffer", 10, "buffer_size")]
+    )
+    monkeypatch.setattr(together, "task_sequence_of", lambda _: SimpleNamespace(task_names=("a", "b")))
+    checked = []
+    monkeypatch.setattr(together, "check_footprint", lambda parts: checked.extend(parts) or "said")
+    together._check_memory([model] * 3)
+    assert checked == [together.Part("replay buffer of 3 agents", 30, "buffer_size")]
+
+
+def test_a_callback_ends_once_whatever_others_do():
+    class Ends:
+        def __init__(self, error=None):
+            self.n, self.error = 0, error
+
+        def on_training_end(self):
+            self.n += 1
+            if self.error:
+                raise self.error
+
+    callbacks = [Ends(ValueError("closed")), Ends(), Ends(KeyboardInterrupt()), Ends()]
+    ends = CallbackEnds(callbacks)
+    callbacks[0].on_training_end(), callbacks[1].on_training_end(), callbacks[1].on_training_end()
+    with pytest.raises(KeyboardInterrupt):
+        ends.end_the_rest()
+    ends.end_the_rest()
+    assert [callback.n for callback in callbacks] == [1, 1, 1, 1]
+    with pytest.raises(ValueError, match="closed"):
+        ends.raise_first()
 
 
 def test_trial_0_is_one():
