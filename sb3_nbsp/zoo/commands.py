@@ -20,6 +20,7 @@ try:
     import rl_zoo3
     import rl_zoo3.enjoy
     import rl_zoo3.exp_manager
+    import rl_zoo3.load_from_hub
     import rl_zoo3.train
     import rl_zoo3.utils
 except ImportError as error:
@@ -34,9 +35,9 @@ from sb3_nbsp.zoo.env_workers import EnvWorkers
 from sb3_nbsp.zoo.find_agents import NO_RUN
 from sb3_nbsp.zoo.logs_may_fail import MonitorMayFail
 from sb3_nbsp.zoo.mistakes import raised_in
-from sb3_nbsp.zoo.opened_runs import RunParser, hyperparams_reader
+from sb3_nbsp.zoo.opened_runs import RunParser, read_hyperparams
 from sb3_nbsp.zoo.resume import CheckpointOptions, close, env_name, is_finished, split
-from sb3_nbsp.zoo.run_folders import latest_run_id
+from sb3_nbsp.zoo.run_folders import files_like, latest_run_id
 from sb3_nbsp.zoo.run_settings import SAFE_YAML, check_made
 from sb3_nbsp.zoo.samplers import TrialEvaluation, register_sampler
 from sb3_nbsp.zoo.shown_training import ShownExperimentManager, Shows
@@ -58,7 +59,8 @@ def register(options: CheckpointOptions | None = None, shows: Shows | None = Non
     manager = partial(ShownExperimentManager, options=options or CheckpointOptions(), shows=shows)
     rl_zoo3.train.ExperimentManager = manager  # type: ignore[misc,assignment]
     rl_zoo3.exp_manager.TrialEvalCallback = TrialEvaluation  # type: ignore[misc]
-    rl_zoo3.utils.get_latest_run_id = latest_run_id
+    rl_zoo3.utils.get_latest_run_id = rl_zoo3.load_from_hub.get_latest_run_id = latest_run_id
+    rl_zoo3.utils.glob = SimpleNamespace(glob=files_like)  # type: ignore[assignment]
     stable_baselines3.common.env_util.Monitor = MonitorMayFail  # type: ignore[misc]
     rl_zoo3.train.argparse = ARGPARSE  # type: ignore[assignment]
     rl_zoo3.enjoy.create_test_env = create_test_env
@@ -102,7 +104,7 @@ def enjoy(arguments: list[str]) -> None:
     register()
     rl_zoo3.enjoy.ALGOS = {name: Watched(algorithm) for name, algorithm in rl_zoo3.ALGOS.items()}  # type: ignore[misc]
     rl_zoo3.enjoy.yaml = SAFE_YAML  # type: ignore[assignment]
-    rl_zoo3.enjoy.get_saved_hyperparams = hyperparams_reader(_gym_packages(arguments))
+    rl_zoo3.enjoy.get_saved_hyperparams = partial(read_hyperparams, _gym_packages(arguments))
     rl_zoo3.enjoy.argparse = SimpleNamespace(**{**vars(argparse), "ArgumentParser": RunParser})  # type: ignore[assignment]
     sys.argv = ["sb3-nbsp enjoy", *arguments]
     try:

@@ -26,7 +26,8 @@ from sb3_nbsp.evaluation import SequenceEvalCallback
 from sb3_nbsp.evaluation.eval_tasks import ALL, EvalTasks
 from sb3_nbsp.tasks import TaskSequence
 from sb3_nbsp.zoo.algorithms import ALGORITHMS, NAMESPACE, PARENTS, hyperparameter_file, sequence_of
-from sb3_nbsp.zoo.atari import as_one_vec_env, has_vector_env, judged_by_drawing
+from sb3_nbsp.zoo.atari import as_one_vec_env, has_vector_env
+from sb3_nbsp.zoo.judged_actions import deterministic_for
 from sb3_nbsp.zoo.kept_errors import CallbackEnds
 from sb3_nbsp.zoo.logs_may_fail import LogsMayFail
 from sb3_nbsp.zoo.run_folders import new_run
@@ -60,7 +61,7 @@ class SequenceExperimentManager(ExperimentManager):
         if not self.eval_freq_given:
             self.eval_freq = LONGEST_EVAL_FREQ
         self.eval_tasks: EvalTasks = getattr(args, "eval_tasks", ALL)
-        self.deterministic_eval &= not judged_by_drawing(algo, env_id)
+        self.deterministic_eval = deterministic_for(algo, env_id)
         if args.conf_file is None and (algo in ALGORITHMS or (algo in PARENTS and env_id.startswith(NAMESPACE))):
             self.config = hyperparameter_file(PARENTS.get(algo, algo))
 

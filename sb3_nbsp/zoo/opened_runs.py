@@ -8,7 +8,7 @@ repeat it. A run from the Hub names modules, too, and somebody else wrote them d
 import argparse
 import importlib
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import rl_zoo3
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_nbsp.zoo.find_agents import AgentParser
+from sb3_nbsp.zoo.judged_actions import deterministic_for
 from sb3_nbsp.zoo.run_folders import latest_run_id
 from sb3_nbsp.zoo.run_settings import check_made, read_run_yaml, saved_hyperparams
 from sb3_nbsp.zoo.train_checks import check_env
@@ -50,34 +51,33 @@ def env_kwargs_of(saved: Path, hyperparams: dict[str, Any] | None = None) -> dic
     return dict(kwargs)
 
 
-def hyperparams_reader(packages: Iterable[str]) -> Any:
+def read_hyperparams(
+    packages: Collection[str], stats_path: str, norm_reward: bool = False, test_mode: bool = False
+) -> tuple[dict[str, Any], str | None]:
     """
+    In place of rl-zoo3's ``get_saved_hyperparams``, whose arguments stand behind ours.
+
     :param packages: from which wrappers may come, beside the well-known ones and those of a run of one's own
-    :return: a function in place of rl-zoo3's ``get_saved_hyperparams``
+    :param stats_path: the folder of a run's settings
+    :param norm_reward: whether rewards are normalised
+    :param test_mode: whether that counts more than what the run had
+    :return: the run's settings, and the folder of its statistics
     """
-    given = list(packages)
-
-    def get_saved_hyperparams(stats_path: str, **kwargs: Any) -> tuple[dict[str, Any], str | None]:
-        own: tuple[dict[str, Any], str | None] = saved_hyperparams([*given, *packages_of(Path(stats_path))])(
-            stats_path, **kwargs
-        )
-        return own
-
-    return get_saved_hyperparams
+    return saved_hyperparams(stats_path, norm_reward, test_mode, [*packages, *packages_of(Path(stats_path))])
 
 
-def open_env(env_id: str, saved: Path, env_kwargs: dict[str, Any], seed: int, packages: Iterable[str] = ()) -> VecEnv:
+def open_env(env_id: str, saved: Path, env_kwargs: dict[str, Any], seed: int, packages: Collection[str] = ()) -> VecEnv:
     """
     :param env_id: id of the env
     :param saved: the folder of a run's settings
     :param env_kwargs: arguments of the env
     :param seed: of the env
-    :param packages: see :func:`hyperparams_reader`
+    :param packages: see :func:`read_hyperparams`
     :return: one env as the run had it, with its wrappers and statistics
     """
-    hyperparams, statistics = hyperparams_reader(packages)(str(saved), norm_reward=False, test_mode=True)
+    hyperparams, statistics = read_hyperparams(packages, str(saved), test_mode=True)
     hyperparams.pop("env_kwargs", None)
-    settings = {"hyperparams": hyperparams, "env_kwargs": env_kwargs}
+    settings: dict[str, Any] = {"hyperparams": hyperparams, "env_kwargs": env_kwargs}
     return rl_zoo3.create_test_env(env_id, 1, statistics, seed, log_dir=None, should_render=False, **settings)
 
 
@@ -141,7 +141,7 @@ def _named_packages(saved: Path) -> list[str]:
 
 
 class RunParser(AgentParser):
-    """The parser of a command that opens a run: it also imports the modules that register the run's env."""
+    """The parser of a command that opens a run: its modules are imported, and the agent acts as it is judged."""
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         """
@@ -155,6 +155,7 @@ class RunParser(AgentParser):
         module, colon, _ = given.env.gym_id.partition(":")  # of my_module:My-v0
         given.gym_packages = import_packages([*given.gym_packages, *([module] if colon else [])], saved)
         check_run_env(given.env.gym_id, saved)
+        given.stochastic |= not (given.deterministic or deterministic_for(given.algo, given.env.gym_id))
         return given
 
 

@@ -4,7 +4,7 @@ import ast
 import re
 from typing import Any
 
-from sb3_nbsp.zoo.run_settings import NotRead
+from sb3_nbsp.zoo.run_settings import not_read
 
 # Classes as settings name them, e.g. nn.Tanh, th.optim.Adam, HerReplayBuffer.
 CLASS = re.compile(r"((th\.|torch\.)?nn\.|(th|torch)\.optim\.|sb3_nbsp\.([a-z]\w*\.)*)?[A-Z]\w*")
@@ -65,10 +65,4 @@ def is_read(name: str, value: Any) -> bool:
     :param value: as :func:`~sb3_nbsp.zoo.run_settings.read_run_yaml` read it
     :return: whether it is what the run had: no Python object in it, and no text that is code
     """
-    return not _holds_not_read(value) and not (isinstance(value, str) and name in EVALUATED and not is_plain(value))
-
-
-def _holds_not_read(value: Any) -> bool:
-    if isinstance(value, dict):
-        return any(map(_holds_not_read, value.values()))
-    return any(map(_holds_not_read, value)) if isinstance(value, list | tuple) else isinstance(value, NotRead)
+    return not not_read(value) and not (isinstance(value, str) and name in EVALUATED and not is_plain(value))

@@ -1,5 +1,6 @@
 """Folders of runs, ``LOGS/ALGO/ENV_1``, ``ENV_2``, ...: which is the latest, and one of its own for a new run."""
 
+import glob
 import os
 import re
 from pathlib import Path
@@ -20,6 +21,17 @@ def latest_run_id(log_path: str | Path, env_name: str) -> int:
     names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
     found = (re.fullmatch(rf"{re.escape(env_name)}_([0-9]+)", name) for name in names)
     return max((int(match[1]) for match in found if match), default=0)
+
+
+def files_like(path: str) -> list[str]:
+    """
+    In place of ``glob.glob``, which takes the folder for a pattern, too.
+
+    :param path: a folder and, behind it, a pattern of names
+    :return: the files of that folder
+    """
+    folder, name = os.path.split(path)
+    return glob.glob(os.path.join(glob.escape(folder), name))
 
 
 def new_run(log_path: str | Path, env_name: str, ending: str = "") -> tuple[Path, IO[str]]:

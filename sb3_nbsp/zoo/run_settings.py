@@ -9,7 +9,7 @@ be wrappers, of well-known packages or of those that ``--gym-packages`` names.
 
 import ast
 import importlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -76,44 +76,57 @@ def check_made(settings: dict[str, Any], where: str) -> None:
     """
     :param settings: e.g. arguments of an env
     :param where: what they are, for the message
-    :raises ValueError: where one of them is a Python object, which was not made
+    :raises ValueError: where one of them is a Python object, or holds one, which was not made
     """
     for name, value in settings.items():
-        if isinstance(value, NotRead):
-            raise ValueError(f"{where}: {name} is a Python object ({value}), which is not read from a run's files")
+        for found in not_read(value):
+            how = "is" if found is value else "holds"
+            raise ValueError(f"{where}: {name} {how} a Python object ({found}), which is not read from a run's files")
 
 
-def saved_hyperparams(packages: Iterable[str] = ()) -> Any:
+def not_read(value: Any) -> list[NotRead]:
     """
+    :param value: as :func:`read_run_yaml` read it
+    :return: the Python objects in it that were not made, however deep they lie
+    """
+    if isinstance(value, Mapping | list | tuple):
+        return [found for part in (value.values() if isinstance(value, Mapping) else value) for found in not_read(part)]
+    return [value] if isinstance(value, NotRead) else []
+
+
+def saved_hyperparams(
+    stats_path: str, norm_reward: bool, test_mode: bool, packages: Iterable[str] = ()
+) -> tuple[dict[str, Any], str | None]:
+    """
+    What rl-zoo3's ``get_saved_hyperparams`` does with the same first arguments.
+
+    :param stats_path: the folder of a run's settings
+    :param norm_reward: whether rewards are normalised
+    :param test_mode: whether that counts more than what the run had
     :param packages: that wrappers may come from, beside the well-known ones
-    :return: a function in place of rl-zoo3's ``get_saved_hyperparams``
+    :return: the run's settings, and the folder of its statistics
+    :raises ValueError: for settings that are none, and for wrappers from anywhere else
     """
+    folder = Path(stats_path)
+    if not folder.is_dir():
+        return {}, None
+    config = folder / "config.yml"
+    hyperparams: dict[str, Any] = {"normalize": (folder / "obs_rms.pkl").is_file()}
+    if config.is_file():
+        with config.open() as file:
+            read = read_run_yaml(file)
+        if not isinstance(read, dict):
+            raise ValueError(f"Expected settings in {config}, got {read!r}")
+        hyperparams = {**read, "normalize": read.get("normalize", False)}
     allowed = {*PACKAGES, *(name.partition(".")[0] for name in packages)}
-
-    def get_saved_hyperparams(
-        stats_path: str, norm_reward: bool = False, test_mode: bool = False
-    ) -> tuple[dict[str, Any], str | None]:
-        folder = Path(stats_path)
-        if not folder.is_dir():
-            return {}, None
-        config = folder / "config.yml"
-        hyperparams: dict[str, Any] = {"normalize": (folder / "obs_rms.pkl").is_file()}
-        if config.is_file():
-            with config.open() as file:
-                read = read_run_yaml(file)
-            if not isinstance(read, dict):
-                raise ValueError(f"Expected settings in {config}, got {read!r}")
-            hyperparams = {**read, "normalize": read.get("normalize", False)}
-        for key, kind in (("env_wrapper", gym.Wrapper), ("vec_env_wrapper", VecEnvWrapper)):
-            _check_wrappers(hyperparams.get(key), kind, allowed, f"{key} in {config}")
-        if normalize := hyperparams["normalize"]:
-            arguments = {"norm_obs": normalize, "norm_reward": norm_reward}
-            if isinstance(normalize, str):
-                arguments = {**_constants(normalize, config), **({"norm_reward": norm_reward} if test_mode else {})}
-            hyperparams["normalize_kwargs"] = normalize if isinstance(normalize, dict) else arguments
-        return hyperparams, stats_path
-
-    return get_saved_hyperparams
+    for key, kind in (("env_wrapper", gym.Wrapper), ("vec_env_wrapper", VecEnvWrapper)):
+        _check_wrappers(hyperparams.get(key), kind, allowed, f"{key} in {config}")
+    if normalize := hyperparams["normalize"]:
+        arguments = {"norm_obs": normalize, "norm_reward": norm_reward}
+        if isinstance(normalize, str):
+            arguments = {**_constants(normalize, config), **({"norm_reward": norm_reward} if test_mode else {})}
+        hyperparams["normalize_kwargs"] = normalize if isinstance(normalize, dict) else arguments
+    return hyperparams, stats_path
 
 
 def _constants(text: str, where: Path) -> dict[str, Any]:

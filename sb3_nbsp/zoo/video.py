@@ -17,7 +17,6 @@ try:
     import rl_zoo3
     from huggingface_sb3 import EnvironmentName
     from imageio_ffmpeg import write_frames
-    from rl_zoo3.exp_manager import ExperimentManager
     from rl_zoo3.utils import StoreDict, get_model_path
 except ImportError as error:
     raise ImportError(
@@ -29,12 +28,18 @@ from sb3_nbsp.evaluation.contexts import playing
 from sb3_nbsp.tasks import TaskSequence
 from sb3_nbsp.zoo import commands
 from sb3_nbsp.zoo.algorithms import sequence_of
+from sb3_nbsp.zoo.argument_types import seed, whole
 from sb3_nbsp.zoo.find_agents import NO_RUN, USE
-from sb3_nbsp.zoo.opened_runs import RunParser, env_kwargs_of, hyperparams_reader, open_env
+from sb3_nbsp.zoo.opened_runs import RunParser, env_kwargs_of, open_env, read_hyperparams
 
 LONGEST_EPISODE = 10_000  # steps; an env may have no time limit
 # What stands in a file and concerns learning only, and may not be loadable elsewhere.
 NOT_LOADED = {"learning_rate": 0.0, "lr_schedule": lambda _: 0.0, "clip_range": lambda _: 0.0}
+
+MUJOCO = (
+    "MuJoCo needs a graphics device: without a display set MUJOCO_GL=egl, or MUJOCO_GL=osmesa where there is no GPU either "
+    "(libosmesa must be installed)."
+)
 
 
 class NoPictures(Exception):
@@ -71,13 +76,12 @@ def main(arguments: list[str]) -> None:
             model = _load(args, model_path, env)
         except ValueError as error:  # of another class, of other spaces
             sys.exit(f"sb3-nbsp record-video: {error}")
-        deterministic = args.deterministic or not (args.stochastic or ExperimentManager.is_atari(args.env.gym_id))
         for name, task_env in _filmed_envs(env, sequence, args.env):
             path = (args.output_folder or Path(run) / "videos") / f"{prefix}-{name.replace('/', '-')}.mp4"
             task_env.seed(args.seed)
             try:
                 with playing(model, name):
-                    film(model, task_env, path, args.n_timesteps, deterministic)
+                    film(model, task_env, path, args.n_timesteps, deterministic=not args.stochastic)
             except NoPictures as error:
                 sys.exit(f"sb3-nbsp record-video: {name} cannot be drawn. {error}")
             except KeyboardInterrupt:  # what was filmed is kept
@@ -93,7 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("-o", "--output-folder", type=Path, help="where the films go (default: videos in the run's folder)")
     parser.add_argument("--algo", choices=list(rl_zoo3.ALGOS))
     steps = f"steps of each film (default: one episode, {LONGEST_EPISODE:,} steps at most)"
-    parser.add_argument("-n", "--n-timesteps", type=_positive, help=steps)
+    parser.add_argument("-n", "--n-timesteps", type=whole(1, "steps"), help=steps)
     parser.add_argument("--num-threads", type=int, default=-1, help="number of threads for PyTorch (-1 to use default)")
     parser.add_argument("--exp-id", type=int, default=0, help="experiment ID (default: 0: latest, -1: no exp folder)")
     parser.add_argument("--deterministic", action="store_true", help="use deterministic actions")
@@ -102,7 +106,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--load-best", action="store_true", help="load the best model instead of the last one")
     parser.add_argument("--load-checkpoint", type=int, help="load the checkpoint of this number of timesteps instead")
     parser.add_argument("--load-last-checkpoint", action="store_true", help="load the last checkpoint instead")
-    parser.add_argument("--seed", type=int, default=0, help="random generator seed")
+    parser.add_argument("--seed", type=seed, default=0, help="random generator seed")
     parser.add_argument("--gym-packages", nargs="+", default=[], help="modules to import that register environments")
     parser.add_argument("--env-kwargs", nargs="+", action=StoreDict, help="arguments of the environment")
     for flag in ("--no-render", "--norm-reward", "--custom-objects", "--progress", "-P"):
@@ -112,16 +116,10 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _positive(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a number of at least 1, got {text!r}")
-    return int(text)
-
-
 def _env_of_run(args: argparse.Namespace, run: Path) -> tuple[VecEnv, TaskSequence | None]:
     """The env as the run had it, with its statistics, and its sequence. Without a sequence it is the one that is filmed."""
     saved = run / args.env
-    hyperparams = hyperparams_reader(args.gym_packages)(str(saved))[0]
+    hyperparams = read_hyperparams(args.gym_packages, str(saved))[0]
     env_kwargs = {**env_kwargs_of(saved, hyperparams), **(args.env_kwargs or {})}
     sequence = sequence_of(args.env.gym_id, env_kwargs)
     if sequence is None:
@@ -195,7 +193,4 @@ def _no_device(error: Exception) -> str:
     said = ""
     with suppress(Exception):  # some errors of graphics libraries cannot be printed
         said = f": {error}"
-    return (
-        f"Drawing it failed with {type(error).__name__}{said}. MuJoCo (Meta-World) needs a graphics device: without a display "
-        "set MUJOCO_GL=egl, or MUJOCO_GL=osmesa where there is no GPU either (libosmesa must be installed)."
-    )
+    return f"Drawing it failed with {type(error).__name__}{said}. {MUJOCO if 'mujoco' in sys.modules else ''}".rstrip()

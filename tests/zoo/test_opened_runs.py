@@ -16,6 +16,8 @@ pytest.importorskip("rl_zoo3")
 from huggingface_sb3 import EnvironmentName
 
 from sb3_nbsp.zoo import hub, opened_runs, probe_command, video
+from sb3_nbsp.zoo.experiments import SequenceExperimentManager
+from sb3_nbsp.zoo.judged_actions import deterministic_for
 
 BOMB = "!!python/object/apply:os.system ['touch ran']"
 ENV = "sb3_nbsp/PointGoal-v0"
@@ -108,14 +110,28 @@ def own_module(tmp_path, monkeypatch):
     gym.registry.pop("OwnOfATest-v0", None)
 
 
-def parsed(*more: str):
+def parsed(*more: str, algo="sac", env="OwnOfATest-v0"):
     parser = opened_runs.RunParser("sb3-nbsp enjoy")
     parser.add_argument("--env", type=EnvironmentName)
     parser.add_argument("--gym-packages", nargs="+", default=[])
     parser.add_argument("--exp-id", type=int, default=0)
     for name in ("--algo", "--folder"):
         parser.add_argument(name)
-    return parser.parse_args(["--algo", "sac", "--env", "OwnOfATest-v0", "--folder", "logs", *more])
+    for name in ("--deterministic", "--stochastic"):
+        parser.add_argument(name, action="store_true")
+    return parser.parse_args(["--algo", algo, "--env", env, "--folder", "logs", *more])
+
+
+def test_an_agent_acts_where_it_is_shown_as_where_it_is_judged(tmp_path, monkeypatch):
+    """Drawn actions for PPO on Atari sequences, most likely ones for others, unless somebody says so."""
+    monkeypatch.chdir(tmp_path)
+    games = "sb3_nbsp/PongBreakout-v0"
+    for algo, env, drawn in (("nbspppo", games, True), ("ppo", games, True), ("nbspdqn", games, False), ("ppo", ENV, False)):
+        assert parsed(algo=algo, env=env).stochastic is drawn is not deterministic_for(algo, env)
+        assert parsed("--stochastic", algo=algo, env=env).stochastic
+        assert not parsed("--deterministic", algo=algo, env=env).stochastic
+        args = SimpleNamespace(conf_file=None, tensorboard_log="")
+        assert SequenceExperimentManager(args, algo, env, "logs").deterministic_eval is not drawn
 
 
 def test_modules_of_ones_own_run_are_imported_and_those_of_the_hub_are_told(own_module, tmp_path, monkeypatch):

@@ -8,6 +8,7 @@ import pytest
 pytest.importorskip("rl_zoo3")
 import rl_zoo3.enjoy
 import rl_zoo3.exp_manager
+import rl_zoo3.load_from_hub
 import rl_zoo3.train
 import rl_zoo3.utils
 import stable_baselines3.common.env_util
@@ -67,7 +68,8 @@ def test_what_shows_an_agent_finds_it_in_any_folder(tmp_path, monkeypatch):
         *((rl_zoo3.train, name) for name in ("ExperimentManager", "argparse")),
         (rl_zoo3.exp_manager, "TrialEvalCallback"),
         (rl_zoo3.enjoy, "create_test_env"),
-        (rl_zoo3.utils, "get_latest_run_id"),
+        *((rl_zoo3.utils, name) for name in ("get_latest_run_id", "glob")),
+        (rl_zoo3.load_from_hub, "get_latest_run_id"),
         (stable_baselines3.common.env_util, "Monitor"),
     ]
     for module, name in changed:
@@ -77,6 +79,11 @@ def test_what_shows_an_agent_finds_it_in_any_folder(tmp_path, monkeypatch):
     run = new_run("l [1]/nbspsac", NAME)[0]
     (run / f"{NAME}.zip").touch()
     assert rl_zoo3.utils.get_model_path(0, "l [1]", "nbspsac", NAME)[1] == str(run / f"{NAME}.zip")
+    for steps in (5, 50, 9):
+        (run / f"rl_model_{steps}_steps.zip").touch()
+    last = rl_zoo3.utils.get_model_path(0, "l [1]", "nbspsac", NAME, load_last_checkpoint=True)
+    assert last[1] == str(run / "rl_model_50_steps.zip")
+    assert rl_zoo3.load_from_hub.get_latest_run_id("l [1]/nbspsac", NAME) == 1  # pull makes the next one
     new_run("agents/nbspsac", NAME)
     assert folder_of("nbspsac", NAME) == "agents"
 

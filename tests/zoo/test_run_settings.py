@@ -45,6 +45,9 @@ def test_nothing_that_stands_there_runs(tmp_path: Path, monkeypatch: pytest.Monk
     assert isinstance(read["env_kwargs"]["a"], settings().NotRead) and not list(tmp_path.iterdir())
     with pytest.raises(ValueError, match=r"env_kwargs of x: a is a Python object \(.*\), which is not read"):
         settings().check_made(read["env_kwargs"], "env_kwargs of x")
+    read = settings().read_run_yaml(f"env_kwargs:\n  a: [1, {{b: [{bomb}]}}]\n")
+    with pytest.raises(ValueError, match=r"a holds a Python object \(.*\), which is not read"):
+        settings().check_made(read["env_kwargs"], "env_kwargs of x")
 
 
 @pytest.mark.parametrize(
@@ -57,7 +60,7 @@ def test_other_files_are_told(text: str) -> None:
 
 def hyperparams(tmp_path: Path, config: str, packages=(), **kwargs):
     (tmp_path / "config.yml").write_text(config)
-    return settings().saved_hyperparams(packages)(str(tmp_path), **kwargs)[0]
+    return settings().saved_hyperparams(str(tmp_path), False, packages=packages, **{"test_mode": False, **kwargs})[0]
 
 
 @pytest.mark.parametrize(
@@ -76,7 +79,7 @@ def test_the_same_hyperparams_as_rl_zoo3s(tmp_path: Path, config: str, expected:
     found = hyperparams(tmp_path, config, test_mode=True)
     assert found.get("normalize_kwargs") == expected
     assert found == get_saved_hyperparams(str(tmp_path), test_mode=True)[0]
-    assert settings().saved_hyperparams()(str(tmp_path / "none")) == ({}, None)
+    assert settings().saved_hyperparams(str(tmp_path / "none"), False, True) == ({}, None)
 
 
 @pytest.mark.parametrize(

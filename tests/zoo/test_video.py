@@ -1,5 +1,7 @@
 """What a film is made of, and envs that cannot be drawn. The command itself: test_zoo.py."""
 
+import sys
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -67,9 +69,18 @@ def test_as_many_steps_as_are_asked_for_over_several_episodes(tmp_path):
     "draw, said",
     [(no_device, r"RuntimeError: gladLoadGL error.*MUJOCO_GL=egl"), (lambda n: None, r"Expected .*'rgb_array'.*ansi")],
 )
-def test_what_cannot_be_drawn_is_said_in_words(draw, said, tmp_path):
+def test_what_cannot_be_drawn_is_said_in_words(draw, said, tmp_path, monkeypatch):
     from sb3_nbsp.zoo.video import NoPictures
 
+    monkeypatch.setitem(sys.modules, "mujoco", None)
     with pytest.raises(NoPictures, match=said):
         filmed(draw, tmp_path / "film.mp4")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_mujoco_is_spoken_of_where_it_draws(tmp_path, monkeypatch):
+    from sb3_nbsp.zoo.video import NoPictures
+
+    monkeypatch.delitem(sys.modules, "mujoco", raising=False)
+    with pytest.raises(NoPictures, match=r"gladLoadGL error\.$"):
+        filmed(no_device, tmp_path / "film.mp4")
