@@ -1,6 +1,7 @@
 """What the numbers of a command may be, in argparse's form."""
 
 import argparse
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -25,6 +26,35 @@ def above_zero(text: str) -> float:
 
 seed = whole(0, "a seed", MAX_SEED)
 jobs = whole(1, "trainings at a time")
+
+
+def seeds_of(text: str) -> list[int]:
+    """
+    :param text: e.g. ``0-9`` or ``0,3,10-12``
+    :return: the seeds
+    :raises ValueError: for anything else, and for a seed that is named twice: it would be trained and counted twice
+    """
+    seeds: list[int] = []
+    for part in text.split(","):
+        match = re.fullmatch(r"(\d+)(?:-(\d+))?", part.strip())
+        first, last = (int(match[1]), int(match[2] or match[1])) if match is not None else (1, 0)
+        if not first <= last <= MAX_SEED:
+            raise ValueError(f"--seeds expects seeds like 0-9 or 0,3,10-12, up to {MAX_SEED:,}; got {text!r}.")
+        seeds += range(first, last + 1)
+    if len(set(seeds)) < len(seeds):
+        raise ValueError(f"--seeds names a seed twice: {text!r}.")
+    return seeds
+
+
+class Seeds(argparse.Action):
+    """An action for argparse: seeds as several words, each as :func:`seeds_of` takes them."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        """See argparse."""
+        try:
+            setattr(namespace, self.dest, seeds_of(",".join(values)))
+        except ValueError as error:
+            parser.error(str(error))
 
 
 def _checked(number: Callable[[str], Any], text: str, allowed: Whole | AtLeast) -> Any:

@@ -15,7 +15,7 @@ from sb3_nbsp.benchmark.cells import Cell
 from sb3_nbsp.benchmark.local_runner import CellError, StoppedError
 from sb3_nbsp.benchmark.manifest import check_manifest
 from sb3_nbsp.benchmark.suite import Suite, shipped_suites
-from sb3_nbsp.zoo.argument_types import above_zero, jobs, seed, whole
+from sb3_nbsp.zoo.argument_types import Seeds, above_zero, jobs, whole
 from sb3_nbsp.zoo.benchmark_cost import cost_statement
 from sb3_nbsp.zoo.command_parser import CommandParser
 from sb3_nbsp.zoo.suite_checks import check_cells
@@ -130,7 +130,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", nargs="+", default=[], metavar="METHOD", help="methods by name; * stands for anything")
     sequences = "task sequences by name; * stands for anything"
     parser.add_argument("--sequences", nargs="+", default=[], metavar="SEQUENCE", help=sequences)
-    parser.add_argument("--seeds", type=seed, nargs="+", default=[], help="instead of the suite's")
+    parser.add_argument("--seeds", action=Seeds, nargs="+", default=[], help="instead of the suite's, e.g. 0-4")
     parser.add_argument(
         "--population",
         action="store_true",

@@ -18,7 +18,7 @@ from sb3_nbsp.benchmark.cells import Cell
 from sb3_nbsp.benchmark.progress import train_with_progress
 from sb3_nbsp.evaluation import SequenceResults, plot_sequence, results_table
 from sb3_nbsp.evaluation.table import LabelledRuns
-from sb3_nbsp.zoo.argument_types import jobs, seed, whole
+from sb3_nbsp.zoo.argument_types import Seeds, jobs, whole
 from sb3_nbsp.zoo.command_parser import CommandParser
 
 TEXT = "See forgetting and its cure on the embedded task sequence, in minutes on two cores."
@@ -64,7 +64,7 @@ def main(arguments: list[str]) -> None:
     parser = CommandParser(prog="sb3-nbsp demo", description=TEXT)
     parser.add_argument("-f", "--folder", type=Path, default=Path("demo"), help="where results go (default: demo)")
     parser.add_argument("--algo", choices=list(ENVS), default="sac", help="algorithm (default: sac)")
-    parser.add_argument("--seeds", type=seed, nargs="+", default=[0, 1, 2], help="one training per method and seed")
+    parser.add_argument("--seeds", action=Seeds, nargs="+", default=[0, 1, 2], help="a training per method each, e.g. 0-4")
     parser.add_argument("--n-jobs", type=jobs, default=min(os.cpu_count() or 1, 2), help="trainings at a time")
     parser.add_argument(
         "--steps-per-task",

@@ -5,7 +5,6 @@ own, and learn together where they agree in what a population must agree in (:mo
 
 import gc
 import json
-import re
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -24,6 +23,7 @@ from sb3_nbsp.common.env_util import task_sequence_of
 from sb3_nbsp.common.ram_estimate import Part, check_footprint, tell
 from sb3_nbsp.population import Population, packs
 from sb3_nbsp.population.agreement import check_agreement
+from sb3_nbsp.zoo.argument_types import seeds_of
 from sb3_nbsp.zoo.checkpointed import WORKER_GONE, CheckpointedExperimentManager
 from sb3_nbsp.zoo.command_parser import CommandParser
 from sb3_nbsp.zoo.env_workers import EnvWorkers
@@ -118,23 +118,6 @@ def _runs_in(file: Path) -> list[list[str]]:
     if not isinstance(runs, list) or not runs or not all(isinstance(run, list) for run in runs):
         raise ValueError(f'--together {file} must hold {{"runs": [[ARGUMENT, ...], ...]}}, a list for each run; got {told!r}.')
     return [[str(part) for part in run] for run in runs]
-
-
-def seeds_of(text: str) -> list[int]:
-    """
-    :param text: e.g. ``0-9`` or ``0,3,10-12``
-    :return: the seeds
-    :raises ValueError: for anything else
-    """
-    seeds: list[int] = []
-    for part in text.split(","):
-        match = re.fullmatch(r"(\d+)(?:-(\d+))?", part.strip())
-        if match is None or int(match[2] or match[1]) < int(match[1]):
-            raise ValueError(f"--seeds expects seeds like 0-9 or 0,3,10-12; got {text!r}.")
-        seeds += range(int(match[1]), int(match[2] or match[1]) + 1)
-    if len(set(seeds)) < len(seeds):
-        raise ValueError(f"--seeds names a seed twice: {text!r}.")
-    return seeds
 
 
 def train_together(runs: Sequence[Sequence[str]], env_workers: EnvWorkers, shows: Shows) -> None:

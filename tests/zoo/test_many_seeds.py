@@ -9,8 +9,9 @@ from helpers import run_python
 from sb3_nbsp import NBSPSAC
 
 pytest.importorskip("rl_zoo3")
+from sb3_nbsp.zoo.argument_types import seeds_of
 from sb3_nbsp.zoo.env_workers import EnvWorkers
-from sb3_nbsp.zoo.together import runs_of, seeds_of
+from sb3_nbsp.zoo.together import runs_of
 
 ENV = "sb3_nbsp/PointGoal-v0"
 SMALL = ("--env-kwargs", "steps_per_task:150", "cycles:1", "--eval-episodes", "2", "--eval-freq", "0", "--device", "cpu")
@@ -101,7 +102,7 @@ def test_a_file_of_runs_that_is_none_is_told(told, tmp_path):
         runs_of(["--together", str(tmp_path / "runs.json")])
 
 
-@pytest.mark.parametrize("text", ["", "a", "3-1", "1-", "0-2,1"])
+@pytest.mark.parametrize("text", ["", "a", "3-1", "1-", "0-2,1", "0-4294967296"])
 def test_what_no_seeds_are(text):
     with pytest.raises(ValueError, match="--seeds"):
         seeds_of(text)

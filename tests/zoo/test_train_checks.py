@@ -102,11 +102,9 @@ def test_a_plain_algorithm_does_not_go_on_with_our_file(tmp_path):
     ("command", "arguments"),
     [
         (benchmark_command, ["quick.yml", "--n-jobs", "-3"]),
-        (benchmark_command, ["quick.yml", "--seeds", "-1"]),
         (benchmark_command, ["quick.yml", "--minutes", "0"]),
         (benchmark_command, ["quick.yml", "--memory-gb", "-1"]),
         (demo_command, ["--n-jobs", "0"]),
-        (demo_command, ["--seeds", "-1"]),
         (demo_command, ["--steps-per-task", "0"]),
         (probe_command, ["run", "--episodes", "0"]),
         (report_command, ["run", "--last", "0"]),
@@ -117,6 +115,17 @@ def test_the_other_commands_refuse_numbers_too(command, arguments, capsys):
     with pytest.raises(SystemExit):
         command.main(arguments)
     assert f"argument {arguments[-2]}: must be" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("command", "arguments"), [(benchmark_command, ["quick.yml", "--dry-run"]), (demo_command, [])])
+@pytest.mark.parametrize(
+    ("seeds", "words"),
+    [(["-1"], "expects seeds like 0-9"), (["0", "1", "0"], "names a seed twice: '0,1,0'"), (["0-3", "2"], "twice: '0-3,2'")],
+)
+def test_seeds_are_those_of_every_command(command, arguments, seeds, words, capsys):
+    with pytest.raises(SystemExit) as left:
+        command.main([*arguments, "--seeds", *seeds])
+    assert left.value.code == 2 and words in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
