@@ -1,7 +1,8 @@
 """
 What an object has counted and seen so far: those of its attributes that have a plain form, written down without pickle.
 
-What its constructor was given is not among it: who makes the object anew gives that again, maybe with another folder.
+What its constructor was given is not among it, but for numbers and arrays: a counter may begin with an argument and have its
+name. Who makes the object anew gives the rest again, maybe with another folder.
 """
 
 import inspect
@@ -27,6 +28,7 @@ except ImportError:  # before Gymnasium 1.0
 KNOWN: dict[str, type] = {class_name(cls): cls for cls in (RunningMeanStd, running_mean_std.RunningMeanStd)}
 GENERATOR = ":generator:"  # {GENERATOR: its state}
 BYTES_PER_ENTRY = 100  # what an entry of an array is reckoned as, beside one of a list
+COUNTS = bool | int | float | np.generic | np.ndarray  # what a constructor may have been given and the object counts on
 
 
 def attributes_of(
@@ -43,7 +45,8 @@ def attributes_of(
     given = _arguments(holder.__class__)
     values, others = {}, []
     for name, value in vars(holder).items():
-        if name in besides or name in given or name.lstrip("_") in given or _never_counts(value):
+        is_argument = name in given or name.lstrip("_") in given
+        if name in besides or _never_counts(value) or (is_argument and not isinstance(value, COUNTS)):
             continue
         try:
             if max_entries is not None and _entries(value, max_entries) > max_entries:

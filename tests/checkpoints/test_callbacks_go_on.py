@@ -102,10 +102,28 @@ def test_nested_callbacks_and_counters_of_every_kind_go_on(tmp_path):
         assert same(one.mean, other.mean)
 
 
-def test_arguments_and_folders_are_those_of_the_new_callback(tmp_path):
-    arguments = iter([(7, str(tmp_path / "old")), (8, str(tmp_path / "new"))])
+def test_texts_and_folders_of_the_constructor_are_those_of_the_new_callback(tmp_path):
+    arguments = iter([(7, str(tmp_path / "old")), (7, str(tmp_path / "new"))])
     callback = resumed(tmp_path, lambda: Counts(*next(arguments)))
-    assert (callback.limit, callback.file) == (8, str(tmp_path / "new/file"))
+    assert (callback.limit, callback.file) == (7, str(tmp_path / "new/file"))
+
+
+class Harder(BaseCallback):
+    """A curriculum: it counts on from what its constructor was given."""
+
+    def __init__(self, level: int = 0, pace: Any = None):
+        super().__init__()
+        self.level, self._pace = level, np.zeros(2) if pace is None else pace
+
+    def _on_step(self) -> bool:
+        self.level += 1
+        self._pace = self._pace + 1
+        return True
+
+
+def test_a_counter_with_the_name_of_an_argument_goes_on(tmp_path):
+    one, other = resumed(tmp_path, Harder), undisturbed(Harder())
+    assert one.level == other.level == 110 and same(one._pace, other._pace)
 
 
 class Names(Counts):
