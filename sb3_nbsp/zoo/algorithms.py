@@ -1,5 +1,6 @@
 """What the commands can train: algorithms by their keys, their settings, and which envs are task sequences."""
 
+from collections.abc import Mapping
 from importlib.resources import as_file, files
 from typing import Any
 
@@ -11,9 +12,11 @@ from sb3_nbsp.ppo import NBSPPPO
 from sb3_nbsp.qrdqn import NBSPQRDQN
 from sb3_nbsp.sac import NBSPSAC
 from sb3_nbsp.tasks import TaskSequence
+from sb3_nbsp.tasks.registration import sequence_of_id
 from sb3_nbsp.tqc import NBSPTQC
 
 NAMESPACE = "sb3_nbsp/"
+NOT_OF_SEQUENCES = ("n_envs", "switch_on", "render_mode")  # arguments of environments
 ALGORITHMS: dict[str, type[ContinualAlgorithm]] = {
     "nbspdqn": NBSPDQN,
     "nbspppo": NBSPPPO,
@@ -32,6 +35,15 @@ def hyperparameter_file(algo: str) -> str:
     """
     with as_file(files("sb3_nbsp.hyperparams") / f"{algo}.yml") as file:
         return str(file)
+
+
+def registered_sequence(env_id: str, env_kwargs: Mapping[str, Any]) -> TaskSequence | None:
+    """
+    :param env_id: a registered id
+    :param env_kwargs: arguments of the env
+    :return: the env's task sequence without the env being made, ``None`` if it is an ordinary env
+    """
+    return sequence_of_id(env_id, **{name: value for name, value in env_kwargs.items() if name not in NOT_OF_SEQUENCES})
 
 
 def sequence_of(env_id: str, env_kwargs: dict[str, Any] | None = None) -> TaskSequence | None:

@@ -12,14 +12,12 @@ from sb3_nbsp.benchmark.cells import Cell
 from sb3_nbsp.benchmark.resolved_arguments import environment_arguments, hyperparameters
 from sb3_nbsp.evaluation.table import markdown_table
 from sb3_nbsp.tasks import TaskSequence
-from sb3_nbsp.tasks.registration import sequence_of_id
-from sb3_nbsp.zoo.algorithms import PARENTS
+from sb3_nbsp.zoo.algorithms import PARENTS, registered_sequence
 from sb3_nbsp.zoo.update_cost import known_settings, n_updates, update_ms
 
 MACHINE = "one core of an Intel Xeon, one thread"
 STEP_MS = 1.0  # acting and storing, of all sub-envs together
 ACT_MS = 0.3  # acting alone, in evaluations
-NOT_OF_SEQUENCES = ("n_envs", "switch_on", "render_mode")  # arguments of environments
 
 
 @dataclass(frozen=True)
@@ -66,7 +64,7 @@ def cost_of(cell: Cell) -> Cost:
     """
     own = hyperparameters(PARENTS.get(cell.algo, cell.algo), cell.env, cell.arguments)
     kwargs = environment_arguments(cell.arguments) or own.get("env_kwargs") or {}  # rl-zoo3 takes the first alone
-    sequence = sequence_of_id(cell.env, **{name: value for name, value in kwargs.items() if name not in NOT_OF_SEQUENCES})
+    sequence = registered_sequence(cell.env, kwargs)
     if sequence is None:
         return Cost(0, 0, 0.0)
     steps, settings = sequence.total_steps, known_settings(cell.algo, own)

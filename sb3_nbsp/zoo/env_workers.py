@@ -37,7 +37,7 @@ class EnvWorkers:
         :param arguments: of ``sb3-nbsp train``: with ``--env-workers``, or ``--together`` with a file that tells it
         :param n_runs: number of runs
         """
-        parser = CommandParser("sb3-nbsp train", add_help=False, allow_abbrev=False)
+        parser = CommandParser("sb3-nbsp train", add_help=False)
         parser.add_argument("--env-workers", type=whole(0, "processes"))
         parser.add_argument("--together", type=Path)
         known, _ = parser.parse_known_args(list(arguments))

@@ -3,6 +3,7 @@
 import logging
 import sys
 import time
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Protocol
 
@@ -12,8 +13,6 @@ try:
     from rich.text import Text
 except ImportError as error:
     raise ImportError(f'Progress bars need rich ({error}): pip install "sb3-nbsp[zoo]"') from error
-
-from collections.abc import Iterable
 
 UPDATE_SECONDS = 0.5  # between two looks at the training
 DRAWS_PER_SECOND = 2.0  # drawing takes about 2 ms

@@ -59,7 +59,7 @@ def split(arguments: Sequence[str]) -> tuple[CheckpointOptions, list[str]]:
     :return: our options, and rl-zoo3's arguments, which for a run that goes on are the run's own
     :raises ValueError: if there is no run to go on with, or if something else stands beside it than its own arguments
     """
-    parser = CommandParser("sb3-nbsp train", add_help=False, allow_abbrev=False)
+    parser = CommandParser("sb3-nbsp train", add_help=False)
     parser.add_argument("--resume", type=Path)
     parser.add_argument("--checkpoint-freq", type=whole(-1, "env steps (-1: no checkpoints)"))
     parser.add_argument("-i", "--trained-agent", default="")

@@ -12,12 +12,8 @@ from sb3_nbsp.base.arguments import check_arguments, check_values, naming
 from sb3_nbsp.base.names import unknown_name_message
 from sb3_nbsp.benchmark.cells import Cell
 from sb3_nbsp.benchmark.resolved_arguments import dropped_arguments, environment_arguments, hyperparameters
-from sb3_nbsp.tasks.registration import sequence_of_id
-from sb3_nbsp.zoo.algorithms import ALGORITHMS
-from sb3_nbsp.zoo.train_checks import SETTINGS
-
-NOT_OF_SEQUENCES = ("n_envs", "switch_on", "render_mode")  # arguments of environments
-OF_THE_ZOO = ("noise_std", "vec_env_wrapper", "monitor_kwargs", "env_kwargs")  # that it takes beside SETTINGS
+from sb3_nbsp.zoo.algorithms import ALGORITHMS, NAMESPACE, PARENTS, registered_sequence
+from sb3_nbsp.zoo.train_checks import SETTINGS, check_names, check_settings, read_numbers
 
 
 def check_cells(cells: Iterable[Cell]) -> None:
@@ -37,31 +33,30 @@ def check_cells(cells: Iterable[Cell]) -> None:
 
 
 def _check_env(cell: Cell) -> None:
-    kwargs = {name: value for name, value in environment_arguments(cell.arguments).items() if name not in NOT_OF_SEQUENCES}
-    if cell.env.startswith("sb3_nbsp/"):
+    if cell.env.startswith(NAMESPACE):
         try:
             gym.spec(cell.env)
-            sequence_of_id(cell.env, **kwargs)
+            registered_sequence(cell.env, environment_arguments(cell.arguments))
         except (TypeError, gym.error.Error) as error:
             raise ValueError(str(error)) from error
 
 
 def _check_algorithm(cell: Cell) -> None:
+    """As ``train`` does it, and what the algorithm's constructor will say."""
     algo = cell.algo
     if algo not in {*ALGOS, *ALGORITHMS}:
         raise ValueError(unknown_name_message("algo", algo, [*ALGORITHMS, *ALGOS]))
-    cls: Any = ALGORITHMS.get(algo) or ALGOS[algo]
+    ours: Any = ALGORITHMS.get(PARENTS.get(algo, algo))
     left_out = dropped_arguments(algo)  # what only ours know, where the algorithm is SB3's
     params = hyperparameters(algo, cell.env, cell.arguments)
     params = {name: value for name, value in params.items() if name not in left_out}
-    known = {*inspect.signature(cls).parameters, *SETTINGS, *OF_THE_ZOO}
-    for name in params:
-        if name not in known:
-            raise ValueError(unknown_name_message(f"argument of {cls.__name__}", name, sorted(known)))
-    check_values(SETTINGS, params)
+    read_numbers(params)
+    check_names(params, ALGORITHMS.get(algo) or ALGOS[algo])
+    check_settings({"policy": "MlpPolicy", **params})  # files that are not read here name one
+    if ours is not None:
+        check_values({name: hint for name, hint in ours.parents_arguments.items() if name not in SETTINGS}, params)
     if algo in ALGORITHMS:
-        check_arguments(cls.__init__, params)
-        check_values({name: hint for name, hint in cls.parents_arguments.items() if name not in SETTINGS}, params)
+        check_arguments(ours.__init__, params)
     given = params.get("callback") or []
     for entry in given if isinstance(given, list) else [given]:
         _check_callback(entry)
