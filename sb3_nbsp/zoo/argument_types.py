@@ -24,6 +24,17 @@ def above_zero(text: str) -> float:
     return _checked(float, text, AtLeast(0, excluded=True))
 
 
+def steps(text: str) -> int:
+    """A ``type`` for argparse: a number of steps, or -1 for none."""
+    return _but_zero(text, whole(-1, "steps (-1: the default)"), "-1: the default")
+
+
+def log_interval(text: str) -> int:
+    """A ``type`` for argparse: episodes or updates between two logs."""
+    none = "-1: the default, -2: no logs"
+    return _but_zero(text, whole(-2, f"episodes or updates ({none})"), none)
+
+
 seed = whole(0, "a seed", MAX_SEED)
 jobs = whole(1, "trainings at a time")
 
@@ -55,6 +66,13 @@ class Seeds(argparse.Action):
             setattr(namespace, self.dest, seeds_of(",".join(values)))
         except ValueError as error:
             parser.error(str(error))
+
+
+def _but_zero(text: str, kind: Callable[[str], int], none: str) -> int:
+    number = kind(text)
+    if number == 0:
+        raise argparse.ArgumentTypeError(f"must be 1 or more (or {none}); got {text!r}")
+    return number
 
 
 def _checked(number: Callable[[str], Any], text: str, allowed: Whole | AtLeast) -> Any:

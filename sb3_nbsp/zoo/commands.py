@@ -30,9 +30,9 @@ from sb3_nbsp.common.env_util import is_task_sequence
 from sb3_nbsp.evaluation.contexts import play_by_task
 from sb3_nbsp.evaluation.watch_table import TaskReport
 from sb3_nbsp.zoo.algorithms import ALGORITHMS, PARENTS, sequence_of
-from sb3_nbsp.zoo.command_parser import CommandParser
 from sb3_nbsp.zoo.env_workers import EnvWorkers
 from sb3_nbsp.zoo.find_agents import NO_RUN
+from sb3_nbsp.zoo.given_arguments import Given, read_arguments
 from sb3_nbsp.zoo.logs_may_fail import MonitorMayFail
 from sb3_nbsp.zoo.mistakes import raised_in
 from sb3_nbsp.zoo.opened_runs import RunParser, read_hyperparams
@@ -73,16 +73,18 @@ def train(arguments: list[str]) -> None:
     :param arguments: its command line arguments
     :raises SystemExit: with a message for options that cannot be; other mistakes in the arguments are raised as they are
     """
-    _say_how_it_is_used(arguments)
-    shows = _shows(arguments)
-    runs = runs_of(arguments)
+    given = read_arguments(arguments)
+    _say_how_it_is_used(given)
+    shows = _shows(given)
+    runs = runs_of(given)
     if runs is not None:
         register()
-        train_together(runs, EnvWorkers.asked_for(arguments, len(runs)), shows)
+        train_together(runs, EnvWorkers.asked_for(given, len(runs)), shows)
         return
-    options, arguments = _shown_as_asked(arguments, *split(arguments))
+    options, arguments = split(given)
     register(options, shows)
-    if options.run is not None and _is_finished(options.run, arguments):
+    given = read_arguments(arguments)
+    if options.run is not None and is_finished(options.run, env_name(given.get("env"))):
         close(options.run)
         print(
             f"The run in {options.run} has come to its end: there is nothing to go on with. Its model learns more with -i "
@@ -90,7 +92,7 @@ def train(arguments: list[str]) -> None:
         )
         return
     sys.argv = ["sb3-nbsp train", *arguments]
-    check_arguments(arguments)
+    check_arguments(given)
     rl_zoo3.train.train()
 
 
@@ -104,8 +106,7 @@ def enjoy(arguments: list[str]) -> None:
     register()
     rl_zoo3.enjoy.ALGOS = {name: Watched(algorithm) for name, algorithm in rl_zoo3.ALGOS.items()}  # type: ignore[misc]
     rl_zoo3.enjoy.yaml = SAFE_YAML  # type: ignore[assignment]
-    rl_zoo3.enjoy.get_saved_hyperparams = partial(read_hyperparams, _gym_packages(arguments))
-    rl_zoo3.enjoy.argparse = SimpleNamespace(**{**vars(argparse), "ArgumentParser": RunParser})  # type: ignore[assignment]
+    rl_zoo3.enjoy.argparse = SimpleNamespace(**{**vars(argparse), "ArgumentParser": EnjoyParser})  # type: ignore[assignment]
     sys.argv = ["sb3-nbsp enjoy", *arguments]
     try:
         rl_zoo3.enjoy.enjoy()
@@ -115,55 +116,30 @@ def enjoy(arguments: list[str]) -> None:
         sys.exit(f"sb3-nbsp enjoy: {error}. {NO_RUN}")
 
 
-def _is_finished(run: Path, arguments: list[str]) -> bool:
-    parser = CommandParser(add_help=False)
-    parser.add_argument("--env")
-    return is_finished(run, env_name(parser.parse_known_args(arguments)[0].env))
-
-
-def _gym_packages(arguments: list[str]) -> list[str]:
-    parser = CommandParser(add_help=False)
-    parser.add_argument("--gym-packages", nargs="+", default=[])
-    return list(parser.parse_known_args(arguments)[0].gym_packages)
-
-
-def _say_how_it_is_used(arguments: list[str]) -> None:
+def _say_how_it_is_used(given: Given) -> None:
     """rl-zoo3 would train PPO on CartPole."""
-    parser = CommandParser("sb3-nbsp train", add_help=False)
-    for names in (("--algo",), ("--env",), ("--resume",), ("-i", "--trained-agent"), ("--together",)):
-        parser.add_argument(*names)
-    for names in (("-h", "--help"),):
-        parser.add_argument(*names, action="store_true")
-    given = parser.parse_known_args(arguments)[0]
-    goes_on = given.resume or given.together or (given.trained_agent and Path(given.trained_agent).is_dir())
-    if given.help or goes_on or (given.algo and given.env):
-        return
-    missing = [name for name in ("--algo", "--env") if not getattr(given, name[2:])]
-    what = f"sb3-nbsp train needs {' and '.join(missing)}.\n\n" if arguments else ""
-    sys.exit(f"{what}usage: {USE}")
+    agent = given.get("trained_agent")
+    goes_on = given.get("resume") or given.get("together") or (agent and Path(agent).is_dir())
+    missing = [f"--{name}" for name in ("algo", "env") if not given.get(name)]
+    if missing and not goes_on:
+        what = f"sb3-nbsp train needs {' and '.join(missing)}.\n\n" if given.values else ""
+        sys.exit(f"{what}usage: {USE}")
 
 
-def _shows(arguments: list[str]) -> Shows:
+def _shows(given: Given) -> Shows:
     """Progress and ending, unless someone says how much to tell. A search for settings tells of itself."""
-    told = _verbosity(arguments)
-    searches = "-optimize" in arguments or "--optimize-hyperparameters" in arguments
+    told, searches = given.get("verbose"), given.get("optimize_hyperparameters")
     return Shows(progress=told is None and not searches, ending=told != 0 and not searches)
 
 
-def _shown_as_asked(typed: list[str], options: CheckpointOptions, arguments: list[str]) -> tuple[CheckpointOptions, list[str]]:
-    """A run that goes on takes its own arguments; how much is shown is asked for anew."""
-    if options.run is None:
-        return options, arguments
-    told = _verbosity(typed)
-    kept = [argument for argument in arguments if not argument.startswith("--verbose=")]
-    return options, [*kept, *([] if told is None else [f"--verbose={told}"])]
+class EnjoyParser(RunParser):
+    """enjoy's, which reads a run's settings with the modules that were given."""
 
-
-def _verbosity(arguments: list[str]) -> int | None:
-    parser = CommandParser("sb3-nbsp train", add_help=False)
-    parser.add_argument("--verbose", type=int)
-    told = parser.parse_known_args(arguments)[0].verbose
-    return None if told is None else int(told)
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """See argparse."""
+        given = super().parse_args(args, namespace)
+        rl_zoo3.enjoy.get_saved_hyperparams = partial(read_hyperparams, given.gym_packages)
+        return given
 
 
 class Watched:

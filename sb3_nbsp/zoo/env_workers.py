@@ -3,15 +3,12 @@
 import json
 import os
 import time
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 
 from sb3_nbsp.population import MemberEnvs, workers_for
-from sb3_nbsp.zoo.argument_types import whole
-from sb3_nbsp.zoo.command_parser import CommandParser
+from sb3_nbsp.zoo.given_arguments import Given
 
 TIMED_STEPS = 50  # of an env, to know how long one takes
 
@@ -32,17 +29,14 @@ class EnvWorkers:
         self._envs: MemberEnvs | None = None
 
     @classmethod
-    def asked_for(cls, arguments: Sequence[str], n_runs: int) -> "EnvWorkers":
+    def asked_for(cls, given: Given, n_runs: int) -> "EnvWorkers":
         """
-        :param arguments: of ``sb3-nbsp train``: with ``--env-workers``, or ``--together`` with a file that tells it
+        :param given: to ``sb3-nbsp train``: with ``--env-workers``, or ``--together`` with a file that tells it
         :param n_runs: number of runs
         """
-        parser = CommandParser("sb3-nbsp train", add_help=False)
-        parser.add_argument("--env-workers", type=whole(0, "processes"))
-        parser.add_argument("--together", type=Path)
-        known, _ = parser.parse_known_args(list(arguments))
-        told = {} if known.together is None else json.loads(known.together.read_text())
-        return cls(n_runs, told.get("env_workers", known.env_workers), told.get("cores"))
+        together = given.get("together")
+        told = {} if together is None else json.loads(together.read_text())
+        return cls(n_runs, told.get("env_workers", given.get("env_workers")), told.get("cores"))
 
     def pool(self, env_id: str, env_kwargs: dict[str, Any]) -> MemberEnvs | None:
         """

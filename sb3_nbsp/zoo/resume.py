@@ -5,7 +5,7 @@ import json
 import re
 import shutil
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,13 @@ from sb3_nbsp.checkpoints.files import UNFINISHED, put_back
 from sb3_nbsp.checkpoints.loading import newest, rows_of_monitors
 from sb3_nbsp.checkpoints.manifest import FOLDER, MANIFEST
 from sb3_nbsp.evaluation.run_figures import draw_what_is_missing
-from sb3_nbsp.zoo.argument_types import whole
-from sb3_nbsp.zoo.command_parser import CommandParser
+from sb3_nbsp.zoo.given_arguments import Given, read_arguments
 from sb3_nbsp.zoo.opened_runs import is_from_hub, packages_of
-from sb3_nbsp.zoo.run_arguments import arguments_of, as_command_line, checked_beside, typed_pairs
+from sb3_nbsp.zoo.run_arguments import arguments_of, as_command_line, checked_beside
 
 CHECKPOINT_FREQ = 10_000
+OURS = ("resume", "checkpoint_freq")  # what rl-zoo3 does not take
+HOW_IT_GOES_ON = (*OURS, "trained_agent")
 KEPT = re.compile(r"rl_model_([0-9]+)_steps\.zip")  # what --save-freq writes
 FINISHED = "finished.json"  # in a run's folder: its training came to its end; the last file to be written
 
@@ -32,7 +33,7 @@ class CheckpointOptions:
 
     :param freq: env steps over all sub-envs between checkpoints; 0: at switches only; negative: none
     :param run: the run's folder that training goes on in
-    :param typed: what is typed of rl-zoo3's arguments, see :func:`~sb3_nbsp.zoo.run_arguments.typed_pairs`
+    :param typed: what is typed of rl-zoo3's arguments, see :attr:`~sb3_nbsp.zoo.given_arguments.Given.pairs`
     :param settings: ``config.yml`` of the run whose arguments are taken: its settings count, whatever files say today
     :param conf_file: where these settings came from when that run began
     """
@@ -53,37 +54,32 @@ def _has_checkpoint(run: Path) -> bool:
     return any((run / FOLDER).glob(f"[0-9]*/{MANIFEST}"))
 
 
-def split(arguments: Sequence[str]) -> tuple[CheckpointOptions, list[str]]:
+def split(given: Given) -> tuple[CheckpointOptions, list[str]]:
     """
-    :param arguments: of ``train``
+    :param given: to ``train``
     :return: our options, and rl-zoo3's arguments, which for a run that goes on are the run's own
     :raises ValueError: if there is no run to go on with, or if something else stands beside it than its own arguments
     """
-    parser = CommandParser("sb3-nbsp train", add_help=False)
-    parser.add_argument("--resume", type=Path)
-    parser.add_argument("--checkpoint-freq", type=whole(-1, "env steps (-1: no checkpoints)"))
-    parser.add_argument("-i", "--trained-agent", default="")
-    known, rest = parser.parse_known_args(list(arguments))
-    run = known.resume
-    if run is not None and known.trained_agent:
-        raise ValueError(f"--resume takes the run's newest checkpoint; got -i {known.trained_agent} beside it. Leave one out.")
-    if run is None and known.trained_agent and Path(known.trained_agent).is_dir():
-        run = Path(known.trained_agent)
-    freq = CHECKPOINT_FREQ if known.checkpoint_freq is None else known.checkpoint_freq
+    run, agent, freq = given.get("resume"), given.get("trained_agent"), given.get("checkpoint_freq")
+    if run is not None and agent:
+        raise ValueError(f"--resume takes the run's newest checkpoint; got -i {agent} beside it. Leave one out.")
+    if run is None and agent and Path(agent).is_dir():
+        run = Path(agent)
+    new_run = CheckpointOptions(CHECKPOINT_FREQ if freq is None else freq, typed=given.pairs)
     if run is None:
-        given = ["-i", known.trained_agent] if known.trained_agent else []
-        return CheckpointOptions(freq, typed=typed_pairs(rest)), [*rest, *given]
+        return new_run, given.without(*OURS)
     if not run.is_dir():
         raise ValueError(f"--resume: {run} is no folder. Expected a run's, such as logs/nbspsac/sb3_nbsp-PointGoal-v0_1.")
     run = run.parent if run.name == FOLDER else run
     # None of ours: a run of commit 2a43d91 and before, one of a plain SB3 algorithm, or one that is finished.
     model = None if (run / FOLDER).is_dir() else _own_model(run)
-    if model is not None and known.resume is None and rest:
-        return CheckpointOptions(freq, typed=typed_pairs(rest)), [*rest, "-i", str(model)]
-    return _going_on(run, model, known.checkpoint_freq, rest)
+    beside = Given(*({name: of[name] for name in of if name not in HOW_IT_GOES_ON} for of in (given.values, given.groups)))
+    if model is not None and given.get("resume") is None and beside.values:
+        return new_run, [*beside.without(), "-i", str(model)]
+    return _going_on(run, model, freq, beside)
 
 
-def _going_on(run: Path, model: Path | None, freq: int | None, beside: Sequence[str]) -> tuple[CheckpointOptions, list[str]]:
+def _going_on(run: Path, model: Path | None, freq: int | None, beside: Given) -> tuple[CheckpointOptions, list[str]]:
     """
     :param run: a run's folder
     :param model: of it, if there is no checkpoint
@@ -102,17 +98,17 @@ def _going_on(run: Path, model: Path | None, freq: int | None, beside: Sequence[
         settings = None
     own = as_command_line(told, model is not None or _has_checkpoint(run))
     freq = int(told.get("checkpoint_freq", CHECKPOINT_FREQ)) if freq is None else freq
-    options = CheckpointOptions(freq, run, typed_pairs(own), settings, conf_file)
+    options = CheckpointOptions(freq, run, read_arguments(own).pairs, settings, conf_file)
     if model is not None and not is_finished(run, env_name(told["env"])):
         return replace(options, run=None), [*own, *allowed, "-i", str(model)]
     return options, [*own, *allowed]
 
 
-def _check_modules(told: Mapping[str, Any], saved: Path, beside: Sequence[str]) -> None:
+def _check_modules(told: Mapping[str, Any], saved: Path, beside: Given) -> None:
     """A run from the Hub may name Python files, which somebody else wrote down."""
     named = [str(name) for name in told.get("gym_packages") or []]
     script = str(told.get("conf_file") or "")
-    if named and "--gym-packages" not in beside and not packages_of(saved):
+    if named and not beside.get("gym_packages") and not packages_of(saved):
         raise ValueError(f"The run in {saved.parent} names modules. If you trust them: --gym-packages {' '.join(named)}")
     if script.endswith(".py") and is_from_hub(saved) and not (saved / "config.yml").is_file():
         raise ValueError(f"The run in {saved.parent} names the script {script}, which is not run. Begin with your own -conf.")

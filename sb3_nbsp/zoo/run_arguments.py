@@ -1,22 +1,17 @@
 """The arguments and settings that a run was started with, and those that stand beside ``--resume``."""
 
-import argparse
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, ClassVar, NoReturn
+from typing import Any, NoReturn
 
-import rl_zoo3.train
-
-from sb3_nbsp.zoo.algorithms import ALGORITHMS
+from sb3_nbsp.zoo.given_arguments import PAIRS, Given
 from sb3_nbsp.zoo.plain_python import is_plain_setting, is_read
 from sb3_nbsp.zoo.run_settings import NotRead, read_run_yaml
-from sb3_nbsp.zoo.train_parser import TrainParser
 
 FLAGS = ("optimize_hyperparameters", "no_optim_plots", "uuid", "save_replay_buffer", "progress", "track")
-NOT_TAKEN_OVER = ("trained_agent", "checkpoint_freq", "saved_hyperparams", "command", "typed")
-PAIRS = ("hyperparams", "env_kwargs", "eval_env_kwargs")  # given as KEY:VALUE with a value in Python
+# How much is shown is asked for anew.
+NOT_TAKEN_OVER = ("trained_agent", "checkpoint_freq", "saved_hyperparams", "command", "typed", "verbose")
 PATHS = ("conf_file", "tensorboard_log")  # args.yml has them absolute
 MAY_CHANGE = ("verbose", "device", "num_threads", "progress")  # nothing of what is trained
 OF_THE_MODEL = ("policy", "policy_kwargs", "replay_buffer_class", "replay_buffer_kwargs")  # its file has them, too
@@ -44,7 +39,7 @@ def arguments_of(run: Path) -> dict[str, Any]:
 
 def as_command_line(told: Mapping[str, Any], has_model: bool = False) -> list[str]:
     """
-    :param told: rl-zoo3's arguments by name, and ``typed``, see :func:`typed_pairs`
+    :param told: rl-zoo3's arguments by name, and ``typed``, see :attr:`~sb3_nbsp.zoo.given_arguments.Given.pairs`
     :param has_model: whether training goes on with a model, which brings some settings with it
     :return: the same as they are typed
     :raises ValueError: for one that the run's file does not hold in plain values
@@ -109,38 +104,24 @@ def _refuse(what: str, value: Any) -> NoReturn:
     )
 
 
-# What is typed
-
-
-def typed_pairs(arguments: Sequence[str]) -> dict[str, list[str]]:
+def checked_beside(given: Given, told: Mapping[str, Any], run: Path) -> list[str]:
     """
-    :param arguments: of ``train``
-    :return: the text of ``-params``, ``--env-kwargs`` and ``--eval-env-kwargs``, where they are given
-    """
-    parser = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
-    for names in (("-params", "--hyperparams"), ("--env-kwargs",), ("--eval-env-kwargs",)):
-        parser.add_argument(*names, nargs="+")
-    return vars(parser.parse_known_args(list(arguments))[0])
-
-
-def checked_beside(words: Sequence[str], told: Mapping[str, Any], run: Path) -> list[str]:
-    """
-    :param words: what stands beside the run that goes on
+    :param given: beside the run that goes on
     :param told: the run's own arguments
     :param run: its folder
-    :return: those of the words that change nothing of what is trained
-    :raises ValueError: for one that says something else than the run's own arguments
+    :return: what was typed of that which changes nothing of what is trained
+    :raises ValueError: for what says something else than the run's own arguments
     """
     allowed, others = [], []
-    typed = told.get("typed") or {}
-    for name, (value, group) in _read(words).items():
+    typed, pairs = told.get("typed") or {}, given.pairs
+    for name, value in given.values.items():
         if name in MAY_CHANGE:
-            allowed += group
+            allowed += given.words(name)
         elif name == "log_folder":
-            others += [] if Path(value).resolve() == run.resolve().parent.parent else group
-        elif not (name in PAIRS and group[1:] == typed.get(name)):
+            others += [] if Path(value).resolve() == run.resolve().parent.parent else given.words(name)
+        elif not (name in PAIRS and pairs[name] == typed.get(name)):
             same = _is_same(_as_path(name, value), _as_path(name, told.get(name)))
-            others += [] if same else group
+            others += [] if same else given.words(name)
     if others:
         raise ValueError(
             f"A run goes on with the run's own arguments; got {' '.join(others)} beside it. Leave that out, or begin a new "
@@ -163,48 +144,3 @@ def _is_same(given: Any, told: Any, inside: bool = False) -> bool:
     if isinstance(given, list | tuple) and isinstance(told, list | tuple):
         return len(given) == len(told) and all(map(_is_same, given, told))
     return bool(given == told)
-
-
-class _Read(Exception):
-    """Ends rl-zoo3's train where it would read its arguments."""
-
-    def __init__(self, values: dict[str, tuple[Any, list[str]]]):
-        self.values = values
-
-
-class _Reader(TrainParser):
-    """The parser of ``train``, for what is given, without defaults."""
-
-    words: ClassVar[Sequence[str]] = ()
-
-    def parse_args(self, args: Any = None, namespace: Any = None) -> NoReturn:
-        for action in self._actions:
-            action.default = argparse.SUPPRESS
-        values = {}
-        for group in _groups(self.words, self._option_string_actions):
-            for name, value in vars(super().parse_args(group)).items():
-                values[name] = value, group
-        raise _Read(values)
-
-
-def _groups(words: Sequence[str], options: Mapping[str, Any]) -> Iterator[list[str]]:
-    """Each option with its values."""
-    starts = [i for i, word in enumerate(words) if word.startswith("--") or word.partition("=")[0] in options]
-    for start, after in zip([0, *starts], [*starts, len(words)], strict=True):
-        if start < after:
-            yield list(words[start:after])
-
-
-def _read(words: Sequence[str]) -> dict[str, tuple[Any, list[str]]]:
-    """Values and words of what is given, by name, read by rl-zoo3's own parser, which it makes within its train()."""
-    rl_zoo3.ALGOS.update(ALGORITHMS)
-    parser = type("Reader", (_Reader,), {"words": list(words)})
-    before = rl_zoo3.train.argparse
-    rl_zoo3.train.argparse = SimpleNamespace(**{**vars(argparse), "ArgumentParser": parser})  # type: ignore[assignment]
-    try:
-        rl_zoo3.train.train()
-    except _Read as read:
-        return read.values
-    finally:
-        rl_zoo3.train.argparse = before
-    raise AssertionError("rl-zoo3's train reads its arguments")

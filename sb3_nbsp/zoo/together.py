@@ -25,8 +25,8 @@ from sb3_nbsp.population import Population, packs
 from sb3_nbsp.population.agreement import check_agreement
 from sb3_nbsp.zoo.argument_types import seeds_of
 from sb3_nbsp.zoo.checkpointed import WORKER_GONE, CheckpointedExperimentManager
-from sb3_nbsp.zoo.command_parser import CommandParser
 from sb3_nbsp.zoo.env_workers import EnvWorkers
+from sb3_nbsp.zoo.given_arguments import Given, read_arguments
 from sb3_nbsp.zoo.kept_errors import Errors
 from sb3_nbsp.zoo.one_by_one import train_one_by_one
 from sb3_nbsp.zoo.resume import split
@@ -37,11 +37,11 @@ from sb3_nbsp.zoo.train_ending import ending
 Prepared = tuple["PreparingManager", Any]  # what knows a run, and its model
 # What makes no sense for several runs at once, as it is typed
 OF_ONE_RUN = {
-    "--seed": ("--seed",),
-    "-i": ("-i", "--trained-agent"),
-    "--resume": ("--resume",),
-    "-optimize": ("-optimize", "--optimize-hyperparameters"),
-    "--track": ("--track",),
+    "seed": "--seed",
+    "trained_agent": "-i",
+    "resume": "--resume",
+    "optimize_hyperparameters": "-optimize",
+    "track": "--track",
 }
 
 
@@ -88,28 +88,21 @@ class PreparingManager(ShownExperimentManager):
             CheckpointedExperimentManager._save(self, model)  # the ending is told of all
 
 
-def runs_of(arguments: Sequence[str]) -> list[list[str]] | None:
+def runs_of(given: Given) -> list[list[str]] | None:
     """
-    :param arguments: of ``sb3-nbsp train``
-    :return: the arguments of every run, where they ask for several: with ``--seeds 0-9`` one for each seed, with
+    :param given: to ``sb3-nbsp train``
+    :return: the arguments of every run, where several are asked for: with ``--seeds 0-9`` one for each seed, with
         ``--together FILE`` those that a JSON file lists
     :raises ValueError: for seeds that cannot be understood, or beside what makes a single run
     """
-    parser = CommandParser("sb3-nbsp train", add_help=False)
-    for option in ("--seeds", "--together", "--env-workers"):
-        parser.add_argument(option)
-    for name, names in OF_ONE_RUN.items():
-        is_flag = name in ("-optimize", "--track")
-        parser.add_argument(*names, dest=name, **({"action": "store_true"} if is_flag else {}))
-    given, rest = parser.parse_known_args(list(arguments))
-    if given.together is not None:
-        return _runs_in(Path(given.together))
-    if given.seeds is None:
+    if given.get("together") is not None:
+        return _runs_in(given.get("together"))
+    if given.get("seeds") is None:
         return None
-    for option, value in vars(given).items():
-        if option in OF_ONE_RUN and value not in (None, False):
+    for name, option in OF_ONE_RUN.items():
+        if name in given.values:
             raise ValueError(f"--seeds trains several agents, and {option} is for one. Leave one of them out.")
-    return [[*rest, "--seed", str(seed)] for seed in seeds_of(given.seeds)]
+    return [[*given.without("seeds", "env_workers"), "--seed", str(seed)] for seed in seeds_of(given.get("seeds"))]
 
 
 def _runs_in(file: Path) -> list[list[str]]:
@@ -146,10 +139,10 @@ def train_together(runs: Sequence[Sequence[str]], env_workers: EnvWorkers, shows
 
 
 def _prepare(run: Sequence[str], shows: Shows) -> None:
-    options, arguments = split(run)
+    options, arguments = split(read_arguments(run))
     rl_zoo3.train.ExperimentManager = partial(PreparingManager, options=options, shows=shows)  # type: ignore[misc,assignment]
     sys.argv = ["sb3-nbsp train", *arguments]
-    check_arguments(arguments)
+    check_arguments(read_arguments(arguments))
     rl_zoo3.train.train()
 
 

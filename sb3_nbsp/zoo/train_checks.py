@@ -1,6 +1,5 @@
 """What ``sb3-nbsp train`` is given, checked before rl-zoo3 stumbles over it."""
 
-import argparse
 import inspect
 import json
 import re
@@ -14,11 +13,9 @@ import yaml
 
 from sb3_nbsp.base.arguments import AtLeast, Is, Whole, check_values, naming
 from sb3_nbsp.base.names import did_you_mean, unknown_name_message
-from sb3_nbsp.common.parents_arguments import MAX_SEED, SHARED
+from sb3_nbsp.common.parents_arguments import SHARED
 from sb3_nbsp.zoo.algorithms import NAMESPACE
-from sb3_nbsp.zoo.argument_types import whole
-from sb3_nbsp.zoo.command_parser import CommandParser
-from sb3_nbsp.zoo.pairs import pair
+from sb3_nbsp.zoo.given_arguments import Given
 
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 SCHEDULE = re.compile(rf"[a-z]+_{NUMBER.pattern}")
@@ -117,36 +114,20 @@ def check_length(settings: dict[str, Any], steps: int) -> None:
         raise ValueError("n_timesteps, the number of env steps, must be in the settings or be given with -n; got neither.")
 
 
-def check_arguments(arguments: list[str]) -> None:
+def check_arguments(given: Given) -> None:
     """
-    :param arguments: of the command line
-    :raises ValueError: for a file that cannot be used
-    :raises SystemExit: by argparse, for a number that cannot be
+    :param given: on the command line
+    :raises ValueError: for an env that is not registered, and for a device or a file that cannot be used
     """
-    parser = CommandParser("sb3-nbsp train", add_help=False)
-    parser.add_argument("--seed", type=whole(-1, "a seed (-1: a random one)", MAX_SEED))
-    parser.add_argument("-n", "--n-timesteps", type=_steps)
-    parser.add_argument("--eval-freq", type=whole(-1, "env steps (-1: no evaluation)"))
-    parser.add_argument("--save-freq", type=_steps)
-    parser.add_argument("--log-interval", type=_log_interval)
-    parser.add_argument("--num-threads", type=_steps)
-    parser.add_argument("--env")
-    parser.add_argument("--gym-packages", nargs="+", default=[])
-    for name in ("--eval-episodes", "--n-eval-envs"):
-        parser.add_argument(name, type=whole(1, name[2:]))
-    for names in (("--device",), ("-conf", "--conf-file"), ("-i", "--trained-agent")):
-        parser.add_argument(*names)
-    for names in (("-params", "--hyperparams"), ("--env-kwargs",), ("--eval-env-kwargs",)):
-        parser.add_argument(*names, nargs="+", type=pair)
-    given = parser.parse_known_args(arguments)[0]
-    if given.env is not None and not given.gym_packages:  # else rl-zoo3 looks, when they are imported
-        check_env(given.env)
+    env, conf_file, model = given.get("env"), given.get("conf_file"), given.get("trained_agent")
+    if env is not None and not given.get("gym_packages"):  # else rl-zoo3 looks, when they are imported
+        check_env(env)
     with naming("--device"):
-        check_values({"device": SHARED["device"]}, {"device": given.device or "auto"})
-    if given.conf_file is not None:
-        check_settings_file(given.conf_file)
-    if given.trained_agent and not (given.trained_agent.endswith(".zip") and Path(given.trained_agent).is_file()):
-        raise ValueError(f"-i must be the zip file of a model; got {given.trained_agent!r}, which is none.")
+        check_values({"device": SHARED["device"]}, {"device": given.get("device", "auto")})
+    if conf_file is not None:
+        check_settings_file(conf_file)
+    if model and not (model.endswith(".zip") and Path(model).is_file()):
+        raise ValueError(f"-i must be the zip file of a model; got {model!r}, which is none.")
 
 
 def check_env(name: str) -> None:
@@ -191,19 +172,3 @@ def check_algorithm(path: str | Path, algo: str) -> None:
         data = json.loads(archive.read("data"))
     if "skill_fraction" in data:
         raise ValueError(f"{path} was saved by an NBSP algorithm, not by {algo}: --algo nbsp{algo}.")
-
-
-def _steps(text: str) -> int:
-    """A ``type`` for argparse: a number of steps, or -1 for none."""
-    number = whole(-1, "steps (-1: the default)")(text)
-    if number == 0:
-        raise argparse.ArgumentTypeError(f"must be 1 or more (or -1: the default); got {text!r}")
-    return number
-
-
-def _log_interval(text: str) -> int:
-    """A ``type`` for argparse: episodes or updates between two logs."""
-    number = whole(-2, "episodes or updates (-1: the default, -2: no logs)")(text)
-    if number == 0:
-        raise argparse.ArgumentTypeError(f"must be 1 or more (or -1: the default, -2: no logs); got {text!r}")
-    return number

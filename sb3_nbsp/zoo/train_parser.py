@@ -3,12 +3,15 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
+from sb3_nbsp.common.parents_arguments import MAX_SEED
 from sb3_nbsp.evaluation.eval_tasks import EvalTasks, checked_eval_tasks
 from sb3_nbsp.zoo.algorithms import ALGORITHMS
 from sb3_nbsp.zoo.argument_lines import argument_lines
+from sb3_nbsp.zoo.argument_types import log_interval, steps, whole
 from sb3_nbsp.zoo.command_parser import CommandParser
 
 USE = """\
@@ -32,9 +35,17 @@ CHANGED: dict[str, dict[str, Any]] = {
     },
     "--eval-freq": {
         "default": None,
+        "type": whole(-1, "env steps (-1: no evaluation)"),
         "help": "Evaluate the agent every n steps (0: at task ends only; -1: never; default: four times in each visit to a "
         "task, at least every 25,000 steps)",
     },
+    "--seed": {"type": whole(-1, "a seed (-1: a random one)", MAX_SEED)},
+    "--n-timesteps": {"type": steps},
+    "--save-freq": {"type": steps},
+    "--num-threads": {"type": steps},
+    "--log-interval": {"type": log_interval},
+    "--eval-episodes": {"type": whole(1, "eval-episodes")},
+    "--n-eval-envs": {"type": whole(1, "n-eval-envs")},
     "--progress": {"help": "with --verbose 1: rl-zoo3's progress bar beside SB3's tables"},
     "--algo": {"default": None, "metavar": "ALGO", "help": "the algorithm, e.g. nbspsac, or sac to compare"},
     "--env": {"default": None, "help": "id of a task sequence, e.g. sb3_nbsp/PointGoal-v0, or of any env"},
@@ -70,24 +81,28 @@ class TrainParser(CommandParser):
         )
         ours.add_argument(
             "--env-workers",
+            type=whole(0, "processes"),
             default=argparse.SUPPRESS,
             metavar="N",
             help="with --seeds: processes in which the runs' envs step, 0: in the one that trains (default: one for each core "
             "but one, where there are three cores or more and an env step takes 0.2 ms or more)",
         )
-        # Taken out before rl-zoo3 reads its arguments, see resume.py; they stand here for --help.
+        # Read by given_arguments.py, and taken out before rl-zoo3 trains, see resume.py.
         ours.add_argument(
             "--resume",
+            type=Path,
             default=argparse.SUPPRESS,
             metavar="RUN",
             help="Go on with the run in this folder, in it and with its own arguments. -i FOLDER means the same",
         )
         ours.add_argument(
             "--checkpoint-freq",
+            type=whole(-1, "env steps (-1: no checkpoints)"),
             default=argparse.SUPPRESS,
             metavar="N",
             help="Env steps between checkpoints of our algorithms (default: 10,000; 0: at task switches only; -1: none)",
         )
+        ours.add_argument("--together", type=Path, default=argparse.SUPPRESS, help=argparse.SUPPRESS)  # benchmarks' runs
 
     def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
         """See argparse. What ``--help`` shows depends on ``--algo``."""

@@ -13,9 +13,9 @@ from sb3_nbsp.zoo import commands, find_agents, new_command, own_tasks_template
 from sb3_nbsp.zoo.algorithms import ALGORITHMS
 from sb3_nbsp.zoo.argument_lines import argument_lines
 from sb3_nbsp.zoo.command_parser import CommandParser
-from sb3_nbsp.zoo.resume import CheckpointOptions
+from sb3_nbsp.zoo.given_arguments import read_arguments
 from sb3_nbsp.zoo.shown_training import Shows
-from sb3_nbsp.zoo.train_checks import check_arguments, check_env, check_names
+from sb3_nbsp.zoo.train_checks import check_env, check_names
 from sb3_nbsp.zoo.train_parser import TrainParser
 
 
@@ -112,15 +112,30 @@ def test_names_of_arguments_and_envs():
     [([], True, True), (["--verbose", "0"], False, False), (["--verbose=1"], False, True), (["-optimize"], False, False)],
 )
 def test_how_much_is_shown(typed, progress, ending):
-    assert commands._shows(["--algo", "x", *typed]) == Shows(progress, ending)
+    assert commands._shows(read_arguments(["--algo", "sac", *typed])) == Shows(progress, ending)
 
 
-def test_a_run_that_goes_on_shows_what_is_asked_for_now(tmp_path):
-    own = ["--algo=nbspsac", "--verbose=0", "--seed=1"]
-    options = CheckpointOptions(run=tmp_path)
-    assert commands._shown_as_asked(["--resume", "x"], options, own)[1] == ["--algo=nbspsac", "--seed=1"]
-    assert commands._shown_as_asked(["--resume", "x", "--verbose", "1"], options, own)[1][-1] == "--verbose=1"
-    assert commands._shown_as_asked(own, CheckpointOptions(), own)[1] == own
+def test_the_command_line_is_read_once_however_it_is_written():
+    typed = [
+        "--algo=sac",
+        "-n100",
+        "--env-kwargs",
+        "a:1",
+        "--seed",
+        "3",
+        "--env-kwargs=b:-2",
+        "--gym-packages=m",
+        "-P",
+        "-iM.zip",
+    ]
+    given = read_arguments(typed)
+    values = {"algo": "sac", "n_timesteps": 100, "env_kwargs": {"a": 1, "b": -2}, "seed": 3, "gym_packages": ["m"]}
+    assert given.values == {**values, "progress": True, "trained_agent": "M.zip"}
+    assert given.pairs == {"env_kwargs": ["a:1", "b:-2"]}
+    assert given.words("n_timesteps") == ["-n100"] and given.words("device") == []
+    assert sorted(given.without()) == sorted(typed)
+    rest = ["--algo=sac", "-n100", "--seed", "3", "--gym-packages=m"]
+    assert given.without("env_kwargs", "trained_agent", "progress") == rest
 
 
 def test_a_new_script_is_written_once(tmp_path, capsys):
@@ -153,7 +168,7 @@ def test_the_new_script_runs_as_it_is(tmp_path, monkeypatch, capsys):
 
 def test_a_wrong_pair_is_told_in_two_lines_how_to_be_written(capsys):
     with pytest.raises(SystemExit):
-        check_arguments(["-params", "memory_size=100"])
+        read_arguments(["-params", "memory_size=100"])
     error = capsys.readouterr().err
     assert "Write memory_size:100" in error
     assert len(error.splitlines()) == 2 and "usage" not in error

@@ -11,6 +11,7 @@ from sb3_nbsp import NBSPSAC
 pytest.importorskip("rl_zoo3")
 from sb3_nbsp.zoo.argument_types import seeds_of
 from sb3_nbsp.zoo.env_workers import EnvWorkers
+from sb3_nbsp.zoo.given_arguments import read_arguments
 from sb3_nbsp.zoo.together import runs_of
 
 ENV = "sb3_nbsp/PointGoal-v0"
@@ -63,26 +64,30 @@ def test_envs_in_processes_of_their_own_change_nothing(tmp_path):
         assert all(bool((a == b).all()) for a, b in zip(*(model.policy.parameters() for model in models), strict=True))
 
 
+def asked(words):
+    return runs_of(read_arguments(words))
+
+
 def test_how_many_processes_envs_step_in(tmp_path):
     file = tmp_path / "runs.json"
     file.write_text(json.dumps({"runs": [[], []], "env_workers": None, "cores": 3}))
-    by_file = EnvWorkers.asked_for(["--together", str(file)], 2)
+    by_file = EnvWorkers.asked_for(read_arguments(["--together", str(file)]), 2)
     assert (by_file.workers, by_file.cores) == (None, 3)
     assert by_file.pool(ENV, {}) is None and by_file.workers == 0  # an env that costs next to nothing
-    assert EnvWorkers.asked_for(["--seeds", "0-3", "--env-workers=0"], 4).pool(ENV, {}) is None
-    assert EnvWorkers.asked_for(["--seeds", "0-3", "--env-workers", "2"], 4).workers == 2
-    assert runs_of(["--seeds", "4", "--env-workers", "2", "-P"]) == [["-P", "--seed", "4"]]
+    assert EnvWorkers.asked_for(read_arguments(["--seeds", "0-3", "--env-workers=0"]), 4).pool(ENV, {}) is None
+    assert EnvWorkers.asked_for(read_arguments(["--seeds", "0-3", "--env-workers", "2"]), 4).workers == 2
+    assert asked(["--seeds", "4", "--env-workers", "2", "-P"]) == [["-P", "--seed", "4"]]
     with pytest.raises(SystemExit):
-        EnvWorkers.asked_for(["--env-workers", "-1"], 4)
+        read_arguments(["--env-workers", "-1"])
 
 
 def test_what_is_asked_for():
     assert seeds_of("0-2,7") == [0, 1, 2, 7]
-    assert runs_of(["--algo", "x", "--seeds", "1-2", "-P"]) == [
-        ["--algo", "x", "-P", "--seed", "1"],
-        ["--algo", "x", "-P", "--seed", "2"],
+    assert asked(["--algo", "sac", "--seeds", "1-2", "-P"]) == [
+        ["--algo", "sac", "-P", "--seed", "1"],
+        ["--algo", "sac", "-P", "--seed", "2"],
     ]
-    assert runs_of(["--algo", "x", "--seeds=4"]) == [["--algo", "x", "--seed", "4"]] and runs_of(["--seed", "1"]) is None
+    assert asked(["--algo", "sac", "--seeds=4"]) == [["--algo", "sac", "--seed", "4"]] and asked(["--seed", "1"]) is None
 
 
 @pytest.mark.parametrize(
@@ -92,14 +97,14 @@ def test_what_is_asked_for():
 )
 def test_what_is_for_one_run_is_refused_however_it_is_written(single):
     with pytest.raises(ValueError, match=r"--seeds trains several agents, and .* is for one"):
-        runs_of([*single, "--seeds", "0-1"])
+        asked([*single, "--seeds", "0-1"])
 
 
 @pytest.mark.parametrize("told", [{}, [], {"runs": []}, {"runs": [1]}, {"runs": None}])
 def test_a_file_of_runs_that_is_none_is_told(told, tmp_path):
     (tmp_path / "runs.json").write_text(json.dumps(told))
     with pytest.raises(ValueError, match=r"--together .*runs\.json must hold"):
-        runs_of(["--together", str(tmp_path / "runs.json")])
+        asked(["--together", str(tmp_path / "runs.json")])
 
 
 @pytest.mark.parametrize("text", ["", "a", "3-1", "1-", "0-2,1", "0-4294967296"])

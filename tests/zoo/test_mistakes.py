@@ -14,6 +14,7 @@ from sb3_nbsp import cli
 from sb3_nbsp.base.finite import NotFiniteError
 from sb3_nbsp.zoo import mistakes, new_command, probe_command
 from sb3_nbsp.zoo.command_parser import CommandParser
+from sb3_nbsp.zoo.given_arguments import read_arguments
 from sb3_nbsp.zoo.train_checks import check_arguments, check_length
 
 ERRORS = [
@@ -119,11 +120,11 @@ def test_somebody_says_how_long_to_train():
 
 def test_other_mistakes_of_train(capsys):
     with pytest.raises(ValueError, match=r"--conf-file nosuch\.py is no file"):
-        check_arguments(["-conf", "nosuch.py"])
+        check_arguments(read_arguments(["-conf", "nosuch.py"]))
     with pytest.raises(SystemExit):
-        check_arguments(["--log-interval", "0"])
+        check_arguments(read_arguments(["--log-interval", "0"]))
     assert "--log-interval: must be 1 or more" in capsys.readouterr().err
-    check_arguments(["--log-interval", "-2"])
+    check_arguments(read_arguments(["--log-interval", "-2"]))
 
 
 def test_probe_and_new_name_what_is_not_there(capsys):

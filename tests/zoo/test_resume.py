@@ -29,6 +29,13 @@ ARGUMENTS: dict[str, Any] = {
 }
 
 
+def split(words):
+    from sb3_nbsp.zoo import resume
+    from sb3_nbsp.zoo.given_arguments import read_arguments
+
+    return resume.split(read_arguments(words))
+
+
 @pytest.fixture
 def run(tmp_path) -> Path:
     """A run's folder with its arguments."""
@@ -41,8 +48,6 @@ def run(tmp_path) -> Path:
 
 @pytest.mark.parametrize("how", [["--resume"], ["-i"], ["--algo", "nbspsac", "--seed", "3", "-i"]])
 def test_a_run_goes_on_with_its_own_arguments(run, how):
-    from sb3_nbsp.zoo.resume import split
-
     options, arguments = split([*how, str(run)])
     assert options.run == run and options.freq == 50 and not options.has_checkpoint
     expected = [
@@ -54,13 +59,11 @@ def test_a_run_goes_on_with_its_own_arguments(run, how):
 
 
 def test_how_often_may_change(run):
-    from sb3_nbsp.zoo.resume import split
-
     assert split(["--resume", str(run), "--checkpoint-freq", "7"])[0].freq == 7
 
 
 def test_a_new_run_is_left_alone():
-    from sb3_nbsp.zoo.resume import CHECKPOINT_FREQ, split
+    from sb3_nbsp.zoo.resume import CHECKPOINT_FREQ
 
     options, arguments = split(["--algo", "nbspsac", "-i", "model.zip", "--checkpoint-freq", "-1"])
     assert (options.run, options.freq, arguments) == (None, -1, ["--algo", "nbspsac", "-i", "model.zip"])
@@ -68,8 +71,6 @@ def test_a_new_run_is_left_alone():
 
 
 def test_python_objects_in_a_runs_arguments_are_not_made(run):
-    from sb3_nbsp.zoo.resume import split
-
     file = run / "sb3_nbsp-PointGoal-v0" / "args.yml"
     evil = "!!python/object/apply:os.system ['touch made']"
     file.write_text(file.read_text().replace("taylor", evil))
@@ -80,8 +81,6 @@ def test_python_objects_in_a_runs_arguments_are_not_made(run):
 
 def test_the_newest_model_of_a_run_without_checkpoints_is_taken(run):
     """Its own: not any other zip that lies in its folder."""
-    from sb3_nbsp.zoo.resume import split
-
     (run / "checkpoints").rmdir()
     model, other = SAC_CASE.made().learn(5), ["--algo", "nbspsac", "--env", "sb3_nbsp/PointGoal4-v0"]
     for name in ("rl_model_50_steps", "rl_model_100_steps", "rl_model_9_steps", "a", "backup", "rl_model_old_steps"):
@@ -94,8 +93,6 @@ def test_the_newest_model_of_a_run_without_checkpoints_is_taken(run):
 
 @pytest.mark.parametrize("folder, message", [("missing", "is no folder"), (".", "holds no arguments of a run")])
 def test_nothing_to_go_on_with_is_said(tmp_path, folder, message):
-    from sb3_nbsp.zoo.resume import split
-
     with pytest.raises(ValueError, match=message):
         split(["--resume", str(tmp_path / folder)])
 
@@ -149,7 +146,7 @@ def test_a_finished_run_is_known_by_its_mark(run):
 
 
 def test_a_finished_run_goes_on_with_its_model_where_another_sequence_is_given(run):
-    from sb3_nbsp.zoo.resume import end, split
+    from sb3_nbsp.zoo.resume import end
 
     model = run / "sb3_nbsp-PointGoal-v0.zip"
     SAC_CASE.made().save(model)
@@ -163,8 +160,6 @@ def test_a_finished_run_goes_on_with_its_model_where_another_sequence_is_given(r
 
 
 def test_a_run_of_an_algorithm_without_checkpoints_goes_on_with_its_own_arguments(run):
-    from sb3_nbsp.zoo.resume import split
-
     (run / "checkpoints").rmdir()
     SAC_CASE.made_parent().save(run / "rl_model_50_steps.zip")
     options, arguments = split(["--resume", str(run)])
@@ -175,23 +170,17 @@ def test_a_run_of_an_algorithm_without_checkpoints_goes_on_with_its_own_argument
 @pytest.mark.parametrize("beside", [["-n", "500"], ["--seed", "4"], ["-params", "gamma:0.9"]])
 @pytest.mark.parametrize("how", ["--resume", "-i"])
 def test_what_would_change_the_run_is_refused_beside_it(run, how, beside):
-    from sb3_nbsp.zoo.resume import split
-
     with pytest.raises(ValueError, match=f"the run's own arguments; got {' '.join(beside)}"):
         split([how, str(run), *beside])
     assert split([how, str(run), "--verbose", "2", "-P"])[1][-3:] == ["--verbose", "2", "-P"]
 
 
 def test_a_model_is_not_named_beside_the_run(run):
-    from sb3_nbsp.zoo.resume import split
-
     with pytest.raises(ValueError, match=r"got -i model\.zip beside it"):
         split(["--resume", str(run), "-i", "model.zip"])
 
 
 def test_settings_come_from_the_run_and_not_from_the_file_that_it_began_with(run):
-    from sb3_nbsp.zoo.resume import split
-
     file = run / "sb3_nbsp-PointGoal-v0" / "args.yml"
     file.write_text(file.read_text().replace("- conf_file\n    - null", "- conf_file\n    - gone.yml"))
     assert "--conf-file=gone.yml" in split(["--resume", str(run)])[1]  # there is nothing else

@@ -6,9 +6,10 @@ import yaml
 pytest.importorskip("rl_zoo3")
 from torch import nn
 
+from sb3_nbsp.zoo import resume
+from sb3_nbsp.zoo.given_arguments import read_arguments
 from sb3_nbsp.zoo.plain_python import is_plain, is_plain_setting
-from sb3_nbsp.zoo.resume import split
-from sb3_nbsp.zoo.run_arguments import as_command_line, checked_beside, read_settings, typed_pairs
+from sb3_nbsp.zoo.run_arguments import as_command_line, checked_beside, read_settings
 from sb3_nbsp.zoo.run_settings import NotRead, read_run_yaml
 
 TYPED = ["policy_kwargs:dict(net_arch=[8,8],activation_fn=nn.Tanh)", "learning_starts:10"]
@@ -25,6 +26,10 @@ TOLD = {
     "save_replay_buffer": True,
     "seed": 3,
 }
+
+
+def split(words):
+    return resume.split(read_arguments(words))
 
 
 @pytest.mark.parametrize(
@@ -54,7 +59,7 @@ def test_pairs_are_typed_as_they_were():
     told = {**TOLD, "typed": {"hyperparams": TYPED}}
     words = as_command_line(told)
     pairs = {"env_kwargs": ["steps_per_task:60", "tasks:('east', 'west')"], "hyperparams": sorted(TYPED)}
-    assert {name: sorted(texts) for name, texts in typed_pairs(words).items()} == pairs
+    assert {name: sorted(texts) for name, texts in read_arguments(words).pairs.items()} == pairs
 
 
 def test_what_was_not_read_is_refused_unless_the_model_has_it():
@@ -84,8 +89,8 @@ def test_what_was_not_read_is_refused_unless_the_model_has_it():
 def test_the_runs_own_arguments_may_stand_beside_it(tmp_path, beside, typed):
     run = tmp_path / "logs" / "nbspsac" / "env_1"
     told = {**TOLD, **typed}
-    assert checked_beside([*beside, "-f", f"{tmp_path}/x/../logs"], told, run) == []
-    assert checked_beside(["--verbose", "2", *beside, "-P"], told, run) == ["--verbose", "2", "-P"]
+    assert checked_beside(read_arguments([*beside, "-f", f"{tmp_path}/x/../logs"]), told, run) == []
+    assert checked_beside(read_arguments(["--verbose", "2", *beside, "-P"]), told, run) == ["--verbose", "2", "-P"]
 
 
 @pytest.mark.parametrize(
@@ -96,7 +101,7 @@ def test_the_runs_own_arguments_may_stand_beside_it(tmp_path, beside, typed):
 )  # fmt: skip
 def test_others_are_refused(tmp_path, wrong):
     with pytest.raises(ValueError) as refused:
-        checked_beside(["--env", "sb3_nbsp/PointGoal-v0", *wrong, "--verbose", "0"], TOLD, tmp_path)
+        checked_beside(read_arguments(["--env", "sb3_nbsp/PointGoal-v0", *wrong, "--verbose", "0"]), TOLD, tmp_path)
     assert f"the run's own arguments; got {' '.join(wrong)} beside it. Leave that out" in str(refused.value)
 
 
@@ -125,7 +130,8 @@ def test_a_run_from_the_hub_goes_on_without_its_modules_and_scripts(tmp_path):
     (saved / "env_kwargs.yml").touch()
     with pytest.raises(ValueError, match=r"If you trust them: --gym-packages a$"):
         split(["--resume", str(tmp_path)])
-    assert split(["--resume", str(tmp_path), "--gym-packages", "a"])[1] == own
+    for words in (["--gym-packages", "a"], ["--gym-packages=a"]):
+        assert split(["--resume", str(tmp_path), *words])[1] == own
     (saved / "args.yml").write_text("algo: nbspsac\nenv: sb3_nbsp/PointGoal-v0\nconf_file: /a/b.py\n")
     with pytest.raises(ValueError, match=r"names the script /a/b\.py, which is not run"):
         split(["--resume", str(tmp_path)])

@@ -173,13 +173,11 @@ def test_runs_that_cannot_learn_together_are_not_lost_with_those_that_can(monkey
     alone: list[str] = []
     runs = [SimpleNamespace(sequence=1, n_timesteps=1, save_path=name, ready=lambda _: {}) for name in "abc"]
     prepared = together.PreparingManager.prepared
-    monkeypatch.setattr(together.rl_zoo3.train, "train", lambda: prepared.append((runs[len(prepared)],) * 2))
+    monkeypatch.setattr(together, "_prepare", lambda *_: prepared.append((runs[len(prepared)],) * 2))
     monkeypatch.setattr(together, "_can_join", lambda *_: True)
     monkeypatch.setattr(together, "packs", lambda _: [[0, 1], [2]])
     monkeypatch.setattr(together, "_train", lambda part: {}["lost"])
     monkeypatch.setattr(together, "train_one_by_one", lambda left, _: alone.extend(run.save_path for run, _ in left))
-    monkeypatch.setattr(together.rl_zoo3.train, "ExperimentManager", None)
-    monkeypatch.setattr("sys.argv", ["sb3-nbsp"])
     with pytest.raises(KeyError, match="lost"):
         together.train_together([["--seed", "1"]] * 3, together.EnvWorkers(3), Shows())
     assert alone == ["c"]

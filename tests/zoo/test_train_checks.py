@@ -7,6 +7,7 @@ from helpers.cases import SAC_CASE
 
 from sb3_nbsp.benchmark.suite_file import SuiteError, check_suite
 from sb3_nbsp.zoo import benchmark_command, demo_command, probe_command, report_command
+from sb3_nbsp.zoo.given_arguments import read_arguments
 from sb3_nbsp.zoo.train_checks import check_algorithm, check_arguments, check_settings, read_numbers
 
 POLICY = {"policy": "MlpPolicy"}
@@ -67,7 +68,7 @@ def test_text_that_is_a_number_is_one():
 )  # fmt: skip
 def test_numbers_on_the_command_line_are_refused_by_name(option, value, capsys):
     with pytest.raises(SystemExit):
-        check_arguments([option, value])
+        read_arguments([option, value])
     assert f"{option}" in (said := capsys.readouterr().err) and "must be" in said and value in said
 
 
@@ -80,14 +81,15 @@ def test_a_settings_file_that_is_none_is_named(tmp_path, content):
     path = tmp_path / "settings.yml"
     path.write_text(content)
     with pytest.raises(ValueError, match=r"--conf-file .*settings\.yml"):
-        check_arguments(["-conf", str(path)])
+        check_arguments(read_arguments(["-conf", str(path)]))
 
 
 def test_files_and_devices_that_are_not_there_are_named(tmp_path):
     for arguments in (["-i", "nowhere.zip"], ["-conf", "nowhere.yml"], ["--device", "gpu7"]):
         with pytest.raises(ValueError, match=arguments[1].split(".")[0]):
-            check_arguments(arguments)
-    check_arguments(["--seed", "-1", "-n", "100", "--device", "cpu", "-params", "batch_size:8", "--env-kwargs", "a:1"])
+            check_arguments(read_arguments(arguments))
+    given = ["--seed", "-1", "-n", "100", "--device", "cpu", "-params", "batch_size:8", "--env-kwargs", "a:1"]
+    check_arguments(read_arguments(given))
 
 
 def test_a_plain_algorithm_does_not_go_on_with_our_file(tmp_path):
