@@ -29,7 +29,8 @@ class MixedBuffer:
     :raises ValueError: for a value that is not allowed
     """
 
-    # How often the ring was emptied, and how many rows it was ever given: whoever keeps a copy of its rows must know.
+    # How often the ring was emptied or its rows were changed, and how many rows it was ever given: whoever keeps a copy of
+    # them must know.
     n_resets = 0
     n_added = 0
     leaves_out_next = False  # whether the next row, which ends a task that is consolidated already, is not stored
@@ -69,6 +70,13 @@ class MixedBuffer:
         """Empty the current task's buffer. The memory stays."""
         super().reset()  # type: ignore[misc]
         self.n_rows_of_task = 0
+        self.n_resets += 1
+
+    def rows_changed(self) -> None:
+        """
+        To be called after rows that were added, or the memory's, are changed in place (``buffer.rewards[:] *= 0.1``): gradient
+        steps of a population, and on a CUDA device, take their batches from a copy.
+        """
         self.n_resets += 1
 
     def end_task(self, n_task_ends: int) -> None:

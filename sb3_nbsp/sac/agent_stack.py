@@ -8,7 +8,9 @@ from stable_baselines3 import SAC
 
 from sb3_nbsp.sac.batched_mlp import BatchedMlp
 from sb3_nbsp.sac.fast_update import parameter_groups
-from sb3_nbsp.sac.fast_update_conditions import Snapshot, negative_slope
+from sb3_nbsp.sac.fast_update_conditions import find_obstacle, negative_slope, optimizers_of
+from sb3_nbsp.sac.snapshot import Snapshot
+from sb3_nbsp.sac.stack_kind import kind_of
 from sb3_nbsp.sac.stacked_parameters import Groups, StackedAdam, StackedParameters
 
 
@@ -18,20 +20,23 @@ class AgentStack:
 
     The models stay what they are: whoever reads their parameters sees the current values, whoever writes into them writes
     into the stack. Where other tensors take a parameter's place (``load_state_dict`` of an optimizer, moments that are
-    reset), :meth:`is_current` tells, and :meth:`put` takes them over; the stack's own memory never moves.
+    reset), :meth:`is_current` tells, and :meth:`put` takes them over, if the model still :meth:`fits`; the stack's own memory
+    never moves.
 
-    :param models: for which :func:`~sb3_nbsp.sac.fast_update_conditions.find_obstacle` finds nothing, with networks of equal
-        shape and the same ``betas`` and ``eps`` of Adam; all of them learn their entropy coefficient, or none does
+    :param models: for which :func:`~sb3_nbsp.sac.fast_update_conditions.find_obstacle` finds nothing, of one kind
+        (:func:`~sb3_nbsp.sac.stack_kind.kind_of`)
     """
 
     def __init__(self, models: Sequence[SAC]):
         self.models: list[Any] = list(models)
         first: Any = models[0]
         self.n_agents, self.n_critics = len(models), len(first.critic.q_networks)
+        self._kind = kind_of(first)
         groups = [_groups(model) for model in models]
         self.flats = {name: StackedParameters([agent[name] for agent in groups]) for name in groups[0]}
         self.adams = {
-            name: StackedAdam(self.flats[name], [_optimizers(model)[name] for model in models]) for name in _optimizers(first)
+            name: StackedAdam(self.flats[name], [optimizers_of(model)[name] for model in models])
+            for name in optimizers_of(first)
         }
         slopes = negative_slope(first.actor.latent_pi), negative_slope(first.critic.q_networks[0])
         values = {name: flat.values for name, flat in self.flats.items()}
@@ -59,15 +64,24 @@ class AgentStack:
         """Whether an agent's model still consists of the tensors that the stack was given."""
         return self._snapshots[agent].holds(self.models[agent])
 
-    def take_over_changes(self, actors_only: bool = False) -> None:
+    def fits(self, agent: int) -> bool:
+        """Whether an agent's model, as it is now, can be in the stack."""
+        model = self.models[agent]
+        return find_obstacle(model) is None and kind_of(model) == self._kind
+
+    def take_over_changes(self, actors_only: bool = False) -> bool:
         """
         Put every model that does not consist of the stack's tensors any more.
 
         :param actors_only: only where an actor's parameters are others; that is looked up faster
+        :return: whether they all fit; one that does not, and those behind it, stay what they are
         """
         for agent in range(self.n_agents):
             if not (self._has_actor_of(agent) if actors_only else self.is_current(agent)):
+                if not self.fits(agent):
+                    return False
                 self.put(agent)
+        return True
 
     def _has_actor_of(self, agent: int) -> bool:
         return [p.data_ptr() for p in self._actors[agent]] == self._actor_places[agent]
@@ -76,10 +90,10 @@ class AgentStack:
         """
         Take over an agent's model with all its values, as it is now.
 
-        :param agent: its number; its model must be free of obstacles
+        :param agent: its number; its model must fit
         """
         model = self.models[agent]
-        groups, optimizers = _groups(model), _optimizers(model)
+        groups, optimizers = _groups(model), optimizers_of(model)
         for name, flat in self.flats.items():
             flat.put(agent, groups[name])
         for name, adam in self.adams.items():
@@ -109,8 +123,3 @@ def _groups(model: Any) -> dict[str, Groups]:
         "target": parameter_groups(model.critic_target.q_networks),
     }
     return groups if model.ent_coef_optimizer is None else {**groups, "ent_coef": [[model.log_ent_coef]]}
-
-
-def _optimizers(model: Any) -> dict[str, th.optim.Optimizer]:
-    optimizers = {"actor": model.actor.optimizer, "critic": model.critic.optimizer}
-    return optimizers if model.ent_coef_optimizer is None else {**optimizers, "ent_coef": model.ent_coef_optimizer}

@@ -1,6 +1,6 @@
 """The learner of many SAC agents: their batches, their update, and what keeps both in step with the models."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch as th
@@ -16,6 +16,7 @@ from sb3_nbsp.sac.buffer_reader import BufferReader, is_plain
 from sb3_nbsp.sac.cuda_graphs import CapturedFunction
 from sb3_nbsp.sac.device_memory import parts_of, statement, taken_outside
 from sb3_nbsp.sac.device_replay import DeviceReplay
+from sb3_nbsp.sac.mirrored_rows import filled_bytes, mirror_bytes
 
 LOSSES_INTERVAL = 100  # gradient steps after which losses are read, if no log asked for them before
 MOST_OF_FREE = 0.8  # share of a device's free memory that replay buffers may take
@@ -31,10 +32,16 @@ class BatchedLearner:
     :param models: NBSPSAC models that fit into one :class:`~sb3_nbsp.sac.agent_stack.AgentStack` and agree in
         ``target_update_interval`` and ``clone_batch_size``
     :param streams: their random numbers
+    :param check: is called with each model that has recorded losses; default: an error where one is NaN or infinite
     """
 
-    def __init__(self, models: Sequence[Any], streams: Sequence[ProcessStreams]):
-        self.models = list(models)
+    def __init__(
+        self,
+        models: Sequence[Any],
+        streams: Sequence[ProcessStreams],
+        check: Callable[[Any], None] = check_losses,
+    ):
+        self.models, self._check = list(models), check
         self.stack = AgentStack(models)
         self.update = BatchedUpdate(self.stack)
         self.readers = [BufferReader(model, own) for model, own in zip(models, streams, strict=True)]
@@ -60,7 +67,8 @@ class BatchedLearner:
         :param unchanged: whether it is known that no one has exchanged parts of the models since the last call
         """
         if not unchanged:
-            self.stack.take_over_changes()
+            fit = self.stack.take_over_changes()
+            assert fit, "a model that does not fit leaves the stack before"
         self._update_learning_rates()
         settings = self.update.refresh()
         n_old = self.models[0].clone_batch_size if self.update.clones else 0
@@ -125,7 +133,7 @@ class BatchedLearner:
                 model._log_losses([losses])
                 if model.cloning.is_due():
                     model.logger.record("nbsp/cloning_loss", cloning_loss)
-                check_losses(model)
+                self._check(model)
 
     def give_back(self) -> None:
         """Give every model memory of its own again."""
@@ -138,10 +146,10 @@ class BatchedLearner:
 
     def _mirror_fits(self, like: th.Tensor) -> bool:
         plain = all(map(is_plain, self.models))
-        needed = DeviceReplay.nbytes(self.models, like.element_size()) if plain else 0
+        needed = mirror_bytes(self.models, like.element_size()) if plain else 0
         if not like.is_cuda:  # one reading of all batches instead of many small ones
             # Rows that are never filled take no main memory, only its addresses.
-            filled = DeviceReplay.nbytes_to_fill(self.models, like.element_size()) if plain else 0
+            filled = filled_bytes(self.models, like.element_size()) if plain else 0
             return plain and filled <= MOST_ON_CPU and needed <= (machine_memory() or 0)
         if not plain:
             self.say("Batches are sampled in main memory: a replay buffer is of another class, or VecNormalize is used.")

@@ -33,6 +33,7 @@ class BatchedUpdate:
         self._settings = like.new_zeros(5, stack.n_agents)
         self.tau, self.target_entropy, self.fixed_ent_coef, self.gamma, self.clone_coef = self._settings
         self._known: list[tuple[float, ...]] = []
+        self._one_tau: float | None = None  # where all agents have the same
         self._critic_number = th.arange(stack.n_critics, device=like.device)[:, None]
         self.sums = like.new_zeros(5, stack.n_agents)  # of the losses, in the order of Losses, and of cloning's
         self.n_summed = 0

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch as th
 
-from sb3_nbsp.sac.device_replay import DeviceReplay
+from sb3_nbsp.sac.mirrored_rows import mirror_bytes
 from sb3_nbsp.sac.noise_ahead import NOISE_STEPS
 
 # What CUDA's libraries take while a graph is made and run: matrix products have a workspace in the stream of training and one
@@ -52,7 +52,10 @@ def shape_of(models: Sequence[Any]) -> Shape:
     :return: what decides how much memory they take
     """
     first = models[0]
-    actor, critic = ([m.out_features for m in net if hasattr(m, "out_features")] for net in _networks(first))
+    actor, critic = (
+        [layer.out_features for layer in mlp if hasattr(layer, "out_features")]
+        for mlp in (first.actor.latent_pi, first.critic.q_networks[0])
+    )
     return Shape(
         n_agents=len(models),
         n_observed=int(np.prod(first.observation_space.shape)),
@@ -65,10 +68,6 @@ def shape_of(models: Sequence[Any]) -> Shape:
         n_masks=int(any(model.skill_fraction > 0 for model in models)),
         entry=next(first.policy.parameters()).element_size(),
     )
-
-
-def _networks(model: Any) -> tuple[Any, Any]:
-    return model.actor.latent_pi, model.critic.q_networks[0]
 
 
 def n_parameters(sizes: Sequence[int]) -> int:
@@ -154,7 +153,7 @@ def parts_of(models: Sequence[Any], has_mirror: bool, outside: int) -> dict[str,
     :return: bytes by what takes them; the sum is what the device has less of while they learn
     """
     shape = shape_of(models)
-    mirror = DeviceReplay.nbytes(models, shape.entry) + clone_bytes(models) if has_mirror else 0
+    mirror = mirror_bytes(models, shape.entry) + clone_bytes(models) if has_mirror else 0
     return {
         "CUDA and other programs": outside + WORKSPACES + SMALL,
         "networks and optimizers": stack_bytes(shape) + own_bytes(shape),

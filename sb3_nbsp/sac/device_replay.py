@@ -1,27 +1,32 @@
 """The replay buffers of many agents as one tensor beside their networks, from which all batches are taken at once."""
 
+import warnings
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
 import torch as th
 
 from sb3_nbsp.base.random_states import ProcessStreams
-from sb3_nbsp.rehearsal.memory import Transitions
 from sb3_nbsp.sac.agent_batches import AgentBatches
+from sb3_nbsp.sac.mirrored_rows import memory_rows, memory_to_rows, ring_rows, ring_size, row_width
 from sb3_nbsp.sac.noise_ahead import NoiseAhead
 
 FEW_ROWS = 64  # of an agent: more go over by themselves
+CHECK_INTERVAL = 1_000  # trainings between two looks whether rows were changed and nobody told
+N_CHECKED = 8  # rows of each agent that are looked at
 
 
 class DeviceReplay:
     """
     A mirror of the replay buffers, memories of old tasks included. The buffers stay as they are, in main memory: what was
-    added to them since the last gradient step is copied over before the next. (What is *changed* in them is not seen.)
+    added to them since the last gradient step is copied over before the next. What is changed in them is copied where
+    ``rows_changed()`` told of it; now and then a few rows are compared, and a warning says where it was forgotten.
 
     A row holds s, a, s', r and 1 where the episode goes on, else 0. The agents' rings come first, then their memories.
 
-    :param models: agents with ordinary buffers (:func:`~sb3_nbsp.sac.buffer_reader.is_plain`) of the same size
+    :param models: agents with ordinary buffers (:func:`~sb3_nbsp.sac.buffer_reader.is_plain`)
     :param streams: their random numbers
     :param like: a tensor of the networks: device and type of the mirror
     """
@@ -29,15 +34,18 @@ class DeviceReplay:
     def __init__(self, models: Sequence[Any], streams: Sequence[ProcessStreams], like: th.Tensor):
         self.models, self._streams = list(models), list(streams)
         buffer = models[0].replay_buffer
-        self._ring = _ring_size(models[0])
         self.n_observed = int(np.prod(buffer.obs_shape))
         self.n_inputs = self.n_observed + buffer.action_dim
-        self._width = _row_width(models[0])
+        self._width = row_width(models[0])
         self._pins = like.is_cuda
-        self.rows = like.new_empty(len(models) * self._ring + sum(map(_memory_rows, models)), self._width)
-        self._seen: list[tuple[Any, int, int] | None] = [None] * len(models)  # buffer, resets, rows ever added
-        self._memories: list[list[Any]] = [[] for _ in models]
+        self.rows = like.new_empty(0, self._width)
+        self._starts: list[int] = []  # where each agent's ring begins, and behind the last the memories
+        self._seen: list[tuple[Any, int, int] | None] = []  # buffer, resets, rows ever added
+        self._memories: list[list[Any]] = []
         self._places: list[dict[int, int]] = [{} for _ in models]  # by task: where its memory begins
+        self._n_prepared = 0
+        self._random = np.random.default_rng(0)  # for what is compared: training draws the same with and without
+        self._lay_out()
         self._clones = like.new_empty(0, self.n_observed + 2 * buffer.action_dim)  # old observations, and what was kept there
         self._clones_of: list[Any] = [None] * len(models)
         self._clone_places = [0] * len(models)
@@ -56,8 +64,12 @@ class DeviceReplay:
         """
         if self._copied is not None:
             self._copied.synchronize()
+        self._lay_out()
         self._copy_new_memories()
         self._copy_new_rows()
+        self._n_prepared += 1
+        if self._n_prepared % CHECK_INTERVAL == 0:
+            self._check_rows()
         if batch.n_old:
             self._copy_new_clones()
         shape = (n_steps, len(self.models), batch.size + batch.n_old)
@@ -71,7 +83,7 @@ class DeviceReplay:
             buffer = model.replay_buffer
             if buffer.n_envs == 1 and not (buffer.has_old or clones):  # the same numbers, in one call
                 rows = streams.numpy.randint(0, buffer.size(), size=(n_steps, batch.size))
-                chosen[:, agent, : batch.size] = agent * self._ring + rows
+                chosen[:, agent, : batch.size] = self._starts[agent] + rows
                 continue
             for step in range(n_steps):
                 chosen[step, agent, : batch.size] = self._draw(agent, batch.size, streams.numpy)
@@ -122,18 +134,53 @@ class DeviceReplay:
     def _draw(self, agent: int, size: int, random: Any) -> np.ndarray:
         buffer = self.models[agent].replay_buffer
         rows, envs, old = buffer.draw(size, random)
-        ring = agent * self._ring + rows * buffer.n_envs + envs
+        ring = self._starts[agent] + rows * buffer.n_envs + envs
         if not old:
             return ring
         return np.concatenate([ring, *(self._places[agent][task] + chosen for task, chosen in old)])
+
+    def _lay_out(self) -> None:
+        """Give each ring its place, where there is none or rings are of other sizes than before."""
+        starts = [0, *accumulate(map(ring_size, self.models))]
+        if starts != self._starts:
+            self._starts = starts
+            self.rows = self.rows.new_empty(starts[-1] + sum(map(memory_rows, self.models)), self._width)
+            self._forget_rings()
+            self._memories = [[] for _ in self.models]
+
+    def _forget_rings(self) -> None:
+        """All of them are copied before the next step."""
+        self._seen = [None] * len(self.models)
+
+    def _check_rows(self) -> None:
+        """Compare a few rows of each ring with its buffer's; where one is another, copy all of them and warn."""
+        drawn = [self._random.integers(0, model.replay_buffer.size(), N_CHECKED) for model in self.models]
+        expected = [
+            np.concatenate([ring_rows(model.replay_buffer, slice(row, row + 1)) for row in rows])
+            for model, rows in zip(self.models, drawn, strict=True)
+        ]
+        places = [
+            start + (rows[:, None] * model.replay_buffer.n_envs + np.arange(model.replay_buffer.n_envs)).ravel()
+            for model, start, rows in zip(self.models, self._starts[:-1], drawn, strict=True)
+        ]
+        index = th.from_numpy(np.concatenate(places)).to(self.rows.device)
+        mirrored = self.rows.index_select(0, index).cpu().numpy()
+        if not np.array_equal(mirrored, np.concatenate(expected), equal_nan=True):
+            warnings.warn(
+                "Rows of a replay buffer were changed while gradient steps took their batches from a copy of it, which knew "
+                "nothing of it until now: call replay_buffer.rows_changed() after such a change.",
+                stacklevel=2,
+            )
+            self._forget_rings()
+            self._copy_new_rows()
 
     def _copy_new_rows(self) -> None:
         """Few rows of every agent, as in training, go over together."""
         places, parts = [], []
         for agent, model in enumerate(self.models):
             for part in self._new_rows(agent):
-                begin = agent * self._ring + part.start * model.replay_buffer.n_envs
-                rows = _ring_rows(model.replay_buffer, part)
+                begin = self._starts[agent] + part.start * model.replay_buffer.n_envs
+                rows = ring_rows(model.replay_buffer, part)
                 if len(rows) > FEW_ROWS:
                     self._put(begin, rows)
                 else:
@@ -163,22 +210,22 @@ class DeviceReplay:
         return [part for part in parts if part.start < part.stop]
 
     def _copy_new_memories(self) -> None:
-        kept = [list(model.memory.tasks.values()) for model in self.models]
+        kept = [[model.replay_buffer.n_resets, *model.memory.tasks.values()] for model in self.models]
         if all(
             len(a) == len(b) and all(x is y for x, y in zip(a, b, strict=True))
             for a, b in zip(kept, self._memories, strict=True)
         ):
             return
         self._memories = kept
-        place = len(self.models) * self._ring
-        needed = place + sum(len(samples) for samples_of in kept for samples in samples_of)
+        place = self._starts[-1]
+        needed = place + sum(len(samples) for model in self.models for samples in model.memory.tasks.values())
         if needed > len(self.rows):  # more tasks than were told of; the rings are copied anew
             self.rows = self.rows.new_empty(needed + needed // 8, self._width)
-            self._seen = [None] * len(self.models)
+            self._forget_rings()
         for agent, model in enumerate(self.models):
             for task, samples in model.memory.tasks.items():
                 self._places[agent][task] = place
-                self._put(place, _memory_to_rows(samples))
+                self._put(place, memory_to_rows(samples))
                 place += len(samples)
 
     def _copy_new_clones(self) -> None:
@@ -200,58 +247,3 @@ class DeviceReplay:
     def addresses(self) -> tuple[int, ...]:
         """What :meth:`load` reads: rows move where memories outgrow them, clones and indices where there are others."""
         return tuple(tensor.data_ptr() for tensor in (self.rows, self._clones, self._index))
-
-    @staticmethod
-    def nbytes(models: Sequence[Any], entry: int = 4) -> int:
-        """
-        :param models: see the class
-        :param entry: bytes of a number
-        :return: bytes that a mirror of their buffers takes
-        """
-        return sum(_ring_size(model) + _memory_rows(model) for model in models) * _row_width(models[0]) * entry
-
-    @staticmethod
-    def nbytes_to_fill(models: Sequence[Any], entry: int = 4) -> int:
-        """
-        :param models: see the class, in their ``learn()``
-        :param entry: bytes of a number
-        :return: bytes that the rows will take which have been filled by the end of ``learn()``
-        """
-
-        def n_rows(model: Any) -> int:
-            filled = model.replay_buffer.size() * model.replay_buffer.n_envs
-            coming = max(model._total_timesteps - model.num_timesteps, 0)
-            return min(filled + coming, _ring_size(model)) + _memory_rows(model)
-
-        return sum(map(n_rows, models)) * _row_width(models[0]) * entry
-
-
-def _ring_size(model: Any) -> int:
-    return int(model.replay_buffer.buffer_size * model.replay_buffer.n_envs)
-
-
-def _row_width(model: Any) -> int:
-    buffer = model.replay_buffer
-    return 2 * int(np.prod(buffer.obs_shape)) + int(buffer.action_dim) + 2
-
-
-def _memory_rows(model: Any) -> int:
-    """Rows that a model's memory will have at the end of its sequence, as far as that is known."""
-    n_tasks = len({task for task, _ in model.position.record["visits"]})
-    return int(model.memory_size) * max(n_tasks, len(model.memory.tasks))
-
-
-def _ring_rows(buffer: Any, part: slice) -> np.ndarray:
-    names = ("observations", "actions", "next_observations")
-    n_rows = (part.stop - part.start) * buffer.n_envs
-    goes_on = 1 - buffer.dones[part] * (1 - buffer.timeouts[part])  # what ends at a time limit goes on
-    arrays = [*(getattr(buffer, name)[part] for name in names), buffer.rewards[part], goes_on]
-    return np.concatenate([array.reshape(n_rows, -1) for array in arrays], axis=1, dtype=np.float32)
-
-
-def _memory_to_rows(samples: Transitions) -> np.ndarray:
-    rewards = (samples.rewards * samples.weights).sum(axis=1, keepdims=True)
-    observations, following = (
-        np.asarray(array).reshape(len(samples), -1) for array in (samples.observations, samples.next_observations)
-    )
-    return np.concatenate([observations, samples.actions, following, rewards, 1 - samples.dones], axis=1, dtype=np.float32)

@@ -17,7 +17,7 @@ from sb3_nbsp.sac.agent_stack import AgentStack
 from sb3_nbsp.sac.batched_learner import BatchedLearner
 from sb3_nbsp.sac.buffer_reader import BufferReader
 from sb3_nbsp.sac.fast_update import FastUpdate, Losses
-from sb3_nbsp.sac.fast_update_conditions import find_obstacle
+from sb3_nbsp.sac.fast_update_conditions import find_obstacle, optimizers_of
 
 
 class FastSAC(SAC):
@@ -57,7 +57,7 @@ class FastSAC(SAC):
     def train(self, gradient_steps: int, batch_size: int = 64) -> None:
         """See SB3."""
         if self.fast_update is False:
-            self._tell_path("sb3", None)
+            self.tell_path("sb3", None)
             super().train(gradient_steps, batch_size)
             return
         update = self._choose_update()
@@ -78,17 +78,16 @@ class FastSAC(SAC):
 
     def learning_optimizers(self) -> list[th.optim.Optimizer]:
         """Those of the networks, and of the entropy coefficient where it is learned."""
-        optimizers = [self.actor.optimizer, self.critic.optimizer]
-        return optimizers if self.ent_coef_optimizer is None else [*optimizers, self.ent_coef_optimizer]
+        return list(optimizers_of(self).values())
 
     def _sample_action(
         self, learning_starts: int, action_noise: ActionNoise | None = None, n_envs: int = 1
     ) -> tuple[np.ndarray, np.ndarray]:
         # On a CUDA device SB3's pass through the policy takes as long as a gradient step.
         fast = self._fast if isinstance(self._fast, BatchedLearner) else None
-        if fast is None or self.num_timesteps < learning_starts or action_noise is not self.action_noise:
+        is_random = self.num_timesteps < learning_starts
+        if fast is None or is_random or action_noise is not self.action_noise or not fast.stack.take_over_changes(True):
             return super()._sample_action(learning_starts, action_noise, n_envs)
-        fast.stack.take_over_changes(actors_only=True)
         actions, scaled = fast.actor(n_envs).act([self], [True])
         return actions[0], scaled[0]
 
@@ -99,13 +98,14 @@ class FastSAC(SAC):
             if obstacle is not None:
                 self._leave_stack()
                 self._fast = None
-                self._tell_path("autograd", obstacle)
+                self.tell_path("autograd", obstacle)
                 return AutogradUpdate(self)
-            if not isinstance(self._fast, BatchedLearner):  # which takes over what has changed
+            if not (isinstance(self._fast, BatchedLearner) and self._fast.stack.fits(0)):  # which takes over what has changed
+                self._leave_stack()
                 on_cuda = self.device.type == "cuda"  # many small operations cost most there, unless they are one program
                 reader = BufferReader(self, self.streams)
                 self._fast = BatchedLearner([self], [self.streams]) if on_cuda else FastUpdate(self, reader.samples)
-        self._tell_path("fast", None)
+        self.tell_path("fast", None)
         return self._fast
 
     def dump_logs(self) -> None:
@@ -114,7 +114,13 @@ class FastSAC(SAC):
             self._fast.log_losses()
         super().dump_logs()
 
-    def _tell_path(self, path: str, obstacle: str | None) -> None:
+    def tell_path(self, path: str, obstacle: str | None) -> None:
+        """
+        Log by what gradient steps are computed, where that was not told yet.
+
+        :param path: "fast", "autograd" or "sb3"
+        :param obstacle: what is in the way of "fast"
+        """
         if (path, obstacle) == (self.update_path, self.update_obstacle):
             return
         self.update_path, self.update_obstacle = path, obstacle

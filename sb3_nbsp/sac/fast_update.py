@@ -17,9 +17,10 @@ from torch import nn
 
 from sb3_nbsp.common.cloning_term import CloningTerm
 from sb3_nbsp.rehearsal.cloning import gaussian_kl
-from sb3_nbsp.sac.fast_update_conditions import Snapshot, negative_slope
+from sb3_nbsp.sac.fast_update_conditions import negative_slope
 from sb3_nbsp.sac.flat_parameters import FlatAdam, FlatParameters
 from sb3_nbsp.sac.manual_mlp import ParallelMlp
+from sb3_nbsp.sac.snapshot import Snapshot
 
 Cloned = tuple[th.Tensor, th.Tensor]  # see CloningTerm.draw
 

@@ -4,9 +4,9 @@ Which models the fast update computes exactly as SB3 would: those whose networks
 Whatever is not known to be the same is an obstacle, and the obstacle is named.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
+from functools import cache
 from itertools import chain
-from operator import attrgetter, is_
 from typing import Any
 
 import torch as th
@@ -19,18 +19,27 @@ from stable_baselines3.common.torch_layers import FlattenExtractor
 from stable_baselines3.sac.policies import Actor, SACPolicy
 from torch import nn
 from torch.nn.modules import module as torch_module
-from torch.utils.hooks import RemovableHandle
 
 from sb3_nbsp.common.off_policy_algorithm import OffPolicyContinualAlgorithm
 from sb3_nbsp.common.policies import NeuronAccess
 from sb3_nbsp.protection.optimizer import MaskedOptimizer, base_of
 
-# Methods that a gradient step runs through, or that say how the network is meant to be used.
-METHODS: dict[type, tuple[str, ...]] = {
-    SACPolicy: ("forward", "_predict", "set_training_mode"),
-    Actor: ("__call__", "forward", "action_log_prob", "get_action_dist_params", "extract_features", "set_training_mode"),
-    ContinuousCritic: ("__call__", "forward", "extract_features", "set_training_mode"),
-    SquashedDiagGaussianDistribution: ("log_prob_from_params", "actions_from_params", "proba_distribution", "log_prob"),
+# Methods that only build or keep a network: whatever else a class of SB3's has, acting or learning may run through.
+BUILDING = {
+    "__init__",
+    "_build",
+    "_dummy_schedule",
+    "_get_constructor_parameters",
+    "_update_features_extractor",
+    "init_weights",
+    "load",
+    "load_from_vector",
+    "make_actor",
+    "make_critic",
+    "make_features_extractor",
+    "parameters_to_vector",
+    "proba_distribution_net",
+    "save",
 }
 ADAM_OPTIONS = {
     "weight_decay": 0,
@@ -40,6 +49,7 @@ ADAM_OPTIONS = {
     "differentiable": False,
     "decoupled_weight_decay": False,
 }
+DESCRIPTORS = (property, staticmethod, classmethod)
 ACTIVATIONS = (nn.ReLU, nn.LeakyReLU)
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 OPTIMIZER_HOOKS = ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks")
@@ -80,7 +90,7 @@ def _obstacles(model: SAC) -> Iterator[str]:
         yield from _changed_methods(thing, standard)
     for name, mlp in _mlps(model):
         yield from _structure_obstacles(name, mlp)
-    for named_optimizer in _optimizers(model):
+    for named_optimizer in named_optimizers(model):
         yield from _optimizer_obstacles(*named_optimizer)
     for name, network in _networks(model):
         yield from _module_obstacles(name, network)
@@ -89,12 +99,32 @@ def _obstacles(model: SAC) -> Iterator[str]:
 
 def _changed_methods(thing: Any, standard: type) -> Iterator[str]:
     cls = type(thing)
+    yield from changed_class(cls, standard)
+    for name in _methods(standard):
+        if name in vars(thing):
+            yield f"{cls.__name__} has a {name}() of its own"
+
+
+def changed_class(cls: type, standard: type) -> Iterator[str]:
+    """
+    :param cls: a class
+    :param standard: one of SB3's
+    :return: why what the first does is not known to be what the second does
+    """
     if not issubclass(cls, standard):
         yield f"{cls.__name__} is no {standard.__name__}"
-    for name in METHODS[standard]:
+    for name in _methods(standard):
         known = getattr(standard, name), vars(NeuronAccess).get(name)  # what our own policies add is no obstacle
-        if name in vars(thing) or getattr(cls, name) not in known:
+        if getattr(cls, name, None) not in known:
             yield f"{cls.__name__} has a {name}() of its own"
+
+
+@cache
+def _methods(standard: type) -> tuple[str, ...]:
+    """What SB3's classes define, and where it is a module of torch, how that is called."""
+    own = [cls for cls in standard.__mro__ if cls.__module__.startswith("stable_baselines3.")]
+    names = {name for cls in own for name, value in vars(cls).items() if callable(value) or isinstance(value, DESCRIPTORS)}
+    return tuple(sorted((names | {"__call__"} if issubclass(standard, nn.Module) else names) - BUILDING))
 
 
 def _networks(model: SAC) -> list[tuple[str, nn.Module]]:
@@ -142,14 +172,26 @@ def negative_slope(mlp: nn.Module) -> float:
     return slope
 
 
-def _optimizers(model: SAC) -> list[NamedOptimizer]:
-    optimizers: list[NamedOptimizer] = [
-        ("actor", model.actor.optimizer, list(model.actor.parameters())),
-        ("critic", model.critic.optimizer, list(model.critic.parameters())),
-    ]
-    if model.ent_coef_optimizer is not None and model.log_ent_coef is not None:
-        optimizers.append(("entropy coefficient", model.ent_coef_optimizer, [model.log_ent_coef]))
+def optimizers_of(model: SAC) -> dict[str, th.optim.Optimizer]:
+    """
+    :param model: a SAC model
+    :return: those of ``actor``, ``critic`` and, where it is learned, of the entropy coefficient, ``ent_coef``
+    """
+    optimizers = {"actor": model.actor.optimizer, "critic": model.critic.optimizer}
+    if model.ent_coef_optimizer is not None:
+        optimizers["ent_coef"] = model.ent_coef_optimizer
     return optimizers
+
+
+def named_optimizers(model: SAC) -> list[NamedOptimizer]:
+    """
+    :param model: a SAC model
+    :return: its optimizers as obstacles call them, each with what it should train
+    """
+    log_ent_coef = [] if model.log_ent_coef is None else [model.log_ent_coef]
+    trained = {"actor": model.actor.parameters(), "critic": model.critic.parameters(), "ent_coef": log_ent_coef}
+    names = {"ent_coef": "entropy coefficient"}
+    return [(names.get(name, name), opt, list(trained[name])) for name, opt in optimizers_of(model).items()]
 
 
 def _optimizer_obstacles(name: str, optimizer: th.optim.Optimizer, parameters: list[th.Tensor]) -> Iterator[str]:
@@ -210,57 +252,3 @@ def _parameter_obstacles(model: SAC) -> Iterator[str]:
         yield "the critics have different shapes"
     if len(set().union(*(_slopes(mlp) for name, mlp in _mlps(model) if name != "actor"))) > 1:
         yield "the critics have different activations"
-
-
-class Snapshot:
-    """
-    Notices, in some 20 microseconds, whether anything that :func:`find_obstacle` looked at has been exchanged since.
-
-    :param model: the model
-    """
-
-    def __init__(self, model: SAC):
-        optimizers = [optimizer for _, optimizer, _ in _optimizers(model)]
-        bases = [base_of(optimizer) for optimizer in optimizers]
-        modules = [*model.actor.modules(), *model.critic.modules(), model.critic_target]
-        self._parts = _parts(model)
-        self._trained = [p for _, _, parameters in _optimizers(model) for p in parameters]
-        self._tensors = [*self._trained, *model.critic_target.parameters()]
-        self._places = [p.data_ptr() for p in self._tensors]
-        self._options = [base.param_groups[0] for base in bases]
-        # Live views: they show what is in the dictionaries and lists at the time when one looks.
-        tables: list[Collection[Any]] = [m._modules.values() for m in modules] + [m._parameters.values() for m in modules]
-        tables += [model.critic.q_networks, model.critic_target.q_networks]
-        tables += [group["params"] for group in self._options] + [base.param_groups for base in bases]
-        tables += [state.values() for base in bases for state in (base.state, *base.state.values())]
-        self._tables = [table for table in tables if len(table) > 0]
-        self._members = list(chain.from_iterable(self._tables))
-        # A method that is put on an instance makes its dictionary longer.
-        self._attributes = [vars(owner) for owner in (model.policy, model.actor.action_dist, *modules, *optimizers, *bases)]
-        self._n_attributes = sum(map(len, self._attributes))
-        self._n_hooks = RemovableHandle.next_id
-        self._leaky = [module for module in modules if isinstance(module, nn.LeakyReLU)]
-        self._slopes = list(map(attrgetter("negative_slope"), self._leaky))
-
-    def holds(self, model: SAC) -> bool:
-        """Whether all is as it was."""
-        return (
-            all(map(is_, _parts(model), self._parts))
-            and RemovableHandle.next_id == self._n_hooks  # no hook was registered since, on anything
-            and list(map(th.Tensor.data_ptr, self._tensors)) == self._places
-            and sum(map(len, self._tables)) == len(self._members)
-            and all(map(is_, chain.from_iterable(self._tables), self._members))
-            and sum(map(len, self._attributes)) == self._n_attributes
-            and all(map(attrgetter("requires_grad"), self._trained))
-            and all(group.get(name, value) == value for group in self._options for name, value in ADAM_OPTIONS.items())
-            and list(map(attrgetter("negative_slope"), self._leaky)) == self._slopes
-            and not th.is_autocast_enabled(model.device.type)
-        )
-
-
-def _parts(model: SAC) -> list[Any]:
-    optimizers = (model.actor.optimizer, model.critic.optimizer, model.ent_coef_optimizer)
-    bases = [None if optimizer is None else base_of(optimizer) for optimizer in optimizers]
-    states = [None if base is None else base.state for base in bases]
-    networks = (model.policy, model.actor, model.critic, model.critic_target, model.actor.action_dist)
-    return [*networks, model.log_ent_coef, *optimizers, *bases, *states]

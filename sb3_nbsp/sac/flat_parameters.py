@@ -4,7 +4,7 @@ The parameters of a network in one flat buffer, and Adam over that buffer in one
 The parameters stay SB3's own: each becomes a view of its stretch of the buffer (``p.data`` is pointed there), and so do
 its gradient and its entries in ``optimizer.state``. Whoever looks sees the current values; whoever writes into them
 writes into the buffer. What puts *other* tensors in their place (``load_state_dict`` of an optimizer, ``policy.double()``)
-is noticed by :class:`~sb3_nbsp.sac.fast_update_conditions.Snapshot`, and the buffers are made anew.
+is noticed by :class:`~sb3_nbsp.sac.snapshot.Snapshot`, and the buffers are made anew.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -95,6 +95,8 @@ class FlatAdam:
         self._factors: list[th.Tensor] | None = None
         self._mask: th.Tensor | None = None
         self._scales_gradient = self._scales_change = False
+        self._kept = self.values[:0]  # by what changes are scaled; nothing, where nothing is held
+        self._held: HeldBlocks | None = None
 
     def _take_over_state(self) -> None:
         views = (self.flat.views(self.first_moments), self.flat.views(self.second_moments), self.steps.unbind())
@@ -117,15 +119,15 @@ class FlatAdam:
     def step(self) -> None:
         """One step of Adam from ``gradients``; entries that are held completely stay exactly as they are."""
         mask, options = self._current_mask(), self.base.param_groups[0]
-        scales_change = mask is not None and self._scales_change
+        held = self._held if mask is not None and self._scales_change else None
         self.steps += self._one
         if mask is not None and self._scales_gradient:
             self.gradients.mul_(mask)
-        if scales_change:
-            self._held.note()
+        if held is not None:
+            held.note()
         best_adam()(self.values, self.gradients, self.first_moments, self.second_moments, self._step, options)
-        if scales_change:
-            self._held.hold()
+        if held is not None:
+            held.hold()
         if int(self._step) % FLUSH_INTERVAL == 0:
             self._flush_denormals()
 

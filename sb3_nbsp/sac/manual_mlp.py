@@ -6,6 +6,7 @@ third of what they cost as columns. Several networks of equal shape (the critics
 """
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import torch as th
 from torch.nn import functional as F
@@ -27,10 +28,14 @@ class Outputs:
     def __init__(self, layers: Sequence[th.Tensor], first: Sequence[int]):
         self.layers = list(layers)
         self.transposed = [layer.transpose(1, 2) for layer in layers]
-        self.by_network = list(zip(*(layer.unbind() for layer in layers), strict=True))
         self.first_shape = first
         self.first = layers[0].view(*first, layers[0].shape[2])  # [n * width, samples]
         self.last = layers[-1]
+
+    @cached_property
+    def by_network(self) -> list[tuple[th.Tensor, ...]]:
+        """Of each network its tensors, [width, samples]."""
+        return list(zip(*(layer.unbind() for layer in self.layers), strict=True))
 
     def columns(self, stop: int) -> "Outputs":
         """The first samples only."""

@@ -57,7 +57,7 @@ class StackedParameters(FlatParameters):
 
 
 class _Part(NamedTuple):
-    """Tensors that Adam steps with one learning rate, each with its step count."""
+    """Tensors that Adam steps with the same numbers, each with its step count."""
 
     values: list[th.Tensor]
     gradients: list[th.Tensor]
@@ -65,15 +65,15 @@ class _Part(NamedTuple):
     second_moments: list[th.Tensor]
     steps: list[th.Tensor]
     rate: Any  # a number, or on a CUDA device a tensor
+    constants: tuple[float, ...]  # both betas and eps
 
 
 class StackedAdam:
     """
     ``torch.optim.Adam`` of P agents over a stacked buffer, masked as their :class:`~sb3_nbsp.protection.MaskedOptimizer` mask.
 
-    Each agent keeps its learning rate, step count and mask; ``betas`` and ``eps`` are the same for all. Nothing in
-    :meth:`step` is read by Python, so that a CUDA graph can hold it: what may change between two steps is looked at in
-    :meth:`refresh`.
+    Each agent keeps its learning rate, ``betas``, ``eps``, step count and mask. Nothing in :meth:`step` is read by Python, so
+    that a CUDA graph can hold it: what may change between two steps is looked at in :meth:`refresh`.
 
     :param flat: the parameters
     :param optimizers: their Adams or the ``MaskedOptimizer`` around them, by agent
@@ -88,9 +88,13 @@ class StackedAdam:
         kind = th.float32 if flat.values.is_cuda else th.promote_types(th.get_default_dtype(), th.float32)
         self.steps = th.zeros(len(flat.parameters), device=flat.values.device, dtype=kind)
         self.rates = th.zeros(flat.n_agents, device=flat.values.device, dtype=kind)
-        self._rates: list[float] = [0.0] * flat.n_agents
+        self._options: list[tuple[float, ...]] = []  # of Adam, by agent: learning rate, both betas, eps
         self._counts = [0.0] * flat.n_agents
+        self._is_level = False  # whether all have made as many steps
+        self._groups: tuple[tuple[int, ...], ...] = ()  # of agents that are stepped together
+        self._constants: tuple[tuple[float, ...], ...] = ()  # the options without learning rates: a graph has them in it
         self._masks: th.Tensor | None = None  # what gradients are multiplied by, and what changes are: made when first needed
+        self._mask_views: list[list[th.Tensor]] = []
         self._masked = [False] * flat.n_agents
         self._seen: list[Any] = [None] * flat.n_agents
         self._before: th.Tensor | None = None
@@ -141,14 +145,18 @@ class StackedAdam:
 
     def refresh(self) -> tuple[Any, ...]:
         """
-        Look what has changed outside: learning rates and masks.
+        Look what has changed outside: options of Adam and masks.
 
         :return: what decides which operations :meth:`step` consists of: with another value a captured graph is out of date
         """
-        rates = [float(optimizer.param_groups[0]["lr"]) for optimizer in self.optimizers]
-        if rates != self._rates:
-            self._rates = rates
-            self.rates.copy_(th.tensor(rates, dtype=self.rates.dtype))
+        groups = [optimizer.param_groups[0] for optimizer in self.optimizers]
+        options = [(float(group["lr"]), *group["betas"], group["eps"]) for group in groups]
+        is_level = len(set(self._counts)) == 1
+        if (options, is_level) != (self._options, self._is_level):
+            self._options, self._is_level = options, is_level
+            self._groups = self._groups_of_agents()
+            self._constants = tuple(option[1:] for option in options)
+            self.rates.copy_(th.tensor([option[0] for option in options], dtype=self.rates.dtype))
         for agent, optimizer in enumerate(self.optimizers):
             if isinstance(optimizer, MaskedOptimizer) and self._seen[agent] is not optimizer._factors:
                 self._seen[agent] = optimizer._factors
@@ -157,7 +165,7 @@ class StackedAdam:
         self.masks_gradients = self.is_masking and any(
             isinstance(o, MaskedOptimizer) and o.mask_target == "gradient" and o.is_masking for o in self.optimizers
         )
-        return self.is_masking, self.masks_gradients, self._groups_of_agents()
+        return self.is_masking, self.masks_gradients, self._groups, self._constants
 
     def _spread_mask(self, agent: int, optimizer: MaskedOptimizer) -> None:
         if self._masks is None:
@@ -181,12 +189,11 @@ class StackedAdam:
                 change.copy_(f > 0)
 
     def _groups_of_agents(self) -> tuple[tuple[int, ...], ...]:
-        """Agents with the same learning rate, if all have made as many steps; else each agent by itself."""
-        if len(set(self._counts)) > 1:
+        """Agents with the same options of Adam, if all have made as many steps; else each agent by itself."""
+        if not self._is_level:
             return tuple((agent,) for agent in range(self.flat.n_agents))
-        return tuple(
-            tuple(agent for agent, other in enumerate(self._rates) if other == rate) for rate in dict.fromkeys(self._rates)
-        )
+        options = self._options
+        return tuple(tuple(agent for agent, other in enumerate(options) if other == one) for one in dict.fromkeys(options))
 
     def step(self) -> None:
         """One step of Adam from ``gradients``; entries that are held completely stay exactly as they are."""
@@ -197,27 +204,30 @@ class StackedAdam:
             assert self._before is not None
             self._before.copy_(self.values)
         self.steps += 1
-        options = base_of(self.optimizers[0]).param_groups[0]
         for part in self._parts():
-            _adam(part, options["betas"], options["eps"])
+            _adam(part)
         if self.is_masking:  # exactly what was before where f = 0, and what Adam made of it where f = 1
             assert self._masks is not None and self._before is not None
             th.lerp(self._before, self.values, self._masks[1], out=self.values)
 
     def _parts(self) -> Iterator[_Part]:
-        """What is to be stepped, by learning rate."""
+        """What is to be stepped, by options of Adam."""
         buffers = (self.values, self.gradients, self.first_moments, self.second_moments)
-        groups = self._groups_of_agents()
-        rates: Any = self.rates if self.values.is_cuda else self._rates
-        if len(groups) == 1:
+        if len(self._groups) == 1:
             values, gradients, first, second = ([buffer] for buffer in buffers)
-            yield _Part(values, gradients, first, second, [self.steps[0]], rates[0])
+            yield _Part(values, gradients, first, second, [self.steps[0]], *self._options_for(0))
             return
         views = [self.flat.views(buffer) for buffer in buffers]
-        for group in groups:
+        for group in self._groups:
             places = [place for agent in group for place in self.flat.places_of[agent]]
             values, gradients, first, second = ([view[place] for place in places] for view in views)
-            yield _Part(values, gradients, first, second, [self.steps[place] for place in places], rates[group[0]])
+            steps = [self.steps[place] for place in places]
+            yield _Part(values, gradients, first, second, steps, *self._options_for(group[0]))
+
+    def _options_for(self, agent: int) -> tuple[Any, tuple[float, ...]]:
+        """Its learning rate, which on a CUDA device no graph has in it, and the other options."""
+        rate, *_ = self._options[agent]
+        return self.rates[agent] if self.values.is_cuda else rate, self._constants[agent]
 
     def stepped(self, n: int) -> None:
         """
@@ -234,19 +244,20 @@ class StackedAdam:
                     moments.copy_(F.hardshrink(moments, th.finfo(moments.dtype).tiny))
 
 
-def _adam(part: _Part, betas: tuple[float, float], eps: float) -> None:
+def _adam(part: _Part) -> None:
     """One step of Adam, in one call where this torch has the kernel. The steps count this one already."""
+    beta1, beta2, eps = part.constants
     if not part.values[0].is_cuda and best_adam() is plain_adam:
         for tensors in zip(*part[:5], strict=True):
-            plain_adam(*tensors, {"lr": part.rate, "betas": betas, "eps": eps})
+            plain_adam(*tensors, {"lr": part.rate, "betas": (beta1, beta2), "eps": eps})
         return
     th._fused_adam_(
         *part[:4],
         [],
         part.steps,
         lr=part.rate,
-        beta1=betas[0],
-        beta2=betas[1],
+        beta1=beta1,
+        beta2=beta2,
         weight_decay=0.0,
         eps=eps,
         amsgrad=False,

@@ -8,6 +8,7 @@ from helpers.fast_updates import NET, ROUNDING, difference, held, held_entries, 
 from torch import nn
 
 from sb3_nbsp.base.random_states import RandomStates, RandomStreams
+from sb3_nbsp.sac.agent_stack import AgentStack
 from sb3_nbsp.sac.batched_learner import BatchedLearner
 
 pytestmark = pytest.mark.usefixtures("double_observations")
@@ -102,6 +103,25 @@ def test_agents_of_equal_settings():
         learners.train(100)
     assert apart(alone, together) < ROUNDING
     assert difference(*together.models) > 1e6 * ROUNDING  # other weights
+
+
+def test_betas_and_eps_of_one_agent_only():
+    """From the beginning, and changed later."""
+    alone, together = both([{}, {"policy_kwargs": {**NET, "optimizer_kwargs": {"betas": (0.8, 0.99), "eps": 1e-5}}}])
+    for learners in (alone, together):
+        learners.train(20)
+        learners.models[0].actor.optimizer.param_groups[0].update(betas=(0.5, 0.9), eps=1e-3)
+        learners.train(20)
+    assert apart(alone, together) < ROUNDING
+
+
+def test_a_model_of_another_kind_does_not_fit_and_stays_what_it_is():
+    models = [made(seed=seed) for seed in range(2)]
+    stack = AgentStack(models)
+    assert stack.take_over_changes() and stack.fits(1)
+    models[1].policy.float()
+    assert not stack.take_over_changes() and not stack.fits(1) and stack.fits(0)
+    assert {p.dtype for p in models[1].policy.parameters()} == {th.float32}
 
 
 def test_a_fixed_entropy_coefficient():

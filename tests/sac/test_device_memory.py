@@ -9,7 +9,7 @@ from helpers.fast_updates import held, made
 from sb3_nbsp.sac.agent_batches import AgentBatches
 from sb3_nbsp.sac.agent_stack import AgentStack
 from sb3_nbsp.sac.device_memory import batch_bytes, n_parameters, parts_of, shape_of, stack_bytes, statement
-from sb3_nbsp.sac.device_replay import DeviceReplay
+from sb3_nbsp.sac.mirrored_rows import mirror_bytes
 
 
 def bytes_of(*things: Any) -> int:
@@ -52,7 +52,7 @@ def test_what_is_computed_is_what_tensors_take(cloning):
 def test_the_parts_and_what_is_said():
     models = [made(double=False, seed=seed) for seed in range(2)]
     parts = parts_of(models, has_mirror=True, outside=500_000_000)
-    assert parts["replay buffers and memories"] >= DeviceReplay.nbytes(models)
+    assert parts["replay buffers and memories"] >= mirror_bytes(models)
     assert parts_of(models, has_mirror=False, outside=0)["replay buffers and memories"] == 0
     assert parts["CUDA and other programs"] > 500_000_000
     said = statement(parts, th.device("cuda"))

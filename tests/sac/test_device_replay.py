@@ -8,10 +8,12 @@ from helpers.fast_updates import filled, made
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from sb3_nbsp.base.random_states import ProcessStreams, RandomStates, RandomStreams
+from sb3_nbsp.sac import device_replay
 from sb3_nbsp.sac.agent_batches import AgentBatches
 from sb3_nbsp.sac.agent_stack import AgentStack
 from sb3_nbsp.sac.buffer_reader import BufferReader, is_plain
 from sb3_nbsp.sac.device_replay import DeviceReplay
+from sb3_nbsp.sac.mirrored_rows import filled_bytes, mirror_bytes
 
 SIZE = 40
 FIELDS = ("taken", "now_observations", "next_observations", "rewards", "discounts")
@@ -56,8 +58,10 @@ class Pair:
                     assert th.equal(*(batch.kept[agent] for batch in self.batches))
 
 
-def agents(**kwargs):
-    return [made(double=False, seed=seed, gamma=gamma, **kwargs) for seed, gamma in ((0, 0.9), (1, 0.99))]
+def agents(*sizes, **kwargs):
+    own = [{"buffer_size": size} for size in sizes] or [{}, {}]
+    gammas = 0.9, 0.99, 0.95
+    return [made(double=False, seed=i, gamma=gammas[i], **settings, **kwargs) for i, settings in enumerate(own)]
 
 
 @pytest.mark.parametrize("n_envs", [1, 4])
@@ -75,6 +79,44 @@ def test_rings_that_grow_run_over_and_are_emptied(n_envs):
     pair.assert_same()
     filled(models[1].env.envs[0], models[1])  # emptied and filled: one agent only
     pair.assert_same()
+
+
+@pytest.mark.parametrize("sizes", [(50, 400, 70), (400, 50, 50), (50, 50, 400)])
+def test_rings_of_different_sizes(sizes):
+    models = agents(*sizes, memory_size=20, replay_interval=2)
+    pair = Pair(models)
+    for i, n in enumerate((1, 40, 60)):
+        for model in models:
+            add(model, n, seed=i)
+        models[i].replay_buffer.remember(0)
+        pair.assert_same(4)
+    models[1].replay_buffer = made(double=False, buffer_size=600, memory_size=20).replay_buffer  # another, larger one
+    pair.assert_same(4)
+
+
+def test_rows_that_are_changed_in_place():
+    models = agents(memory_size=30, replay_interval=2)
+    models[0].replay_buffer.remember(0)
+    pair = Pair(models)
+    pair.assert_same()
+    for model in models:
+        model.replay_buffer.rewards[:] *= 0.5
+        model.replay_buffer.rows_changed()
+    models[0].memory.tasks[0].rewards[:] *= 0.5
+    pair.assert_same(4)
+
+
+@pytest.mark.parametrize("n_envs", [1, 4])
+def test_changes_that_nobody_told_of_are_found(n_envs, monkeypatch):
+    monkeypatch.setattr(device_replay, "CHECK_INTERVAL", 2)
+    models = agents(wrap=lambda env: DummyVecEnv([lambda: ToyEnv(VECTOR)] * n_envs))
+    pair = Pair(models)
+    pair.assert_same()
+    models[1].replay_buffer.observations[:] += 1.0
+    with pytest.warns(UserWarning, match=r"call replay_buffer.rows_changed\(\)"):
+        pair.assert_same()
+    for _ in range(4):
+        pair.assert_same()
 
 
 @pytest.mark.parametrize("replay", [{"replay_interval": 2}, {"replay_mode": "share", "replay_interval": 1}])
@@ -117,7 +159,7 @@ def test_another_buffer_is_noticed(tmp_path):
 def test_the_size_is_told_before():
     models = agents(buffer_size=1000, memory_size=30)
     replay = Pair(models).replay
-    assert DeviceReplay.nbytes(models) == replay.rows.nbytes == 2 * 1000 * (3 + 2 + 3 + 2) * 4
+    assert mirror_bytes(models) == replay.rows.nbytes == 2 * 1000 * (3 + 2 + 3 + 2) * 4
 
 
 @pytest.mark.parametrize("n_envs", [1, 4])
@@ -138,13 +180,13 @@ def test_a_readers_samples_are_the_buffers(n_envs, replay_mode):
 
 def test_only_rows_that_will_be_filled_count_on_the_cpu():
     models = agents(buffer_size=10**6, memory_size=30)  # 300 rows are there
-    assert DeviceReplay.nbytes_to_fill(models) == 2 * 300 * (3 + 2 + 3 + 2) * 4
+    assert filled_bytes(models) == 2 * 300 * (3 + 2 + 3 + 2) * 4
     for model in models:
         model._total_timesteps, model.num_timesteps = 1_000, 400
-    assert DeviceReplay.nbytes_to_fill(models) == 2 * (300 + 600) * (3 + 2 + 3 + 2) * 4
+    assert filled_bytes(models) == 2 * (300 + 600) * (3 + 2 + 3 + 2) * 4
     for model in models:
         model._total_timesteps = 10**9
-    assert DeviceReplay.nbytes_to_fill(models) == DeviceReplay.nbytes(models)
+    assert filled_bytes(models) == mirror_bytes(models)
 
 
 def test_what_is_no_ordinary_buffer():

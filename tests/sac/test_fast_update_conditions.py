@@ -6,6 +6,8 @@ import torch as th
 from gymnasium import spaces
 from helpers import CHANNEL_FIRST_IMAGE, VECTOR, VECTORS, ToyEnv
 from helpers.fast_updates import NET, ROUNDING, difference, made, trained
+from stable_baselines3.common.distributions import SquashedDiagGaussianDistribution
+from stable_baselines3.common.policies import ContinuousCritic
 from stable_baselines3.common.torch_layers import FlattenExtractor
 from stable_baselines3.sac.policies import Actor, SACPolicy
 from torch import nn
@@ -34,6 +36,38 @@ class OwnPredict(SACPolicy):
 class Doubling(FlattenExtractor):
     def forward(self, observations):
         return 2 * super().forward(observations)
+
+
+STANDARD = {
+    SACPolicy: lambda model: model.policy,
+    Actor: lambda model: model.actor,
+    ContinuousCritic: lambda model: model.critic_target,
+    SquashedDiagGaussianDistribution: lambda model: model.actor.action_dist,
+}
+# Methods that acting and gradient steps run through: of these one at least must not go unseen.
+USED = {
+    SACPolicy: ["forward", "predict", "_predict", "obs_to_tensor", "unscale_action", "extract_features", "set_training_mode"],
+    Actor: ["__call__", "forward", "action_log_prob", "get_action_dist_params", "extract_features", "_predict"],
+    ContinuousCritic: ["__call__", "forward", "extract_features"],
+    SquashedDiagGaussianDistribution: [
+        "actions_from_params", "log_prob_from_params", "proba_distribution", "log_prob", "sample", "mode", "get_actions"
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("standard", "name"), [(standard, name) for standard in USED for name in USED[standard]])
+def test_a_method_of_ones_own_is_an_obstacle_and_is_named(standard, name):
+    model = made(double=False)
+    thing = STANDARD[standard](model)
+    own = getattr(type(thing), name)
+    thing.__class__ = type("Own", (type(thing),), {name: lambda self, *args, **kwargs: own(self, *args, **kwargs)})
+    assert find_obstacle(model) == f"Own has a {name}() of its own"
+
+
+def test_what_only_builds_is_none():
+    model = made(double=False)
+    model.policy.__class__ = type("Own", (type(model.policy),), {"make_actor": lambda self: None, "more": lambda self: 1})
+    assert find_obstacle(model) is None
 
 
 def net(**policy_kwargs):

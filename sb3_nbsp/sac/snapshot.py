@@ -1,0 +1,68 @@
+"""Whether a model still consists of the parts that were looked at."""
+
+from collections.abc import Collection
+from itertools import chain
+from operator import attrgetter, is_
+from typing import Any
+
+import torch as th
+from stable_baselines3 import SAC
+from torch import nn
+from torch.utils.hooks import RemovableHandle
+
+from sb3_nbsp.protection.optimizer import base_of
+from sb3_nbsp.sac.fast_update_conditions import ADAM_OPTIONS, named_optimizers, optimizers_of
+
+
+class Snapshot:
+    """
+    Notices, in some 20 microseconds, whether anything has been exchanged that
+    :func:`~sb3_nbsp.sac.fast_update_conditions.find_obstacle` looked at.
+
+    :param model: the model
+    """
+
+    def __init__(self, model: SAC):
+        optimizers = list(optimizers_of(model).values())
+        bases = [base_of(optimizer) for optimizer in optimizers]
+        modules = [*model.actor.modules(), *model.critic.modules(), model.critic_target]
+        self._parts = _parts(model)
+        self._trained = [p for _, _, parameters in named_optimizers(model) for p in parameters]
+        self._tensors = [*self._trained, *model.critic_target.parameters()]
+        self._places = [p.data_ptr() for p in self._tensors]
+        self._options = [base.param_groups[0] for base in bases]
+        # Live views: they show what is in the dictionaries and lists at the time when one looks.
+        tables: list[Collection[Any]] = [m._modules.values() for m in modules] + [m._parameters.values() for m in modules]
+        tables += [model.critic.q_networks, model.critic_target.q_networks]
+        tables += [group["params"] for group in self._options] + [base.param_groups for base in bases]
+        tables += [state.values() for base in bases for state in (base.state, *base.state.values())]
+        self._tables = [table for table in tables if len(table) > 0]
+        self._members = list(chain.from_iterable(self._tables))
+        # A method that is put on an instance makes its dictionary longer.
+        self._attributes = [vars(owner) for owner in (model.policy, model.actor.action_dist, *modules, *optimizers, *bases)]
+        self._n_attributes = sum(map(len, self._attributes))
+        self._n_hooks = RemovableHandle.next_id
+        self._leaky = [module for module in modules if isinstance(module, nn.LeakyReLU)]
+        self._slopes = list(map(attrgetter("negative_slope"), self._leaky))
+
+    def holds(self, model: SAC) -> bool:
+        """Whether all is as it was."""
+        return (
+            all(map(is_, _parts(model), self._parts))
+            and RemovableHandle.next_id == self._n_hooks  # no hook was registered since, on anything
+            and list(map(th.Tensor.data_ptr, self._tensors)) == self._places
+            and sum(map(len, self._tables)) == len(self._members)
+            and all(map(is_, chain.from_iterable(self._tables), self._members))
+            and sum(map(len, self._attributes)) == self._n_attributes
+            and all(map(attrgetter("requires_grad"), self._trained))
+            and all(group.get(name, value) == value for group in self._options for name, value in ADAM_OPTIONS.items())
+            and list(map(attrgetter("negative_slope"), self._leaky)) == self._slopes
+            and not th.is_autocast_enabled(model.device.type)
+        )
+
+
+def _parts(model: SAC) -> list[Any]:
+    optimizers = list(optimizers_of(model).values())
+    bases = list(map(base_of, optimizers))
+    networks = (model.policy, model.actor, model.critic, model.critic_target, model.actor.action_dist)
+    return [*networks, model.log_ent_coef, *optimizers, *bases, *map(attrgetter("state"), bases)]

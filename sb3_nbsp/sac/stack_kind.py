@@ -1,0 +1,33 @@
+"""What agents must agree in to be computed in one stack, whatever else a training of theirs has in common."""
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+
+
+def _shapes(model: Any) -> Any:
+    return [tuple(p.shape) for p in model.policy.parameters()]
+
+
+def _activations(model: Any) -> Any:
+    """With their slopes."""
+    networks: tuple[nn.Module, ...] = model.actor, model.critic
+    return [str(module) for network in networks for module in network.modules() if not list(module.parameters())]
+
+
+KIND: dict[str, Callable[[Any], Any]] = {
+    "shapes of the networks": _shapes,
+    "activations": _activations,
+    "device": lambda model: next(model.policy.parameters()).device,
+    "dtype": lambda model: next(model.policy.parameters()).dtype,
+    "a learned entropy coefficient (ent_coef)": lambda model: model.ent_coef_optimizer is not None,
+}
+
+
+def kind_of(model: Any) -> list[Any]:
+    """
+    :param model: an agent
+    :return: what is the same for all that can be in one stack
+    """
+    return [of(model) for of in KIND.values()]
