@@ -4,8 +4,8 @@ One member's ``learn()``, cut into the pieces between which a population acts an
 Piece by piece it is SB3's ``OffPolicyAlgorithm.learn`` and ``collect_rollouts``: the same calls, in the same order.
 """
 
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -13,9 +13,11 @@ from stable_baselines3.common.callbacks import BaseCallback, ConvertCallback
 from stable_baselines3.common.type_aliases import MaybeCallback
 from torch.utils.hooks import RemovableHandle
 
+from sb3_nbsp.base.finite import NotFiniteError
 from sb3_nbsp.base.random_states import ProcessStreams
 from sb3_nbsp.checkpoints.callback_state import every_callback
 from sb3_nbsp.checkpoints.safe_point import safe_point
+from sb3_nbsp.common.finite_checks import check_losses, explained
 
 
 class Member:
@@ -33,6 +35,7 @@ class Member:
         self.model = model
         self.streams = streams
         self.has_stopped = False
+        self.error: NotFiniteError | None = None  # with which it left
         self.before_log: Callable[[], None] | None = None  # called before a line of the log is written
         self._log_interval: int | None = None
         self._locals: dict[str, Any] = {}
@@ -42,9 +45,23 @@ class Member:
         self._evaluations: list[Any] = []  # callbacks that play episodes
         self.coming_evaluation: tuple[Any, Any] | None = None  # one of them, and the rollout that the step brings
 
-    def own_streams(self) -> AbstractContextManager[None]:
-        """Inside the block the process's random numbers are this member's."""
-        return self.streams.in_use()
+    @contextmanager
+    def own_streams(self) -> Iterator[None]:
+        """
+        Inside the block the process's random numbers are this member's. Where it turns out that the member has diverged, the
+        block ends, the member has stopped, and its error is kept: the others have nothing to do with it.
+        """
+        try:
+            with self.streams.in_use(), explained(self.model):
+                yield
+        except NotFiniteError as error:
+            self.leave_with(error)
+
+    def leave_with(self, error: NotFiniteError) -> None:
+        """
+        :param error: why it cannot go on; the first one counts
+        """
+        self.has_stopped, self.error = True, self.error or error
 
     # learn()
 
@@ -72,8 +89,9 @@ class Member:
 
     def begin(self) -> None:
         """The beginning of training."""
-        with self.own_streams():
-            self.callback.on_training_start(self._locals, globals())
+        if not self.has_stopped:
+            with self.own_streams():
+                self.callback.on_training_start(self._locals, globals())
         self.coming_evaluation = None
 
     @property
@@ -82,9 +100,10 @@ class Member:
         return self.has_stopped or self.model.num_timesteps >= self.model._total_timesteps
 
     def end(self) -> None:
-        """The end of training."""
-        with self.own_streams():
-            self.callback.on_training_end()
+        """The end of training. As in SB3, callbacks are not told of one that an error brings."""
+        if self.error is None:
+            with self.own_streams():
+                self.callback.on_training_end()
         self.model.taken_steps = None
 
     # collect_rollouts()
@@ -113,14 +132,16 @@ class Member:
         }
         with self.own_streams():
             safe_point(model, self.callback)
-            if not self.awaits_rollout:
-                self.callback.on_rollout_start()
-        return not self.awaits_rollout
+            if self.awaits_rollout:
+                return False
+            self.callback.on_rollout_start()
+        return True
 
     def start_rollout(self) -> None:
         """What is left of :meth:`begin_rollout`: the consolidation."""
-        with self.own_streams():
-            self.callback.on_rollout_start()
+        if not self.has_stopped:
+            with self.own_streams():
+                self.callback.on_rollout_start()
         self.model.taken_steps = None
 
     def stop_here(self) -> None:
@@ -160,10 +181,10 @@ class Member:
         with self.own_streams():
             self._told = self.model.env.step_wait()
             self._note_coming((part, part.coming_rollout(self._told[3])) for part in self._evaluations)
-            if not self.awaits_rollout:
-                self._finish_step(is_last)
-                return True
-        return False
+            if self.awaits_rollout:
+                return False
+            self._finish_step(is_last)
+        return True
 
     @property
     def awaits_rollout(self) -> bool:
@@ -176,8 +197,9 @@ class Member:
 
         :param is_last: whether the rollout ends with it
         """
-        with self.own_streams():
-            self._finish_step(is_last)
+        if not self.has_stopped:
+            with self.own_streams():
+                self._finish_step(is_last)
         self.coming_evaluation = self.model.taken_steps = None
 
     def _finish_step(self, is_last: bool) -> None:
@@ -235,6 +257,11 @@ class Member:
         """How many steps follow a rollout."""
         model = self.model
         return model.gradient_steps if model.gradient_steps >= 0 else self._locals["num_collected_steps"] * model.env.num_envs
+
+    def check_losses(self) -> None:
+        """Have it leave where a loss that its model has recorded is NaN or infinite."""
+        with self.own_streams():
+            check_losses(self.model)
 
     def train_alone(self) -> None:
         """The model's own update."""

@@ -51,10 +51,13 @@ class MemberEnvs(Sequence["MemberEnv"]):
     :param workers: number of processes; there are no more than members
     :param start_method: of the processes, as for SB3's ``SubprocVecEnv``. With ``"forkserver"`` (where there is it) and
         ``"spawn"``, a script needs ``if __name__ == "__main__":``.
+    :raises TypeError: for no list of makers
     :raises ValueError: for fewer than one worker
     """
 
     def __init__(self, makers: Sequence[Maker | Sequence[Maker]] = (), workers: int = 1, start_method: str | None = None):
+        if not isinstance(makers, Sequence):
+            raise TypeError(f"makers must be a list with what makes the env of each member; got {makers!r}.")
         if workers < 1:
             raise ValueError(f"workers must be at least 1, the number of processes; got {workers}.")
         known = multiprocessing.get_all_start_methods()

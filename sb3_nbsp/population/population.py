@@ -1,22 +1,23 @@
 """Many agents that learn together: ten seeds for the price of fewer."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from copy import deepcopy
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import numpy as np
 from stable_baselines3.common.type_aliases import MaybeCallback
 
+from sb3_nbsp.base.finite import NotFiniteError
 from sb3_nbsp.base.interruption import Stopped
-from sb3_nbsp.base.random_states import ProcessStreams, RandomStates, RandomStreams, fresh_states
 from sb3_nbsp.common.parents_arguments import check_learn
 from sb3_nbsp.population.agreement import check_agreement, check_callbacks
 from sb3_nbsp.population.member import Member
 from sb3_nbsp.population.own_log import own_log
+from sb3_nbsp.population.own_random import give_own_action_spaces, own_streams
 from sb3_nbsp.population.rollouts import play_ahead
 from sb3_nbsp.sac.batched_learner import BatchedLearner
 from sb3_nbsp.sac.fast_update_conditions import find_obstacle
+from sb3_nbsp.sac.stack_kind import kind_of
 
 Self = TypeVar("Self", bound="Population")
 
@@ -33,21 +34,24 @@ class Population:
 
     Each member is what it would be alone: it has its own env, random numbers (continued from where its constructor's seed
     left them), settings, memory, masks, callbacks and logger, and it can be used in between as ever. What is computed
-    together is the same up to rounding. A population of one does on the CPU what its ``learn()`` does, bit for bit.
+    together is the same up to rounding. A population of one does on the CPU what its ``learn()`` does, bit for bit. (Several
+    that draw an odd number of normal numbers at a time with ``np.random``, as action noise for a single action does, draw
+    others than each would alone.)
 
     :param models: NBSPSAC models that agree in what shapes their training: networks, spaces, number of sub-envs, batch size,
         ``train_freq``, gradient steps, warm-ups, target update interval, task lengths. Learning rate, discount, tau, entropy
         target, masks, memory and scoring may differ.
-    :raises TypeError: for models that are no NBSPSAC, or have a training loop of their own
+    :raises TypeError: for no list of models, for models that are no NBSPSAC, or have a training loop of their own
     :raises ValueError: for models that differ in what they must agree in; it is named
     """
 
     def __init__(self, models: Sequence[Any]):
         check_agreement(models)
         self.models = list(models)
+        self.diverged: list[int] = []  # numbers of the members that did in the last learn()
         self._learner: BatchedLearner | None = None
         self._members: list[Member] = []  # those that are computed together
-        self._n_unseen = 0
+        self._n_rounds = 0  # of gradient steps, of all that are in the stack
 
     def learn(
         self: Self,
@@ -62,32 +66,39 @@ class Population:
 
         :param total_timesteps: env steps of each member
         :param callbacks: by member what SB3's ``learn()`` takes; a callback belongs to one member. Where it stops the
-            training, its member leaves and the others go on.
+            training, its member leaves and the others go on; so does one that diverges.
         :param log_interval: episodes between two lines of a member's log
         :param tb_log_name: see SB3
         :param reset_num_timesteps: see SB3; each member's curves go on in a folder of their own
+        :raises TypeError: see the class; and for callbacks that are no list
         :raises ValueError: see the class; and for another number of callbacks than of members, or one that two members share
+        :raises NotFiniteError: at the end, where a member has diverged; it is named
         """
         setup = {"reset_num_timesteps": reset_num_timesteps, "tb_log_name": tb_log_name}
         check_learn((total_timesteps,), {"log_interval": log_interval, **setup})
         check_agreement(self.models)
         callbacks = [None] * len(self.models) if callbacks is None else callbacks
         check_callbacks(callbacks, len(self.models))
-        _give_own_action_spaces(self.models)
-        with _own_streams(self.models) as streams:
+        self.diverged = []
+        give_own_action_spaces(self.models)
+        with own_streams(self.models) as streams:
             running = [Member(model, own) for model, own in zip(self.models, streams, strict=True)]
             try:
                 for member, callback in zip(running, callbacks, strict=True):
                     with own_log(member.model, self.models, tb_log_name, reset_num_timesteps):
                         member.set_up(total_timesteps, callback, log_interval, **setup)
+                _raise_first_error(running)
                 self._play_ahead([member for member in running if member.coming_evaluation is not None])
                 for member in running:
                     member.begin()
+                _raise_first_error(running)
                 self._run(running)
             finally:
                 self._dissolve()
                 for model in self.models:
                     model.is_learning, model.taken_steps = False, None  # what an interruption left is for no other training
+        self.diverged = [number for number, member in enumerate(running) if member.error is not None]
+        _raise_first_error(running)
         return self
 
     def _run(self, running: list[Member]) -> None:
@@ -124,7 +135,7 @@ class Population:
                 member.send_action(action)
             is_last = step == n_steps - 1
             # One after another: workers go on with the envs of those who come later.
-            awaiting = [member for member in playing if not member.end_step(is_last)]
+            awaiting = [member for member in playing if not (member.has_stopped or member.end_step(is_last))]
             self._play_ahead(awaiting)
             for member in awaiting:
                 member.finish_step(is_last)
@@ -133,10 +144,15 @@ class Population:
         """Score and evaluate at once what is about to be scored and evaluated member by member."""
         if len(members) < 2:
             return
-        if self._learner is not None:
-            self._learner.stack.take_over_changes(actors_only=True)
+        learner = self._acting_learner()
         agents = {id(member): agent for agent, member in enumerate(self._members)}
-        play_ahead(members, agents, None if self._learner is None else self._learner.actor)
+        play_ahead(members, agents, None if learner is None else learner.actor)
+
+    def _acting_learner(self) -> BatchedLearner | None:
+        """The learner, with the actors as they are now; where one of them does not fit any more, there is none."""
+        if self._learner is not None and not self._learner.stack.take_over_changes(actors_only=True):
+            self._dissolve()
+        return self._learner
 
     def _begin_rollouts(self, running: list[Member]) -> None:
         """Where someone asks for a stop, all members come to it at the same step, each with its checkpoint."""
@@ -162,10 +178,10 @@ class Population:
         """By member what its policy does next; ``None`` where the model is to choose by itself."""
         # One that has stopped is in the stack to the rollout's end, but draws no more.
         acting = [member in playing and not member.explores_at_random for member in self._members]
-        if self._learner is None or not any(acting):
+        learner = self._acting_learner() if any(acting) else None
+        if learner is None:
             return [None] * len(playing)
-        self._learner.stack.take_over_changes(actors_only=True)
-        actions, scaled = self._learner.actor(playing[0].model.n_envs).act([member.model for member in self._members], acting)
+        actions, scaled = learner.actor(playing[0].model.n_envs).act([member.model for member in self._members], acting)
         drawn = zip(actions, scaled, strict=True)
         by_member = {id(m): pair for m, pair, acts in zip(self._members, drawn, acting, strict=True) if acts}
         return [by_member.get(id(member)) for member in playing]
@@ -185,23 +201,27 @@ class Population:
     def _together(self, ready: list[Member]) -> list[Member]:
         """The members whose gradient steps are computed at once; they come into a stack of theirs."""
         if self._learner is not None and self._members == [member for member in ready if member in self._members]:
+            self._n_rounds += 1
+            # No generator: each notes how its model is now.
             if all([self._fits(agent, member) for agent, member in enumerate(self._members)]):
                 return self._members
         self._dissolve()
-        able = [member for member in ready if find_obstacle(member.model) is None] if len(ready) > 1 else []
-        if len(able) > 1 and pays(able[0].model):
-            self._stack(able)
+        if len(ready) > 1 and pays(ready[0].model):
+            able = _of_one_kind([member for member in ready if _is_able(member.model)])
+            if len(able) > 1:
+                self._stack(able)
         return self._members
 
     def _fits(self, agent: int, member: Member) -> bool:
         """Whether a member of the stack can stay; where parts of its model are others now, they are taken over."""
         assert self._learner is not None
         stack = self._learner.stack
-        self._n_unseen += 1
-        due = member.may_have_changed() or self._n_unseen % (CHECK_INTERVAL * len(self._members)) < len(self._members)
-        if not due or stack.is_current(agent):
+        if member.model.fast_update is False:
+            return False
+        is_due = member.may_have_changed() or self._n_rounds % CHECK_INTERVAL == 0
+        if not is_due or stack.is_current(agent):
             return True
-        if find_obstacle(member.model) is not None:
+        if not stack.fits(agent):
             return False
         stack.put(agent)
         return True
@@ -210,9 +230,11 @@ class Population:
         models = [member.model for member in members]
         streams = [member.streams for member in members]
         self._members = members
-        self._learner = BatchedLearner(models, streams)
+        by_model = {id(member.model): member for member in members}
+        self._learner = BatchedLearner(models, streams, check=lambda model: by_model[id(model)].check_losses())
         for member in members:
             member.before_log = self._learner.log_losses
+            member.model.tell_path("fast", None)
 
     def _dissolve(self) -> None:
         """Give all members memory of their own again."""
@@ -225,6 +247,30 @@ class Population:
         self._members = []
 
 
+def _is_able(model: Any) -> bool:
+    """Whether the batched update may compute a model's gradient steps."""
+    return model.fast_update is not False and find_obstacle(model) is None
+
+
+def _of_one_kind(members: Sequence[Member]) -> list[Member]:
+    """As many members as can be in one stack: callbacks may have changed the models of some."""
+    kinds = [kind_of(member.model) for member in members]
+    most = max(kinds, key=kinds.count, default=None)
+    return [member for member, kind in zip(members, kinds, strict=True) if kind == most]
+
+
+def _raise_first_error(members: Sequence[Member]) -> None:
+    """
+    :raises NotFiniteError: that of the first member that has one; all of them are named
+    """
+    diverged = [(number, member) for number, member in enumerate(members) if member.error is not None]
+    if diverged:
+        names = [f"member {number} (seed {member.model.seed})" for number, member in diverged]
+        others = f" So did {', '.join(names[1:])}." if names[1:] else ""
+        error = diverged[0][1].error
+        raise NotFiniteError(f"In a population {names[0]} left with this error: {error}{others}") from error
+
+
 def pays(model: Any) -> bool:
     """
     :param model: a member
@@ -232,45 +278,3 @@ def pays(model: Any) -> bool:
     """
     widest = max(len(p) for p in model.policy.parameters() if p.dim() > 1)
     return bool(model.device.type == "cuda" or widest <= WIDEST_ON_CPU)
-
-
-def _give_own_action_spaces(models: Sequence[Any]) -> None:
-    """
-    A space has a generator, from which warm-ups draw, and which every scoring and evaluation seeds and puts back. Where envs
-    share one object as their space (a class has it, say), each model gets a copy, which begins as its seed has it begin.
-    """
-    spaces = [model.action_space for model in models]
-    for model, shared in zip(models, spaces, strict=True):
-        if sum(space is shared for space in spaces) > 1:
-            own = deepcopy(shared)
-            own.seed(model.seed)
-            for holder in (model, model.replay_buffer, *model.policy.modules()):
-                if getattr(holder, "action_space", None) is shared:
-                    holder.action_space = own
-
-
-@contextmanager
-def _own_streams(models: Sequence[Any]) -> Iterator[Sequence[ProcessStreams]]:
-    """
-    Each model's random numbers, which go on where they were when it was made, or last learned; at the block's end they are
-    kept with the model. One model alone has the process's, put to that place for the time of the block.
-    """
-    before = RandomStates()
-    starts = [model.random_states if model.seed is not None else fresh_states() for model in models]
-    if len(models) == 1:
-        starts[0].restore()
-        try:
-            yield [models[0].streams]
-        finally:
-            models[0].random_states = RandomStates()
-            before.restore()
-        return
-    streams = [RandomStreams(start) for start in starts]
-    for model, own in zip(models, streams, strict=True):
-        model.streams = own
-    try:
-        yield streams
-    finally:
-        for model, own in zip(models, streams, strict=True):
-            model.random_states, model.streams = own.states(), ProcessStreams()
-        before.restore()

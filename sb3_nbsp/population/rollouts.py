@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sb3_nbsp.base.acting import Rollout
+from sb3_nbsp.base.finite import NotFiniteError
 from sb3_nbsp.base.interruption import droppable
 from sb3_nbsp.base.random_states import RandomStates, RandomStreams, global_random_kept
 from sb3_nbsp.common.task_end import TakenSteps
@@ -23,14 +24,14 @@ class Job:
     """
     A member's rollout.
 
-    :param model: the member's
+    :param member: whose it is
     :param agent: the member's number in the stack; ``None``: it is not there, and its own ``predict()`` is asked
     :param rollout: not begun
     :param deterministic: whether the policy takes its most likely actions
     :param done: is given the result
     """
 
-    model: Any
+    member: Member
     agent: int | None
     rollout: Rollout[Any]
     deterministic: bool
@@ -57,11 +58,11 @@ def _jobs(member: Member, agent: int | None) -> list[Job]:
         return []
     if TakenSteps.is_due(model):
         model.taken_steps = TakenSteps(model)
-        return [Job(model, agent, model.taken_steps.rollout(model), False, lambda _: None)]
+        return [Job(member, agent, model.taken_steps.rollout(model), False, lambda _: None)]
     if member.coming_evaluation is None:
         return []
     callback, rollout = member.coming_evaluation
-    return [Job(model, agent, rollout, callback.deterministic, callback.take_played)]
+    return [Job(member, agent, rollout, callback.deterministic, callback.take_played)]
 
 
 def _play(jobs: Sequence[Job], actor: BatchedActor | None) -> None:
@@ -114,7 +115,7 @@ class _Player:
         return not self.has_ended and self._asked is None
 
     def go_on(self) -> None:
-        """Take the rollout to where it asks for actions, or where its env is at work."""
+        """Take the rollout to where it asks for actions, or where its env is at work. A member that has diverged leaves."""
         answer, self.answer = self.answer, None
         try:
             with self._streams.in_use():
@@ -122,6 +123,9 @@ class _Player:
         except StopIteration as end:
             self.has_ended = True
             self.job.done(end.value)
+        except NotFiniteError as error:
+            self.has_ended = True
+            self.job.member.leave_with(error)
 
     def show(self, actor: BatchedActor) -> None:
         """
@@ -133,8 +137,9 @@ class _Player:
     def ask_model(self) -> None:
         """Have the model answer."""
         observations, starts = self._asked
+        model = self.job.member.model
         with self._streams.in_use():
-            self.answer, _ = self.job.model.predict(observations, episode_start=starts, deterministic=self.job.deterministic)
+            self.answer, _ = model.predict(observations, episode_start=starts, deterministic=self.job.deterministic)
 
     def close(self) -> None:
         """End the rollout, wherever it is: what is left of it puts random states back."""

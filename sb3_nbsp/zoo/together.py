@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 import rl_zoo3.train
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
+from sb3_nbsp.base.finite import NotFiniteError
 from sb3_nbsp.base.interruption import Stopped
 from sb3_nbsp.checkpoints.random_states import random_states
 from sb3_nbsp.checkpoints.signals import StopSignals
@@ -192,10 +193,11 @@ def _train(runs: Sequence[Prepared]) -> None:
     gc.collect()  # those that learned before
     _check_memory(models)
     print(f"{len(runs)} agents learn together: {', '.join(str(manager.save_path) for manager in managers)}")
+    population, diverged = Population(models), None
     stop = StopSignals(lambda: "\n".join(manager._how_to_go_on() for manager in managers), len(runs))
     try:
         with stop if first.has_checkpoints else nullcontext(), showing(managers):
-            Population(models).learn(
+            population.learn(
                 first.n_timesteps,
                 callbacks=[manager.callbacks or None for manager in managers],
                 **first._learn_arguments(models[0]),
@@ -205,6 +207,12 @@ def _train(runs: Sequence[Prepared]) -> None:
             raise
         print(stop.told(), flush=True)
         sys.exit(stop.exit_status)
-    _finish(runs)
+    except NotFiniteError as error:  # others have learned to the end
+        if not population.diverged:
+            raise
+        diverged = error
+    _finish([run for number, run in enumerate(runs) if diverged is None or number not in population.diverged])
+    if diverged is not None:
+        raise diverged
     if first.shows.ending:
         print(ending([manager.trained_run(model) for manager, model in runs]), flush=True)

@@ -1,13 +1,18 @@
 """Which models can learn together, and what is said of the others."""
 
+import inspect
+import re
+
 import pytest
-from helpers import NBSP_SETTINGS, POLICY_KWARGS, sequence_env
+from helpers import NBSP_SETTINGS, POLICY_KWARGS, VECTOR, ToyEnv, sequence_env
 from stable_baselines3 import SAC
 from stable_baselines3.common.callbacks import CallbackList, EvalCallback, EveryNTimesteps, StopTrainingOnMaxEpisodes
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from torch import nn
 
 from sb3_nbsp import NBSPSAC
-from sb3_nbsp.population import Population
+from sb3_nbsp.population import Population, member
+from sb3_nbsp.population.agreement import LOOP
 
 
 def made(cls=NBSPSAC, steps: int = 60, n_envs: int = 1, **kwargs):
@@ -18,10 +23,6 @@ DIFFERENT = {
     "batch_size": ({"batch_size": 32}, "batch_size differs: 16 in member 0, 32 in member 1"),
     "networks": ({"policy_kwargs": {"net_arch": [8, 4]}}, "shapes of the networks differs"),
     "activation": ({"policy_kwargs": {**POLICY_KWARGS, "activation_fn": nn.Tanh}}, "activations differs"),
-    "adam": (
-        {"policy_kwargs": {**POLICY_KWARGS, "optimizer_kwargs": {"eps": 1e-5}}},
-        r"optimizer_kwargs \(betas, eps\) differs",
-    ),
     "train_freq": ({"train_freq": 4}, "train_freq differs"),
     "gradient_steps": ({"gradient_steps": 2}, "gradient_steps differs: 1 in member 0, 2 in member 1"),
     "learning_starts": ({"learning_starts": 30}, "learning_starts differs"),
@@ -45,7 +46,8 @@ def test_what_may_differ():
         [
             made(),
             made(learning_rate=1e-3, gamma=0.9, tau=0.01, target_entropy=-1.0, mask_target="gradient", memory_size=0, seed=7),
-            made(skill_fraction=0, replay_interval=3, score="taylor", task_gates=True),
+            made(skill_fraction=0, replay_interval=3, score="taylor", buffer_size=500, fast_update=False),
+            made(policy_kwargs={**POLICY_KWARGS, "optimizer_kwargs": {"eps": 1e-5, "betas": (0.8, 0.99)}}, task_gates=True),
         ]
     )
 
@@ -65,14 +67,24 @@ def test_what_no_population_can_train(name):
 
 
 def test_other_classes_are_refused():
-    class OwnLoop(NBSPSAC):
-        def collect_rollouts(self, *args, **kwargs):
-            return super().collect_rollouts(*args, **kwargs)
-
     with pytest.raises(TypeError, match="member 1 is a SAC"):
         Population([made(), SAC("MlpPolicy", sequence_env())])
-    with pytest.raises(TypeError, match=r"Member 1 has a collect_rollouts\(\) of its own"):
-        Population([made(), made(OwnLoop)])
+    with pytest.raises(TypeError, match="made of a list of models; got a NBSPSAC"):
+        Population(made())
+
+
+@pytest.mark.parametrize("name", ["learn", "collect_rollouts", "_sample_action", "predict", "train"])
+def test_a_class_with_a_loop_of_its_own_is_refused(name):
+    own = type("OwnLoop", (NBSPSAC,), {name: lambda self, *args, **kwargs: getattr(NBSPSAC, name)(self, *args, **kwargs)})
+    with pytest.raises(TypeError, match=rf"Member 1 has a {name}\(\) of its own"):
+        Population([made(), made(own)])
+
+
+def test_whatever_else_the_loop_calls_is_called_on_members():
+    loop = inspect.getsource(OffPolicyAlgorithm.learn) + inspect.getsource(OffPolicyAlgorithm.collect_rollouts)
+    called = set(re.findall(r"self\.(\w+)\(", loop)) - set(LOOP)
+    pieces = set(re.findall(r"model\.(\w+)\(", inspect.getsource(member)))
+    assert len(called) > 5 and called <= pieces
 
 
 def test_members_are_different_and_have_envs():
@@ -82,8 +94,12 @@ def test_members_are_different_and_have_envs():
     with pytest.raises(ValueError, match="one of them twice"):
         Population([model, model])
     other = NBSPSAC("MlpPolicy", model.env, **NBSP_SETTINGS)
-    with pytest.raises(ValueError, match="two of them share one"):
+    with pytest.raises(ValueError, match="members 0 and 1 share one, a DummyVecEnv"):
         Population([model, other])
+    env = ToyEnv(VECTOR)  # SB3 puts it into another DummyVecEnv for each of them
+    inside = [made(), *(NBSPSAC("MlpPolicy", env, **NBSP_SETTINGS) for _ in range(2))]
+    with pytest.raises(ValueError, match=r"members 1 and 2 share one, a ToyEnv\. Make one for each"):
+        Population(inside)
     other.env = None
     with pytest.raises(ValueError, match=r"Member 1 has no env. Give it one with set_env\(\)"):
         Population([model, other])
@@ -92,6 +108,10 @@ def test_members_are_different_and_have_envs():
 def test_callbacks_are_by_member():
     with pytest.raises(ValueError, match="one callback"):
         Population([made(), made()]).learn(10, callbacks=[None])
+    with pytest.raises(TypeError, match=r"a list with one callback \(or None\) per member, 2; got a StopTraining"):
+        Population([made(), made()]).learn(10, callbacks=StopTrainingOnMaxEpisodes(3))
+    with pytest.raises(ValueError, match="callback must be None or a callback object"):
+        Population([made(), made()]).learn(10, callbacks=[None, StopTrainingOnMaxEpisodes])
 
 
 SHARED = {

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium import spaces
@@ -9,6 +10,7 @@ from helpers import NBSP_SETTINGS, VECTOR, ToyEnv, same, sequence_env
 from helpers.sac_models import saved_and_loaded
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.noise import NormalActionNoise
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from sb3_nbsp import NBSPSAC
@@ -88,6 +90,23 @@ def test_members_whose_envs_share_an_action_space_explore_as_each_does_alone(eva
     before = members[0].action_space
     Population(members).learn(10, reset_num_timesteps=False)
     assert members[0].action_space is before is not members[1].action_space
+
+
+@pytest.mark.parametrize("n_actions", [1, 2])
+def test_action_noise_is_that_of_each_alone_where_it_draws_pairs(n_actions):
+    """Of a pair of normal numbers NumPy keeps the second for the next call, and several members do not (many_seeds.md)."""
+
+    def noisy(seed: int) -> NBSPSAC:
+        env = Monitor(ToyEnv(VECTOR) if n_actions == 2 else gym.make("Pendulum-v1"))
+        noise = NormalActionNoise(np.zeros(n_actions), np.full(n_actions, 0.1))
+        return made(seed, env, action_noise=noise)
+
+    members, others = ([noisy(seed) for seed in (0, 1)] for _ in range(2))
+    Population(members).learn(30)
+    for model, alone in zip(members, others, strict=True):
+        Population([alone]).learn(30)
+        a, b = (one.replay_buffer.actions[:30, 0] for one in (model, alone))
+        assert bool(np.abs(a - b).max() < 1e-4) == (n_actions == 2)
 
 
 def test_members_without_seeds_explore_differently_though_their_envs_share_an_action_space():

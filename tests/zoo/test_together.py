@@ -12,6 +12,7 @@ import torch as th
 from gymnasium import spaces
 
 pytest.importorskip("rl_zoo3")
+from sb3_nbsp.base.finite import NotFiniteError
 from sb3_nbsp.base.random_states import isolated_rng
 from sb3_nbsp.checkpoints.random_states import random_states
 from sb3_nbsp.zoo import one_by_one, together
@@ -53,8 +54,8 @@ class Run:
 def train(monkeypatch):
     """``_train`` with what the population does."""
 
-    def run(runs, learn=lambda: None):
-        population = SimpleNamespace(learn=lambda *_, **__: learn())
+    def run(runs, learn=lambda: None, diverged=()):
+        population = SimpleNamespace(learn=lambda *_, **__: learn(), diverged=diverged)
         monkeypatch.setattr(together, "Population", lambda _: population)
         monkeypatch.setattr(together.CheckpointedExperimentManager, "_save", lambda run, _: run.note("save"))
         monkeypatch.setattr(together, "_check_memory", lambda _: None)
@@ -89,6 +90,17 @@ def test_each_agent_is_saved_whatever_fails_with_others(train):
     with pytest.raises(OSError, match="a cannot close"):
         train(runs)
     assert log == [("a", "save"), ("b", "close"), ("c", "save"), ("c", "close")]
+
+
+@pytest.mark.parametrize("diverged", [[1], []], ids=["in training", "before"])
+def test_agents_are_saved_beside_one_that_diverged(diverged, train):
+    def diverge():
+        raise NotFiniteError("member 1")
+
+    log = []
+    with pytest.raises(NotFiniteError, match="member 1"):
+        train([Run(name, log) for name in "abc"], diverge, diverged)
+    assert [name for name, what in log if what == "save"] == (["a", "c"] if diverged else [])
 
 
 class Alone:

@@ -1,0 +1,87 @@
+"""A member that diverges leaves, and is named; the others are what they are without it."""
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from helpers import NBSP_SETTINGS, same, sequence_env
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.monitor import Monitor
+
+from sb3_nbsp import NBSPSAC
+from sb3_nbsp.base.finite import NotFiniteError
+from sb3_nbsp.population import Population, population
+from sb3_nbsp.sac import batched_learner
+
+
+def made(seed: int, env=None) -> NBSPSAC:
+    return NBSPSAC("MlpPolicy", env or sequence_env(), **{**NBSP_SETTINGS, "scoring_steps": 30, "seed": seed + 5})
+
+
+class At(BaseCallback):
+    """Does something to its model at a step."""
+
+    def __init__(self, step: int, do):
+        super().__init__()
+        self.step, self.do, self.n_ends = step, do, 0
+
+    def _on_step(self) -> bool:
+        if self.num_timesteps == self.step:
+            self.do(self.model)
+        return True
+
+    def _on_training_end(self) -> None:
+        self.n_ends += 1
+
+
+def break_losses(model) -> None:
+    model.replay_buffer.rewards[:] = np.nan
+    model.replay_buffer.rows_changed()
+
+
+def break_actor(model) -> None:
+    model.actor.mu.bias.data.fill_(np.nan)
+
+
+def break_evaluation(model) -> None:
+    """At the end of a task, which follows: scoring refuses such parameters."""
+    model.log_ent_coef.data.fill_(np.inf)
+
+
+@pytest.mark.parametrize("do", [break_losses, break_actor, break_evaluation])
+@pytest.mark.parametrize("together", [True, False], ids=["batched", "one after another"])
+def test_it_leaves_and_the_others_go_on(do, together, monkeypatch):
+    monkeypatch.setattr(batched_learner, "LOSSES_INTERVAL", 5)
+    if not together:
+        monkeypatch.setattr(population, "WIDEST_ON_CPU", 0)
+    members, callback = [made(seed) for seed in range(3)], At(50, do)
+    with pytest.raises(NotFiniteError, match=r"member 1 \(seed 6\) left with this error: .* (is|are) ") as told:
+        Population(members).learn(100, callbacks=[None, callback, None])
+    assert "So did" not in str(told.value) and callback.n_ends == 0
+    assert [model.num_timesteps for model in members[::2]] == [100, 100] and 50 <= members[1].num_timesteps < 80
+    assert all(model.in_stack is None and not model.is_learning for model in members)
+    others = [made(seed) for seed in (0, 2)]
+    Population(others).learn(100)
+    for model, other in zip(members[::2], others, strict=True):
+        assert all(bool(p.isfinite().all()) for p in model.policy.parameters())
+        assert same(model.random_states.torch, other.random_states.torch)
+        pairs = zip(model.policy.parameters(), other.policy.parameters(), strict=True)
+        assert max(float((a - b).detach().abs().max()) for a, b in pairs) < 1e-4
+
+
+def test_all_that_did_are_named():
+    members = [made(seed) for seed in range(3)]
+    with pytest.raises(NotFiniteError, match=r"member 0 \(seed 5\).*So did member 2 \(seed 7\)\.$"):
+        Population(members).learn(60, callbacks=[At(45, break_actor), None, At(30, break_actor)])
+    assert members[1].num_timesteps == 60
+
+
+class Broken(gym.ObservationWrapper):
+    def observation(self, observation):
+        return np.full_like(observation, np.nan)
+
+
+def test_what_is_wrong_from_the_beginning_is_told_before_training():
+    members = [made(seed, Monitor(wrap(gym.make("Pendulum-v1")))) for seed, wrap in enumerate((lambda env: env, Broken))]
+    with pytest.raises(NotFiniteError, match=r"member 1 \(seed 6\)"):
+        Population(members).learn(60)
+    assert [model.num_timesteps for model in members] == [0, 0]
