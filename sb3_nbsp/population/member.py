@@ -4,8 +4,7 @@ One member's ``learn()``, cut into the pieces between which a population acts an
 Piece by piece it is SB3's ``OffPolicyAlgorithm.learn`` and ``collect_rollouts``: the same calls, in the same order.
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,8 @@ from sb3_nbsp.base.finite import NotFiniteError
 from sb3_nbsp.base.random_states import ProcessStreams
 from sb3_nbsp.checkpoints.callback_state import every_callback
 from sb3_nbsp.checkpoints.safe_point import safe_point
-from sb3_nbsp.common.finite_checks import check_losses, explained
+from sb3_nbsp.common.finite_checks import check_losses
+from sb3_nbsp.population.own_random import OwnBlock
 
 
 class Member:
@@ -45,17 +45,13 @@ class Member:
         self._evaluations: list[Any] = []  # callbacks that play episodes
         self.coming_evaluation: tuple[Any, Any] | None = None  # one of them, and the rollout that the step brings
 
-    @contextmanager
-    def own_streams(self) -> Iterator[None]:
+    def own_streams(self) -> OwnBlock:
         """
-        Inside the block the process's random numbers are this member's. Where it turns out that the member has diverged, the
-        block ends, the member has stopped, and its error is kept: the others have nothing to do with it.
+        Inside the block, which is not entered twice, the process's random numbers are this member's. Where it turns out that
+        the member has diverged, the block ends, the member has stopped, and its error is kept: the others have nothing to do
+        with it.
         """
-        try:
-            with self.streams.in_use(), explained(self.model):
-                yield
-        except NotFiniteError as error:
-            self.leave_with(error)
+        return OwnBlock(self.model, self.streams, self.leave_with)
 
     def leave_with(self, error: NotFiniteError) -> None:
         """
@@ -260,8 +256,10 @@ class Member:
 
     def check_losses(self) -> None:
         """Have it leave where a loss that its model has recorded is NaN or infinite."""
-        with self.own_streams():
+        try:
             check_losses(self.model)
+        except NotFiniteError as error:
+            self.leave_with(error)
 
     def train_alone(self) -> None:
         """The model's own update."""

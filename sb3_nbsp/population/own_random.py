@@ -1,11 +1,13 @@
-"""Random numbers of each member's own."""
+"""Random numbers of each member's own, and the blocks in which they are the process's."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from copy import deepcopy
 from typing import Any
 
+from sb3_nbsp.base.finite import NotFiniteError
 from sb3_nbsp.base.random_states import ProcessStreams, RandomStates, RandomStreams, fresh_states
+from sb3_nbsp.common.finite_checks import explained
 
 
 def give_own_action_spaces(models: Sequence[Any]) -> None:
@@ -48,3 +50,33 @@ def own_streams(models: Sequence[Any]) -> Iterator[Sequence[ProcessStreams]]:
         for model, own in zip(models, streams, strict=True):
             model.random_states, model.streams = own.states(), ProcessStreams()
         before.restore()
+
+
+class OwnBlock(AbstractContextManager[None, bool]):
+    """
+    Inside, the process's random numbers are a member's, and an error that tells of its divergence ends the block only. (As a
+    generator it would take as long again as random numbers are exchanged in.)
+
+    :param model: the member's
+    :param streams: its random numbers
+    :param leave: is called with the error
+    """
+
+    def __init__(self, model: Any, streams: ProcessStreams, leave: Callable[[NotFiniteError], None]):
+        self._model, self._in_use, self._leave = model, streams.in_use(), leave
+
+    def __enter__(self) -> None:
+        self._in_use.__enter__()
+
+    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> bool:
+        self._in_use.__exit__(kind, error, traceback)
+        try:
+            if isinstance(error, Exception):
+                with explained(self._model):
+                    raise error
+        except NotFiniteError as reason:
+            self._leave(reason)
+            return True
+        except Exception:
+            pass  # it goes on its way
+        return False

@@ -1,11 +1,13 @@
 """A member's learn(), piece by piece: what it knows of its callbacks, and where its log goes."""
 
+import numpy as np
 import pytest
 from helpers import NBSP_SETTINGS, sequence_env
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList, EvalCallback, EveryNTimesteps
+from stable_baselines3.common.logger import Logger
 
 from sb3_nbsp import NBSPSAC
-from sb3_nbsp.base.random_states import ProcessStreams
+from sb3_nbsp.base.random_states import ProcessStreams, RandomStates, RandomStreams
 from sb3_nbsp.evaluation import SequenceEvalCallback
 from sb3_nbsp.population.member import Member
 
@@ -38,3 +40,22 @@ def test_a_member_is_watched_by_whatever_callback_is_not_known_wherever_it_is(na
     member = Member(model, ProcessStreams())
     member.set_up(10, {**KNOWN, **FOREIGN}[name](), None, reset_num_timesteps=True, tb_log_name="SAC")
     assert member.is_watched == (name in FOREIGN)
+
+
+def test_a_loss_that_is_none_is_noted_inside_a_block_too_and_random_streams_stay_in_their_place():
+    model = NBSPSAC("MlpPolicy", sequence_env(), **NBSP_SETTINGS)
+    model.set_logger(Logger(None, []))
+    model.logger.record("train/critic_loss", float("nan"))
+    member, before = Member(model, RandomStreams(RandomStates())), np.random.get_bit_generator()
+    with member.own_streams():
+        member.check_losses()
+    assert np.random.get_bit_generator() is before
+    assert member.has_stopped and "train/critic_loss is nan" in str(member.error)
+
+
+def test_other_errors_go_on_their_way():
+    member = Member(NBSPSAC("MlpPolicy", sequence_env(), **NBSP_SETTINGS), ProcessStreams())
+    for error in (ValueError("mine"), KeyboardInterrupt("mine")):
+        with pytest.raises(type(error), match="mine"), member.own_streams():
+            raise error
+    assert not member.has_stopped
