@@ -77,7 +77,3 @@ class ActivationRecorder:
             name: th.cat([by_name[name].per_neuron(output.detach(), call) for call, output in enumerate(outputs)])
             for name, outputs in self.outputs.items()
         }
-
-    def clear(self) -> None:
-        """Forget what was recorded so far."""
-        self.outputs.clear()

@@ -16,52 +16,77 @@ from torch import nn
 from sb3_nbsp.base.random_states import isolated_rng
 from sb3_nbsp.neurons.functional_activation import uncompiled, unwatched
 
-BATCH = 2
+FAR = 1e3  # from the value nearest to 0, in made-up observations: what is further makes networks overflow
 
 
-def observations(policy: Any, rows: Sequence[int] = range(BATCH)) -> Any:
+def observations(policy: Any, rows: Sequence[int]) -> Any:
     """
     :param policy: an SB3 policy
-    :param rows: which of the samples, some perhaps more than once
+    :param rows: which samples, some perhaps more than once
     :return: a batch of samples of its observation space, as its networks take them; the space's own generator stays as it is
     """
-    space = deepcopy(policy.observation_space)
+    space = _drawable(policy.observation_space)
     space.seed(0)
-    drawn = [space.sample() for _ in range(BATCH)]
+    drawn = [space.sample() for _ in range(max(rows) + 1)]
     samples = [drawn[row] for row in rows]
     if isinstance(space, spaces.Dict):
         return obs_as_tensor({key: np.stack([sample[key] for sample in samples]) for key in space.spaces}, policy.device)
     return obs_as_tensor(np.stack(samples), policy.device)
 
 
-def actions(policy: Any, n: int = BATCH) -> th.Tensor:
+def _drawable(space: spaces.Space) -> spaces.Space:
+    """A copy of a space. Bounds may be as far as numbers go (``np.finfo(np.float32).max``): then nearer ones."""
+    if isinstance(space, spaces.Dict):
+        return spaces.Dict({key: _drawable(part) for key, part in space.spaces.items()})
+    if not isinstance(space, spaces.Box):
+        return deepcopy(space)
+    nearest = np.clip(0, space.low, space.high)
+    low, high = (
+        np.where(np.isinf(bound), bound, np.clip(bound, nearest - FAR, nearest + FAR)).astype(space.dtype)
+        for bound in (space.low, space.high)
+    )
+    return spaces.Box(low, high, dtype=space.dtype.type)
+
+
+def actions(policy: Any, n: int) -> th.Tensor:
     """
-    :param policy: an SB3 policy with continuous actions
+    :param policy: an SB3 policy
     :param n: how many
-    :return: as its critics take them, [batch, action_dim]
+    :return: as its networks take them, [n, action_dim], or [n] where they are numbers
     """
-    return th.zeros(n, get_action_dim(policy.action_space), device=policy.device)
+    made_up = th.zeros(n, get_action_dim(policy.action_space), device=policy.device)
+    return made_up[:, 0] if isinstance(policy.action_space, spaces.Discrete) else made_up
 
 
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
-    """Inside the block all parts of a module are in evaluation mode, and afterwards in the mode that they were in."""
+    """
+    Inside the block all parts of a module are in evaluation mode, and what they write into their buffers (some count whatever
+    they see, in any mode) goes into copies. Afterwards they have the modes and the buffers that they had.
+    """
     parts = list(module.modules())
     modes = [part.training for part in parts]
+    buffers = [(part, *named) for part in parts for named in part.named_buffers(recurse=False, remove_duplicate=False)]
+    # What several parts share they share inside as well. Tensors are not copied back: autograd would take that for a change.
+    copies = {id(buffer): buffer.clone() for _, _, buffer in buffers}
     try:
         for part in parts:
             part.training = False
+        for part, name, buffer in buffers:
+            setattr(part, name, copies[id(buffer)])
         yield
     finally:
         for part, mode in zip(parts, modes, strict=True):
             part.training = mode
+        for part, name, buffer in buffers:
+            setattr(part, name, buffer)
 
 
 @contextmanager
 def undisturbed(policy: nn.Module) -> Iterator[None]:
     """
-    Inside the block networks may run: random states, statistics of normalisations, modes, gradients and what hooks note are
-    afterwards what they were.
+    Inside the block networks may run: random states, buffers, modes, gradients and what hooks note are afterwards what they
+    were.
     """
     modules = list(policy.modules())
     hooked = [module for module in modules if not isinstance(module, th.jit.ScriptModule)]
@@ -84,19 +109,6 @@ def undisturbed(policy: nn.Module) -> Iterator[None]:
             for distribution, values in zip(distributions, attributes, strict=True):
                 vars(distribution).clear()
                 vars(distribution).update(values)
-
-
-def rows_of(values: Any, rows: Sequence[int]) -> Any:
-    """
-    :param values: tensors, or collections of them
-    :param rows: of which batch entries, beginning anew where there are fewer
-    :return: the same with these rows of each tensor
-    """
-    if isinstance(values, th.Tensor):
-        return values if values.dim() == 0 else values[[row % len(values) for row in rows]]
-    if isinstance(values, dict):
-        return {key: rows_of(value, rows) for key, value in values.items()}
-    return type(values)(rows_of(value, rows) for value in values) if type(values) in (list, tuple) else values
 
 
 def outputs_of(found: Any) -> list[th.Tensor]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch as th
 from torch import nn
@@ -30,18 +30,32 @@ ELEMENTWISE = set(
 )
 
 
-class Site(NamedTuple):
+# The neurons' dimension, counted from the end, which entries along it are the layer's, and of which neuron each is; no entries
+# where there is one for each neuron, in their order.
+Place = tuple[int, tuple[int, ...], tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class Site:
     """
     Where a layer's activation is put out.
 
-    :param step: by which torch call since the layer's own
+    :param step: by which torch call since the layer's own, see :class:`~sb3_nbsp.neurons.functional_activation.Followed`
     :param module: the module that ran it
+    :param function: its name
+    :param place: where the neurons stand in what it put out; ``None``: where the layer itself put them
     :param labels: of what it put out
     """
 
-    step: int
-    module: nn.Module | None
-    labels: Labels
+    step: int = 0
+    module: nn.Module | None = None
+    function: str = ""
+    place: Place | None = None
+    labels: Labels = field(default=(), compare=False)
+
+
+OWN = Site()  # the layer's own call
+UNSEEN = Site(function="one that cannot be recorded")  # the layer's own call, though a function came behind it
 
 
 @dataclass(frozen=True)
@@ -52,9 +66,8 @@ class Flow:
     :param labels: see :mod:`sb3_nbsp.neurons.labels`
     :param layers: the weighted layers before it, by index
     :param as_put_out: whether it holds the outputs of layers, or their activations, and nothing was done to them since
-    :param sites: by layer, where its activation was put out
-    :param bent: layers to whose outputs, or to some of them, a function was applied that is no arithmetic
-    :param mixed: whether neurons came in that cannot be told apart any more
+    :param sites: by layer, where its activation was put out: several where functions of its outputs came together
+    :param mixed: the layers whose neurons came in and cannot be told apart any more
     :param raw: parameters that came in, but not as those of a layer
     :param parameter: the parameter of which it is a function, element by element
     :param index: for each entry, which of the parameter's entries it is
@@ -63,9 +76,8 @@ class Flow:
     labels: Labels = ()
     layers: frozenset[int] = frozenset()
     as_put_out: bool = True
-    sites: Mapping[int, Site] = field(default_factory=dict)
-    bent: frozenset[int] = frozenset()
-    mixed: bool = False
+    sites: Mapping[int, frozenset[Site]] = field(default_factory=dict)
+    mixed: frozenset[int] = frozenset()
     raw: frozenset[th.Tensor] = frozenset()
     parameter: th.Tensor | None = None
     index: th.Tensor | None = None
@@ -102,17 +114,14 @@ def is_elementwise(name: str, operations: Operations) -> bool:
 
 def joined(flows: list[Flow]) -> Flow:
     """What came together, without labels."""
-    sites: dict[int, Site] = {}
-    for flow in flows:
-        if flow.labels:
-            newer = {i: site for i, site in flow.sites.items() if i not in sites or site.step >= sites[i].step}
-            sites |= newer
+    sites: dict[int, frozenset[Site]] = {}
+    for flow in (flow for flow in flows if flow.labels):
+        sites |= {i: found | sites.get(i, frozenset()) for i, found in flow.sites.items()}
     return Flow(
         sites=sites,
         layers=frozenset().union(*(flow.layers for flow in flows)),
         as_put_out=all(flow.as_put_out for flow in flows),
-        bent=frozenset().union(*(flow.bent for flow in flows)),
-        mixed=any(flow.mixed for flow in flows),
+        mixed=frozenset().union(*(flow.mixed for flow in flows)),
         raw=frozenset().union(*(flow.raw for flow in flows)),
     )
 
@@ -134,6 +143,7 @@ def results_of(
     :return: the tensors that it returned, with their flows
     """
     inputs = [flow_of(tensor) for tensor in tensors_in((args, kwargs))]
+    inputs = inputs[1:] if name == "copy" else inputs  # copy_ writes over what was there
     outputs = list(tensors_in(result))
     base = joined(inputs)
     parameters = {id(flow.parameter): flow for flow in inputs if flow.parameter is not None}
@@ -144,14 +154,13 @@ def results_of(
         raw = base.raw.union(flow.parameter for flow in parameters.values() if flow.parameter is not None)
         return [(out, Flow(raw=raw)) for out in outputs]
     if elementwise or name in SAME or name == "copy":
-        # copy_ writes its argument over what was there
-        labels = [label for flow in (inputs[1:] if name == "copy" else inputs) for label in flow.labels]
+        labels = [label for flow in inputs for label in flow.labels]
         return [(out, replace(base, labels=together(labels, out.shape))) for out in outputs]
     if name in MOVES:
         every = [list(tensors_in(found)) for found in moved(function, args, kwargs, lambda x: flow_of(x).labels)]
         each = [together([labels[i] for labels in every], out.shape) for i, out in enumerate(outputs)]
         return [(out, replace(base, labels=labels)) for out, labels in zip(outputs, each, strict=True)]
-    unclear = replace(base, mixed=base.mixed or bool(base.layers), as_put_out=False)
+    unclear = replace(base, mixed=base.mixed.union(base.sites), as_put_out=False)
     found = _changed(name, args, kwargs, outputs[0], inputs[0].labels)
     if found is not None:
         return [(outputs[0], replace(base, labels=found, as_put_out=False)), *((out, unclear) for out in outputs[1:])]
@@ -188,7 +197,7 @@ def _changed(name: str, args: Any, kwargs: Any, out: th.Tensor, labels: Labels) 
         return together(halves, out.shape)
     if name == "pad":
         return together([padded(label, args, kwargs) for label in labels], out.shape)
-    if name.rstrip("123d") in POOLS or name.removesuffix("_with_indices").rstrip("123d") in POOLS:
+    if name.removesuffix("_with_indices").rstrip("123d") in POOLS:
         channels = [rows(label, 1, at_most=1) if label.dim() > 2 else None for label in labels]
         if any(one is None or len(one) != 1 for one in channels):
             return None

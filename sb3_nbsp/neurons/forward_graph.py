@@ -18,18 +18,27 @@ from sb3_nbsp.neurons import writes
 from sb3_nbsp.neurons.flows import (
     ALIGNED,
     MOVES,
+    OWN,
+    SAME,
     Flow,
     Operations,
-    Site,
     is_elementwise,
     of_parameter,
     parameters_in,
     results_of,
 )
-from sb3_nbsp.neurons.functional_activation import WEIGHTED, FunctionalActivation, argument, name_of, tensors_in, written_by
+from sb3_nbsp.neurons.functional_activation import (
+    WEIGHTED,
+    Followed,
+    FunctionalActivation,
+    argument,
+    name_of,
+    tensors_in,
+    written_by,
+)
 from sb3_nbsp.neurons.labels import reader_of, rows
 from sb3_nbsp.neurons.layers import NeuronLayer, along
-from sb3_nbsp.neurons.sites import after_function, place_of
+from sb3_nbsp.neurons.sites import after_function
 from sb3_nbsp.neurons.units import Unit
 
 MULTIPLIES = {"mm", "matmul", "rmatmul"}
@@ -54,7 +63,7 @@ class ForwardGraph(TorchFunctionMode):
         self._kept: list[th.Tensor] = []
         self._n_labels = 0
         self._running: list[nn.Module] = []
-        self._calls: Counter[tuple[nn.Module, th.Size]] = Counter()
+        self._calls: Counter[nn.Module] = Counter()
         self._modules = [part for part in module.modules() if not isinstance(part, th.jit.ScriptModule)]  # these take no hooks
         self._hooks: list[Any] = []
 
@@ -72,7 +81,7 @@ class ForwardGraph(TorchFunctionMode):
     def _ran(self, module: nn.Module, inputs: Any, output: Any) -> None:
         self._running.pop()
         if isinstance(output, th.Tensor):
-            self._calls[module, output.shape] += 1
+            self._calls[module] += 1
 
     def layers_before(self, tensors: Iterable[th.Tensor]) -> set[int]:
         """Indices of the units that some tensors come from."""
@@ -82,28 +91,31 @@ class ForwardGraph(TorchFunctionMode):
         """The units that something reads, with their activations."""
         found = [unit for unit in self.units if unit.is_read]
         for unit in found:
-            unit.layer.activation = self._activation(unit)
-            place = place_of(unit.site.labels, unit)
-            assert place is not None, "a site holds all of a layer's neurons"
-            unit.layer.axis, entries, neurons = place
-            one_by_one = unit.site.labels[0].shape[unit.layer.axis] == len(entries) and list(neurons) == sorted(set(neurons))
-            unit.layer.entries, unit.layer.neurons = ((), ()) if one_by_one else (entries, neurons)
+            self._settle(unit)
         return found
 
     @property
     def recorded_before(self) -> list[str]:
-        """Hidden layers whose activation is taken before the function that makes it one."""
-        return [unit.layer.name for unit in self.units if unit.is_read and unit.is_bent_unseen and unit.site.step == 0]
+        """Hidden layers whose activation is taken before the functions that make it one."""
+        return [unit.layer.name for unit in self.units if unit.is_recorded_before]
 
-    def _activation(self, unit: Unit) -> nn.Module | FunctionalActivation:
-        step, module, labels = unit.site
-        module = unit.module if step == 0 else module
-        ran = self._calls[module, labels[0].shape] if module is not None else 0
-        others = sum(n for (other, _), n in self._calls.items() if other is module) - ran
-        # A module that also runs elsewhere does not tell whose activation it puts out.
-        if module is not None and ran > 0 and others == 0 and ran == unit.n_calls:
-            return module
-        return FunctionalActivation(unit.layer.own[0], step)
+    def _settle(self, unit: Unit) -> None:
+        """Where all that reads a layer hears it at one place, it is recorded there, else at its own call."""
+        sites = unit.heard or {unit.latest}
+        site = next(iter(sites))
+        if len(sites) > 1 and not (len({(s.module, s.place) for s in sites}) == 1 and self._is_only_of(unit, site.module)):
+            site = OWN
+        module = unit.module if site.step == 0 else site.module
+        found = module if self._is_only_of(unit, module) else None
+        unit.layer.activation = found or FunctionalActivation(unit.weight, site.step)
+        unit.is_recorded_before = site.step == 0 and sites != {OWN}
+        unit.layer.is_plain &= not unit.is_recorded_before
+        if site.place is not None:
+            unit.layer.axis, unit.layer.entries, unit.layer.neurons = site.place
+
+    def _is_only_of(self, unit: Unit, module: nn.Module | None) -> bool:
+        """A module that also runs elsewhere does not tell whose activation it puts out."""
+        return module is not None and self._calls[module] == unit.n_calls
 
     # One torch call
 
@@ -116,9 +128,9 @@ class ForwardGraph(TorchFunctionMode):
         with Operations() as operations:
             result = func(*args, **kwargs)
         written = written_by(func, args)
+        for unit in self.units:
+            unit.step = unit.followed.step if unit.followed.counts(func, args, kwargs, result) else None
         if any(True for _ in tensors_in(result)):
-            for index in {index for flow in flows for index in flow.layers}:
-                self.units[index].step += 1
             self._note(func, name, args, kwargs, result, is_elementwise(name, operations))
         elif written is not None and name == "setitem":
             value = self._flow(args[2]) if isinstance(args[2], th.Tensor) else Flow()
@@ -156,9 +168,10 @@ class ForwardGraph(TorchFunctionMode):
             self._opaque(inputs, result)
             return
         running = self._running[-1] if self._running else None
+        is_noted = name not in SAME and (elementwise or name == "glu" or name in MOVES)
         for out, flow in results_of(func, name, args, kwargs, result, self._flow, elementwise):
-            noted = elementwise or name == "glu"
-            self._flows[id(out)] = out, after_function(name, flow, inputs, self.units, running) if noted else flow
+            flow = after_function(name, args, kwargs, flow, self.units, running) if is_noted else flow
+            self._flows[id(out)] = out, flow
 
     def _flow(self, tensor: th.Tensor) -> Flow:
         known = self._flows.get(id(tensor))
@@ -180,13 +193,14 @@ class ForwardGraph(TorchFunctionMode):
         self._read(weight, flow, axis, 1 if groups == 1 else 0, n_inputs=None if groups == 1 else groups)
         unit = self._of_weight.get(weight) or self._new_unit(weight, argument(args, kwargs, 2, "bias"), output, axis)
         unit.n_calls += 1
-        unit.step = 0
-        unit.comes_from |= flow.layers
+        unit.applied = {}
+        for other in self.units:
+            other.comes_from -= {unit.index}
+        unit.comes_from = frozenset(other.index for other in self.units if other.step is not None) - {unit.index}
         labels = th.arange(unit.first, unit.first + unit.layer.n_neurons, device=output.device)
         unit.labels = along(labels, output, axis).broadcast_to(output.shape)
-        site = Site(0, None, (unit.labels,))
-        unit.site = unit.site if unit.site.labels else site
-        self._flows[id(output)] = output, Flow((unit.labels,), flow.layers | {unit.index}, sites={unit.index: site})
+        sites = {unit.index: frozenset([OWN])}
+        self._flows[id(output)] = output, Flow((unit.labels,), flow.layers | {unit.index}, sites=sites)
 
     def _new_unit(self, weight: th.Tensor, bias: th.Tensor | None, output: th.Tensor, axis: int) -> Unit:
         module = self._running[-1] if self._running and any(p is weight for p in self._running[-1].parameters(False)) else None
@@ -194,7 +208,8 @@ class ForwardGraph(TorchFunctionMode):
         name = self.names[weight]
         unplaced = FunctionalActivation(weight, 0)
         layer = NeuronLayer(name.removesuffix(".weight"), unplaced, weight.shape[0], own, axis=axis)
-        unit = Unit(layer, len(self.units), self._n_labels, module)
+        unit = Unit(layer, len(self.units), self._n_labels, Followed(weight), module)
+        unit.followed.begin(output)
         self._n_labels += layer.n_neurons
         self.units.append(unit)
         self._of_weight[weight] = unit
@@ -206,27 +221,25 @@ class ForwardGraph(TorchFunctionMode):
             self.units[index].is_read = True
         self.unclear |= flow.raw
         if flow.mixed:
-            self.unclear.add(parameter)
+            self._read_unclearly(parameter, flow.mixed)
         for labels in flow.labels:
             found = rows(labels, axis) if n_inputs in (None, labels.shape[axis]) else None
             if found is None:
-                self.unclear.add(parameter)
+                self._read_unclearly(parameter, flow.sites)
                 continue
             for row in found:
                 spread = row if n_inputs is None else row.repeat_interleave(parameter.shape[0] // n_inputs)
                 for unit in self._in(spread):
                     reader = reader_of(parameter, dim, spread, unit.first, unit.layer.n_neurons)
-                    self._heard(unit, flow.sites.get(unit.index, unit.site))
+                    unit.heard |= flow.sites[unit.index]
                     unit.layer.is_plain &= flow.as_put_out and len(flow.labels) == 1
                     if not any(_same(reader, other) for other in unit.layer.readers):
                         unit.layer.readers.append(reader)
 
-    def _heard(self, unit: Unit, site: Site) -> None:
-        """Its first reader settles where a layer is recorded; if another reads its outputs as they are, it is there."""
-        if not unit.is_heard:
-            unit.is_heard, unit.site = True, site
-        elif site.step == 0 and unit.site.labels[0].shape != unit.labels.shape:
-            unit.site = site
+    def _read_unclearly(self, parameter: th.Tensor, layers: Iterable[int]) -> None:
+        self.unclear.add(parameter)
+        for index in layers:
+            self.units[index].layer.has_other_readers = True
 
     def _in(self, row: th.Tensor) -> list[Unit]:
         firsts = th.tensor([unit.first for unit in self.units], device=row.device)
@@ -270,6 +283,9 @@ class ForwardGraph(TorchFunctionMode):
             self.units[index].is_read = True
         for flow in inputs:
             self.unclear |= flow.raw
+            for index in flow.mixed.union(flow.sites):
+                self.units[index].layer.has_other_readers = True
+                self.units[index].heard |= flow.sites.get(index, frozenset())
         for out in tensors_in(result):
             self._flows[id(out)] = out, Flow(layers=layers)
 

@@ -40,10 +40,59 @@ def written_by(function: Any, args: tuple[Any, ...]) -> th.Tensor | None:
     return args[0] if in_place and args and isinstance(args[0], th.Tensor) else None
 
 
+class Followed:
+    """
+    Counts the torch calls that take in what came from a layer's latest call. The map of a policy is read, and its activations
+    are recorded, with the same count.
+
+    :param weight: the layer's weight, by which its own call is known
+    """
+
+    def __init__(self, weight: th.Tensor):
+        self.weight = weight
+        self.step = 0  # of the last call that counts, 0 for the layer's own
+        self._seen: dict[int, th.Tensor] = {}  # what came from the layer; kept, so that ids stay theirs
+
+    def counts(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> bool:
+        """
+        :return: whether a call is one of them, or the layer's own
+        """
+        if name_of(function) in WEIGHTED and argument(args, kwargs, 1, "weight") is self.weight:
+            self.begin()
+        elif self._seen and any(map(self._comes_from_it, tensors_in((args, kwargs)))):
+            written = written_by(function, args)
+            if written is not None:
+                self._keep(written, written._base)
+            if not any(True for _ in tensors_in(result)):
+                return False
+            self.step += 1
+        else:
+            return False
+        self._keep(*tensors_in(result))
+        return True
+
+    def begin(self, *outputs: th.Tensor) -> None:
+        """
+        :param outputs: what the layer put out
+        """
+        self.step, self._seen = 0, {}
+        self._keep(*outputs)
+
+    def forget(self) -> None:
+        """Count no more until the layer's next call."""
+        self._seen = {}
+
+    def _comes_from_it(self, tensor: th.Tensor) -> bool:
+        return id(tensor) in self._seen or (tensor._base is not None and id(tensor._base) in self._seen)
+
+    def _keep(self, *tensors: th.Tensor | None) -> None:
+        self._seen.update((id(tensor), tensor) for tensor in tensors if tensor is not None)
+
+
 class FunctionalActivation:
     """
-    The ``step``-th torch call, counted from a layer's own call, that takes in what came from the layer: the one that puts out
-    a(N, t). The forward pass that the policy was read from has the same calls in the same order.
+    The ``step``-th torch call, as :class:`Followed` counts, after a layer's own: the one that puts out a(N, t). The forward
+    passes that the policy was read from have the same calls in the same order.
 
     :param weight: the layer's weight, by which its own call is known
     :param step: which call, 0 for the layer's own
@@ -68,8 +117,7 @@ class _Watch:
     def __init__(self, activation: FunctionalActivation, hook: Callable[..., Any]):
         self.activation = activation
         self.hook = hook
-        self._count = 0
-        self._seen: dict[int, th.Tensor] = {}  # what came from the layer; kept, so that ids stay theirs
+        self._followed = Followed(activation.weight)
 
     def remove(self) -> None:
         """See torch's ``RemovableHandle``."""
@@ -82,29 +130,11 @@ class _Watch:
         """
         :return: the result of the call, or what the hook puts in its place
         """
-        name, written = name_of(function), written_by(function, args)
-        if name in WEIGHTED and argument(args, kwargs, 1, "weight") is self.activation.weight:
-            self._count, self._seen = 0, {}
-        elif self._seen and any(map(self._comes_from_it, tensors_in((args, kwargs)))):
-            if written is not None:
-                self._keep(written, written._base)
-            if not any(True for _ in tensors_in(result)):
-                return result
-            self._count += 1
-        else:
+        if not self._followed.counts(function, args, kwargs, result) or self._followed.step != self.activation.step:
             return result
-        if self._count == self.activation.step:
-            self._seen = {}
-            replaced = self.hook(self.activation, args, result)
-            return result if replaced is None else replaced
-        self._keep(*tensors_in(result))
-        return result
-
-    def _comes_from_it(self, tensor: th.Tensor) -> bool:
-        return id(tensor) in self._seen or (tensor._base is not None and id(tensor._base) in self._seen)
-
-    def _keep(self, *tensors: th.Tensor | None) -> None:
-        self._seen.update((id(tensor), tensor) for tensor in tensors if tensor is not None)
+        self._followed.forget()
+        replaced = self.hook(self.activation, args, result)
+        return result if replaced is None else replaced
 
 
 class _WatchMode(TorchFunctionMode):

@@ -24,6 +24,13 @@ class Reader:
     span: int
     neurons: tuple[int, ...] = ()
 
+    def reads(self, n_neurons: int) -> th.Tensor:
+        """
+        :param n_neurons: of the layer
+        :return: which of its neurons it reads, bool [n_neurons]
+        """
+        return th.tensor([not self.neurons or neuron in self.neurons for neuron in range(n_neurons)])
+
     def spread(self, values: th.Tensor, rest: float) -> th.Tensor:
         """
         :param values: one per neuron, [n_neurons]
@@ -93,6 +100,8 @@ class NeuronLayer:
     :param neurons: of which neuron each of ``entries`` is
     :param steps: where the steps stand in it; one for each call where the calls of a pass differ, used in turn
     :param is_plain: whether its readers get what ``activation`` puts out and nothing else, not a sum or a normalised form
+    :param has_other_readers: whether something reads it, too, of which it is not known what it reads
+    :param feeds_critic: whether a critic's values come from it
     """
 
     name: str
@@ -105,6 +114,8 @@ class NeuronLayer:
     neurons: tuple[int, ...] = ()
     steps: tuple[Steps, ...] = (Steps(),)
     is_plain: bool = True
+    has_other_readers: bool = False
+    feeds_critic: bool = False
 
     @property
     def key(self) -> str:
@@ -121,6 +132,13 @@ class NeuronLayer:
         """Whether any of its own parameters is learned, if they are known."""
         return not self.own or any(parameter.requires_grad for parameter in self.own)
 
+    @property
+    def is_read(self) -> th.Tensor:
+        """Which neurons anything reads, bool [n_neurons]. What nothing reads does nothing."""
+        if self.has_other_readers or not self.readers:
+            return th.ones(self.n_neurons, dtype=th.bool)
+        return th.stack([reader.reads(self.n_neurons) for reader in self.readers]).any(dim=0)
+
     def per_neuron(self, output: th.Tensor, call: int = 0) -> th.Tensor:
         """
         :param output: what ``activation`` put out
@@ -130,8 +148,6 @@ class NeuronLayer:
         axis, steps = self.axis % output.dim(), self.steps[call % len(self.steps)]
         if self.entries:
             output = self._by_neuron(output, axis)
-        if steps == Steps():
-            return _per_neuron(output, axis)
         dim = steps.dim if steps.dim is None or steps.dim < axis else steps.dim - 1
         values = replace(steps, dim=dim).first(output.movedim(axis, -1))
         return values.mean(dim=list(range(1, values.dim() - 1))) if values.dim() > 2 else values
@@ -188,13 +204,3 @@ def along(values: th.Tensor, output: th.Tensor, axis: int) -> th.Tensor:
     shape = [1] * output.dim()
     shape[axis] = -1
     return values.reshape(shape)
-
-
-def _per_neuron(output: th.Tensor, axis: int) -> th.Tensor:
-    """
-    :param output: output of an activation, [batch, neurons], [batch, channels, ...] or [batch, ..., features]
-    :param axis: dimension of the neurons
-    :return: [batch, neurons], averaged over pixels (steps of a sequence)
-    """
-    others = [dim for dim in range(1, output.dim()) if dim != axis % output.dim()]
-    return output.mean(dim=others) if others else output

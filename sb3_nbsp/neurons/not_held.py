@@ -54,8 +54,9 @@ def warn_of_what_is_left_out(unplaced: list[str], recorded_before: list[str]) ->
     if recorded_before:
         warnings.warn(
             f"The activations of {', '.join(recorded_before)} are recorded before the activation function, which takes only "
-            "some of the layer's outputs at a time or mixes them with others: neurons that are never active may count as "
-            "active. Apply it to the layer's outputs as a whole where that matters.",
+            "some of the layer's outputs at a time or mixes them with others, or is not all that is read: neurons that are "
+            "never active may count as active. Let all that reads the layer read one function of its outputs as a whole where "
+            "that matters.",
             stacklevel=3,
         )
 

@@ -90,12 +90,12 @@ def score_networks(
         names = [layer.name for layer in network.layers]
         scores = {n: SCORES[score](ScoringData(activations[n], q, loss_changes.get(n), generator)) for n in names}
         active = {n: active_share(activations[n]) for n in names}
-        # What is frozen needs nobody to hold it: the share is one of the neurons that are learned.
-        learned = {layer.name: scores[layer.name] for layer in network.layers if layer.is_trained}
-        eligible = {n: active[n] > 0 for n in learned} if select_among == "active" else None
-        chosen = select_top(learned, fraction, eligible)
+        # What is frozen needs nobody to hold it, and what nothing reads does nothing: the share is one of the others.
+        working = {layer.name: layer.is_read.nonzero()[:, 0] for layer in network.layers if layer.is_trained}
+        eligible = {n: active[n][rows] > 0 for n, rows in working.items()} if select_among == "active" else None
+        chosen = select_top({n: scores[n][rows] for n, rows in working.items()}, fraction, eligible)
         for name in names:
-            indices = chosen[name].nonzero()[:, 0].tolist() if name in chosen else []
+            indices = working[name][chosen[name]].tolist() if name in chosen else []
             layers[name] = LayerSkill(network.name, scores[name].tolist(), active[name].tolist(), indices)
     return SkillNeurons(task, score, metric, float((q > q.mean()).float().mean()), len(q), layers)
 

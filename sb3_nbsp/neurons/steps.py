@@ -3,20 +3,23 @@ Where the steps of a batch stand in what an activation puts out.
 
 A ``forward`` may fold frames or objects into the batch, put the sequence first, or run a layer on parameters alone. So the
 networks run once more on three samples instead of two: the dimension that grows holds the steps. Where it holds several rows
-per step, passes in which one sample is exchanged tell whose each row is.
+per step, passes in which one sample is another tell whose each row is.
 """
 
-from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import torch as th
 
+from sb3_nbsp.neurons.functional_activation import FunctionalActivation
 from sb3_nbsp.neurons.layers import NeuronLayer, Steps
 
-Run = Callable[[Sequence[int]], Any]  # a forward pass on these rows of two samples
-TWO, THREE, EXCHANGED = (0, 1), (0, 1, 0), ((1, 1), (0, 0))
+Outputs = dict[NeuronLayer, list[th.Tensor]]
+Run = Callable[[Sequence[int]], Any]  # the forward passes on these samples
+TWO, THREE = (0, 1), (0, 1, 0)
+# The first of two is another, or the second is. Several others: an object may look the same in two samples.
+EXCHANGED = tuple(((other, 1), (0, other)) for other in range(2, 6))
 
 
 def place_steps(layers: list[NeuronLayer], run: Run) -> list[NeuronLayer]:
@@ -27,14 +30,10 @@ def place_steps(layers: list[NeuronLayer], run: Run) -> list[NeuronLayer]:
     :param run: see :data:`Run`; nothing may be left behind by a pass
     :return: those of which it cannot be told
     """
-    two, three = (_outputs(layers, run, rows) for rows in (TWO, THREE))
+    activations = {layer: layer.activation for layer in layers}
+    two, three = (_outputs(activations, run, rows) for rows in (TWO, THREE))
     found = {layer: _by_size(layer, two[layer], three[layer]) for layer in layers}
-    folded = [layer for layer, steps in found.items() if any(s is not None and s.inner > 1 for s in steps)]
-    if folded:
-        others = [_outputs(folded, run, rows) for rows in EXCHANGED]
-        for layer in folded:
-            calls = zip(found[layer], two[layer], *(other[layer] for other in others), strict=True)
-            found[layer] = [_by_owner(*call) for call in calls]
+    found |= _unfolded({layer: steps for layer, steps in found.items() if any(s and s.inner > 1 for s in steps)}, two, run)
     unclear = []
     for layer, steps in found.items():
         places = tuple(s for s in steps if s is not None)
@@ -46,14 +45,14 @@ def place_steps(layers: list[NeuronLayer], run: Run) -> list[NeuronLayer]:
     return unclear
 
 
-def _outputs(layers: list[NeuronLayer], run: Run, rows: Sequence[int]) -> dict[NeuronLayer, list[th.Tensor]]:
-    """What each activation puts out in one pass, call by call."""
-    found: dict[NeuronLayer, list[th.Tensor]] = defaultdict(list)
+def _outputs(activations: Mapping[NeuronLayer, Any], run: Run, rows: Sequence[int]) -> Outputs:
+    """What some activations put out in one pass, call by call."""
+    found: Outputs = {layer: [] for layer in activations}
 
     def note(layer: NeuronLayer, activation: Any, inputs: Any, output: th.Tensor) -> None:
         found[layer].append(output.detach().clone())
 
-    hooks = [layer.activation.register_forward_hook(partial(note, layer)) for layer in layers]
+    hooks = [activation.register_forward_hook(partial(note, layer)) for layer, activation in activations.items()]
     try:
         th.manual_seed(0)  # what is drawn is no difference
         run(rows)
@@ -82,12 +81,34 @@ def _grown(layer: NeuronLayer, two: th.Size, three: th.Size) -> Steps | None:
     return Steps(dims[0], 1, rows)
 
 
-def _by_owner(steps: Steps | None, two: th.Tensor, first: th.Tensor, second: th.Tensor) -> Steps | None:
-    """:param first: what two samples give when the first of them is another; and so on"""
+def _unfolded(folded: dict[NeuronLayer, list[Steps | None]], two: Outputs, run: Run) -> dict[NeuronLayer, list[Steps | None]]:
+    """Tell of several rows per step whose they are."""
+    if not folded:
+        return {}
+    # Before the activation function, if rows stand there as behind it: it may put out 0 whatever it sees.
+    looked_at: dict[NeuronLayer, Any] = {layer: FunctionalActivation(layer.own[0], 0) for layer in folded}
+    before = _outputs(looked_at, run, TWO)
+    looked_at |= {layer: layer.activation for layer in folded if _shapes(before[layer]) != _shapes(two[layer])}
+    before |= {layer: two[layer] for layer in folded if looked_at[layer] is layer.activation}
+    passes = [_outputs(looked_at, run, rows) for pair in EXCHANGED for rows in pair]
+    found: dict[NeuronLayer, list[Steps | None]] = {}
+    for layer, steps in folded.items():
+        is_same = all(_shapes(outputs[layer]) == _shapes(before[layer]) for outputs in passes)
+        calls = zip(steps, before[layer], *(outputs[layer] for outputs in passes), strict=True)
+        found[layer] = [_by_owner(*call) for call in calls] if is_same else [None]
+    return found
+
+
+def _shapes(outputs: Sequence[th.Tensor]) -> list[th.Size]:
+    return [output.shape for output in outputs]
+
+
+def _by_owner(steps: Steps | None, two: th.Tensor, *others: th.Tensor) -> Steps | None:
+    """:param others: what two samples give where the first of them is another, or the second, in turn"""
     if steps is None or steps.dim is None or steps.inner == 1:
         return steps
-    same = [th.isclose(two, other, equal_nan=True).movedim(steps.dim, 0).flatten(1) for other in (first, second)]
-    changed = [~rows.all(dim=1) for rows in same]
+    same = [th.isclose(two, other, equal_nan=True).movedim(steps.dim, 0).flatten(1).all(dim=1) for other in others]
+    changed = [~th.stack(same[i::2]).all(dim=0) for i in range(2)]
     fitting = []
     for inner in (n for n in range(1, steps.inner + 1) if steps.inner % n == 0):
         owner = th.arange(2, device=two.device).repeat_interleave(inner).repeat(steps.inner // inner)

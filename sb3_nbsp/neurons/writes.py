@@ -40,7 +40,8 @@ def after_part(whole: Flow, base: th.Tensor, flow: Flow, part: th.Tensor) -> Flo
         _seen_as(memory, part).copy_(th.as_tensor(new, device=memory.device).broadcast_to(part.shape))
         return _seen_as(memory, base).clone()
 
-    return replace(joined([whole, flow]), labels=_each(whole.labels, flow.labels, base.shape, written, base.device))
+    before = [] if part.numel() == base.numel() else [whole]  # what is written over is gone
+    return replace(joined([*before, flow]), labels=_each(whole.labels, flow.labels, base.shape, written, base.device))
 
 
 def of_view(whole: Flow, base: th.Tensor, part: th.Tensor) -> Flow:

@@ -9,12 +9,12 @@ import pytest
 import torch as th
 from gymnasium import spaces
 from helpers import VECTOR, AnyActionEnv, ToyEnv
+from helpers.one_network import network_of
 from stable_baselines3 import PPO, SAC
 from torch import nn
 from torch.nn import functional as F
 
 from sb3_nbsp.neurons import ActivationRecorder, Network, find_networks, flows
-from sb3_nbsp.neurons.networks import networks_of
 from sb3_nbsp.protection.masks import NeuronMasks
 from sb3_nbsp.protection.ownership import check_chain
 
@@ -36,13 +36,13 @@ class Written(nn.Module):
 
 def read(forward: Callable[..., th.Tensor], seen: th.Tensor = SEEN, **parts) -> tuple[Written, Network]:
     module = Written(forward, **parts)
-    return module, networks_of(module, "net", lambda: module(seen))[0]
+    return module, network_of(module, seen)
 
 
 def map_of(module: nn.Module, network: Network) -> dict[str, list]:
     names = {id(p): name.removesuffix(".weight") for name, p in module.named_parameters()}
     return {
-        layer.name.removeprefix("net."): [
+        layer.name.removeprefix("q_net."): [
             (names[id(r.parameter)], r.neurons or (r.start, r.span))
             if r.dim == 1
             else (names[id(r.parameter)], "rows", r.span)
@@ -55,7 +55,7 @@ def map_of(module: nn.Module, network: Network) -> dict[str, list]:
 def recorded(module: nn.Module, network: Network, seen: th.Tensor = SEEN) -> dict[str, th.Tensor]:
     with th.no_grad(), ActivationRecorder(network.layers) as recorder:
         module(seen)
-    return {name.removeprefix("net."): values for name, values in recorder.activations().items()}
+    return {name.removeprefix("q_net."): values for name, values in recorder.activations().items()}
 
 
 def test_slices_and_orders():
@@ -71,7 +71,7 @@ def test_slices_and_orders():
         "c": [("d", (2, 1, 0))],
     }
     masks = NeuronMasks([network], sides="outgoing")
-    masks.hold(0, {"net.a": th.tensor([1.0, 0.0, 1.0, 0.5]), "net.c": th.tensor([0.0, 1.0, 1.0])})
+    masks.hold(0, {"q_net.a": th.tensor([1.0, 0.0, 1.0, 0.5]), "q_net.c": th.tensor([0.0, 1.0, 1.0])})
     factors = masks.parameter_factors()
     assert factors[module.b.weight][0].tolist() == [1, 0] and factors[module.c.weight][0].tolist() == [1, 0.5]
     assert factors[module.d.weight][0].tolist() == [1, 1, 1, 1, 1, 1, 0]
@@ -114,7 +114,7 @@ def test_a_norm_over_several_layers_reads_each():
     module, network = read(forward, a=nn.Linear(3, 2), b=nn.Linear(3, 3), norm=nn.LayerNorm(5), c=nn.Linear(5, 1))
     assert map_of(module, network)["a"] == [("norm", "rows", 1), ("norm.bias", "rows", 1), ("c", (0, 1))]
     masks = NeuronMasks([network], sides="both")
-    masks.hold(0, {"net.b": th.tensor([0.0, 1.0, 1.0])})
+    masks.hold(0, {"q_net.b": th.tensor([0.0, 1.0, 1.0])})
     assert masks.parameter_factors()[module.norm.weight].tolist() == [1, 1, 0, 1, 1]
 
 
@@ -150,7 +150,7 @@ def test_gradients_reach_recorded_activations():
     module, network = read(forward, a=nn.Linear(3, 4), b=nn.Linear(4, 1))
     with ActivationRecorder(network.layers, keep_graph=True) as recorder:
         out = module(SEEN).sum()
-    (hidden,) = recorder.outputs["net.a"]
+    (hidden,) = recorder.outputs["q_net.a"]
     th.testing.assert_close(hidden, F.relu(module.a(SEEN)))
     th.testing.assert_close(th.autograd.grad(out, hidden)[0], module.b.weight.expand(5, 4).detach())
 
@@ -175,8 +175,7 @@ ACTIVATIONS = [
 def test_every_elementwise_activation(name):
     activation = getattr(nn, name)()
     chain = nn.Sequential(nn.Linear(3, 4), activation, nn.Linear(4, 2))
-    (network,) = networks_of(chain, "net", lambda: chain(SEEN))
-    (layer,) = network.layers
+    (layer,) = network_of(chain, SEEN).layers
     assert layer.activation is activation and layer.is_plain and [r.parameter for r in layer.readers] == [chain[2].weight]
 
 

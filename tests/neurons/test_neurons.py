@@ -8,6 +8,7 @@ import pytest
 import torch as th
 from gymnasium import spaces
 from helpers import CHANNEL_FIRST_IMAGE, VECTOR, ToyEnv
+from helpers.one_network import network_of
 from sb3_contrib import QRDQN, TQC
 from stable_baselines3 import A2C, DDPG, DQN, PPO, SAC, TD3
 from stable_baselines3.common.policies import BasePolicy
@@ -16,7 +17,6 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, create_
 from torch import nn
 
 from sb3_nbsp.neurons import Network, NeuronLayer, find_networks
-from sb3_nbsp.neurons.networks import networks_of
 
 CNN = {"features_extractor_kwargs": {"features_dim": 5}, "net_arch": [4]}
 IMAGE_AND_VECTORS = spaces.Dict(
@@ -229,14 +229,13 @@ def test_ppo_cnn_with_separate_extractors():
 
 
 def walked(chain: nn.Module) -> Network:
-    (network,) = networks_of(chain, "net", lambda: chain(th.zeros(2, 3)))
-    return network
+    return network_of(chain, th.zeros(2, 3))
 
 
 def test_normalisation_belongs_to_the_neurons_that_it_scales():
     chain = nn.Sequential(*create_mlp(3, 2, [5, 4], post_linear_modules=[nn.LayerNorm, lambda n: nn.Dropout(0.1)]))
     network = walked(chain)
-    assert [(layer.name, layer.n_neurons) for layer in network.layers] == [("net.0", 5), ("net.4", 4)]
+    assert [(layer.name, layer.n_neurons) for layer in network.layers] == [("q_net.0", 5), ("q_net.4", 4)]
     assert [layer.activation for layer in network.layers] == [chain[3], chain[7]]
     own = [chain[0].weight, chain[0].bias, chain[1].weight, chain[1].bias]
     assert [id(p) for p in network.layers[0].own] == [id(p) for p in own]

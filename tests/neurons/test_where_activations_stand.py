@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch as th
 from helpers import VECTOR, ToyEnv
+from helpers.one_network import network_of
 from stable_baselines3 import PPO
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from test_forward_graph import Written, recorded
@@ -11,7 +12,6 @@ from torch import nn
 from torch.nn import functional as F
 
 from sb3_nbsp.neurons import find_networks
-from sb3_nbsp.neurons.networks import networks_of
 from sb3_nbsp.neurons.rollout import ScoringSteps
 from sb3_nbsp.neurons.scoring import run_networks, score_networks
 from sb3_nbsp.probe.silencing import silenced
@@ -32,15 +32,15 @@ def run(forward, x=STEPS, with_gradients=False, **parts):
     th.manual_seed(0)
     made = {name: part if isinstance(part, nn.Module | nn.Parameter) else part() for name, part in parts.items()}
     module = Written(forward, **made)
-    networks = networks_of(module, "net", lambda: module(x[:2]))
+    network = network_of(module, x)
 
     def loss(steps, rows, recorder):
         with recorder:
             return module(x[rows]).square().mean()
 
-    found, changes = run_networks(networks, steps_of(x), {"actor": loss}, with_gradients)
-    short = {name.removeprefix("net."): values for name, values in found.items()}
-    return module, networks[0], short, {name.removeprefix("net."): values for name, values in changes.items()}
+    found, changes = run_networks([network], steps_of(x), {"critic": loss}, with_gradients)
+    short = {name.removeprefix("q_net."): values for name, values in found.items()}
+    return module, network, short, {name.removeprefix("q_net."): values for name, values in changes.items()}
 
 
 def linear(*sizes):
@@ -106,7 +106,7 @@ def test_what_comes_from_parameters_alone_is_the_same_at_all_steps(shape):
     )
     keys = F.relu(module.k(slots)).reshape(-1, 4).mean(dim=0)
     th.testing.assert_close(found["k"], keys.expand(T, 4).detach())
-    assert {layer.name: layer.is_constant for layer in network.layers} == {"net.a": False, "net.k": True}
+    assert {layer.name: layer.is_constant for layer in network.layers} == {"q_net.a": False, "q_net.k": True}
     assert all(values.shape == (T, 4) for values in changes.values())
 
 
@@ -251,18 +251,11 @@ def test_frozen_layers_are_scored_but_not_chosen(kind, score):
 
     module = Written(forward, a=nn.Linear(6, 5), b=nn.Linear(5, 5), o=nn.Linear(5, 1))
     module.a.requires_grad_(False)
-    networks = networks_of(module, "net", lambda: module(STEPS[:2]))
+    network = network_of(module, STEPS)
 
     def loss(steps, rows, recorder):
         with recorder:
             return module(STEPS[rows]).mean()
 
-    skill = score_networks(networks, steps_of(STEPS), {"actor": loss}, "task", score, "auto", 0.4, "all")
-    assert skill.layers["net.a"].chosen == [] and len(skill.layers["net.b"].chosen) == 2
-
-
-def test_steps_of_a_module_whose_parts_alone_are_called_stand_first():
-    chain = nn.Sequential(nn.Linear(6, 4), nn.ReLU(), nn.Linear(4, 1))
-    (network,) = networks_of(chain, "net", lambda: chain[2](chain[1](chain[0](STEPS[:2]))))
-    (layer,) = network.layers
-    assert layer.per_neuron(chain[:2](STEPS)).shape == (T, 4)
+    skill = score_networks([network], steps_of(STEPS), {"critic": loss}, "task", score, "auto", 0.4, "all")
+    assert skill.layers["q_net.a"].chosen == [] and len(skill.layers["q_net.b"].chosen) == 2
