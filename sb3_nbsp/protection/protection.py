@@ -7,7 +7,7 @@ from typing import Literal
 import torch as th
 from torch import nn
 
-from sb3_nbsp.neurons.networks import Network, NeuronLayer
+from sb3_nbsp.neurons.networks import Network
 from sb3_nbsp.neurons.skill_neurons import SkillNeurons
 from sb3_nbsp.protection.gates import TaskGates
 from sb3_nbsp.protection.masks import MaskSides, NeuronMasks
@@ -51,11 +51,17 @@ class Protection:
         """
         To be called where skill neurons shall be held.
 
-        :raises ValueError: if the agent has neurons, and the networks that are wanted have none. (A linear policy has none at
-            all, as one whose networks could not be found.)
+        :raises ValueError: if the policy could not be read, or if it has neurons, and the networks that are wanted have none.
+            (A linear policy has none at all.)
         """
+        if not self.masks.networks:
+            raise ValueError(
+                "Expected a policy whose neurons can be found, got one that could not be run on a sample of its observation "
+                "space (see the warning before): nothing would be held. Let it take such samples, or train it as the parent "
+                "does with skill_fraction=0."
+            )
         found = [network for network in self.masks.networks if network.layers] or self.masks.networks
-        if found and not any(network is wanted for network in found for wanted in self.networks):
+        if {network.name for network in found}.isdisjoint(network.name for network in self.networks):
             there = ", ".join(f"{network.name} ({network.part})" for network in found)
             raise ValueError(
                 f'mask_networks="{self.mask_networks}" names no network with neurons: this agent\'s are {there}. Nothing '
@@ -173,17 +179,9 @@ class Protection:
 
 def _read_by_critics(networks: Sequence[Network]) -> list[Network]:
     """Of the actors only the layers that critics read, too: the features extractor that SAC's and TQC's can share."""
-    reading = {id(own) for network in networks if network.part == "critic" for layer in network.layers for own in layer.own}
-    found = []
-    for network in (network for network in networks if network.part == "actor"):
-        layers: list[NeuronLayer] = []
-        for layer in reversed(network.layers):
-            if any(id(reader.parameter) in reading for reader in layer.readers):
-                layers.insert(0, layer)
-                reading |= {id(own) for own in layer.own}
-        if layers:
-            found.append(Network(network.name, network.part, layers))
-    return found
+    actors = [network for network in networks if network.part == "actor"]
+    found = [Network(net.name, net.part, [layer for layer in net.layers if layer.feeds_critic]) for net in actors]
+    return [network for network in found if network.layers]
 
 
 def _adaptive_mask(skill: SkillNeurons, mask_coef: float) -> dict[str, th.Tensor]:

@@ -10,7 +10,7 @@ from helpers.sac_models import held_positions, values_at
 from stable_baselines3.common.torch_layers import FlattenExtractor
 from torch.nn import functional as F
 
-from sb3_nbsp.neurons import ActivationRecorder, find_networks
+from sb3_nbsp.neurons import ActivationRecorder, find_networks, networks
 from sb3_nbsp.probe.silencing import silenced
 from sb3_nbsp.protection.masks import NeuronMasks
 
@@ -246,10 +246,21 @@ class FailsFirst(FlattenExtractor):
 
 
 @quiet
-def test_a_policy_that_cannot_be_read_is_learned():
+def test_a_policy_that_cannot_be_read_is_learned_where_nothing_shall_be_held():
+    kwargs = {"policy_kwargs": {"features_extractor_class": FailsFirst}}
     with pytest.warns(UserWarning, match=r"No forward pass of .* could be run .*\(RuntimeError: not yet\)"):
-        model = SAC_CASE.made(policy_kwargs={"features_extractor_class": FailsFirst})
+        model = SAC_CASE.made(skill_fraction=0, **kwargs)
     assert model.learn(130).learned_tasks == ["east", "west"]
+    FailsFirst.n_calls = 0
+    with pytest.warns(UserWarning, match="not yet"), pytest.raises(ValueError, match=r"can be found.*skill_fraction=0"):
+        SAC_CASE.made(**kwargs)
+
+
+def test_what_fails_in_the_map_is_no_forward_pass(monkeypatch):
+    policy = SAC_CASE.made().policy
+    monkeypatch.setattr(networks, "place_steps", lambda *_: [][0])
+    with pytest.raises(IndexError):
+        find_networks(policy)
 
 
 @pytest.mark.parametrize("name", ["dueling", "own-mlp-extractor"])
