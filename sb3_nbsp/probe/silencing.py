@@ -36,7 +36,9 @@ def silenced(layers: Iterable[NeuronLayer], neurons: Neurons) -> Iterator[None]:
 
 
 def _silence(layer: NeuronLayer, mask: th.Tensor, module: nn.Module, inputs: tuple[Any, ...], output: th.Tensor) -> th.Tensor:
-    return output.masked_fill(layer.where(mask, output), 0.0)
+    where = layer.where(mask, output)
+    is_in_place = any(output is value for value in inputs)  # what comes next may take it from there
+    return output.masked_fill_(where, 0.0) if is_in_place else output.masked_fill(where, 0.0)
 
 
 def acting_networks(networks: Iterable[Network]) -> list[Network]:
