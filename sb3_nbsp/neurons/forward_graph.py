@@ -36,8 +36,8 @@ from sb3_nbsp.neurons.functional_activation import (
     tensors_in,
     written_by,
 )
-from sb3_nbsp.neurons.labels import reader_of, rows
 from sb3_nbsp.neurons.layers import NeuronLayer, along
+from sb3_nbsp.neurons.readings import Readings
 from sb3_nbsp.neurons.sites import after_function
 from sb3_nbsp.neurons.units import Unit
 
@@ -57,7 +57,7 @@ class ForwardGraph(TorchFunctionMode):
         super().__init__()
         self.names = names
         self.units: list[Unit] = []
-        self.unclear: set[th.Tensor] = set()  # weights that read neurons in a way that is not understood
+        self.readings = Readings(self.units)
         self._of_weight: dict[th.Tensor, Unit] = {}
         self._flows: dict[int, tuple[th.Tensor, Flow]] = {}  # tensors are kept, so that ids stay theirs
         self._kept: list[th.Tensor] = []
@@ -163,9 +163,10 @@ class ForwardGraph(TorchFunctionMode):
         if parameters and (name in ALIGNED or (elementwise and name != "prelu")):
             for flow in inputs:
                 if flow.labels:
-                    self._scaled(parameters, flow, name)
+                    self.readings.scaled(parameters, flow, name)
         elif learned and not elementwise and name not in MOVES and any(flow.layers for flow in inputs):
-            self._opaque(inputs, result)
+            layers = self.readings.opaque(inputs)
+            self._flows.update((id(out), (out, Flow(layers=layers))) for out in tensors_in(result))
             return
         running = self._running[-1] if self._running else None
         is_noted = name not in SAME and (elementwise or name == "glu" or name in MOVES)
@@ -190,7 +191,7 @@ class ForwardGraph(TorchFunctionMode):
         axis = -1 if name == "linear" else 1 - weight.dim()
         groups = 1 if name == "linear" else argument(args, kwargs, 6, "groups") or 1
         # Grouped, a channel is read by the rows of its group; told apart only where each has a group of its own.
-        self._read(weight, flow, axis, 1 if groups == 1 else 0, n_inputs=None if groups == 1 else groups)
+        self.readings.read(weight, flow, axis, 1 if groups == 1 else 0, n_inputs=None if groups == 1 else groups)
         unit = self._of_weight.get(weight) or self._new_unit(weight, argument(args, kwargs, 2, "bias"), output, axis)
         unit.n_calls += 1
         unit.applied = {}
@@ -215,53 +216,6 @@ class ForwardGraph(TorchFunctionMode):
         self._of_weight[weight] = unit
         return unit
 
-    def _read(self, parameter: th.Tensor, flow: Flow, axis: int, dim: int, n_inputs: int | None = None) -> None:
-        """Note that a parameter reads what flows in along an axis."""
-        for index in flow.layers:
-            self.units[index].is_read = True
-        self.unclear |= flow.raw
-        if flow.mixed:
-            self._read_unclearly(parameter, flow.mixed)
-        for labels in flow.labels:
-            found = rows(labels, axis) if n_inputs in (None, labels.shape[axis]) else None
-            if found is None:
-                self._read_unclearly(parameter, flow.sites)
-                continue
-            for row in found:
-                spread = row if n_inputs is None else row.repeat_interleave(parameter.shape[0] // n_inputs)
-                for unit in self._in(spread):
-                    reader = reader_of(parameter, dim, spread, unit.first, unit.layer.n_neurons)
-                    unit.heard |= flow.sites[unit.index]
-                    unit.layer.is_plain &= flow.as_put_out and len(flow.labels) == 1
-                    if not any(_same(reader, other) for other in unit.layer.readers):
-                        unit.layer.readers.append(reader)
-
-    def _read_unclearly(self, parameter: th.Tensor, layers: Iterable[int]) -> None:
-        self.unclear.add(parameter)
-        for index in layers:
-            self.units[index].layer.has_other_readers = True
-
-    def _in(self, row: th.Tensor) -> list[Unit]:
-        firsts = th.tensor([unit.first for unit in self.units], device=row.device)
-        return [self.units[i] for i in (th.bucketize(row[row >= 0], firsts, right=True) - 1).unique().tolist()]
-
-    def _scaled(self, parameters: list[nn.Parameter], flow: Flow, name: str) -> None:
-        """Note to which neurons the parameters of a normalisation belong, or others that scale and shift."""
-        for parameter in parameters:
-            axis = 1 if name in ("batch_norm", "group_norm", "instance_norm") else -parameter.dim()
-            if parameter.dim() == 0 or (name not in ALIGNED and parameter.dim() != 1):
-                continue
-            for labels in flow.labels:
-                found = rows(labels, axis, at_most=1) if labels.dim() >= abs(axis) else None
-                if found is None or len(found[0]) != len(parameter):
-                    continue
-                for unit in self._in(found[0]):
-                    reader = reader_of(parameter, 0, found[0], unit.first, unit.layer.n_neurons)
-                    if (reader.start, reader.span, len(parameter)) == (0, 1, unit.layer.n_neurons):
-                        unit.layer.own += [parameter] if all(p is not parameter for p in unit.layer.own) else []
-                    elif not any(_same(reader, other) for other in unit.layer.readers):
-                        unit.layer.readers.append(reader)
-
     def _multiplied(self, args: Any, kwargs: Any, result: th.Tensor) -> bool:
         """Whether a parameter that is no layer's reads neurons: gSDE's log_std has one row per latent feature."""
         tensors = list(tensors_in((args, kwargs)))
@@ -272,24 +226,6 @@ class ForwardGraph(TorchFunctionMode):
         row = index // parameter.shape[1]
         if not bool((row == th.arange(len(parameter), device=row.device)[:, None]).all()):
             return False
-        self._read(parameter, flow, -1, 0)
+        self.readings.read(parameter, flow, -1, 0)
         self._flows[id(result)] = result, Flow(layers=flow.layers, raw=frozenset([parameter]))
         return True
-
-    def _opaque(self, inputs: list[Flow], result: Any) -> None:
-        """Neurons go into a call with parameters that is not understood (a gated cell, attention)."""
-        layers = frozenset().union(*(flow.layers for flow in inputs))
-        for index in layers:
-            self.units[index].is_read = True
-        for flow in inputs:
-            self.unclear |= flow.raw
-            for index in flow.mixed.union(flow.sites):
-                self.units[index].layer.has_other_readers = True
-                self.units[index].heard |= flow.sites.get(index, frozenset())
-        for out in tensors_in(result):
-            self._flows[id(out)] = out, Flow(layers=layers)
-
-
-def _same(one: Any, other: Any) -> bool:
-    places = (one.dim, one.start, one.span, one.neurons) == (other.dim, other.start, other.span, other.neurons)
-    return one.parameter is other.parameter and places

@@ -29,7 +29,8 @@ class Reader:
         :param n_neurons: of the layer
         :return: which of its neurons it reads, bool [n_neurons]
         """
-        return th.tensor([not self.neurons or neuron in self.neurons for neuron in range(n_neurons)])
+        found = set(self.neurons or range(n_neurons))
+        return th.tensor([neuron in found for neuron in range(n_neurons)])
 
     def spread(self, values: th.Tensor, rest: float) -> th.Tensor:
         """

@@ -24,7 +24,7 @@ def warn_of_what_is_not_held(policy: nn.Module, networks: list[Network], graph: 
     # The standard deviation of PPO's actions is one parameter for all observations: it is no neuron's.
     exempt = {id(getattr(policy, "log_std", None))} if hasattr(policy, "action_net") else set()
     free = {id(p) for p in graph.names if p.requires_grad} - held - exempt
-    unclear = [graph.names[p] for p in graph.names if p in graph.unclear and id(p) not in free]
+    unclear = [graph.names[p] for p in graph.names if p in graph.readings.unclear and id(p) not in free]
     parts = _described(policy, free)
     if unclear:
         parts.append(f"the columns of {', '.join(unclear)}, which read neurons that cannot be told apart")

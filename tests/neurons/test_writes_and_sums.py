@@ -63,7 +63,7 @@ def reads_unclearly(forward, **parts):
     graph = ForwardGraph(module, parameter_names(module))
     with th.no_grad(), graph:
         module(SEEN)
-    return module.o.weight in graph.unclear
+    return module.o.weight in graph.readings.unclear
 
 
 def test_a_write_that_is_not_understood_is_told():
