@@ -23,11 +23,11 @@ from sb3_nbsp.neurons import ActivationRecorder, dummy_pass, find_networks
 
 FAR32 = np.finfo(np.float32).max
 FAR = {
-    "float32": spaces.Box(-FAR32, FAR32, (3,), np.float32),
-    "float64": spaces.Box(-1e308, 1e308, (3,), np.float64),
-    "one side": spaces.Box(-FAR32, np.inf, (3,), np.float32),
-    "int64": spaces.Box(np.iinfo(np.int64).min, np.iinfo(np.int64).max - 1, (3,), np.int64),
-    "dict": spaces.Dict({"far": spaces.Box(-FAR32, FAR32, (2,), np.float32), "near": spaces.Box(-1.0, 1.0, (1,))}),
+    "float32": spaces.Box(-FAR32, FAR32, (6,), np.float32),
+    "float64": spaces.Box(-1e308, 1e308, (6,), np.float64),
+    "one side": spaces.Box(-FAR32, np.inf, (6,), np.float32),
+    "int64": spaces.Box(np.iinfo(np.int64).min, np.iinfo(np.int64).max - 1, (6,), np.int64),
+    "dict": spaces.Dict({"far": spaces.Box(-FAR32, FAR32, (5,), np.float32), "near": spaces.Box(-1.0, 1.0, (1,))}),
 }
 DISCRETE, BOX = spaces.Discrete(3), spaces.Box(-1.0, 1.0, (2,))
 
@@ -42,12 +42,12 @@ def test_bounds_may_be_as_far_as_numbers_go(name, cls, actions):
     def policy(space, seed):
         kind = "MultiInputPolicy" if isinstance(space, spaces.Dict) else "MlpPolicy"
         buffer = {} if cls is PPO else {"buffer_size": 10}
-        return cls(kind, AnyActionEnv(actions, space), policy_kwargs={"net_arch": [8]}, seed=seed, **buffer).policy
+        return cls(kind, AnyActionEnv(actions, space), policy_kwargs={"net_arch": [64, 64]}, seed=seed, **buffer).policy
 
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
         warnings.filterwarnings("ignore", ".*precision lowered.*|.*casting.*")
-        expected = layers_of(policy(spaces.Box(-1.0, 1.0, (3,)), 0))
+        expected = layers_of(policy(spaces.Box(-1.0, 1.0, (6,)), 0))
         assert all(layers_of(policy(FAR[name], seed)) == expected for seed in range(3))
 
 
@@ -65,9 +65,9 @@ def test_observations_are_of_their_space():
 @pytest.mark.parametrize("cls", [NBSPSAC, NBSPPPO])
 def test_what_is_held_is_held_over_a_file(cls, tmp_path):
     env = ToyEnv(FAR["float32"])
-    env._observe = lambda: np.float32([0.1, 0.2, 0.3])  # where an episode stands
+    env._observe = lambda: np.linspace(-1, 1, 6, dtype=np.float32)  # where an episode stands
     own = {"n_steps": 16, "batch_size": 16} if cls is NBSPPPO else {"learning_starts": 4, "buffer_size": 100}
-    model = cls("MlpPolicy", env, policy_kwargs={"net_arch": [8]}, scoring_steps=40, score="activity", **own)
+    model = cls("MlpPolicy", env, policy_kwargs={"net_arch": [64, 64]}, scoring_steps=40, score="activity", **own)
     model.learn(32)
     model.consolidate(env, task="A")
     model.save(tmp_path / "model")
