@@ -29,7 +29,8 @@ def find_networks(policy: BasePolicy) -> list[Network]:
 
     :param policy: policy of SAC, TD3, DDPG, TQC, DQN, QRDQN, PPO or A2C, whose networks may be your own
     :return: its networks. Of PPO and A2C, what actor and critic share is a network of its own; of the others it belongs to the
-        actor. A features extractor of several critics is a network of its own. None where no forward pass could be run.
+        actor. A features extractor of several critics is a network of its own. None, with a warning, where no
+        forward pass could be run or read.
     :raises TypeError: for a policy of another structure
     """
     kind = kind_of(policy)
@@ -44,11 +45,19 @@ def find_networks(policy: BasePolicy) -> list[Network]:
                 stacklevel=2,
             )
             return []
-        networks, graph = _read(policy, kind)
-        left_out = place_steps(
-            [layer for network in networks for layer in network.layers],
-            lambda rows: [run() for run in kind.passes(policy, rows).values()],
-        )
+        try:
+            networks, graph = _read(policy, kind)
+            left_out = place_steps(
+                [layer for network in networks for layer in network.layers],
+                lambda rows: [run() for run in kind.passes(policy, rows).values()],
+            )
+        except Exception as error:  # ours, which must not stop what the parent trains: `check_wanted` stops who wants neurons
+            warnings.warn(
+                f"The neurons of {type(policy).__name__} could not be found, though its forward pass runs "
+                f"({type(error).__name__}: {error}), so none can be scored or protected. Please report it.",
+                stacklevel=2,
+            )
+            return []
     for network in networks:
         network.layers = [layer for layer in network.layers if layer not in left_out]
     warn_of_what_is_not_held(policy, networks, graph)

@@ -56,9 +56,8 @@ class Protection:
         """
         if not self.masks.networks:
             raise ValueError(
-                "Expected a policy whose neurons can be found, got one that could not be run on a sample of its observation "
-                "space (see the warning before): nothing would be held. Let it take such samples, or train it as the parent "
-                "does with skill_fraction=0."
+                "Expected a policy whose neurons can be found, got one that could not be read (the warning before says why): "
+                "nothing would be held. Change what it says, or train the policy as the parent does with skill_fraction=0."
             )
         found = [network for network in self.masks.networks if network.layers] or self.masks.networks
         if {network.name for network in found}.isdisjoint(network.name for network in self.networks):

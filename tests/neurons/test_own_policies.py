@@ -256,11 +256,12 @@ def test_a_policy_that_cannot_be_read_is_learned_where_nothing_shall_be_held():
         SAC_CASE.made(**kwargs)
 
 
-def test_what_fails_in_the_map_is_no_forward_pass(monkeypatch):
-    policy = SAC_CASE.made().policy
+def test_what_fails_in_the_map_is_no_forward_pass_and_stops_nobody_who_holds_nothing(monkeypatch):
     monkeypatch.setattr(networks, "place_steps", lambda *_: [][0])
-    with pytest.raises(IndexError):
-        find_networks(policy)
+    with pytest.warns(UserWarning, match=r"could not be found, though its forward pass runs \(IndexError"):
+        SAC_CASE.made(skill_fraction=0)
+    with pytest.warns(UserWarning, match="IndexError"), pytest.raises(ValueError, match=r"can be found.*skill_fraction=0"):
+        SAC_CASE.made()
 
 
 @pytest.mark.parametrize("name", ["dueling", "own-mlp-extractor"])
