@@ -13,6 +13,7 @@ from sb3_nbsp.neurons.units import Unit
 # (policy, which rows of the made-up observations) -> passes, by the part whose outputs they give
 Passes = Callable[[Any, Sequence[int]], dict[str, Callable[[], Any]]]
 Place = Callable[[Unit], int]
+SCORING = "scoring"  # the part whose pass runs where neurons are scored
 
 
 class Kind(NamedTuple):
@@ -51,7 +52,7 @@ def _on_policy_passes(policy: Any, rows: Sequence[int]) -> dict[str, Callable[[]
     return {
         "actor": lambda: policy.get_distribution(seen()),
         "critic": lambda: policy.predict_values(seen()),
-        "scoring": lambda: policy.evaluate_actions(seen(), dummy_pass.actions(policy, len(rows))),
+        SCORING: lambda: policy.evaluate_actions(seen(), dummy_pass.actions(policy, len(rows))),
     }
 
 
@@ -78,7 +79,7 @@ def _actor_critic_passes(policy: Any, rows: Sequence[int]) -> dict[str, Callable
         "critic": lambda: policy.critic(seen(), dummy_pass.actions(policy, len(rows))),
     }
     if hasattr(policy.actor, "action_log_prob"):
-        passes["scoring"] = lambda: policy.actor.action_log_prob(seen())
+        passes[SCORING] = lambda: policy.actor.action_log_prob(seen())
     return passes
 
 

@@ -7,12 +7,14 @@ well. What is added into a stream (a residual block) is a neuron of its own, rea
 """
 
 import warnings
+from itertools import chain
 
 from stable_baselines3.common.policies import BasePolicy
+from torch.nn.parameter import is_lazy
 
 from sb3_nbsp.neurons import dummy_pass
 from sb3_nbsp.neurons.forward_graph import ForwardGraph
-from sb3_nbsp.neurons.kinds import Kind, kind_of
+from sb3_nbsp.neurons.kinds import SCORING, Kind, kind_of
 from sb3_nbsp.neurons.layers import Network, NeuronLayer, Reader
 from sb3_nbsp.neurons.names import parameter_names
 from sb3_nbsp.neurons.not_held import warn_of_what_is_left_out, warn_of_what_is_not_held
@@ -34,29 +36,23 @@ def find_networks(policy: BasePolicy) -> list[Network]:
     :raises TypeError: for a policy of another structure
     """
     kind = kind_of(policy)
+    if any(is_lazy(tensor) for tensor in chain(policy.parameters(), policy.buffers())):
+        _warn(policy, "has lazy layers, which have no shapes before the first forward pass")
+        return []
     with dummy_pass.undisturbed(policy):
         try:
-            for run in kind.passes(policy, THREE).values():
-                run()
+            parts = _runnable(policy, kind)
         except Exception as error:  # the parent may well train it
-            warnings.warn(
-                f"No forward pass of {type(policy).__name__} could be run on a sample of its observation space "
-                f"({type(error).__name__}: {error}), so none of its neurons can be scored or protected.",
-                stacklevel=2,
-            )
+            _warn(policy, "could not be run on a sample of its observation space", error)
             return []
         try:
-            networks, graph = _read(policy, kind)
+            networks, graph = _read(policy, kind, parts)
             left_out = place_steps(
                 [layer for network in networks for layer in network.layers],
-                lambda rows: [run() for run in kind.passes(policy, rows).values()],
+                lambda rows: [run() for part, run in kind.passes(policy, rows).items() if part in parts],
             )
         except Exception as error:  # ours, which must not stop what the parent trains: `check_wanted` stops who wants neurons
-            warnings.warn(
-                f"The neurons of {type(policy).__name__} could not be found, though its forward pass runs "
-                f"({type(error).__name__}: {error}), so none can be scored or protected. Please report it.",
-                stacklevel=2,
-            )
+            _warn(policy, "could be run, but not read (please report it)", error)
             return []
     for network in networks:
         network.layers = [layer for layer in network.layers if layer not in left_out]
@@ -65,11 +61,32 @@ def find_networks(policy: BasePolicy) -> list[Network]:
     return networks
 
 
-def _read(policy: BasePolicy, kind: Kind) -> tuple[list[Network], ForwardGraph]:
-    """The networks of one forward pass."""
+def _warn(policy: BasePolicy, what: str, error: Exception | None = None) -> None:
+    because = "" if error is None else f" ({type(error).__name__}: {error})"
+    warnings.warn(
+        f"{type(policy).__name__} {what}{because}: none of its neurons can be found, scored or protected.", stacklevel=3
+    )
+
+
+def _runnable(policy: BasePolicy, kind: Kind) -> list[str]:
+    """The parts whose passes run. Scoring may refuse made-up actions; the other passes tell the layers without it."""
+    parts = []
+    for part, run in kind.passes(policy, THREE).items():
+        try:
+            run()
+            parts.append(part)
+        except Exception:
+            if part != SCORING:
+                raise
+    return parts
+
+
+def _read(policy: BasePolicy, kind: Kind, parts: list[str]) -> tuple[list[Network], ForwardGraph]:
+    """The networks, from one run of each pass."""
     graph = ForwardGraph(policy, parameter_names(policy))
     with graph:
-        outputs = {part: dummy_pass.outputs_of(run()) for part, run in kind.passes(policy, TWO).items()}
+        runs = {part: run for part, run in kind.passes(policy, TWO).items() if part in parts}
+        outputs = {part: dummy_pass.outputs_of(run()) for part, run in runs.items()}
     acts, judges = (graph.layers_before(outputs.get(part, [])) for part in ("actor", "critic"))
     networks, place = kind.networks(policy, acts, judges)
     hidden = set(graph.hidden())

@@ -8,6 +8,7 @@ import torch as th
 from torch import nn
 
 from sb3_nbsp.neurons.flows import MOVES, UNSEEN, Flow, Place, Site
+from sb3_nbsp.neurons.functional_activation import tensors_in
 from sb3_nbsp.neurons.labels import Labels, placed
 from sb3_nbsp.neurons.units import Unit
 
@@ -33,8 +34,9 @@ def after_function(
     inside = [unit for unit in units if unit.index in flow.sites and _of(flow, unit)]
     sites, as_put_out = dict(flow.sites), name in MOVES and flow.as_put_out
     # relu(h) is the same wherever it is written.
-    given = [(id(v), v._version) if isinstance(v, th.Tensor) else v for v in (*args, *kwargs.items())]
-    called = f"{name} {given}"
+    given = [(id(tensor), tensor._version) for tensor in tensors_in((args, kwargs))]
+    others = [value for value in (*args, *kwargs.items()) if not any(True for _ in tensors_in(value))]
+    called = f"{name} {given} {others}"
     for unit in inside:
         labels, latest = _of(flow, unit), max(flow.sites[unit.index], key=lambda site: site.step)
         module = running if _is_activation(running) and (latest.step == 0 or latest.module) else None

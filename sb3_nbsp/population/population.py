@@ -72,7 +72,8 @@ class Population:
         :param reset_num_timesteps: see SB3; each member's curves go on in a folder of their own
         :raises TypeError: see the class; and for callbacks that are no list
         :raises ValueError: see the class; and for another number of callbacks than of members, or one that two members share
-        :raises NotFiniteError: at the end, where a member has diverged; it is named
+        :raises NotFiniteError: at the end, where a member has diverged, or before the first step, where one is diverged; it is
+            named
         """
         setup = {"reset_num_timesteps": reset_num_timesteps, "tb_log_name": tb_log_name}
         check_learn((total_timesteps,), {"log_interval": log_interval, **setup})
@@ -87,19 +88,30 @@ class Population:
                 for member, callback in zip(running, callbacks, strict=True):
                     with own_log(member.model, self.models, tb_log_name, reset_num_timesteps):
                         member.set_up(total_timesteps, callback, log_interval, **setup)
-                _raise_first_error(running)
+                self._raise_first_error(running)
                 self._play_ahead([member for member in running if member.coming_evaluation is not None])
                 for member in running:
                     member.begin()
-                _raise_first_error(running)
+                self._raise_first_error(running)
                 self._run(running)
             finally:
                 self._dissolve()
                 for model in self.models:
                     model.is_learning, model.taken_steps = False, None  # what an interruption left is for no other training
-        self.diverged = [number for number, member in enumerate(running) if member.error is not None]
-        _raise_first_error(running)
+        self._raise_first_error(running)
         return self
+
+    def _raise_first_error(self, members: Sequence[Member]) -> None:
+        """
+        :raises NotFiniteError: that of the first member that has one; all of them are named
+        """
+        diverged = [(number, member) for number, member in enumerate(members) if member.error is not None]
+        self.diverged = [number for number, _ in diverged]
+        if diverged:
+            names = [f"member {number} (seed {member.model.seed})" for number, member in diverged]
+            others = f" So did {', '.join(names[1:])}." if names[1:] else ""
+            error = diverged[0][1].error
+            raise NotFiniteError(f"In a population {names[0]} left with this error: {error}{others}") from error
 
     def _run(self, running: list[Member]) -> None:
         running = self._without_leavers(running)
@@ -257,18 +269,6 @@ def _of_one_kind(members: Sequence[Member]) -> list[Member]:
     kinds = [kind_of(member.model) for member in members]
     most = max(kinds, key=kinds.count, default=None)
     return [member for member, kind in zip(members, kinds, strict=True) if kind == most]
-
-
-def _raise_first_error(members: Sequence[Member]) -> None:
-    """
-    :raises NotFiniteError: that of the first member that has one; all of them are named
-    """
-    diverged = [(number, member) for number, member in enumerate(members) if member.error is not None]
-    if diverged:
-        names = [f"member {number} (seed {member.model.seed})" for number, member in diverged]
-        others = f" So did {', '.join(names[1:])}." if names[1:] else ""
-        error = diverged[0][1].error
-        raise NotFiniteError(f"In a population {names[0]} left with this error: {error}{others}") from error
 
 
 def pays(model: Any) -> bool:

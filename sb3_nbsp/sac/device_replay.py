@@ -154,6 +154,8 @@ class DeviceReplay:
 
     def _check_rows(self) -> None:
         """Compare a few rows of each ring with its buffer's; where one is another, copy all of them and warn."""
+        if not all(model.replay_buffer.size() for model in self.models):
+            return
         drawn = [self._random.integers(0, model.replay_buffer.size(), N_CHECKED) for model in self.models]
         expected = [
             np.concatenate([ring_rows(model.replay_buffer, slice(row, row + 1)) for row in rows])

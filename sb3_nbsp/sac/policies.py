@@ -1,7 +1,6 @@
 """SAC policies with access to their neurons."""
 
-from typing import Any
-
+import torch as th
 from stable_baselines3.sac.policies import CnnPolicy as SACCnnPolicy
 from stable_baselines3.sac.policies import MultiInputPolicy as SACMultiInputPolicy
 from stable_baselines3.sac.policies import SACPolicy
@@ -12,17 +11,15 @@ from sb3_nbsp.common.policies import NeuronAccess
 class NBSPSACPolicy(NeuronAccess, SACPolicy):
     """SB3's ``SACPolicy`` plus ``networks()`` and ``record_activations()``."""
 
-    def state_dict(self, *args: Any, **kwargs: Any) -> Any:
+    def save(self, path: str) -> None:
         """
-        See torch. While they learn, parameters are views of a buffer, which may be that of many agents: those are copied here,
-        since a file of a view holds the whole buffer.
+        See SB3. While they learn, parameters are views of a buffer, which may be that of many agents: a file of a view would
+        hold the whole buffer, so it gets copies.
         """
-        state = super().state_dict(*args, **kwargs)
-        if not kwargs.get("keep_vars", False):
-            for name, tensor in state.items():
-                if tensor.untyped_storage().nbytes() > tensor.nbytes:
-                    state[name] = tensor.clone()
-        return state
+        state = self.state_dict()
+        for name, tensor in state.items():
+            state[name] = tensor.clone()
+        th.save({"state_dict": state, "data": self._get_constructor_parameters()}, path)
 
 
 MlpPolicy = NBSPSACPolicy

@@ -7,9 +7,13 @@ import torch as th
 from helpers.cases import DQN_CASE, PPO_CASE, SAC_CASE
 from helpers.own_policies import Conv1dExtractor, DuelingPolicy, OwnExtractorPolicy, SimBa, WithLayer
 from helpers.sac_models import held_positions, values_at
-from stable_baselines3.common.torch_layers import FlattenExtractor
+from stable_baselines3 import SAC
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, FlattenExtractor
+from torch import nn
 from torch.nn import functional as F
 
+from sb3_nbsp import NBSPSAC
 from sb3_nbsp.neurons import ActivationRecorder, find_networks, networks
 from sb3_nbsp.probe.silencing import silenced
 from sb3_nbsp.protection.masks import NeuronMasks
@@ -248,7 +252,7 @@ class FailsFirst(FlattenExtractor):
 @quiet
 def test_a_policy_that_cannot_be_read_is_learned_where_nothing_shall_be_held():
     kwargs = {"policy_kwargs": {"features_extractor_class": FailsFirst}}
-    with pytest.warns(UserWarning, match=r"No forward pass of .* could be run .*\(RuntimeError: not yet\)"):
+    with pytest.warns(UserWarning, match=r"could not be run on a sample .*\(RuntimeError: not yet\)"):
         model = SAC_CASE.made(skill_fraction=0, **kwargs)
     assert model.learn(130).learned_tasks == ["east", "west"]
     FailsFirst.n_calls = 0
@@ -258,10 +262,45 @@ def test_a_policy_that_cannot_be_read_is_learned_where_nothing_shall_be_held():
 
 def test_what_fails_in_the_map_is_no_forward_pass_and_stops_nobody_who_holds_nothing(monkeypatch):
     monkeypatch.setattr(networks, "place_steps", lambda *_: [][0])
-    with pytest.warns(UserWarning, match=r"could not be found, though its forward pass runs \(IndexError"):
+    with pytest.warns(UserWarning, match=r"could be run, but not read .*\(IndexError"):
         SAC_CASE.made(skill_fraction=0)
     with pytest.warns(UserWarning, match="IndexError"), pytest.raises(ValueError, match=r"can be found.*skill_fraction=0"):
         SAC_CASE.made()
+
+
+class Lazy(BaseFeaturesExtractor):
+    """Its weights are made in the first forward pass."""
+
+    def __init__(self, space):
+        super().__init__(space, 8)
+        self.lazy = nn.Sequential(nn.LazyLinear(8), nn.LazyBatchNorm1d())
+
+    def forward(self, observations):
+        return self.lazy(observations.flatten(1))
+
+
+def test_lazy_layers_are_left_alone_and_learn_as_in_sb3():
+    kwargs = {"policy_kwargs": {"features_extractor_class": Lazy}, "seed": 0, "learning_starts": 20, "device": "cpu"}
+    theirs = SAC("MlpPolicy", "Pendulum-v1", **kwargs).learn(30)
+    with pytest.warns(UserWarning, match="has lazy layers"):
+        ours = NBSPSAC("MlpPolicy", "Pendulum-v1", skill_fraction=0, memory_size=0, fast_update=False, **kwargs).learn(30)
+    assert all(map(th.equal, theirs.policy.parameters(), ours.policy.parameters()))
+
+
+class OnlyItsOwnActions(ActorCriticPolicy):
+    """What is asked for actions that it cannot have taken is a mistake."""
+
+    def evaluate_actions(self, obs, actions):
+        if (actions == actions[0]).all():
+            raise ValueError("these were never drawn")
+        return super().evaluate_actions(obs, actions)
+
+
+def test_a_policy_that_refuses_made_up_actions_is_read():
+    model = PPO_CASE.made(policy=OnlyItsOwnActions)
+    assert [layer.name for net in model.protection.masks.networks for layer in net.layers] == [
+        layer.name for net in PPO_CASE.made().protection.masks.networks for layer in net.layers
+    ]
 
 
 @pytest.mark.parametrize("name", ["dueling", "own-mlp-extractor"])

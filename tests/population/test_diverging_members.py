@@ -85,3 +85,18 @@ def test_what_is_wrong_from_the_beginning_is_told_before_training():
     with pytest.raises(NotFiniteError, match=r"member 1 \(seed 6\)"):
         Population(members).learn(60)
     assert [model.num_timesteps for model in members] == [0, 0]
+
+
+class DivergesAtOnce(BaseCallback):
+    def _on_training_start(self) -> None:
+        raise NotFiniteError("infinite")
+
+    def _on_step(self) -> bool:
+        return True
+
+
+def test_who_diverges_before_the_first_step_is_named_too():
+    alone = Population([made(0), made(1)])
+    with pytest.raises(NotFiniteError, match=r"member 1 \(seed 6\)"):
+        alone.learn(60, callbacks=[None, DivergesAtOnce()])
+    assert alone.diverged == [1]
