@@ -1,7 +1,7 @@
 """rl-zoo3's experiment manager for task sequences: settings, evaluation, checkpoints, and going on where a run stopped."""
 
 import inspect
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from copy import deepcopy
 from functools import partial
 from pathlib import Path
@@ -220,10 +220,10 @@ class SequenceExperimentManager(ExperimentManager):
         except KeyboardInterrupt:  # the model is saved
             pass
         except BaseException:
-            model.env.close()  # type: ignore[union-attr]
+            with closing(model.env):  # type: ignore[type-var]
+                ends.end_the_rest()
             raise
-        finally:
-            ends.end_the_rest()
+        ends.end_the_rest()
 
     def _prepare_end(self, model: BaseAlgorithm) -> CallbackEnds:
         """Callbacks end once. When the model is saved the env is closed, and what a callback raised at its end is raised."""

@@ -16,6 +16,7 @@ from sb3_nbsp.base.finite import NotFiniteError
 from sb3_nbsp.base.random_states import isolated_rng
 from sb3_nbsp.checkpoints.random_states import random_states
 from sb3_nbsp.zoo import one_by_one, together
+from sb3_nbsp.zoo.experiments import SequenceExperimentManager
 from sb3_nbsp.zoo.kept_errors import CallbackEnds, Errors
 from sb3_nbsp.zoo.one_by_one import train_one_by_one
 from sb3_nbsp.zoo.shown_training import Shows, Trial
@@ -225,6 +226,22 @@ def test_a_callback_ends_once_whatever_others_do():
     assert [callback.n for callback in callbacks] == [1, 1, 1, 1]
     with pytest.raises(ValueError, match="closed"):
         ends.raise_first()
+
+
+def test_callbacks_end_before_the_env_of_a_training_that_fails_is_closed():
+    order = []
+
+    def fail(*_, **__):
+        raise RuntimeError("broken")
+
+    end = SimpleNamespace(on_training_end=lambda: order.append("end"))
+    model = SimpleNamespace(env=SimpleNamespace(close=lambda: order.append("close")), learn=fail)
+    one = SequenceExperimentManager.__new__(SequenceExperimentManager)
+    one.__dict__.update(sequence=1, continue_training=False, callbacks=[end], when_saved=ExitStack())
+    one.__dict__.update(n_timesteps=1, log_interval=-1)
+    with pytest.raises(RuntimeError, match="broken"):
+        one.learn(model)
+    assert order == ["end", "close"]
 
 
 def test_trial_0_is_one():
