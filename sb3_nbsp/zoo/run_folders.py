@@ -25,13 +25,15 @@ def latest_run_id(log_path: str | Path, env_name: str) -> int:
 
 def files_like(path: str) -> list[str]:
     """
-    In place of ``glob.glob``, which takes the folder for a pattern, too.
+    In place of ``glob.glob``, which takes a folder called ``logs [1]`` for a pattern, too.
 
-    :param path: a folder and, behind it, a pattern of names
-    :return: the files of that folder
+    :param path: a folder that exists and, behind it, a pattern of names, which may have folders of its own
+    :return: the files there
     """
-    folder, name = os.path.split(path)
-    return glob.glob(os.path.join(glob.escape(folder), name))
+    folder = os.path.dirname(path)
+    while folder and not os.path.isdir(folder):
+        folder = os.path.dirname(folder)
+    return glob.glob(glob.escape(folder) + path[len(folder) :])
 
 
 def new_run(log_path: str | Path, env_name: str, ending: str = "") -> tuple[Path, IO[str]]:

@@ -84,6 +84,9 @@ def test_what_shows_an_agent_finds_it_in_any_folder(tmp_path, monkeypatch):
     last = rl_zoo3.utils.get_model_path(0, "l [1]", "nbspsac", NAME, load_last_checkpoint=True)
     assert last[1] == str(run / "rl_model_50_steps.zip")
     assert rl_zoo3.load_from_hub.get_latest_run_id("l [1]/nbspsac", NAME) == 1  # pull makes the next one
+    (run / NAME).mkdir()
+    (run / NAME / "args.yml").write_text(f"env: {ENV}\n")
+    assert list(rl_zoo3.get_trained_models("l [1]").values()) == [("nbspsac", ENV)]
     new_run("agents/nbspsac", NAME)
     assert folder_of("nbspsac", NAME) == "agents"
 
