@@ -37,13 +37,15 @@ def log_interval(text: str) -> int:
 
 seed = whole(0, "a seed", MAX_SEED)
 jobs = whole(1, "trainings at a time")
+MOST_SEEDS = 1000  # of one command: more are a slip of the keyboard
 
 
 def seeds_of(text: str) -> list[int]:
     """
     :param text: e.g. ``0-9`` or ``0,3,10-12``
     :return: the seeds
-    :raises ValueError: for anything else, and for a seed that is named twice: it would be trained and counted twice
+    :raises ValueError: for anything else, for more seeds than a command trains, and for a seed that is named twice: it would
+        be trained and counted twice
     """
     seeds: list[int] = []
     for part in text.split(","):
@@ -51,6 +53,9 @@ def seeds_of(text: str) -> list[int]:
         first, last = (int(match[1]), int(match[2] or match[1])) if match is not None else (1, 0)
         if not first <= last <= MAX_SEED:
             raise ValueError(f"--seeds expects seeds like 0-9 or 0,3,10-12, up to {MAX_SEED:,}; got {text!r}.")
+        number = len(seeds) + last - first + 1
+        if number > MOST_SEEDS:
+            raise ValueError(f"--seeds expects at most {MOST_SEEDS:,} seeds; {text!r} names {number:,} or more.")
         seeds += range(first, last + 1)
     if len(set(seeds)) < len(seeds):
         raise ValueError(f"--seeds names a seed twice: {text!r}.")

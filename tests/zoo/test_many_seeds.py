@@ -113,6 +113,13 @@ def test_what_no_seeds_are(text):
         seeds_of(text)
 
 
+@pytest.mark.parametrize("text", ["0-4294967295", "0-999,5000"])
+def test_more_seeds_than_anyone_trains_are_refused(text):
+    with pytest.raises(ValueError, match=r"at most 1,000 seeds; .* names [0-9,]+ or more"):
+        seeds_of(text)
+    assert len(seeds_of("0-999")) == 1000
+
+
 def test_mistakes_are_told(tmp_path):
     assert "--seed is for one" in train(tmp_path, "--seeds", "0-1", "--seed", "2", expect=1)
     assert "0-9" in train(tmp_path, "--seeds", "many", expect=1)
