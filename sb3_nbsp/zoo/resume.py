@@ -72,7 +72,7 @@ def split(given: Given) -> tuple[CheckpointOptions, list[str]]:
         raise ValueError(f"--resume: {run} is no folder. Expected a run's, such as logs/nbspsac/sb3_nbsp-PointGoal-v0_1.")
     run = run.parent if run.name == FOLDER else run
     # None of ours: a run of commit 2a43d91 and before, one of a plain SB3 algorithm, or one that is finished.
-    model = None if (run / FOLDER).is_dir() else _own_model(run)
+    model = None if (run / FOLDER).is_dir() else _own_model(run, given.get("env"))
     beside = Given(*({name: of[name] for name in of if name not in HOW_IT_GOES_ON} for of in (given.values, given.groups)))
     if model is not None and given.get("resume") is None and beside.values:
         return new_run, [*beside.without(), "-i", str(model)]
@@ -119,10 +119,16 @@ def env_name(env_id: str) -> str:
     return env_id.replace("/", "-")
 
 
-def _own_model(run: Path) -> Path | None:
-    """What a run saved last: its model, else the newest that ``--save-freq`` kept. Of other files nobody knows."""
+def _own_model(run: Path, env: str | None) -> Path | None:
+    """
+    What a run saved last: its model, else the newest that ``--save-freq`` kept. Of other files nobody knows.
+
+    :param run: its folder
+    :param env: id of the env that is given, which names the model of a folder without a run's arguments
+    """
     kept = {int(match[1]): path for path in run.iterdir() if (match := KEPT.fullmatch(path.name))}
-    last = [run / f"{env_name(arguments_of(run)['env'])}.zip"] if any(run.glob("*/args.yml")) else []
+    env = arguments_of(run)["env"] if any(run.glob("*/args.yml")) else env
+    last = [run / f"{env_name(env)}.zip"] if env else []
     return next(filter(zipfile.is_zipfile, [*last, *(kept[step] for step in sorted(kept, reverse=True))]), None)
 
 

@@ -26,7 +26,8 @@ def arguments_of(run: Path) -> dict[str, Any]:
     files = sorted(run.glob("*/args.yml"))
     if not files:
         raise ValueError(
-            f"--resume: {run} holds no arguments of a run (ENV/args.yml). Expected the folder of a run of `sb3-nbsp train`."
+            f"{run} holds no arguments of a run (ENV/args.yml). Expected the folder of a run of `sb3-nbsp train`, or with -i "
+            "the zip file of a model."
         )
     try:
         told = read_run_yaml(files[0].read_text())

@@ -91,6 +91,16 @@ def test_the_newest_model_of_a_run_without_checkpoints_is_taken(run):
     assert split([*other, "-i", str(run)])[1] == [*other, "-i", str(run / "sb3_nbsp-PointGoal-v0.zip")]
 
 
+def test_a_model_in_a_folder_without_a_runs_arguments_is_found_by_the_env_that_is_given(tmp_path):
+    SAC_CASE.made().save(tmp_path / "sb3_nbsp-PointGoal-v0.zip")
+    begun = ["--algo", "nbspsac", "--env", "sb3_nbsp/PointGoal-v0"]
+    options, arguments = split([*begun, "-i", str(tmp_path)])
+    assert options.run is None and arguments == [*begun, "-i", str(tmp_path / "sb3_nbsp-PointGoal-v0.zip")]
+    for others in ([], [*begun[:-1], "CartPole-v1"]):
+        with pytest.raises(ValueError, match="holds no arguments of a run"):
+            split([*others, "-i", str(tmp_path)])
+
+
 @pytest.mark.parametrize("folder, message", [("missing", "is no folder"), (".", "holds no arguments of a run")])
 def test_nothing_to_go_on_with_is_said(tmp_path, folder, message):
     with pytest.raises(ValueError, match=message):
