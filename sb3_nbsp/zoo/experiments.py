@@ -1,5 +1,6 @@
 """rl-zoo3's experiment manager for task sequences: settings, evaluation, checkpoints, and going on where a run stopped."""
 
+import importlib
 import inspect
 from contextlib import ExitStack, closing
 from copy import deepcopy
@@ -82,8 +83,15 @@ class SequenceExperimentManager(ExperimentManager):
         return hyperparams, saved
 
     def _settings(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Those to use, and those to save."""
-        return super().read_hyperparameters()
+        """Those to use, and those to save. rl-zoo3 writes into what a module holds, which other runs read, too."""
+        if self.config.endswith((".yml", ".yaml", ".py")):
+            return super().read_hyperparameters()
+        module: Any = importlib.import_module(self.config)
+        own, module.hyperparams = module.hyperparams, deepcopy(module.hyperparams)
+        try:
+            return super().read_hyperparameters()
+        finally:
+            module.hyperparams = own
 
     def _drop_foreign_arguments(self, hyperparams: dict[str, Any]) -> None:
         """SAC reads NBSPSAC's file: it takes what it knows."""

@@ -1,6 +1,8 @@
 """The experiment manager of a run that goes on: its checkpoints, settings and mark."""
 
 import json
+import sys
+from copy import deepcopy
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -47,6 +49,16 @@ def test_settings_are_read_from_the_run(tmp_path, monkeypatch):
     assert (used["gamma"], used["tau"], list(saved)) == (0.9, 0.2, sorted(began))
     assert (one.args.conf_file, one.args.tensorboard_log) == (str(today), str(tmp_path / "tb"))
     assert manager(tmp_path, conf_file="c.yml").read_hyperparameters()[0]["gamma"] == 0.5
+
+
+def test_a_modules_settings_are_those_of_no_other_run(monkeypatch, tmp_path):
+    told = {ENV: {"policy": "MlpPolicy", "n_timesteps": 100, "gamma": 0.9}}
+    monkeypatch.setitem(sys.modules, "own_settings", SimpleNamespace(hyperparams=deepcopy(told)))
+    gammas = []
+    for given in ({"gamma": 0.5}, {}):
+        one = manager(tmp_path, "sac", conf_file="own_settings", hyperparams=given)
+        gammas.append(one.read_hyperparameters()[0].pop("gamma"))
+    assert gammas == [0.5, 0.9] and sys.modules["own_settings"].hyperparams == told
 
 
 def test_steps_may_be_given_among_the_settings(tmp_path):
