@@ -141,7 +141,18 @@ class CheckpointedExperimentManager(SequenceExperimentManager):
             mark_finished(run, model.num_timesteps, goal, keeps)
             if not keeps:
                 end(run)
-        if self.lock is not None:
+        self._unlock()
+
+    def leave(self) -> None:
+        """
+        What is left to do where a training failed, and nothing where its model was saved: close its env, and give its folder
+        free.
+        """
+        with self.when_saved:
+            self._unlock()
+
+    def _unlock(self) -> None:
+        if self.lock is not None and not self.lock.closed:
             unlock_folder(self.lock)
 
     def _is_over(self, model: BaseAlgorithm) -> bool:

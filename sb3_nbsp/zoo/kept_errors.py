@@ -14,17 +14,30 @@ class Errors:
     def __init__(self) -> None:
         self.found: list[Exception] = []
 
-    def of(self, where: Any, work: Callable[[], None]) -> None:
+    def of(self, where: Any, work: Callable[[], None]) -> bool:
         """
         :param where: what is told beside an error, e.g. the run's folder
         :param work: is done; an error in it is kept
+        :return: whether there was none
         """
         try:
             work()
         except Exception as error:
-            print(f"{where}: {error!r}", flush=True)
-            traceback.clear_frames(error.__traceback__)  # they hold models
-            self.found.append(error)
+            self.keep(where, error)
+            return False
+        return True
+
+    def keep(self, where: Any, error: Exception) -> None:
+        """
+        :param where: what is told beside it
+        :param error: that was raised
+        """
+        print(f"{where}: {error!r}", flush=True)
+        cause: BaseException | None = error
+        while cause is not None:
+            traceback.clear_frames(cause.__traceback__)  # they hold models
+            cause = cause.__cause__ or cause.__context__
+        self.found.append(error)
 
     def raise_first(self) -> None:
         """
@@ -44,13 +57,13 @@ class CallbackEnds(Errors):
 
     def __init__(self, callbacks: Sequence[BaseCallback] = ()):
         super().__init__()
-        self._left: list[Callable[[], None]] = []
+        self._left: list[Callable[[], Any]] = []
         for callback in callbacks:
-            end = partial(self.of, f"End of {type(callback).__name__}", callback.on_training_end)
+            end: Callable[[], Any] = partial(self.of, f"End of {type(callback).__name__}", callback.on_training_end)
             self._left.append(end)
             callback.on_training_end = self._once(end)  # type: ignore[method-assign]
 
-    def _once(self, end: Callable[[], None]) -> Callable[[], None]:
+    def _once(self, end: Callable[[], Any]) -> Callable[[], None]:
         def ended() -> None:  # a function: checkpoints know that it counts nothing
             if end in self._left:
                 self._left.remove(end)

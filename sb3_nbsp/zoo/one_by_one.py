@@ -52,7 +52,8 @@ def train_one_by_one(runs: list[tuple[Any, Any]], errors: Errors, others: Sequen
         manager, model = runs.pop(0)
         try:
             with interrupts.noted():
-                errors.of(manager.save_path, partial(_train, manager, model))
+                if not errors.of(manager.save_path, partial(_train, manager, model)):
+                    errors.of(manager.save_path, manager.leave)
         except SystemExit:  # a signal came to a run with checkpoints
             _tell_what_is_left([*(left for left, _ in runs), *others], n_more)
             raise

@@ -5,6 +5,7 @@ own, and learn together where they agree in what a population must agree in (:mo
 
 import gc
 import json
+import shlex
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -13,7 +14,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
-import rl_zoo3.train
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 from sb3_nbsp.base.finite import NotFiniteError
@@ -25,14 +25,13 @@ from sb3_nbsp.common.ram_estimate import Part, check_footprint, tell
 from sb3_nbsp.population import Population, packs
 from sb3_nbsp.population.agreement import check_agreement
 from sb3_nbsp.zoo.argument_types import seeds_of
+from sb3_nbsp.zoo.checked_runs import check_runs, hand_over
 from sb3_nbsp.zoo.checkpointed import WORKER_GONE, CheckpointedExperimentManager
 from sb3_nbsp.zoo.env_workers import EnvWorkers
 from sb3_nbsp.zoo.given_arguments import Given, read_arguments
 from sb3_nbsp.zoo.kept_errors import Errors
 from sb3_nbsp.zoo.one_by_one import train_one_by_one
-from sb3_nbsp.zoo.resume import split
 from sb3_nbsp.zoo.shown_training import ShownExperimentManager, Shows, showing
-from sb3_nbsp.zoo.train_checks import check_arguments
 from sb3_nbsp.zoo.train_ending import ending
 
 Prepared = tuple["PreparingManager", Any]  # what knows a run, and its model
@@ -120,31 +119,28 @@ def train_together(runs: Sequence[Sequence[str]], env_workers: EnvWorkers, shows
     :param env_workers: where their envs step
     :param shows: what is shown of it
     """
+    check_runs(runs)
     PreparingManager.prepared.clear()
     PreparingManager.env_workers = env_workers
-    prepared, errors = PreparingManager.prepared, Errors()
+    prepared, errors, has_trained = PreparingManager.prepared, Errors(), False
     for number, run in enumerate(runs):
-        _prepare(run, shows)
+        prepare = partial(hand_over, read_arguments(run), partial(PreparingManager, shows=shows))
+        if not has_trained:
+            prepare()
+        elif not errors.of(shlex.join(run), prepare):  # nothing of what was trained, or waits, is lost
+            continue
         if not _can_join(*prepared[-1]):  # it learns now: when the next one is made, nothing of it is in memory
-            waiting = [manager for manager, _ in prepared[:-1]]
+            waiting, has_trained = [manager for manager, _ in prepared[:-1]], True
             train_one_by_one([prepared.pop()], errors, waiting, len(runs) - number - 1)
     groups = [[prepared[number] for number in pack] for pack in packs([model for _, model in prepared])]
     prepared.clear()
     alone = [group[0] for group in groups if len(group) == 1]
-    parts = [part for group in groups if len(group) > 1 for part in _alike(group)]
+    parts = [part for group in groups if len(group) > 1 for part in _alike(group, errors)]
     groups.clear()
     while parts:
         _learn_together(parts.pop(0), errors)
     train_one_by_one(alone, errors)
     errors.raise_first()
-
-
-def _prepare(run: Sequence[str], shows: Shows) -> None:
-    options, arguments = split(read_arguments(run))
-    rl_zoo3.train.ExperimentManager = partial(PreparingManager, options=options, shows=shows)  # type: ignore[misc,assignment]
-    sys.argv = ["sb3-nbsp train", *arguments]
-    check_arguments(read_arguments(arguments))
-    rl_zoo3.train.train()
 
 
 def _can_join(manager: Any, model: Any) -> bool:
@@ -156,17 +152,28 @@ def _can_join(manager: Any, model: Any) -> bool:
     return manager.sequence is not None
 
 
-def _alike(group: Sequence[Prepared]) -> list[list[Prepared]]:
+def _alike(group: Sequence[Prepared], errors: Errors) -> list[list[Prepared]]:
     """The runs of a pack in parts that take as many steps, and go on or begin, alike."""
     parts: dict[Any, list[Prepared]] = {}
-    for manager, model in group:
-        kwargs = manager.ready(model)
-        parts.setdefault((manager.n_timesteps, repr(kwargs)), []).append((manager, model))
+    for run in group:
+        if not errors.of(run[0].save_path, partial(_put, run, parts)):
+            errors.of(run[0].save_path, run[0].leave)
     return list(parts.values())
 
 
+def _put(run: Prepared, parts: dict[Any, list[Prepared]]) -> None:
+    kwargs = run[0].ready(run[1])
+    parts.setdefault((run[0].n_timesteps, repr(kwargs)), []).append(run)
+
+
 def _learn_together(part: Sequence[Prepared], errors: Errors) -> None:
-    errors.of(", ".join(str(manager.save_path) for manager, _ in part), partial(_train, part))
+    errors.of(_folders(part), partial(_train, part, errors))
+    for manager, _ in part:
+        errors.of(manager.save_path, manager.leave)
+
+
+def _folders(runs: Sequence[Prepared]) -> str:
+    return ", ".join(str(manager.save_path) for manager, _ in runs)
 
 
 def _check_memory(models: Sequence[Any]) -> None:
@@ -179,40 +186,44 @@ def _check_memory(models: Sequence[Any]) -> None:
     tell([check_footprint(of_all)], models[0].verbose)
 
 
-def _finish(runs: Sequence[Prepared]) -> None:
-    """Of all, whatever fails for one of them; then the first error is raised."""
-    errors = Errors()
-    for manager, model in runs:
-        errors.of(manager.save_path, partial(manager.finish, model))
-    errors.raise_first()
-
-
-def _train(runs: Sequence[Prepared]) -> None:
-    managers, models = [manager for manager, _ in runs], [model for _, model in runs]
-    first = managers[0]
+def _train(runs: Sequence[Prepared], errors: Errors) -> None:
+    """Those that diverge are told; the others learn to the end, are saved, and tell how they ended."""
+    shows = runs[0][0].shows
     gc.collect()  # those that learned before
-    _check_memory(models)
-    print(f"{len(runs)} agents learn together: {', '.join(str(manager.save_path) for manager in managers)}")
-    population, diverged = Population(models), None
-    stop = StopSignals(lambda: "\n".join(manager._how_to_go_on() for manager in managers), len(runs))
+    _check_memory([model for _, model in runs])
+    print(f"{len(runs)} agents learn together: {_folders(runs)}")
+    population = Population([model for _, model in runs])
+    error = _learn(population, [manager for manager, _ in runs])
+    diverged = [] if error is None else [runs[number] for number in population.diverged]
+    if error is not None:
+        errors.keep(_folders(diverged), error)
+    learned = [run for run in runs if run not in diverged]
+    # Each is saved, whatever fails for another.
+    saved = [run for run in learned if errors.of(run[0].save_path, partial(run[0].finish, run[1]))]
+    if saved and shows.ending:
+        print(ending([manager.trained_run(model) for manager, model in saved]), flush=True)
+
+
+def _learn(population: Population, managers: Sequence[PreparingManager]) -> NotFiniteError | None:
+    """
+    :return: an error where members have diverged and the others have learned to the end
+    """
+    first = managers[0]
+    stop = StopSignals(lambda: "\n".join(manager._how_to_go_on() for manager in managers), len(managers))
     try:
         with stop if first.has_checkpoints else nullcontext(), showing(managers):
             population.learn(
                 first.n_timesteps,
                 callbacks=[manager.callbacks or None for manager in managers],
-                **first._learn_arguments(models[0]),
+                **first._learn_arguments(population.models[0]),
             )
     except (Stopped, *WORKER_GONE):
         if stop.signal is None:
             raise
         print(stop.told(), flush=True)
         sys.exit(stop.exit_status)
-    except NotFiniteError as error:  # others have learned to the end
+    except NotFiniteError as error:
         if not population.diverged:
             raise
-        diverged = error
-    _finish([run for number, run in enumerate(runs) if diverged is None or number not in population.diverged])
-    if diverged is not None:
-        raise diverged
-    if first.shows.ending:
-        print(ending([manager.trained_run(model) for manager, model in runs]), flush=True)
+        return error
+    return None

@@ -84,3 +84,12 @@ def test_the_mark_is_the_last_file_of_a_run_that_came_to_its_end(tmp_path, monke
     if marked:
         assert json.loads((run / "finished.json").read_text()) == {"steps": 64, "goal": 64, "keeps_checkpoints": False}
     assert one.lock.closed
+
+
+def test_a_run_that_failed_closes_its_env_and_gives_its_folder_free(tmp_path):
+    one, closed = manager(tmp_path), []
+    one.create_log_folder()
+    one.when_saved.callback(closed.append, "env")
+    one.leave()
+    one.leave()
+    assert closed == ["env"] and one.lock.closed and not (Path(one.save_path) / ".lock").exists()

@@ -50,17 +50,26 @@ class Run:
     def finish(self, model):
         together.PreparingManager.finish(self, model)
 
+    def trained_run(self, model):
+        return self.save_path
+
+    def leave(self):
+        with self.when_saved:
+            self.note("leave")
+
 
 @pytest.fixture
 def train(monkeypatch):
     """``_train`` with what the population does."""
 
     def run(runs, learn=lambda: None, diverged=()):
-        population = SimpleNamespace(learn=lambda *_, **__: learn(), diverged=diverged)
+        population = SimpleNamespace(learn=lambda *_, **__: learn(), diverged=diverged, models=runs)
         monkeypatch.setattr(together, "Population", lambda _: population)
         monkeypatch.setattr(together.CheckpointedExperimentManager, "_save", lambda run, _: run.note("save"))
         monkeypatch.setattr(together, "_check_memory", lambda _: None)
-        together._train([(run, run) for run in runs])
+        errors = Errors()
+        together._learn_together([(run, run) for run in runs], errors)
+        errors.raise_first()
 
     return run
 
@@ -90,18 +99,26 @@ def test_each_agent_is_saved_whatever_fails_with_others(train):
     runs = [Run("a", log, "close"), Run("b", log, "save"), Run("c", log)]
     with pytest.raises(OSError, match="a cannot close"):
         train(runs)
-    assert log == [("a", "save"), ("b", "close"), ("c", "save"), ("c", "close")]
+    assert [done for done in log if done[1] != "leave"] == [("a", "save"), ("b", "close"), ("c", "save"), ("c", "close")]
 
 
 @pytest.mark.parametrize("diverged", [[1], []], ids=["in training", "before"])
-def test_agents_are_saved_beside_one_that_diverged(diverged, train):
+def test_agents_are_saved_beside_one_that_diverged(diverged, train, capsys, monkeypatch):
     def diverge():
         raise NotFiniteError("member 1")
 
     log = []
+    monkeypatch.setattr(together, "ending", lambda runs: f"The end of {' and '.join(runs)}")
+    monkeypatch.setattr(Run, "shows", Shows(progress=False))
     with pytest.raises(NotFiniteError, match="member 1"):
         train([Run(name, log) for name in "abc"], diverge, diverged)
     assert [name for name, what in log if what == "save"] == (["a", "c"] if diverged else [])
+    assert [sorted(name for name, what in log if what == done) for done in ("close", "leave")] == [["a", "b", "c"]] * 2
+    told = capsys.readouterr().out.splitlines()[1:]
+    assert told == [
+        f"{'b' if diverged else 'a, b, c'}: NotFiniteError('member 1')",
+        *(["The end of a and c"] if diverged else []),
+    ]
 
 
 class Alone:
@@ -113,7 +130,7 @@ class Alone:
         self.save_path, self.error, self.has_checkpoints = f"run{seed}", error, has_checkpoints
         self.action_space = spaces.Discrete(2)
         self.random_states = random_states(self)
-        self.drawn, self.is_saved = None, False
+        self.drawn, self.is_saved, self.is_left = None, False, False
 
     def learn(self):
         if callable(self.error):
@@ -121,6 +138,9 @@ class Alone:
         elif self.error:
             raise self.error
         self.drawn = random.random(), np.random.rand(), float(th.rand(1))
+
+    def leave(self):
+        self.is_left = True
 
     def _how_to_go_on(self):
         return "how to go on"
@@ -154,7 +174,7 @@ def test_a_run_that_fails_leaves_the_others_theirs(one_after_another, capsys):
     runs = [Alone(0, ValueError("diverged")), Alone(1), Alone(2, OSError("disk")), Alone(3)]
     with pytest.raises(ValueError, match="diverged"):
         one_after_another(*runs)
-    assert [run.is_saved for run in runs] == [False, True, False, True]
+    assert [run.is_saved for run in runs] == [not run.is_left for run in runs] == [False, True, False, True]
     assert "run2: OSError('disk')" in capsys.readouterr().out
 
 
@@ -184,12 +204,15 @@ def test_an_interrupt_ends_them_all(stop, status, is_saved, one_after_another, c
 def test_runs_that_cannot_learn_together_are_not_lost_with_those_that_can(monkeypatch):
     """A pack that fails, then a run alone."""
     alone: list[str] = []
-    runs = [SimpleNamespace(sequence=1, n_timesteps=1, save_path=name, ready=lambda _: {}) for name in "abc"]
+    runs = [
+        SimpleNamespace(sequence=1, n_timesteps=1, save_path=name, ready=lambda _: {}, leave=lambda: None) for name in "abc"
+    ]
     prepared = together.PreparingManager.prepared
-    monkeypatch.setattr(together, "_prepare", lambda *_: prepared.append((runs[len(prepared)],) * 2))
+    monkeypatch.setattr(together, "check_runs", lambda _: None)
+    monkeypatch.setattr(together, "hand_over", lambda *_: prepared.append((runs[len(prepared)],) * 2))
     monkeypatch.setattr(together, "_can_join", lambda *_: True)
     monkeypatch.setattr(together, "packs", lambda _: [[0, 1], [2]])
-    monkeypatch.setattr(together, "_train", lambda part: {}["lost"])
+    monkeypatch.setattr(together, "_train", lambda *_: {}["lost"])
     monkeypatch.setattr(together, "train_one_by_one", lambda left, _: alone.extend(run.save_path for run, _ in left))
     with pytest.raises(KeyError, match="lost"):
         together.train_together([["--seed", "1"]] * 3, together.EnvWorkers(3), Shows())
