@@ -6,6 +6,7 @@ import gymnasium as gym
 import numpy as np
 
 from sb3_nbsp.tasks.evaluation_notice import EvaluationNotice
+from sb3_nbsp.tasks.evaluation_spaces import EvaluationSpaces
 from sb3_nbsp.tasks.place import Place
 from sb3_nbsp.tasks.sequence import TaskSequence
 from sb3_nbsp.tasks.task_env import Spaces, TaskEnv, check_same_spaces
@@ -35,8 +36,8 @@ class TaskSequenceEnv(gym.Env):
         index as ``segment``, and uses the tasks' environments for evaluation
     :param render_mode: Gymnasium's render mode, for all tasks
     :raises TypeError: if ``sequence`` is something else
-    :raises ValueError: if the spaces of the tasks, or of what agents are judged on, differ, they cannot draw in this render
-        mode, or a segment is shorter than one step of all sub-environments
+    :raises ValueError: if the spaces of the tasks differ, agents could not act where they are judged, the tasks cannot draw in
+        this render mode, or a segment is shorter than one step of all sub-environments
     """
 
     def __init__(
@@ -66,27 +67,19 @@ class TaskSequenceEnv(gym.Env):
 
     def _build(self) -> None:
         judges = self.switch_on == "episode"
+        # An agent is judged after training has cost its time.
+        judged = None if judges else EvaluationSpaces(self.task_sequence)
         try:
             for task in self.task_sequence.tasks:
                 self._task_envs.append(self.task_sequence.make_task_env(task.name, self.render_mode, evaluation=judges))
-                self._check_spaces(f"task {task.name!r}", self._task_envs[-1])
-                if task.make_evaluation is not None and not judges:
-                    self._check_evaluation(task.name)
+                first = self._task_envs[0]
+                what, spaces = f"task {first.task_name!r}", _spaces_of(first)
+                check_same_spaces(what, spaces, f"task {task.name!r}", _spaces_of(self._task_envs[-1]))
+            if judged is not None:
+                judged.check(what, spaces)
         except BaseException:
             self.close()
             raise
-
-    def _check_evaluation(self, name: str) -> None:
-        """An agent is judged on it after training has cost its time."""
-        env = self.task_sequence.make_task_env(name, evaluation=True)
-        try:
-            self._check_spaces(f"task {name!r} as make_evaluation makes it", env)
-        finally:
-            env.close()
-
-    def _check_spaces(self, what: str, env: TaskEnv) -> None:
-        first = self._task_envs[0]
-        check_same_spaces(f"task {first.task_name!r}", _spaces_of(first), what, _spaces_of(env))
 
     def set_n_envs(self, n_envs: int) -> None:
         """

@@ -39,7 +39,8 @@ class Task:
     :param make: ``make(render_mode)`` returns a new environment with its own time limit. It is sent to subprocesses by
         cloudpickle, so functions of a script and lambdas will do.
     :param make_evaluation: the same for the environment that agents are judged on, where it is not the one they are
-        trained on, e.g. because rewards are clipped in training. Spaces must be equal. Default: ``make``.
+        trained on, e.g. because rewards are clipped in training. Observations must have the same form, actions the same
+        shape; their bounds may differ. Default: ``make``.
     :param reference_scores: returns of a random player and of a human on ``make_evaluation``'s environment. Where all
         tasks have them, results are normalised: ``(return - random) / (human - random)``.
     :param make_vector: ``make_vector(num_envs)`` returns many copies of what ``make`` makes as one Gymnasium vector env, with

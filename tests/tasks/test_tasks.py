@@ -142,23 +142,6 @@ def test_differing_spaces_are_refused_at_construction(other, kind):
     assert [env.closed for env in made] == [1, 1]
 
 
-def test_what_agents_are_judged_on_has_the_same_spaces_before_training():
-    made = []
-
-    def judge(render_mode, **kwargs):
-        made.append(CountingEnv(render_mode, **kwargs))
-        return made[-1]
-
-    def sequence(**kwargs):
-        tasks = (fake_task("a"), Task("b", CountingEnv, partial(judge, **kwargs)))
-        return TaskSequence(tasks, 5)
-
-    TaskSequenceEnv(sequence())
-    with pytest.raises(ValueError, match=r"action space: task 'a' has .*, task 'b' as make_evaluation makes it has"):
-        TaskSequenceEnv(sequence(bound=2.0))
-    assert [env.closed for env in made] == [1, 1]
-
-
 def test_differing_observation_bounds_become_one_space():
     tasks = (fake_task("a"), fake_task("b", obs_space=spaces.Box(-5.0, 50.0, (2,), np.float32)))
     assert TaskSequenceEnv(TaskSequence(tasks, 5)).observation_space == spaces.Box(-np.inf, np.inf, (2,), np.float32)
