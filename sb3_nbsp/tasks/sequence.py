@@ -176,15 +176,19 @@ class TaskSequence:
         try:
             env = make(render_mode)
         except Exception as error:
-            error.args = _with_name(error, name)
+            error.args = with_name(error, name)
             raise
         if not isinstance(env, gym.Env):
             raise TypeError(f"Task {name!r} must make a Gymnasium environment, got {env!r} from {make!r}. Does it return one?")
         return TaskEnv(env, name, index, self.id_width)
 
 
-def _with_name(error: Exception, task: str) -> tuple[Any, ...]:
-    """An error's arguments, whose text says which task was made. Other kinds of arguments may mean anything."""
+def with_name(error: Exception, task: str) -> tuple[Any, ...]:
+    """
+    :param error: came up while a task's environment was made
+    :param task: the task's name
+    :return: the error's arguments, whose text says which task was made. Other kinds of arguments may mean anything.
+    """
     text = error.args[0] if error.args else ""
     is_text = isinstance(text, str) and len(error.args) < 2
     return (f"{text} (This came up while task {task!r} was made.)",) if is_text else error.args

@@ -10,10 +10,12 @@ from gymnasium.vector.utils import batch_space
 
 from sb3_nbsp.tasks.evaluation_notice import EvaluationNotice
 from sb3_nbsp.tasks.place import Place
-from sb3_nbsp.tasks.sequence import TaskSequence
+from sb3_nbsp.tasks.sequence import TaskSequence, with_name
 from sb3_nbsp.tasks.task import Task
 from sb3_nbsp.tasks.task_env import Spaces, check_same_spaces, is_float_box, shared_space
 from sb3_nbsp.tasks.vector_util import give_own_observations, row_of, split_infos, without_finals
+
+FEW = 2  # sub-environments that are enough to look at
 
 
 class TaskSequenceVectorEnv(VectorEnv):
@@ -24,7 +26,8 @@ class TaskSequenceVectorEnv(VectorEnv):
     The step that ends a segment is truncated in every sub-environment and has ``task_done``; within that step (``SAME_STEP``)
     the next task's vector env is built, and its first observations are returned. The one left is closed before: never two
     are at work. ``info`` holds what :class:`TaskSequenceEnv` tells, as arrays; success is not told. Before anything is
-    trained, each task's vector env is made once, held against the task's own environment, and closed.
+    trained, each task's vector env is made once with two sub-environments, held against the task's own environment, and
+    closed. What fails only with all of them (memory, say) fails where the task begins: the first one's before training.
 
     For Stable-Baselines3, put ``GymnasiumVecEnv`` around it.
 
@@ -221,16 +224,31 @@ def _common_spaces(sequence: TaskSequence, num_envs: int) -> Spaces:
         found.append((env.observation_space, env.action_space))
         env.close()
         check_same_spaces(first, found[0], f"task {task.name!r}", found[-1])
-        vector_env = _made(task, num_envs)
+        vector_env = _made_to_look_at(task, num_envs)
         found.append((shared_space(vector_env.single_observation_space), vector_env.single_action_space))
         vector_env.close()
         check_same_spaces(first, found[0], f"the vector env of task {task.name!r}", found[-1])
     return found[0]
 
 
+def _made_to_look_at(task: Task, num_envs: int) -> VectorEnv:
+    """Few sub-environments show the same, in a fraction of the time, if the task can make so few."""
+    if num_envs <= FEW:
+        return _made(task, num_envs)
+    try:
+        return _made(task, FEW)
+    except Exception:  # it may be made for this number only
+        return _made(task, num_envs)
+
+
 def _made(task: Task, num_envs: int) -> VectorEnv:
     """A task's vector env, as a sequence can go through it."""
-    env = _maker_of(task)(num_envs)
+    maker = _maker_of(task)
+    try:
+        env = maker(num_envs)
+    except Exception as error:
+        error.args = with_name(error, task.name)
+        raise
     if not isinstance(env, VectorEnv):
         raise TypeError(f"make_vector of task {task.name!r} must make a gymnasium.vector.VectorEnv, got {env!r}.")
     mode = env.metadata.get("autoreset_mode")

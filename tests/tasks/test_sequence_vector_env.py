@@ -191,6 +191,52 @@ def test_only_one_vector_env_is_open_at_a_time() -> None:
         env.reset()
 
 
+def of_vector_tasks(*makers: Any) -> TaskSequence:
+    tasks = (Task(name, partial(one, 0), make_vector=maker) for name, maker in zip("AB", makers, strict=True))
+    return TaskSequence(tuple(tasks), 16)
+
+
+def test_two_sub_environments_are_enough_to_look_at() -> None:
+    asked: list[int] = []
+
+    def make_vector(num_envs: int) -> VectorEnv:
+        asked.append(num_envs)
+        return many(0, num_envs)
+
+    for num_envs in (1, 2, 8):
+        TaskSequenceVectorEnv(of_vector_tasks(make_vector, make_vector), num_envs).reset()
+    assert asked == [1, 1, 1, 2, 2, 2, 2, 2, 8]
+
+
+def only_eight(num_envs: int) -> VectorEnv:
+    assert num_envs == 8, "a multiple of 8 is needed"
+    return many(0, num_envs)
+
+
+@pytest.mark.parametrize("make_vector", [only_eight, lambda num_envs: many(0, 8)])
+def test_a_task_that_makes_this_number_only_is_looked_at_with_it(make_vector: Any) -> None:
+    TaskSequenceVectorEnv(of_vector_tasks(partial(many, 0), make_vector), 8).reset()
+    message = r"(?s)a multiple of 8 is needed.* \(This came up while task 'B' was made\.\)|'B' must make 16 .*, got 8"
+    with pytest.raises((AssertionError, ValueError), match=message):
+        TaskSequenceVectorEnv(of_vector_tasks(partial(many, 0), make_vector), 16)
+
+
+def at_most_four(num_envs: int) -> VectorEnv:
+    if num_envs > 4:
+        raise MemoryError("no room")
+    return many(0, num_envs)
+
+
+def test_what_fails_only_with_all_sub_environments_names_its_task_where_it_begins() -> None:
+    with pytest.raises(ValueError, match=r"'A' must make 8 sub-environments .*, got 2"):
+        TaskSequenceVectorEnv(of_vector_tasks(lambda num_envs: many(0, 2), partial(many, 0)), 8).reset()
+    env = TaskSequenceVectorEnv(of_vector_tasks(partial(many, 0), at_most_four), 8)
+    env.reset()
+    env.step(np.zeros(8, dtype=np.int64))
+    with pytest.raises(MemoryError, match=r"no room \(This came up while task 'B' was made\.\)"):
+        env.step(np.zeros(8, dtype=np.int64))
+
+
 def test_tasks_are_no_sequence() -> None:
     with pytest.raises(TypeError, match=r"sequence must be a sb3_nbsp\.tasks\.TaskSequence"):
         TaskSequenceVectorEnv(sequence().tasks, N_ENVS)  # type: ignore[arg-type]
