@@ -1,15 +1,18 @@
 """
 What an object has counted and seen so far: those of its attributes that have a plain form, written down without pickle.
 
-What its constructor was given is not among it, but for numbers and arrays: a counter may begin with an argument and have its
-name. Who makes the object anew gives the rest again, maybe with another folder.
+What its constructor was given is not among it: who makes the object anew gives that again, maybe another folder or a higher
+limit. A counter may have an argument's name, though: numbers and arrays that have changed since a beginning that was noted.
 """
 
+import hashlib
 import inspect
+import os
+import re
 from collections import deque
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, MutableMapping
 from functools import cache
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from types import ModuleType
 from typing import Any
 
@@ -28,25 +31,38 @@ except ImportError:  # before Gymnasium 1.0
 KNOWN: dict[str, type] = {class_name(cls): cls for cls in (RunningMeanStd, running_mean_std.RunningMeanStd)}
 GENERATOR = ":generator:"  # {GENERATOR: its state}
 BYTES_PER_ENTRY = 100  # what an entry of an array is reckoned as, beside one of a list
-COUNTS = bool | int | float | np.generic | np.ndarray  # what a constructor may have been given and the object counts on
+NUMBERS = bool | int | float | np.generic  # what a constructor may have been given and the object counts on, and arrays
+SUFFIX = re.compile(r"\.[A-Za-z]\w*$")  # of a file; ".5" is a number's
+
+Noted = MutableMapping[str, str | None]  # how arguments were at the beginning, by name; None: neither number nor array
+
+
+def note_arguments(holder: Any) -> Noted:
+    """
+    :param holder: any object
+    :return: for :func:`attributes_of`, how those of its attributes are now that have the name of a constructor's argument
+    """
+    given = _arguments(holder.__class__)
+    return {name: _digest(value) for name, value in vars(holder).items() if _is_argument(name, given)}
 
 
 def attributes_of(
-    holder: Any, besides: Collection[str] = (), max_entries: int | None = None
+    holder: Any, besides: Collection[str] = (), max_entries: int | None = None, noted: Noted | None = None
 ) -> tuple[dict[str, Any], list[str]]:
     """
     :param holder: any object
     :param besides: names of attributes that are left out
     :param max_entries: larger collections count as what has no plain form; an array has one entry per 100 bytes. Default: all
         are copied
+    :param noted: of the object's beginning: numbers and arrays that have the name of an argument are among it from the first
+        time on that they have changed, and are then no longer noted. Default: none is
     :return: attributes by name, as copies in JSON's types, arrays beside them; and the names of those that have no plain form
-        and might change. Functions, classes, spaces, paths and texts with an absolute path are neither.
+        and might change. Functions, classes, spaces, paths and texts with a path are neither.
     """
     given = _arguments(holder.__class__)
     values, others = {}, []
     for name, value in vars(holder).items():
-        is_argument = name in given or name.lstrip("_") in given
-        if name in besides or _never_counts(value) or (is_argument and not isinstance(value, COUNTS)):
+        if name in besides or _never_counts(value) or (_is_argument(name, given) and not _has_changed(name, value, noted)):
             continue
         try:
             if max_entries is not None and _entries(value, max_entries) > max_entries:
@@ -67,6 +83,27 @@ def restore_attributes(holder: Any, values: Mapping[str, Any]) -> None:
             vars(holder)[name].bit_generator.state = value[GENERATOR]
         else:
             vars(holder)[name] = value.copy() if isinstance(value, np.ndarray) else from_plain(value, KNOWN)
+
+
+def _is_argument(name: str, given: Collection[str]) -> bool:
+    return name in given or name.lstrip("_") in given
+
+
+def _has_changed(name: str, value: Any, noted: Noted | None) -> bool:
+    digest = _digest(value)
+    if noted is None or digest is None or noted.get(name, "") == digest:
+        return False
+    noted.pop(name, None)  # it counts, also where it comes back to what it was
+    return True
+
+
+def _digest(value: Any) -> str | None:
+    """Of numbers and arrays, which may be large; ``None`` for all else."""
+    if isinstance(value, NUMBERS):
+        return repr(value)
+    if type(value) is not np.ndarray or value.dtype.hasobject:
+        return None
+    return f"{value.dtype}{value.shape}{hashlib.sha256(value.tobytes()).hexdigest()}"
 
 
 def _entries(value: Any, most: int) -> int:
@@ -101,5 +138,12 @@ def _arguments(cls: type) -> frozenset[str]:
 
 
 def _never_counts(value: Any) -> bool:
-    is_path = isinstance(value, PurePath) or (isinstance(value, str) and Path(value).is_absolute())
+    is_path = isinstance(value, PurePath) or (isinstance(value, str) and _is_path(value))
     return is_path or inspect.isroutine(value) or isinstance(value, type | ModuleType | gym.Space)
+
+
+def _is_path(text: str) -> bool:
+    """An absolute one, or one that names a file or a folder that is there; names of tasks and envs have slashes, too."""
+    if os.path.isabs(text):
+        return True
+    return ("/" in text or os.sep in text) and (SUFFIX.search(text) is not None or os.path.isdir(text))

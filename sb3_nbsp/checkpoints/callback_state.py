@@ -6,11 +6,14 @@ from typing import Any
 
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList, EventCallback, ProgressBarCallback
 
-from sb3_nbsp.base.plain_attributes import KNOWN, attributes_of, restore_attributes
+from sb3_nbsp.base.plain_attributes import KNOWN, attributes_of, note_arguments, restore_attributes
 from sb3_nbsp.base.plain_values import NotPlainError, from_plain, to_plain
 
+NOTED = (
+    "_noted_arguments"  # an attribute that every callback gets: its numbers and arrays that were given and have not changed
+)
 # What SB3's BaseCallback itself has: it is told anew in each learn().
-TOLD_ANEW = ("model", "n_calls", "num_timesteps", "verbose", "locals", "globals", "parent")
+TOLD_ANEW = ("model", "n_calls", "num_timesteps", "verbose", "locals", "globals", "parent", NOTED)
 
 
 def every_callback(callback: BaseCallback | None) -> Iterator[BaseCallback]:
@@ -26,6 +29,17 @@ def every_callback(callback: BaseCallback | None) -> Iterator[BaseCallback]:
         yield from every_callback(part)
 
 
+def note_beginning(callback: BaseCallback) -> None:
+    """
+    Note once how those attributes of a callback began that have the name of an argument: what has not changed since then is
+    no counter, and is what a new callback is given.
+
+    :param callback: before anything was restored into it
+    """
+    if NOTED not in vars(callback) and not _says_itself(callback):
+        setattr(callback, NOTED, note_arguments(callback))
+
+
 def callback_states(callback: BaseCallback | None, told: set[str]) -> list[dict[str, Any]]:
     """
     :param callback: what ``learn()`` runs with
@@ -39,8 +53,8 @@ def _state(callback: BaseCallback, told: set[str]) -> dict[str, Any]:
     own, kind = getattr(callback, "checkpoint_state", None), type(callback).__name__
     state: dict[str, Any] = {"kind": kind, "n_calls": callback.n_calls, "attributes": {}}
     state["own"] = None if own is None else _plain(own(), kind)
-    if own is None and not _keeps_it_elsewhere(callback):
-        state["attributes"], others = attributes_of(callback, TOLD_ANEW)
+    if not _says_itself(callback):
+        state["attributes"], others = attributes_of(callback, TOLD_ANEW, noted=getattr(callback, NOTED, None))
         if others and kind not in told:
             told.add(kind)
             warnings.warn(
@@ -62,8 +76,10 @@ def _plain(own: Any, kind: str) -> Any:
         ) from error
 
 
-def _keeps_it_elsewhere(callback: BaseCallback) -> bool:
-    """Ours, and what is made of them, have ``checkpoint_state()`` or keep what they know with the model."""
+def _says_itself(callback: BaseCallback) -> bool:
+    """With ``checkpoint_state()``; ours, and what is made of them, have it or keep what they know with the model."""
+    if getattr(callback, "checkpoint_state", None) is not None:
+        return True
     ours = any(base.__module__.startswith("sb3_nbsp.") for base in type(callback).__mro__)
     return ours or isinstance(callback, ProgressBarCallback)
 
@@ -83,6 +99,9 @@ def restore_callbacks(callback: BaseCallback | None, states: list[dict[str, Any]
 
 def _restore(callback: BaseCallback, saved: Mapping[str, Any]) -> None:
     callback.n_calls = saved["n_calls"]
-    restore_attributes(callback, saved.get("attributes", {}))  # earlier versions kept none
+    attributes = saved.get("attributes", {})  # earlier versions kept none
+    restore_attributes(callback, attributes)
+    for name in attributes:
+        getattr(callback, NOTED, {}).pop(name, None)  # it has counted, whatever the new one was given
     if saved["own"] is not None and hasattr(callback, "restore_checkpoint_state"):
         callback.restore_checkpoint_state(from_plain(saved["own"], KNOWN))

@@ -5,7 +5,7 @@ from typing import Any
 
 from stable_baselines3.common.callbacks import BaseCallback
 
-from sb3_nbsp.checkpoints.callback_state import every_callback
+from sb3_nbsp.checkpoints.callback_state import every_callback, note_beginning
 
 
 def safe_point(model: Any, callback: BaseCallback) -> None:
@@ -15,6 +15,9 @@ def safe_point(model: Any, callback: BaseCallback) -> None:
     :param model: at the top of its ``collect_rollouts()``
     :param callback: what its ``learn()`` runs with
     """
+    parts = list(every_callback(callback))
+    for part in parts:
+        note_beginning(part)
     going_on, model._going_on = model._going_on, None
     if going_on is not None and going_on.fits(model):
         going_on.complete(model, callback)
@@ -25,7 +28,7 @@ def safe_point(model: Any, callback: BaseCallback) -> None:
             "load_checkpoint() was given.",
             stacklevel=2,
         )
-    for part in every_callback(callback):
+    for part in parts:
         reached = getattr(part, "on_safe_point", None)
         if reached is not None:
             reached(callback)

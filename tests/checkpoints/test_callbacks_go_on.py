@@ -22,6 +22,7 @@ from stable_baselines3.common.noise import OrnsteinUhlenbeckActionNoise
 
 from sb3_nbsp import NBSPSAC
 from sb3_nbsp.checkpoints.callback import RunCheckpoints
+from sb3_nbsp.checkpoints.callback_state import callback_states, note_beginning
 
 
 class StopAt(BaseCallback):
@@ -124,6 +125,47 @@ class Harder(BaseCallback):
 def test_a_counter_with_the_name_of_an_argument_goes_on(tmp_path):
     one, other = resumed(tmp_path, Harder), undisturbed(Harder())
     assert one.level == other.level == 110 and same(one._pace, other._pace)
+
+
+class UpTo(BaseCallback):
+    """Ends the run at a limit, and knows a table of any size. It begins at what is given, and counts on."""
+
+    def __init__(self, limit: int, table: np.ndarray, begun: int | None = None):
+        super().__init__()
+        self.limit, self.table, self.begun = limit, table, begun
+
+    def _on_step(self) -> bool:
+        self.begun = (self.begun or 0) + 1
+        return self.num_timesteps < self.limit
+
+
+def test_a_limit_that_is_raised_counts_also_after_two_resumes(tmp_path):
+    """And an array that is given anew; a counter goes on, whatever the new callback is given."""
+    small, large = np.zeros(2), np.arange(300_000.0)
+    callback, model = UpTo(30, small), SAC_CASE.made()
+    model.learn(110, callback=[callback, RunCheckpoints(tmp_path, 20)])
+    for limit, stop in ((50, 50), (70, 70)):
+        callback = UpTo(limit, large, begun=3)
+        model = NBSPSAC.load_checkpoint(tmp_path, SAC_CASE.sequence_env())
+        model.learn(model.steps_left, callback=[callback, RunCheckpoints(tmp_path, 20)], reset_num_timesteps=False)
+        assert (model.num_timesteps, callback.limit, callback.begun) == (stop, limit, stop) and callback.table is large
+
+
+def test_sb3s_limits_are_those_of_the_new_callback(tmp_path):
+    limits = iter([7, 8])
+    callback = resumed(tmp_path, lambda: StopTrainingOnMaxEpisodes(next(limits)))
+    assert callback.max_episodes == 8
+    assert callback.num_timesteps == undisturbed(StopTrainingOnMaxEpisodes(8)).num_timesteps
+
+
+def test_of_arguments_only_what_has_changed_is_written():
+    callback = UpTo(30, np.zeros(300_000))
+    note_beginning(callback)
+    assert callback_states(callback, set())[0]["attributes"] == {}
+    callback.table[7] = 1.0
+    assert set(callback_states(callback, set())[0]["attributes"]) == {"table"}
+    callback.table[7] = 0.0  # it counts, wherever it stands now
+    assert set(callback_states(callback, set())[0]["attributes"]) == {"table"}
 
 
 class Names(Counts):
