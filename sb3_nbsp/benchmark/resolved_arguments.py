@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import re
 from collections.abc import Container, Sequence
 from functools import cache
 from importlib.resources import as_file, files
@@ -16,6 +17,10 @@ from sb3_nbsp.evaluation.json_csv import json_safe
 PARAMS = ("-params", "--hyperparams")
 ENV_KWARGS = ("--env-kwargs",)
 SETTINGS_FILE = ("-conf", "--conf-file")
+CHANGES_NOTHING = ("verbose", "device", "num_threads", "progress")  # arguments of which nothing depends that is trained
+CHECKPOINTS = ("--save-freq", "--checkpoint-freq", "--save-replay-buffer")
+NOT_DECIDING = (*CHECKPOINTS, "-P", *(f"--{name.replace('_', '-')}" for name in CHANGES_NOTHING))
+NUMBER = re.compile(r"-\.?\d")  # a word that begins so is no option
 
 
 def resolved_arguments(algo: str, env: str, arguments: Sequence[str]) -> dict[str, Any]:
@@ -134,16 +139,41 @@ def without(names: Container[str], arguments: Sequence[str]) -> list[str]:
 def deciding(arguments: Sequence[str]) -> list[str]:
     """
     :param arguments: further arguments of ``sb3-nbsp train``
-    :return: the same without how often it writes checkpoints, on which no number depends
+    :return: the same, an option's words behind it, without what no method depends on: checkpoints, the device and its threads,
+        how much is shown
     """
-    kept: list[str] = []
-    words = iter(arguments)
-    for word in words:
-        if word in ("--save-freq", "--checkpoint-freq"):
-            next(words, None)
-        elif word != "--save-replay-buffer":
-            kept.append(word)
-    return kept
+    return [word for group in _groups(arguments) if group[0] not in NOT_DECIDING for word in group]
+
+
+def in_order(arguments: Sequence[str]) -> list[list[str]]:
+    """
+    :param arguments: further arguments of ``sb3-nbsp train``
+    :return: each option with its words, sorted; what is given twice stays in its order, of which the last counts
+    """
+    groups = [pair for group in _groups(arguments) for pair in _one_by_one(group)]
+    return sorted(groups, key=lambda group: (group[0], group[1].partition(":")[0] if _has_pairs(group) else ""))
+
+
+def _groups(arguments: Sequence[str]) -> list[list[str]]:
+    """Options, each with its words, also what stands behind its ``=``."""
+    groups: list[list[str]] = []
+    for word in arguments:
+        if word.startswith("-") and not NUMBER.match(word):
+            option, is_joined, value = word.partition("=")
+            groups.append([option, value] if is_joined else [word])
+        elif groups:
+            groups[-1].append(word)
+        else:
+            groups.append([word])
+    return groups
+
+
+def _has_pairs(group: Sequence[str]) -> bool:
+    return len(group) > 1 and group[0] in (*PARAMS, *ENV_KWARGS, "--eval-env-kwargs")
+
+
+def _one_by_one(group: list[str]) -> list[list[str]]:
+    return [[group[0], pair] for pair in group[1:]] if _has_pairs(group) else [group]
 
 
 def _values_of(options: Sequence[str], arguments: Sequence[str]) -> list[str]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sb3_nbsp.benchmark.resolved_arguments import deciding, dropped_arguments, recorded_arguments, without
+from sb3_nbsp.benchmark.resolved_arguments import deciding, dropped_arguments, in_order, recorded_arguments, without
 from sb3_nbsp.benchmark.run_record import Record
 
 Differences = dict[str, tuple[Any, Any]]  # by name: the value there, and the value here
@@ -11,8 +11,9 @@ Differences = dict[str, tuple[Any, Any]]  # by name: the value there, and the va
 
 def settings_differ(there: Mapping[str, Any], here: Mapping[str, Any]) -> Differences:
     """
-    Arguments of NBSP are compared by their values, whether they were given or are defaults, all else as written. An argument
-    that one side does not know is no difference, nor is a seed.
+    Arguments of NBSP are compared by their values, whether they were given or are defaults, all else as written, in whatever
+    order. An argument that one side does not know is no difference, nor is a seed, nor what no method depends on, see
+    :func:`~sb3_nbsp.benchmark.resolved_arguments.deciding`.
 
     :param there: a cell's manifest
     :param here: another one's, or what a manifest would say
@@ -22,7 +23,7 @@ def settings_differ(there: Mapping[str, Any], here: Mapping[str, Any]) -> Differ
     both = [name for name in wanted if name in known]
     given = [list(manifest.get("arguments", ())) for manifest in (there, here)]
     compared = [*both, *dropped_arguments(here.get("algo", ""))]
-    first, second = (without(compared, deciding(arguments)) for arguments in given)
+    first, second = (in_order(without(compared, deciding(arguments))) for arguments in given)
     values = {name: (there.get(name), here.get(name)) for name in ("algo", "env")}
     values["arguments"] = (given[0], given[1]) if first != second else (None, None)
     values |= {name: (known[name], wanted[name]) for name in both}

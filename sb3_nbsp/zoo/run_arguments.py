@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
+from sb3_nbsp.benchmark.resolved_arguments import CHANGES_NOTHING
 from sb3_nbsp.zoo.given_arguments import PAIRS, Given
 from sb3_nbsp.zoo.plain_python import is_plain_setting, is_read
 from sb3_nbsp.zoo.run_settings import NotRead, read_run_yaml
@@ -13,7 +14,6 @@ FLAGS = ("optimize_hyperparameters", "no_optim_plots", "uuid", "save_replay_buff
 # How much is shown is asked for anew.
 NOT_TAKEN_OVER = ("trained_agent", "checkpoint_freq", "saved_hyperparams", "command", "typed", "verbose")
 PATHS = ("conf_file", "tensorboard_log")  # args.yml has them absolute
-MAY_CHANGE = ("verbose", "device", "num_threads", "progress")  # nothing of what is trained
 OF_THE_MODEL = ("policy", "policy_kwargs", "replay_buffer_class", "replay_buffer_kwargs")  # its file has them, too
 
 
@@ -116,7 +116,7 @@ def checked_beside(given: Given, told: Mapping[str, Any], run: Path) -> list[str
     allowed, others = [], []
     typed, pairs = told.get("typed") or {}, given.pairs
     for name, value in given.values.items():
-        if name in MAY_CHANGE:
+        if name in CHANGES_NOTHING:
             allowed += given.words(name)
         elif name == "log_folder":
             others += [] if Path(value).resolve() == run.resolve().parent.parent else given.words(name)

@@ -13,6 +13,7 @@ from sb3_nbsp.benchmark.find_runs import collect
 from sb3_nbsp.benchmark.local_runner import run_cells
 from sb3_nbsp.benchmark.manifest import ForeignCellError, check_manifest, write_done, write_failed, write_manifest
 from sb3_nbsp.benchmark.report import write_report
+from sb3_nbsp.benchmark.same_settings import settings_differ
 from sb3_nbsp.benchmark.suite import Suite
 
 SUITE = """
@@ -80,6 +81,30 @@ def test_what_does_not_decide_over_numbers_is_no_other_setting(tmp_path: Path) -
     run_of(seed=2).write(cell.folder)
     write_done(cell, 1.0)
     assert len(collect(out).runs) == 3
+
+
+SAME = ["--eval-freq", "5", "--env-kwargs", "n_envs:2", "horizon:9", "-params", "gamma:0.9", "tau:-1", "-P"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "is_same"),
+    [
+        (["-params", "tau:-1", "gamma:0.9", "--env-kwargs", "horizon:9", "n_envs:2", "--eval-freq=5"], True),
+        ([*SAME, "--verbose", "0", "--device=cuda", "--num-threads", "-1", "--progress"], True),
+        ([*SAME, "--vec-env", "subproc"], False),
+        (["--eval-freq", "5", "--env-kwargs", "n_envs:9", "horizon:2", "-params", "gamma:0.9", "tau:-1"], False),
+        ([*SAME[:-1], "tau:0.5"], False),
+    ],
+)
+def test_neither_order_nor_what_changes_nothing_is_another_setting(arguments: list[str], is_same: bool) -> None:
+    there = {"algo": "sac", "env": "sb3_nbsp/PointGoal-v0", "arguments": SAME}
+    assert bool(settings_differ(there, {**there, "arguments": arguments})) is not is_same
+    assert bool(settings_differ({**there, "arguments": arguments}, there)) is not is_same
+
+
+def test_of_what_is_given_twice_the_last_counts() -> None:
+    there = {"algo": "sac", "env": "sb3_nbsp/PointGoal-v0", "arguments": ["-params", "tau:1", "tau:2"]}
+    assert settings_differ(there, {**there, "arguments": ["-params", "tau:2", "tau:1"]})
 
 
 def test_each_sequence_is_judged_as_its_own_suite_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
