@@ -14,6 +14,7 @@ NOTED = (
 )
 # What SB3's BaseCallback itself has: it is told anew in each learn().
 TOLD_ANEW = ("model", "n_calls", "num_timesteps", "verbose", "locals", "globals", "parent", NOTED)
+MADE_OF_ARGUMENTS = ("_total_max_episodes",)  # of SB3's StopTrainingOnMaxEpisodes, when its training begins
 
 
 def every_callback(callback: BaseCallback | None) -> Iterator[BaseCallback]:
@@ -54,7 +55,9 @@ def _state(callback: BaseCallback, told: set[str]) -> dict[str, Any]:
     state: dict[str, Any] = {"kind": kind, "n_calls": callback.n_calls, "attributes": {}}
     state["own"] = None if own is None else _plain(own(), kind)
     if not _says_itself(callback):
-        state["attributes"], others = attributes_of(callback, TOLD_ANEW, noted=getattr(callback, NOTED, None))
+        state["attributes"], others = attributes_of(
+            callback, (*TOLD_ANEW, *MADE_OF_ARGUMENTS), noted=vars(callback).get(NOTED)
+        )
         if others and kind not in told:
             told.add(kind)
             warnings.warn(
@@ -102,6 +105,6 @@ def _restore(callback: BaseCallback, saved: Mapping[str, Any]) -> None:
     attributes = saved.get("attributes", {})  # earlier versions kept none
     restore_attributes(callback, attributes)
     for name in attributes:
-        getattr(callback, NOTED, {}).pop(name, None)  # it has counted, whatever the new one was given
+        vars(callback).get(NOTED, {}).pop(name, None)  # it has counted, whatever the new one was given
     if saved["own"] is not None and hasattr(callback, "restore_checkpoint_state"):
         callback.restore_checkpoint_state(from_plain(saved["own"], KNOWN))
