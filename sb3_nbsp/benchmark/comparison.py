@@ -116,10 +116,14 @@ def _env_settings(run: Run) -> tuple[str, ...]:
 def _method(runs: Sequence[Run], last: int) -> MethodRuns:
     first, curves = runs[0], [run.results for run in runs]
     judged = [average_last(run, last) for run in curves]
-    if first.copies_of is not None:  # after the mean: a copy has what its task had, and loses nothing
-        curves, judged = ([judged_by_copies(run) for run in part] for part in (curves, judged))
+    # After the mean: a copy has what its task had, and loses nothing.
+    curves, judged = ([_as_copied(*of) for of in zip(runs, part, strict=True)] for part in (curves, judged))
     skills = [run.record.skill_neurons() for run in runs]
     return MethodRuns(first.method, first.family, first.axis, curves, judged, skills)
+
+
+def _as_copied(run: Run, results: SequenceResults) -> SequenceResults:
+    return results if run.copies_of is None else judged_by_copies(results)
 
 
 def summary(methods: Sequence[MethodRuns], metric: str) -> dict[str, Estimate]:

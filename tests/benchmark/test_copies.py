@@ -115,6 +115,20 @@ def test_a_training_of_that_name_counts_before_it(tmp_path: Path):
     assert len(found.runs) == len(found.trained) == 6
 
 
+@pytest.mark.known_answer
+def test_each_seed_is_judged_as_what_it_is(tmp_path: Path):
+    """A method of which one seed was trained and the other is a copy: the training may forget, the copy does not."""
+    runs = collect(trained(tmp_path)).runs
+    copy, plain = ({run.seed: run for run in runs if run.method == name} for name in ("copy", "plain"))
+    was_trained = replace(plain[0], method="copy")
+    for mixed in ([was_trained, copy[1]], [copy[1], was_trained]):
+        (comparison,) = group([*mixed, *plain.values()])
+        found, original = (comparison.method(name) for name in ("copy", "plain"))
+        assert found is not None and original is not None
+        forgotten = dict(zip([run.seed for run in found.judged], found.values("fm"), strict=True))
+        assert forgotten == {0: original.values("fm")[0], 1: 0.0} and forgotten[0] > 0
+
+
 def test_only_what_is_trained_can_be_asked_for(tmp_path: Path):
     suite = suite_of(tmp_path)
     assert {cell.method for cell in suite.cells(tmp_path, only=["copy", "other"])} == {"other"}
