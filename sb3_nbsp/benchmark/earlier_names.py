@@ -1,6 +1,6 @@
 """Methods that were renamed: runs of an earlier name count as the method's."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any
@@ -37,13 +37,22 @@ def suite_with_names_of_now(suite: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def suite_folder(folder: str, suites: Container[str]) -> str:
+    """
+    :param folder: of a run
+    :param suites: folders with a ``suite.json``
+    :return: the innermost one around the run; empty where there is none
+    """
+    return next((str(parent) for parent in PurePosixPath(folder).parents if str(parent) in suites), "")
+
+
 def suite_around(folder: str, suites: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
     """
     :param folder: of a run
     :param suites: content of each ``suite.json`` by its folder
     :return: the innermost one around the run; empty where there is none
     """
-    return next((suites[str(parent)] for parent in PurePosixPath(folder).parents if str(parent) in suites), {})
+    return suites.get(suite_folder(folder, suites), {})
 
 
 def record_with_names_of_now(record: Record, suites: Mapping[str, dict[str, Any]]) -> Record:

@@ -1,13 +1,13 @@
 """Finding runs: a benchmark's cells, and whatever else ``sb3-nbsp train`` has written."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from sb3_nbsp.benchmark.earlier_names import suite_around
+from sb3_nbsp.benchmark.earlier_names import suite_around, suite_folder
 from sb3_nbsp.benchmark.run_record import Record
-from sb3_nbsp.benchmark.same_settings import check_one_setting
+from sb3_nbsp.benchmark.same_settings import alike, check_one_setting
 from sb3_nbsp.benchmark.stored_runs import read_stored
 from sb3_nbsp.evaluation import SequenceResults
 
@@ -90,7 +90,7 @@ def collect(root: Path) -> Found:
     """
     :param root: a benchmark's folder, any folder with runs of ``sb3-nbsp train`` below it, or a file of published runs
     :raises FileNotFoundError: if there is nothing
-    :raises ValueError: if a file is damaged, or a method was trained with different settings on a sequence
+    :raises ValueError: if a file is damaged, or a method was trained with different settings on a sequence of a suite
     """
     stored, records = read_stored(root)
     suites = list(stored.values())
@@ -99,11 +99,14 @@ def collect(root: Path) -> Found:
     runs = [run for run in built if isinstance(run, Run)]
     not_counted = [entry for entry in built if isinstance(entry, NotCounted)]
     runs = _distinct_sequences([_as_its_suite_says(run, stored) for run in runs])
-    _check_settings(runs)
+    runs = _suites_apart(runs, stored)
     runs, repeated = _one_per_seed(runs)
     runs += _copies(suites, runs)
     not_started = _not_started(suites, {_identity(record.manifest) for record in cells})
     methods, sequences = (_order(name for suite in suites for name in suite[kind]) for kind in ("methods", "sequences"))
+    # A sequence that was named apart stands where it stood.
+    told = {run.sequence: run.manifest.get("sequence") for run in runs if run.manifest}
+    sequences |= {name: sequences[own] for name, own in told.items() if own in sequences}
     # The sort is stable: what stands in no suite comes last, as found.
     runs.sort(key=lambda run: (sequences.get(run.sequence, len(sequences)), methods.get(run.method, len(methods))))
     return Found(runs, [*not_counted, *repeated, *not_started], suites)
@@ -182,14 +185,30 @@ def _as_its_suite_says(run: Run, suites: Mapping[str, dict[str, Any]]) -> Run:
     return replace(run, last_evaluations=suite_around(run.record.folder, suites).get("last_evaluations", 1))
 
 
-def _check_settings(runs: Iterable[Run]) -> None:
-    """Of cells only: other runs are called by their settings."""
-    cells: dict[tuple[str, str], list[Record]] = {}
+def _suites_apart(runs: Sequence[Run], suites: Container[str]) -> list[Run]:
+    """
+    Tell a sequence of two suites, in which one method has two settings, by the suites' folders; within one suite that is an
+    error. Of cells only: other runs are called by their settings.
+    """
+    cells: dict[str, dict[str, dict[str, list[Record]]]] = {}
     for run in runs:
         if run.manifest:
-            cells.setdefault((run.sequence, run.method), []).append(run.record)
-    for (sequence, method), records in cells.items():
-        check_one_setting(f"{method!r} on {sequence!r}", records)
+            methods = cells.setdefault(run.sequence, {}).setdefault(suite_folder(run.record.folder, suites), {})
+            methods.setdefault(run.method, []).append(run.record)
+    names: dict[tuple[str, str], str] = {}
+    for sequence, folders in cells.items():
+        for methods in folders.values():
+            for method, records in methods.items():
+                check_one_setting(f"{method!r} on {sequence!r}", records)
+        firsts = {folder: {method: first for method, (first, *_) in methods.items()} for folder, methods in folders.items()}
+        groups = alike(firsts)
+        if len(groups) > 1:
+            names |= {(sequence, folder): f"{sequence} ({', '.join(group)})" for group in groups for folder in group}
+    return [_renamed(run, names.get((run.sequence, suite_folder(run.record.folder, suites)))) for run in runs]
+
+
+def _renamed(run: Run, sequence: str | None) -> Run:
+    return replace(run, sequence=sequence) if sequence and run.manifest else run
 
 
 def _one_per_seed(runs: Sequence[Run]) -> tuple[list[Run], list[NotCounted]]:

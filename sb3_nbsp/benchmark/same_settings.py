@@ -52,6 +52,27 @@ def _unequal(values: Differences) -> Differences:
     return {name: (there, here) for name, (there, here) in values.items() if there != here}
 
 
+def alike(cells: Mapping[str, Mapping[str, Record]]) -> list[list[str]]:
+    """
+    :param cells: on one sequence: by the folder of their suite, one of each method
+    :return: the folders in groups; in each a method has the same settings in all folders
+    """
+    groups: list[list[str]] = []
+    for folder, methods in cells.items():
+        fitting = (group for group in groups if not any(_differ(cells[other], methods) for other in group))
+        group = next(fitting, None)
+        if group is None:
+            groups.append([folder])
+        else:
+            group.append(folder)
+    return groups
+
+
+def _differ(there: Mapping[str, Record], here: Mapping[str, Record]) -> bool:
+    both = [name for name in here if name in there]
+    return any(settings_differ(there[name].manifest, here[name].manifest) for name in both)
+
+
 def check_one_setting(name: str, records: Sequence[Record]) -> None:
     """
     :param name: of a method on a sequence

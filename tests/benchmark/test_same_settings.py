@@ -64,11 +64,34 @@ def test_seeds_that_failed_are_no_reason(tmp_path: Path) -> None:
 
 
 def test_a_report_on_two_settings_under_one_name_is_refused(tmp_path: Path) -> None:
-    train(suite_of(tmp_path, [0, 1], 0.1), tmp_path / "both" / "one")
-    train(suite_of(tmp_path, [1, 2], 0.9), tmp_path / "both" / "other")
-    told = r"for 'NBSP' on 'S', got seed 0, 1 \(one/s/nbsp/seed0\) and seed 1, 2 \(other/s/.*mask_coef: 0.1 there, 0.9 here"
+    out = train(suite_of(tmp_path, [0, 1], 0.1), tmp_path / "out")
+    train(suite_of(tmp_path, [2, 3], 0.9), out)
+    told = r"for 'NBSP' on 'S', got seed 0, 1 \(s/nbsp/seed0\) and seed 2, 3 \(s/.*mask_coef: 0.1 there, 0.9 here"
     with pytest.raises(ValueError, match=told):
-        collect(tmp_path / "both")
+        collect(out)
+
+
+def test_suites_with_other_settings_are_told_apart_by_their_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under one parent, also where one of them is an archive. Those of the same settings are one."""
+    for folder, seeds, coef in (("one", [0, 1], 0.1), ("other", [1, 2], 0.9), ("more", [2], 0.1)):
+        train(suite_of(tmp_path, seeds, coef), tmp_path / folder)
+        write_archive(tmp_path / folder, tmp_path / "all" / folder)
+    train(suite_of(tmp_path, [0, 1], 0.1, "T"), tmp_path / "all" / "tasks")
+    found = collect(tmp_path / "all")
+    told = {
+        ("S (more, one)", 0),
+        ("S (more, one)", 1),
+        ("S (more, one)", 2),
+        ("S (other)", 1),
+        ("S (other)", 2),
+        ("T", 0),
+        ("T", 1),
+    }
+    assert {(run.sequence, run.seed) for run in found.runs} == told and len(found.runs) == 7 and not found.not_counted
+    monkeypatch.setattr(report, "draw", lambda *_: None)
+    text = write_report(tmp_path / "all", tmp_path / "report").read_text()
+    assert [line for line in text.splitlines() if line.startswith("## S")] == ["## S (more, one)", "## S (other)"]
+    assert "mask_coef:0.9" in text
 
 
 def test_what_does_not_decide_over_numbers_is_no_other_setting(tmp_path: Path) -> None:
