@@ -26,7 +26,7 @@ def probe_table(*probes: Probe) -> str:
     :return: Markdown
     :raises ValueError: if the runs were probed on different tasks, in different measures, or not with the same arguments
     """
-    first = _check_comparable(probes)
+    first = check_comparable(probes)
     tasks = list(first.performance["", "none"])
     rows = []
     for task, which in first.performance:
@@ -85,7 +85,12 @@ def _over(values: Iterable[float]) -> str:
     return str(estimate([list(values)]))
 
 
-def _check_comparable(probes: Sequence[Probe]) -> Probe:
+def check_comparable(probes: Sequence[Probe]) -> Probe:
+    """
+    :param probes: what was found in several runs
+    :return: the first
+    :raises ValueError: if they have no common mean
+    """
     if not probes:
         raise ValueError("Expected at least one probe, got none.")
     for probe in probes:
@@ -126,7 +131,7 @@ def plot_probe(*probes: Probe, path: str | os.PathLike[str]) -> None:
     :raises ImportError: if matplotlib is not installed
     :raises ValueError: if the runs were probed on different tasks, in different measures, or not with the same arguments
     """
-    first = _check_comparable(probes)
+    first = check_comparable(probes)
     panels = {"on the task whose scores chose them": _on_own_task}
     if len(first.performance["", "none"]) > 1:
         panels["on the other tasks"] = _on_other_tasks

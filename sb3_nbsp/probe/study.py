@@ -212,5 +212,7 @@ def _mean(draws: Sequence[Mapping[str, float]]) -> dict[str, float]:
 def _by_pair(plain: Any) -> dict[tuple[str, str], Any]:
     """Earlier files have a mapping with ``"a / b"`` as keys."""
     if isinstance(plain, dict):
+        if unknown := [key for key in plain if " / " not in key]:
+            raise ValueError(f"Expected pairs of names with ' / ' between them, got {unknown[0]!r}")
         plain = [[*key.rpartition(" / ")[::2], value] for key, value in plain.items()]
     return {(first, second): value for first, second, value in plain}

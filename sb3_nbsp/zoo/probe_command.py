@@ -2,6 +2,7 @@
 
 import argparse
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from sb3_nbsp.base.plain_text import from_markdown
 from sb3_nbsp.base.spare_files import may_fail
 from sb3_nbsp.evaluation import SequenceResults, plot_score_histograms
 from sb3_nbsp.evaluation.told_success import telling_tasks
-from sb3_nbsp.probe.probe_report import plot_probe, probe_table
+from sb3_nbsp.probe.probe_report import check_comparable, plot_probe, probe_table
 from sb3_nbsp.probe.probes_file import SEVERAL, load_probes, save_probes
 from sb3_nbsp.probe.study import Probe, probe_model
 from sb3_nbsp.zoo.algorithms import ALGORITHMS
@@ -60,13 +61,14 @@ def main(arguments: list[str]) -> None:
         # Of all before the first one takes its minutes.
         earlier = {run: load_probes(run) for run in args.runs if run.suffix == ".json"}
         settings = {run: _settings(run, args.gym_packages) for run in args.runs if run.suffix != ".json"}
+        telling = _told_by_any([probe for probes in earlier.values() for probe in probes], list(settings), args)
     except (ValueError, OSError, ImportError) as error:
         parser.error(str(error))
     output = args.output or _folder(args.runs[0])
     probes: list[Probe] = []
     for i, run in enumerate(args.runs):
         number = i if len(args.runs) > 1 else ""
-        probes += [_probe(run, settings[run], args, output, number)] if run in settings else earlier[run]
+        probes += [_probe(run, settings[run], args, output, number, telling)] if run in settings else earlier[run]
         print(f"{i + 1} of {len(args.runs)}: {run}", flush=True)
     table = probe_table(*probes)
     output.mkdir(parents=True, exist_ok=True)
@@ -79,16 +81,44 @@ def main(arguments: list[str]) -> None:
     print(f"Written to {output}: probe.md, probe.png; of every run that was probed now its probe*.json and scores*.png")
 
 
+def _told_by_any(earlier: Sequence[Probe], runs: Sequence[Path], args: argparse.Namespace) -> set[str]:
+    """
+    The tasks that told success in any run: what one seed never reached is no other measure.
+
+    :raises ValueError: where earlier probes and those of now would have no common mean
+    """
+    told = [telling_tasks(SequenceResults.read(_folder(run)).evaluations) for run in runs]
+    if not earlier:
+        return set().union(*told)
+    first = check_comparable(earlier)
+    tasks = set(first.performance["", "none"])
+    if not runs:
+        return tasks
+    known = set().union(*told)
+    wanted = {
+        "--episodes": (first.n_eval_episodes, args.episodes),
+        "--no-rescore": (not first.seed_overlap, args.no_rescore),
+        "measure": (first.measure, "success rate" if tasks <= known else first.measure),
+    }
+    if differ := [f"{name}: {there} there, {here} here" for name, (there, here) in wanted.items() if there != here]:
+        raise ValueError(
+            f"Expected earlier probes that can be averaged with those of now, got other ones ({'; '.join(differ)}). Probe "
+            "with the same arguments; runs in another measure by themselves."
+        )
+    return known | (tasks if first.measure == "success rate" else set())
+
+
 def _folder(run: Path) -> Path:
     return run.parent if run.suffix in (".zip", ".json") else run
 
 
-def _probe(run: Path, settings: dict[str, Any], args: argparse.Namespace, output: Path, number: int | str) -> Probe:
+def _probe(
+    run: Path, settings: dict[str, Any], args: argparse.Namespace, output: Path, number: int | str, telling: set[str]
+) -> Probe:
     """Probe one run, and write what is its own."""
     folder = _folder(run)
     env = _make_env(settings, _saved(folder, settings), args)
     model = ALGORITHMS[settings["algo"]].load(_model(run, settings), env=env)
-    telling = telling_tasks(SequenceResults.read(folder).evaluations)
     probe = probe_model(model, env, args.episodes, args.seed, not args.no_rescore, telling)
     env.close()
     output.mkdir(parents=True, exist_ok=True)

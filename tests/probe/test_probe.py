@@ -221,6 +221,13 @@ def test_names_of_tasks_may_hold_what_stood_between_them_in_earlier_files(probe,
     assert load_probes(tmp_path / "earlier.json") == [probe]
 
 
+@pytest.mark.parametrize("name", ["performance", "task_overlap"])
+def test_a_key_of_an_earlier_file_that_is_no_pair_is_refused(name, probe, tmp_path):
+    (tmp_path / "earlier.json").write_text(json.dumps({**probe.to_dict(), name: {"east / west": 0.5, "eastwest": 0.1}}))
+    with pytest.raises(ValueError, match=r"Expected a file that `sb3-nbsp probe` wrote.*'eastwest'"):
+        load_probes(tmp_path / "earlier.json")
+
+
 def test_a_task_that_told_success_in_its_run_is_probed_in_success(trained, monkeypatch):
     def evaluate(self, model):
         return {"east": 1.0, "west": None}, {"east": 3.0, "west": -200.0}
