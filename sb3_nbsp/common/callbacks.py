@@ -1,6 +1,6 @@
 """The callback that ends tasks."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList, ConvertCallback
@@ -96,24 +96,39 @@ def with_skill_callback(callback: MaybeCallback) -> MaybeCallback:
     :param callback: what a user gave to ``learn()`` on the env of a task sequence
     :return: the same with a :class:`SkillNeuronCallback`
     """
-    made = [c if isinstance(c, BaseCallback) else ConvertCallback(c) for c in flat(callback)]
-    if any(isinstance(c, SkillNeuronCallback) for c in made):
+    if any(isinstance(c, SkillNeuronCallback) for c in flat(callback, lambda given: True)):
         return callback
+    made = [c if isinstance(c, BaseCallback) else ConvertCallback(c) for c in flat(callback, _holds_early)]
     # Early in the list: a checkpoint taken in the same step must know that a task has ended. Before it only what needs
     # the task's transitions, of which consolidation empties the replay buffer.
-    early = [c for c in made if getattr(c, "before_consolidation", False)]
+    early = [c for c in made if _is_early(c)]
     return [*early, SkillNeuronCallback(), *(c for c in made if c not in early)]
 
 
-def flat(callback: Any) -> Iterator[Any]:
+def _is_early(callback: Any) -> bool:
+    return bool(getattr(callback, "before_consolidation", False))
+
+
+def _is_plain(given: CallbackList) -> bool:
+    """A class of a user's own may do more than call its callbacks."""
+    return type(given) is CallbackList
+
+
+def _holds_early(given: CallbackList) -> bool:
+    """Any other list stays the object that the user gave."""
+    return _is_plain(given) and any(map(_is_early, flat(given)))
+
+
+def flat(callback: Any, opened: Callable[[CallbackList], bool] = _is_plain) -> Iterator[Any]:
     """
     :param callback: as ``learn()`` takes it: none, a callback or a function, or a list of these
-    :return: the callbacks and functions, those within lists and ``CallbackList`` too, in the order in which they are called
+    :param opened: of which ``CallbackList`` its callbacks are given instead of itself
+    :return: the callbacks and functions, those within lists too, in the order in which they are called
     """
-    if type(callback) is CallbackList:  # a class of a user's own may do more than call them
+    if isinstance(callback, CallbackList) and opened(callback):
         callback = callback.callbacks
     if isinstance(callback, list):
         for part in callback:
-            yield from flat(part)
+            yield from flat(part, opened)
     elif callback is not None:
         yield callback

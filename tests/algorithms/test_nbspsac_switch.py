@@ -15,7 +15,9 @@ from helpers import (
 from helpers.sac_models import EAST, STEPS, Counting, after_east, go_on_with_west, made, ways, weights
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 
+from sb3_nbsp.baselines import L2
 from sb3_nbsp.common import SkillNeuronCallback, task_end
+from sb3_nbsp.common.callbacks import with_skill_callback
 
 pytestmark = pytest.mark.filterwarnings(r"ignore:The goal metric q\(t\)")
 
@@ -104,6 +106,10 @@ def test_statistics_of_episodes_begin_anew():
 # The callback
 
 
+class OwnList(CallbackList):
+    pass
+
+
 @pytest.mark.parametrize(
     "callback",
     [
@@ -111,6 +117,8 @@ def test_statistics_of_episodes_begin_anew():
         lambda: SkillNeuronCallback(),
         lambda: [SkillNeuronCallback(), CallbackList([])],
         lambda: CallbackList([CallbackList([SkillNeuronCallback()])]),
+        lambda: OwnList([SkillNeuronCallback()]),
+        lambda: [CallbackList([OwnList([SkillNeuronCallback()])])],
         lambda: [CallbackList([])],
         lambda: lambda local_variables, global_variables: True,
     ],
@@ -133,6 +141,19 @@ def test_a_list_that_the_user_passes_is_left_alone():
     mine: list[BaseCallback] = [CallbackList([])]
     made().learn(5, callback=mine)
     assert len(mine) == 1
+
+
+def test_a_callback_list_is_initialised_and_called():
+    inner = CallbackList([])
+    mine = CallbackList([inner])
+    model = made().learn(5, callback=mine)
+    assert mine.model is inner.model is model and mine.n_calls == inner.n_calls == 5
+
+
+def test_a_callback_list_is_opened_for_what_comes_before_consolidation():
+    l2, kept = L2(), CallbackList([])
+    first, second, third = with_skill_callback(CallbackList([kept, CallbackList([l2])]))
+    assert first is l2 and type(second) is SkillNeuronCallback and third is kept
 
 
 def test_callback_on_an_env_without_tasks():
