@@ -57,7 +57,7 @@ class MaskedOptimizer(th.optim.Optimizer):
 
         :param factors: by parameter, in its shape, in [0, 1]; parameters of other optimizers are ignored,
             parameters that are left out are free
-        :raises ValueError: for factors of another shape or range, or of a parameter that is a single number
+        :raises ValueError: for factors of another shape or range, or other than 1 for a parameter that is a single number
         """
         own = [p for group in self.param_groups for p in group["params"] if p in factors]
         for p in own:
@@ -191,7 +191,7 @@ class MaskedOptimizer(th.optim.Optimizer):
 
 
 def _check_factors(factors: th.Tensor, parameter: th.Tensor) -> None:
-    if parameter.dim() == 0:
+    if parameter.dim() == 0 and bool((factors != 1).any()):
         raise ValueError("Expected a parameter with rows to hold, got one of a single number. Make it of shape (1,).")
     if factors.shape != parameter.shape:
         raise ValueError(

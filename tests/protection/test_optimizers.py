@@ -240,6 +240,15 @@ def test_factors_that_are_none_are_refused(parameter, factors, words):
     assert not optimizer.is_masking
 
 
+def test_a_single_number_that_is_free_is_not_refused():
+    number, row = nn.Parameter(th.tensor(1.0)), nn.Parameter(th.ones(2))
+    optimizer = MaskedOptimizer(SGD([number, row], lr=1.0))
+    optimizer.set_factors({number: th.tensor(1.0), row: th.zeros(2)})
+    (number + row.sum()).backward()
+    optimizer.step()
+    assert number == 0 and th.equal(row, th.ones(2))
+
+
 @all_targets
 def test_parameters_without_gradient(target):
     optimizer, params = masked("sgd", target)
