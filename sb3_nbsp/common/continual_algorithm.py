@@ -87,6 +87,7 @@ class ContinualAlgorithm(ProtectedAlgorithm):
         tb_log_name: str = "run",
         progress_bar: bool = False,
     ) -> tuple[int, BaseCallback]:
+        self.protection.check_wanted(self.skill_fraction)  # a model that is loaded may only be looked at
         sequence = task_sequence_of(self.env)
         if sequence is not None or self.gates is not None:  # not only at the end of the first task
             self._check_supported()
@@ -273,6 +274,7 @@ class ContinualAlgorithm(ProtectedAlgorithm):
         """
         :raises ValueError: where a setting of the model cannot be carried over a task switch
         """
+        self.protection.check_wanted(self.skill_fraction)
         if self.gates is not None:
             gate_requirements.check_env(self.gates, self.env, self.observation_space, self.learned_tasks)
 

@@ -99,6 +99,7 @@ def _with_settings_of(model: BaseAlgorithm, cls: Any, arguments: dict[str, Any])
     new = cls(settings["policy_class"], model.env, device=model.device, _init_setup_model=False)
     new.__dict__.update(settings | arguments)
     new._setup_model()
+    new.protection.check_wanted(new.skill_fraction)
     return new
 
 

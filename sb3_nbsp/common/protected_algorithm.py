@@ -110,6 +110,7 @@ class ProtectedAlgorithm(BaseAlgorithm):
         self._init_state()
         if arguments["_init_setup_model"]:
             self._setup_model()
+            self.protection.check_wanted(self.skill_fraction)
             warn_of_settings(self)
 
     def _init_state(self) -> None:
@@ -132,8 +133,6 @@ class ProtectedAlgorithm(BaseAlgorithm):
             self.task_gates,
             [(recursive_getattr(self, name), recursive_getattr(self, target)) for name, target in self.target_networks],
         ).to(self.device)
-        if self.skill_fraction > 0:
-            self.protection.check_wanted()
         for name in self.optimizer_names:
             base = recursive_getattr(self, name)
             recursive_setattr(self, name, MaskedOptimizer(base, self.mask_target, self.clips_gradients))

@@ -47,13 +47,14 @@ class Protection:
         self.gates = TaskGates(self.networks) if task_gates else None
         self.targets = list(targets)
 
-    def check_wanted(self) -> None:
+    def check_wanted(self, skill_fraction: float) -> None:
         """
-        To be called where skill neurons shall be held.
-
+        :param skill_fraction: m, share of each layer's neurons that shall be held
         :raises ValueError: if the policy could not be read, or if it has neurons, and the networks that are wanted have none.
             (A linear policy has none at all.)
         """
+        if skill_fraction == 0:
+            return
         if not self.masks.networks:
             raise ValueError(
                 "Expected a policy whose neurons can be found, got one that could not be read (the warning before says why): "
