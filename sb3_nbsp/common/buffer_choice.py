@@ -1,5 +1,6 @@
 """Which replay buffer a model is made with: where SB3 would choose one of its own, ours takes its place."""
 
+import warnings
 from typing import Any
 
 from gymnasium import spaces
@@ -26,7 +27,7 @@ def make_buffer(model: Any, given: type[Any] | None) -> ReplayBuffer:
     common = {"device": model.device, "n_envs": model.n_envs, "optimize_memory_usage": model.optimize_memory_usage}
     common |= model.memory_arguments()
     check_keywords("replay_buffer_kwargs", kwargs, buffer_class, ("buffer_size", "observation_space", "action_space", *common))
-    if issubclass(buffer_class, NStepReplayBuffer):
+    if buffer_class is MixedNStepReplayBuffer or (issubclass(buffer_class, NStepReplayBuffer) and model.n_steps > 1):
         own = {name: getattr(model, name) for name in OF_STEPS}
         kwargs = {**own, **kwargs} if model.n_steps == 1 else {**kwargs, **own}
     try:
@@ -49,6 +50,13 @@ def _class_for(model: Any, given: type[Any] | None) -> type[Any]:
         return given
     if given is MixedNStepReplayBuffer and "n_steps" in model.replay_buffer_kwargs:
         return given
+    fits: type[Any] = MixedNStepReplayBuffer if model.n_steps > 1 else MixedReplayBuffer
     if isinstance(model.observation_space, spaces.Dict):
-        return MixedDictReplayBuffer
-    return MixedNStepReplayBuffer if model.n_steps > 1 else MixedReplayBuffer
+        fits = MixedDictReplayBuffer
+    if given is MixedNStepReplayBuffer and fits is not given and model.n_steps == 1:  # with more, dicts are refused
+        warnings.warn(
+            f"replay_buffer_class=MixedNStepReplayBuffer with n_steps=1: single steps are learned from, out of a "
+            f"{fits.__name__}. For several steps give their number as n_steps, or in replay_buffer_kwargs.",
+            stacklevel=6,
+        )
+    return fits

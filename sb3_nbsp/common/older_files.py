@@ -2,7 +2,7 @@
 
 import sys
 import warnings
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
@@ -24,14 +24,34 @@ MOVED = {
 
 # What an argument stands for in files from before it existed, where its default of today says something else.
 BEFORE = {"rehearsal": "replay"}
+OUR_BUFFERS = ("sb3_nbsp.common.buffers", "sb3_nbsp.rehearsal.replay_buffers")
 
 
-def values_before(in_file: Collection[str]) -> dict[str, Any]:
+def values_before(in_file: Mapping[str, Any]) -> dict[str, Any]:
     """
-    :param in_file: names of the attributes that a model's file holds
+    :param in_file: the attributes that a model's file holds, as they stand in its JSON
     :return: values of the arguments that it lacks, as they were without them
     """
     return {name: value for name, value in BEFORE.items() if in_file and name not in in_file}
+
+
+def without_its_steps(in_file: Mapping[str, Any]) -> dict[str, Any]:
+    """
+    What a file says of its replay buffer where ``load()`` is given another ``n_steps``: ours is chosen anew, and the arguments
+    that SB3 made of ``n_steps`` (older files keep them) are left out.
+
+    :param in_file: see :func:`values_before`
+    :return: attributes by name; none where the buffer is a class of the user's, or the model's transitions are single steps
+    """
+    given, n_steps = in_file.get("replay_buffer_class"), in_file.get("n_steps")
+    ours = isinstance(given, Mapping) and given.get("__module__") in OUR_BUFFERS
+    if not ours or not isinstance(n_steps, int) or n_steps <= 1:
+        return {}
+    kwargs = in_file.get("replay_buffer_kwargs")
+    if not isinstance(kwargs, Mapping) or kwargs.get("n_steps") != n_steps:
+        return {"replay_buffer_class": None}
+    left = {name: value for name, value in kwargs.items() if name not in ("n_steps", "gamma")}
+    return {"replay_buffer_class": None, "replay_buffer_kwargs": left}
 
 
 @contextmanager

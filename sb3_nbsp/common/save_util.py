@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import warnings
 import zipfile
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,7 +19,7 @@ from stable_baselines3.common.save_util import load_from_zip_file
 from sb3_nbsp.base.atomic_write import replacing
 from sb3_nbsp.base.names import unknown_name_message
 from sb3_nbsp.common.file_checks import check_state, class_of_policy, naming_damage
-from sb3_nbsp.common.older_files import values_before
+from sb3_nbsp.common.older_files import values_before, without_its_steps
 from sb3_nbsp.common.settings_file import SETTINGS, opened
 
 # In every model's file
@@ -63,18 +63,18 @@ def deflated(target: File) -> Iterator[pathlib.Path]:
                     shutil.copyfileobj(source, copy, CHUNK)
 
 
-def check_origin(cls: Any, path: File) -> Collection[str]:
+def check_origin(cls: Any, path: File) -> Mapping[str, Any]:
     """
     :param cls: the NBSP algorithm that shall be loaded
     :param path: a model's file
-    :return: names of the attributes that it holds
+    :return: the attributes that it holds, as they stand in its JSON
     :raises ValueError: if another class saved it
     """
     if not isinstance(path, str | pathlib.Path | io.BufferedIOBase):
         raise TypeError(f"Expected a model's file; got {path!r}.")
     with naming_damage(path, "a model's file"), opened(path) as archive:
         if archive is None:
-            return ()  # SB3 has words for that
+            return {}  # SB3 has words for that
         names = set(archive.namelist())
         data = json.loads(archive.read("data")) if "data" in names else {}
     if "data" not in names:
@@ -92,7 +92,7 @@ def check_origin(cls: Any, path: File) -> Collection[str]:
     if "policy.pth" not in names:
         raise ValueError(f"{path} is damaged: its networks are missing. Take an earlier checkpoint or a copy.")
     if "skill_fraction" in data and {f"{name}.pth" for name in cls.optimizer_names} <= names:
-        return tuple(data)
+        return data
     raise ValueError(
         f"{path} was not saved by {cls.__name__}: it holds {', '.join(sorted(names - OTHER_FILES))}. "
         f"If a {cls.sb3_class.__name__} model is in it, take it over with {cls.__name__}.from_sb3({str(path)!r})."
@@ -113,7 +113,7 @@ def attributes_for(cls: Any, path: File, given: Mapping[str, Any]) -> dict[str, 
     for name in given:
         if name not in known:
             raise ValueError(f"load: {unknown_name_message(f'argument of {cls.__name__}', name, sorted(known))}")
-    return {**values_before(in_file), **given}
+    return {**values_before(in_file), **(without_its_steps(in_file) if "n_steps" in given else {}), **given}
 
 
 def _tells_of_neurons(records: Any) -> bool:

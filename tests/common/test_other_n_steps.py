@@ -1,12 +1,14 @@
 """A model that goes on with another number of steps than its memory was filled with."""
 
 import copy
+import warnings
 
 import numpy as np
 import pytest
 from helpers import VECTORS
 from helpers.cases import DQN_CASE, SAC_CASE, off_policy_cases, on_cases
 
+from sb3_nbsp.common.older_files import without_its_steps
 from sb3_nbsp.rehearsal import MixedNStepReplayBuffer, MixedReplayBuffer
 from sb3_nbsp.rehearsal.memory import Transitions
 
@@ -73,10 +75,51 @@ def test_no_buffer_ignores_the_number_of_steps():
         SAC_CASE.made(replay_buffer_class=OfSingleSteps, n_steps=3)
     with pytest.raises(ValueError, match="MixedDictReplayBuffer gives single ones"):
         SAC_CASE.made(SAC_CASE.toy_env(VECTORS), "MultiInputPolicy", n_steps=3)
-    for n_steps in (1, 3):
-        buffer = SAC_CASE.made(replay_buffer_class=OfSeveralSteps, n_steps=n_steps, gamma=0.9).replay_buffer
-        assert (buffer.n_steps, buffer.gamma) == (n_steps, 0.9)
-    assert type(SAC_CASE.made(replay_buffer_class=MixedNStepReplayBuffer).replay_buffer) is MixedReplayBuffer
+    buffer = SAC_CASE.made(replay_buffer_class=OfSeveralSteps, n_steps=3, gamma=0.9).replay_buffer
+    assert (buffer.n_steps, buffer.gamma) == (3, 0.9)
+
+
+class OfFiveSteps(MixedNStepReplayBuffer):
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, n_steps=5, **kwargs)
+
+
+class OfFiveUnlessTold(MixedNStepReplayBuffer):
+    def __init__(self, *args, n_steps=5, **kwargs):
+        super().__init__(*args, n_steps=n_steps, **kwargs)
+
+
+@pytest.mark.parametrize("buffer_class", [OfFiveSteps, OfFiveUnlessTold])
+def test_a_class_that_the_user_names_has_its_own_steps(buffer_class):
+    """As in SB3, where n_steps=1 says nothing of it."""
+    assert DQN_CASE.made(replay_buffer_class=buffer_class).replay_buffer.n_steps == 5
+
+
+def test_a_buffer_of_several_steps_is_not_exchanged_in_silence():
+    with pytest.warns(UserWarning, match="with n_steps=1: single steps are .* out of a MixedReplayBuffer"):
+        assert type(SAC_CASE.made(replay_buffer_class=MixedNStepReplayBuffer).replay_buffer) is MixedReplayBuffer
+
+
+def test_a_file_of_before_that_keeps_the_steps_as_the_buffers_arguments(tmp_path):
+    three = SAC_CASE.made(n_steps=3)
+    three.replay_buffer_kwargs = {"n_steps": 3, "gamma": 0.99, "handle_timeout_termination": False}
+    three.save(tmp_path / "model")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "replay_buffer_class")
+        model = SAC_CASE.cls.load(tmp_path / "model", env=SAC_CASE.sequence_env(), n_steps=1)
+    assert type(model.replay_buffer) is MixedReplayBuffer
+    assert model.replay_buffer_kwargs == {"handle_timeout_termination": False}
+    assert SAC_CASE.cls.load(tmp_path / "model").replay_buffer.n_steps == 3
+    five = {"n_steps": 5}
+    given = SAC_CASE.cls.load(
+        tmp_path / "model", n_steps=1, replay_buffer_class=MixedNStepReplayBuffer, replay_buffer_kwargs=five
+    )
+    assert given.replay_buffer.n_steps == 5
+
+
+def test_steps_of_a_class_of_the_users_own_stay_its_arguments():
+    own = {"replay_buffer_class": {"__module__": "mine"}, "n_steps": 3, "replay_buffer_kwargs": {"n_steps": 3}}
+    assert without_its_steps(own) == without_its_steps({}) == without_its_steps({**own, "n_steps": 1}) == {}
 
 
 @on_cases(SAC_CASE, DQN_CASE)
