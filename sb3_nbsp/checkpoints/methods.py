@@ -6,7 +6,7 @@ from typing import Any
 
 from sb3_nbsp.checkpoints import loading, saving
 
-ATTRIBUTES = ("_written", "_going_on", "_kept_elsewhere")  # of a model, which no file of it holds
+ATTRIBUTES = ("_written", "_going_on", "_kept_elsewhere", "_is_made")  # of a model, which no file of it holds
 
 
 def steps_left(model: Any) -> int:

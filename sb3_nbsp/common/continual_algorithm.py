@@ -176,6 +176,9 @@ class ContinualAlgorithm(ProtectedAlgorithm):
     def set_parameters(self, load_path_or_dict: Any, exact_match: bool = True, device: th.device | str = "auto") -> None:
         """See :meth:`ProtectedAlgorithm.set_parameters`. The memory is told which task is learned."""
         super().set_parameters(load_path_or_dict, exact_match, device)
+        if self._is_made:  # else they are its own, which load() brings
+            self.position.given_parameters()
+        self._is_made = True
         if self.position.task is not None:
             self.begin_task(self.position.task)
 

@@ -65,6 +65,7 @@ class SequencePosition:
     - ``consolidated_at``: the model's ``num_timesteps`` at the last consolidation, and ``carried``: env steps since then that
       SB3 counted before it began at 0 again
     - ``updates``: the model's updates at the last consolidation
+    - ``given``: whether parameters that were learned elsewhere were given since then; missing where none ever were
     - ``ended_at``: ``steps`` where a segment ended last, which may be beyond its end: see :meth:`is_at_switch`
 
     :param record: see :meth:`new_record`; changed in place
@@ -194,6 +195,19 @@ class SequencePosition:
         """
         return self.pending is not None and n_updates <= self.record.get("updates", -1)
 
+    def is_unlearned(self, num_timesteps: int, n_updates: int) -> bool:
+        """
+        Whether nothing tells that a task which ends by hand was learned. Tasks that are learned at once are consolidated one
+        after the other, with no step between.
+
+        :param num_timesteps: the model's
+        :param n_updates: the model's
+        """
+        if n_updates > self.record.get("updates", -1) or self.record.get("given", False):
+            return False
+        learned_before = n_updates > 0 or "given" in self.record
+        return not learned_before or self.steps_by_hand(num_timesteps) > 0
+
     def steps_left(self) -> int | None:
         """Env steps until the running segment ends; ``None`` at the sequence's end, or where tasks are given by hand."""
         return None if self.n_completed >= len(self.visits) else self.segment_steps[self.n_completed] - self.steps_in_segment
@@ -226,6 +240,10 @@ class SequencePosition:
         """Note that the task is learned on."""
         self.record["fresh"] = False
 
+    def given_parameters(self) -> None:
+        """Note that parameters came which were learned elsewhere."""
+        self.record["given"] = True
+
     def task_begins(self, task: str) -> None:
         """Note which task is learned."""
         check_task_name(task)
@@ -244,6 +262,8 @@ class SequencePosition:
         """
         self.record |= {"pending": None, "task": None, "fresh": True, "consolidated_at": num_timesteps, "carried": 0}
         self.record["updates"] = n_updates
+        if "given" in self.record:
+            self.record["given"] = False
 
     def count_from_zero(self, num_timesteps: int) -> None:
         """

@@ -108,7 +108,8 @@ class ProtectedAlgorithm(BaseAlgorithm):
         self.sb3_class.__init__(self, **{**parents, "_init_setup_model": False})
         self.__dict__.update(own)
         self._init_state()
-        if arguments["_init_setup_model"]:
+        self._is_made: bool = arguments["_init_setup_model"]  # else it is loaded
+        if self._is_made:
             self._setup_model()
             self.protection.check_wanted(self.skill_fraction)
             warn_of_settings(self)

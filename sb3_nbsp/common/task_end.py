@@ -83,8 +83,8 @@ def consolidate(model: Any, env: gym.Env | VecEnv | None, task: str | None) -> S
             "task_warmup), or give the tasks more steps.",
             stacklevel=3,
         )
-    elif skill is not None and is_new and model._n_updates <= model.position.record.get("updates", -1):
-        warnings.warn(  # by hand it is done all the same: who loads networks that learned elsewhere has no updates
+    elif skill is not None and is_new and model.position.is_unlearned(model.num_timesteps, model._n_updates):
+        warnings.warn(  # by hand it is done all the same: a policy may have been given what others learned
             f"{task} was consolidated without a single update of the networks before: skill neurons are held that learned "
             "nothing of it here. Call learn() on the task first, for longer than learning_starts (and task_warmup).",
             stacklevel=3,

@@ -99,3 +99,33 @@ def test_a_task_that_was_not_learned_is_told_by_hand(case):
         warnings.filterwarnings("error", "A was consolidated|B was consolidated")
         model.consolidate(task="B")
         model.consolidate(task="A")  # again, as it is now
+
+
+@every_case
+def test_what_others_learned_and_tasks_learned_at_once_are_not_told(case):
+    learned_once = case.made(case.task_env(), memory_size=0, scoring_steps=20).learn(48)
+    parameters = copy.deepcopy(learned_once.get_parameters())
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", ".* was consolidated without")
+        for task in ("A", "B", "C"):
+            learned_once.consolidate(task=task)
+        model = case.made(case.task_env(), memory_size=0, scoring_steps=20)
+        model.set_parameters(parameters)
+        model.consolidate(task="A")
+        model.consolidate(task="B")
+
+
+@every_case
+def test_steps_without_an_update_and_a_file_that_learned_nothing_are_told(case, tmp_path):
+    model = case.made(case.task_env(), memory_size=0, scoring_steps=20)
+    model.save(tmp_path / "model")
+    loaded = case.cls.load(tmp_path / "model", env=case.task_env())
+    with pytest.warns(UserWarning, match="A was consolidated without a single update"):
+        loaded.consolidate(task="A")
+    if case.on_policy:
+        return
+    model.learn(48)
+    model.consolidate(task="A")
+    model.learn(3, reset_num_timesteps=False)  # its warm-up
+    with pytest.warns(UserWarning, match="B was consolidated without a single update"):
+        model.consolidate(task="B")
