@@ -241,12 +241,7 @@ def test_factors_that_are_none_are_refused(parameter, factors, words):
 
 
 def test_a_single_number_that_is_free_is_not_refused():
-    number, row = nn.Parameter(th.tensor(1.0)), nn.Parameter(th.ones(2))
-    optimizer = MaskedOptimizer(SGD([number, row], lr=1.0))
-    optimizer.set_factors({number: th.tensor(1.0), row: th.zeros(2)})
-    (number + row.sum()).backward()
-    optimizer.step()
-    assert number == 0 and th.equal(row, th.ones(2))
+    MaskedOptimizer(SGD([number := nn.Parameter(th.tensor(1.0))])).set_factors({number: th.tensor(1.0)})
 
 
 @all_targets
