@@ -6,7 +6,7 @@ Paired differences "method minus baseline" over the seeds that both have: mean a
     python docs/results/default-choice/paired.py "rehearsal" "task gates" docs/results/atari --tasks
 
 Runs are judged as in the report of their folder (the mean of the last evaluations that its suite names; ``--last`` says
-another number). ``--tasks``: the mean return on each task instead, right after its first training and at the end.
+another number). ``--tasks``: the mean return on each task instead, right after each of its trainings and at the end.
 """
 
 import argparse
@@ -36,8 +36,11 @@ def returns(run: SequenceResults) -> dict[str, float]:
     """Raw returns: a game's score."""
     matrix, found = run.matrix("return"), {}
     for place, task in enumerate(run.task_names):
-        after, end = (float(matrix[row, place]) for row in (run.segments.index(task), -1))
-        found |= {f"{task} after its training": after, f"{task} at the end": end, f"{task}, change": end - after}
+        rows = [row for row, name in enumerate(run.segments) if name == task]
+        visits = ["", *(f" {n}" for n in range(2, len(rows) + 1))]
+        after = {f"{task} after its training{n}": float(matrix[row, place]) for n, row in zip(visits, rows, strict=True)}
+        end = float(matrix[-1, place])
+        found |= after | {f"{task} at the end": end, f"{task}, change": end - float(matrix[rows[0], place])}
     return found
 
 
