@@ -79,7 +79,8 @@ def test_a_long_training_writes_few_lines(monkeypatch, capsys):
     assert len(capsys.readouterr().out.splitlines()) == 33  # ten minutes apart, in five and a half hours
 
 
-def test_a_bar_shows_two_lines_and_leaves_the_terminal_as_it_was():
+def test_a_bar_shows_two_lines_and_leaves_the_terminal_as_it_was(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")  # a dumb one has no bars
     console = _Console(file=io.StringIO(), force_terminal=True, width=100)
     bar = Bar(console)
     bar.start(10, 2000)
