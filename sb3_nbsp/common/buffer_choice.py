@@ -20,6 +20,7 @@ def make_buffer(model: Any, given: type[Any] | None) -> ReplayBuffer:
     :param given: the class that its user named, one with a memory, or none
     :return: an empty buffer
     :raises ValueError: for an argument that it does not have or that the model gives it, or where it would ignore ``n_steps``
+    :raises AssertionError: as SB3, where no class was named and dict observations have none of several steps
     :raises MemoryError: if it cannot fit into the machine's memory
     """
     kwargs = dict(model.replay_buffer_kwargs)
@@ -36,9 +37,10 @@ def make_buffer(model: Any, given: type[Any] | None) -> ReplayBuffer:
         check_footprint(model._footprint(0)[:1])
         raise error
     if model.n_steps > 1 and getattr(buffer, "n_steps", 1) != model.n_steps:
-        raise ValueError(
+        kind = AssertionError if given is None else ValueError  # the former is SB3's
+        raise kind(
             f"n_steps={model.n_steps} needs a replay buffer of several steps, and {buffer_class.__name__} gives single ones "
-            "(as all buffers of dict observations do). Use n_steps=1, or for other observations replay_buffer_class=None or "
+            "(as all of Dict observation spaces do). Use n_steps=1, or for other observations replay_buffer_class=None or "
             "a class derived from MixedNStepReplayBuffer."
         )
     return buffer
