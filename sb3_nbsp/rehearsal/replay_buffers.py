@@ -75,7 +75,7 @@ class MixedBuffer:
     def rows_changed(self) -> None:
         """
         To be called after rows that were added, or the memory's, are changed in place (``buffer.rewards[:] *= 0.1``): gradient
-        steps of a population, and on a CUDA device, take their batches from a copy.
+        steps of a population, and on a CUDA device, take their batches from a copy, and checkpoints write what is new.
         """
         self.n_resets += 1
 

@@ -220,12 +220,15 @@ def new_buffer(size: int, **kwargs: Any) -> MixedReplayBuffer:
 
 @pytest.mark.parametrize("size", [10, 150, 1000])
 def test_a_ring_comes_back_from_its_stretches(size, tmp_path):
-    """Over several rounds, with a reset, with more stretches than are kept apart."""
+    """Over several rounds, with a reset, with rows changed in place, with more stretches than are kept apart."""
     store, buffer, stretches = Store(tmp_path), new_buffer(size), []
     for n in range(60):
         filled(buffer, n % 7 + 1, n * 10)
         if n == 20:
             buffer.reset()
+        if n == 40:
+            buffer.rewards[:] *= -1
+            buffer.rows_changed()
         state, stretches = ring_state(buffer, stretches, store)
         assert len(stretches) <= MAX_STRETCHES
         other = new_buffer(size)
