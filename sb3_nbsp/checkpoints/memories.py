@@ -20,6 +20,7 @@ class Written:
     :param store: the store
     :param run: what the run is called, in whichever folders its checkpoints lie
     :param buffer: the replay buffer that the stretches are of
+    :param n_resets: the buffer's, when they were written
     :param stretches: of its rows
     :param memories: samples and their blob, by the memory's name and the task
     :param told: callbacks' classes that a warning has named
@@ -28,9 +29,20 @@ class Written:
     store: Store
     run: str
     buffer: Any = None
+    n_resets: int = 0
     stretches: list[Stretch] = field(default_factory=list)
     memories: dict[tuple[str, int], tuple[Any, str]] = field(default_factory=dict)
     told: set[str] = field(default_factory=set)
+
+    def keep_to(self, buffer: Any) -> None:
+        """
+        Write all anew where rows that lie in the store were changed in place, or are another buffer's.
+
+        :param buffer: the model's mixed replay buffer
+        """
+        if self.buffer is not buffer or self.n_resets != buffer.n_resets:
+            self.stretches, self.memories = [], {}
+        self.buffer, self.n_resets = buffer, buffer.n_resets
 
 
 def memories_of(model: Any) -> dict[str, TaskMemory[Any]]:
@@ -51,7 +63,7 @@ def memory_state(name: str, memory: TaskMemory[Any], written: Written) -> dict[s
     :return: what a checkpoint holds of it
     """
     for task, samples in memory.tasks.items():
-        # A task that is met again gets new samples in a new object; nothing else changes them.
+        # A task that is met again gets new samples in a new object; who changes them in place says so (`rows_changed`).
         if written.memories.get((name, task), (None, ""))[0] is not samples:
             written.memories[name, task] = samples, written.store.put(flat(samples.state_dict()))
     tasks = [[task, written.memories[name, task][1]] for task in memory.tasks]

@@ -27,6 +27,9 @@ def state_of(model: Any, callback: BaseCallback | None, written: Written) -> tup
     :param written: what lies in the store; brought up to date
     :return: plain values and arrays, and the names of the blobs that belong to them
     """
+    buffer = getattr(model, "replay_buffer", None)
+    if is_mixed(buffer):
+        written.keep_to(buffer)
     memories = {name: memory_state(name, memory, written) for name, memory in memories_of(model).items()}
     names = [blob for state in memories.values() for _, blob in state["tasks"]]
     state = {
@@ -40,11 +43,8 @@ def state_of(model: Any, callback: BaseCallback | None, written: Written) -> tup
         "replay_buffer": None,
         "rollout_buffer": None,
     }
-    buffer = getattr(model, "replay_buffer", None)
     if is_mixed(buffer):
-        known = written.stretches if written.buffer is buffer else []
-        state["replay_buffer"], written.stretches = ring_state(buffer, known, written.store)
-        written.buffer = buffer
+        state["replay_buffer"], written.stretches = ring_state(buffer, written.stretches, written.store)
         names += blobs(written.stretches)
     recent = model._optional_states().get(RECENT)
     if recent is not None:
@@ -59,7 +59,7 @@ def restore_buffers(model: Any, state: Mapping[str, Any], written: Written) -> N
         restore_memory(name, memory, state["memories"][name], written)
     if state["replay_buffer"] is not None:
         written.stretches = restore_ring(model.replay_buffer, state["replay_buffer"], written.store)
-        written.buffer = model.replay_buffer
+        written.buffer, written.n_resets = model.replay_buffer, model.replay_buffer.n_resets
     if state["rollout_buffer"] is not None:
         arrays = {name: th.as_tensor(array) for name, array in state["rollout_buffer"]["recent"].items()}
         model._optional_states()[RECENT].load_state_dict(nested(arrays))

@@ -23,12 +23,11 @@ MAX_STRETCHES = 32
 
 @dataclass(frozen=True)
 class Stretch:
-    """Rows ``[start, end)`` in a blob, and the buffer's ``n_resets`` when they were written: later ones changed rows."""
+    """Rows ``[start, end)`` in a blob."""
 
     start: int
     end: int
     blob: str
-    n_resets: int
 
 
 def ring_state(buffer: Any, known: Sequence[Stretch], store: Store) -> tuple[dict[str, Any], list[Stretch]]:
@@ -41,7 +40,7 @@ def ring_state(buffer: Any, known: Sequence[Stretch], store: Store) -> tuple[dic
     :return: what a checkpoint holds of it, and its stretches now
     """
     first, newest = buffer.n_added - buffer.size(), buffer.n_added - 1
-    stretches = [part for part in known if part.end > first and part.n_resets == buffer.n_resets]
+    stretches = [part for part in known if part.end > first]
     start = stretches[-1].end if stretches else first
     if start < newest:
         stretches.append(_put(buffer, start, newest, store))
@@ -57,7 +56,7 @@ def ring_state(buffer: Any, known: Sequence[Stretch], store: Store) -> tuple[dic
 
 
 def _put(buffer: Any, start: int, end: int, store: Store) -> Stretch:
-    return Stretch(start, end, store.put(_rows(buffer, _places(buffer, start, end))), buffer.n_resets)
+    return Stretch(start, end, store.put(_rows(buffer, _places(buffer, start, end))))
 
 
 def _with_smallest_joined(buffer: Any, stretches: list[Stretch], first: int, store: Store) -> list[Stretch]:
@@ -94,7 +93,7 @@ def restore_ring(buffer: Any, state: dict[str, Any], store: Store) -> list[Stret
     for name, value in state["counters"].items():
         setattr(buffer, name, value)
     buffer.pos, buffer.full = state["place"]
-    stretches = [Stretch(start, end, blob, buffer.n_resets) for start, end, blob in state["stretches"]]
+    stretches = [Stretch(*part) for part in state["stretches"]]
     first = buffer.n_added - buffer.size()
     for part in stretches:
         kept = slice(max(first - part.start, 0), None)

@@ -15,6 +15,7 @@ from helpers import ToyEnv, same
 from helpers.cases import DQN_CASE, PPO_CASE, SAC_CASE
 from helpers.outcomes import everything
 from stable_baselines3.common.buffers import ReplayBuffer
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 from sb3_nbsp import NBSPDQN, NBSPSAC
@@ -220,15 +221,12 @@ def new_buffer(size: int, **kwargs: Any) -> MixedReplayBuffer:
 
 @pytest.mark.parametrize("size", [10, 150, 1000])
 def test_a_ring_comes_back_from_its_stretches(size, tmp_path):
-    """Over several rounds, with a reset, with rows changed in place, with more stretches than are kept apart."""
+    """Over several rounds, with a reset, with more stretches than are kept apart."""
     store, buffer, stretches = Store(tmp_path), new_buffer(size), []
     for n in range(60):
         filled(buffer, n % 7 + 1, n * 10)
         if n == 20:
             buffer.reset()
-        if n == 40:
-            buffer.rewards[:] *= -1
-            buffer.rows_changed()
         state, stretches = ring_state(buffer, stretches, store)
         assert len(stretches) <= MAX_STRETCHES
         other = new_buffer(size)
@@ -237,6 +235,25 @@ def test_a_ring_comes_back_from_its_stretches(size, tmp_path):
         rows = slice(None) if buffer.full else slice(0, buffer.pos)
         for name in ("observations", "next_observations", "actions", "rewards", "dones", "timeouts"):
             assert np.array_equal(getattr(other, name)[rows], getattr(buffer, name)[rows])
+
+
+class ChangesRows(BaseCallback):
+    """In place, after they lie in the store."""
+
+    def _on_step(self) -> bool:
+        if self.num_timesteps == 95:
+            self.model.replay_buffer.rewards[:] = 7
+            self.model.memory.tasks[0].rewards[:] = 5
+            self.model.replay_buffer.rows_changed()
+        return True
+
+
+def test_rows_that_were_changed_in_place_come_back_changed(tmp_path):
+    model = SAC_CASE.made(rehearsal="replay").learn(120, callback=[ChangesRows(), RunCheckpoints(tmp_path, freq=10)])
+    loaded = NBSPSAC.load_checkpoint(tmp_path, SAC_CASE.sequence_env())
+    rows = loaded.replay_buffer.size()
+    assert (model.replay_buffer.rewards[:9] == 7).all() and (loaded.memory.tasks[0].rewards == 5).all()
+    assert np.array_equal(loaded.replay_buffer.rewards[:rows], model.replay_buffer.rewards[:rows])
 
 
 def test_rows_are_written_a_few_times_however_many_checkpoints(tmp_path):
