@@ -90,8 +90,10 @@ def _is_argument(name: str, given: Collection[str]) -> bool:
 
 
 def _has_changed(name: str, value: Any, noted: Noted | None) -> bool:
+    if noted is None:
+        return False
     digest = _digest(value)
-    if noted is None or digest is None or noted.get(name, "") == digest:
+    if digest is None or noted.get(name, "") == digest:
         return False
     noted.pop(name, None)  # it counts, also where it comes back to what it was
     return True

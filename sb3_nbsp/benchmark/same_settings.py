@@ -81,11 +81,11 @@ def check_one_setting(name: str, records: Sequence[Record]) -> None:
     """
     kinds: list[list[Record]] = []
     for record in records:
-        alike = next((kind for kind in kinds if not settings_differ(kind[0].manifest, record.manifest)), None)
-        if alike is None:
+        kind = next((kind for kind in kinds if not settings_differ(kind[0].manifest, record.manifest)), None)
+        if kind is None:
             kinds.append([record])
         else:
-            alike.append(record)
+            kind.append(record)
     if len(kinds) < 2:
         return
     one, other = kinds[:2]

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
+from sb3_nbsp.common.buffer_choice import OF_STEPS
 from sb3_nbsp.common.position import FollowedSequence, SequencePosition
 
 # Where the classes stood that pickles of commit 2a43d91 and before name, and where they stand now.
@@ -50,7 +51,7 @@ def without_its_steps(in_file: Mapping[str, Any]) -> dict[str, Any]:
     kwargs = in_file.get("replay_buffer_kwargs")
     if not isinstance(kwargs, Mapping) or kwargs.get("n_steps") != n_steps:
         return {"replay_buffer_class": None}
-    left = {name: value for name, value in kwargs.items() if name not in ("n_steps", "gamma")}
+    left = {name: value for name, value in kwargs.items() if name not in OF_STEPS}
     return {"replay_buffer_class": None, "replay_buffer_kwargs": left}
 
 

@@ -7,8 +7,10 @@ well. What is added into a stream (a residual block) is a neuron of its own, rea
 """
 
 import warnings
+from collections.abc import Sequence
 from itertools import chain
 
+import torch as th
 from stable_baselines3.common.policies import BasePolicy
 from torch.nn.parameter import is_lazy
 
@@ -18,7 +20,7 @@ from sb3_nbsp.neurons.kinds import SCORING, Kind, kind_of
 from sb3_nbsp.neurons.layers import Network, NeuronLayer, Reader
 from sb3_nbsp.neurons.names import parameter_names
 from sb3_nbsp.neurons.not_held import warn_of_what_is_left_out, warn_of_what_is_not_held
-from sb3_nbsp.neurons.steps import THREE, TWO, place_steps
+from sb3_nbsp.neurons.steps import THREE, TWO, Run, place_steps
 
 __all__ = ["Network", "NeuronLayer", "Reader", "find_networks"]
 
@@ -39,6 +41,10 @@ def find_networks(policy: BasePolicy) -> list[Network]:
     if any(is_lazy(tensor) for tensor in chain(policy.parameters(), policy.buffers())):
         _warn(policy, "has lazy layers, which have no shapes before the first forward pass")
         return []
+
+    def outputs(rows: Sequence[int]) -> dict[str, list[th.Tensor]]:
+        return {part: dummy_pass.outputs_of(run()) for part, run in kind.passes(policy, rows).items() if part in parts}
+
     with dummy_pass.undisturbed(policy):
         try:
             parts = _runnable(policy, kind)
@@ -46,11 +52,8 @@ def find_networks(policy: BasePolicy) -> list[Network]:
             _warn(policy, "could not be run on a sample of its observation space", error)
             return []
         try:
-            networks, graph = _read(policy, kind, parts)
-            left_out = place_steps(
-                [layer for network in networks for layer in network.layers],
-                lambda rows: [run() for part, run in kind.passes(policy, rows).items() if part in parts],
-            )
+            networks, graph = _read(policy, kind, outputs)
+            left_out = place_steps([layer for network in networks for layer in network.layers], outputs)
         except Exception as error:  # ours, which must not stop what the parent trains: `check_wanted` stops who wants neurons
             _warn(policy, "could be run, but not read (please report it)", error)
             return []
@@ -81,12 +84,11 @@ def _runnable(policy: BasePolicy, kind: Kind) -> list[str]:
     return parts
 
 
-def _read(policy: BasePolicy, kind: Kind, parts: list[str]) -> tuple[list[Network], ForwardGraph]:
+def _read(policy: BasePolicy, kind: Kind, run: Run) -> tuple[list[Network], ForwardGraph]:
     """The networks, from one run of each pass."""
     graph = ForwardGraph(policy, parameter_names(policy))
     with graph:
-        runs = {part: run for part, run in kind.passes(policy, TWO).items() if part in parts}
-        outputs = {part: dummy_pass.outputs_of(run()) for part, run in runs.items()}
+        outputs = run(TWO)
     acts, judges = (graph.layers_before(outputs.get(part, [])) for part in ("actor", "critic"))
     networks, place = kind.networks(policy, acts, judges)
     hidden = set(graph.hidden())
