@@ -6,7 +6,7 @@ import gymnasium as gym
 import numpy as np
 
 from sb3_nbsp.tasks.evaluation_notice import EvaluationNotice
-from sb3_nbsp.tasks.evaluation_spaces import EvaluationSpaces
+from sb3_nbsp.tasks.evaluation_spaces import check_agents_can_act, evaluation_spaces
 from sb3_nbsp.tasks.place import Place
 from sb3_nbsp.tasks.sequence import TaskSequence
 from sb3_nbsp.tasks.task_env import Spaces, TaskEnv, check_same_spaces
@@ -68,15 +68,14 @@ class TaskSequenceEnv(gym.Env):
     def _build(self) -> None:
         judges = self.switch_on == "episode"
         # An agent is judged after training has cost its time.
-        judged = None if judges else EvaluationSpaces(self.task_sequence)
+        judged = {} if judges else evaluation_spaces(self.task_sequence)
         try:
             for task in self.task_sequence.tasks:
                 self._task_envs.append(self.task_sequence.make_task_env(task.name, self.render_mode, evaluation=judges))
                 first = self._task_envs[0]
                 what, spaces = f"task {first.task_name!r}", _spaces_of(first)
                 check_same_spaces(what, spaces, f"task {task.name!r}", _spaces_of(self._task_envs[-1]))
-            if judged is not None:
-                judged.check(what, spaces)
+            check_agents_can_act(what, spaces, judged)
         except BaseException:
             self.close()
             raise
