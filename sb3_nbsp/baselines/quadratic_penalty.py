@@ -45,8 +45,6 @@ def penalty_hooks(state: dict[str, Any], parameters: Parameters, coef: float) ->
     Add the penalty's gradient, 2 coef Omega (theta - theta*), where gradients arise: at the end of the backward pass. As for
     any term of the loss, it is there before gradients are clipped, whatever the optimizer, and optimizers stay as they are.
 
-    ``fast_update`` of :class:`~sb3_nbsp.NBSPSAC` computes with autograd while such hooks are there.
-
     :param state: of a method
     :param parameters: what is held
     :param coef: strength of the penalty

@@ -16,8 +16,7 @@ from sb3_nbsp.population.own_log import own_log
 from sb3_nbsp.population.own_random import give_own_action_spaces, own_streams
 from sb3_nbsp.population.rollouts import play_ahead
 from sb3_nbsp.sac.batched_learner import BatchedLearner
-from sb3_nbsp.sac.fast_update_conditions import find_obstacle
-from sb3_nbsp.sac.stack_kind import kind_of
+from sb3_nbsp.sac.stack_kind import find_stack_obstacle, kind_of
 
 Self = TypeVar("Self", bound="Population")
 
@@ -261,7 +260,7 @@ class Population:
 
 def _is_able(model: Any) -> bool:
     """Whether the batched update may compute a model's gradient steps."""
-    return model.fast_update is not False and find_obstacle(model) is None
+    return model.fast_update is not False and find_stack_obstacle(model) is None
 
 
 def _of_one_kind(members: Sequence[Member]) -> list[Member]:

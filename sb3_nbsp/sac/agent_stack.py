@@ -8,9 +8,9 @@ from stable_baselines3 import SAC
 
 from sb3_nbsp.sac.batched_mlp import BatchedMlp
 from sb3_nbsp.sac.fast_update import parameter_groups
-from sb3_nbsp.sac.fast_update_conditions import find_obstacle, negative_slope, optimizers_of
+from sb3_nbsp.sac.fast_update_conditions import negative_slope, optimizers_of
 from sb3_nbsp.sac.snapshot import Snapshot
-from sb3_nbsp.sac.stack_kind import kind_of
+from sb3_nbsp.sac.stack_kind import find_stack_obstacle, kind_of
 from sb3_nbsp.sac.stacked_parameters import Groups, StackedAdam, StackedParameters
 
 
@@ -23,7 +23,7 @@ class AgentStack:
     reset), :meth:`is_current` tells, and :meth:`put` takes them over, if the model still :meth:`fits`; the stack's own memory
     never moves.
 
-    :param models: for which :func:`~sb3_nbsp.sac.fast_update_conditions.find_obstacle` finds nothing, of one kind
+    :param models: for which :func:`~sb3_nbsp.sac.stack_kind.find_stack_obstacle` finds nothing, of one kind
         (:func:`~sb3_nbsp.sac.stack_kind.kind_of`)
     """
 
@@ -67,7 +67,7 @@ class AgentStack:
     def fits(self, agent: int) -> bool:
         """Whether an agent's model, as it is now, can be in the stack."""
         model = self.models[agent]
-        return find_obstacle(model) is None and kind_of(model) == self._kind
+        return find_stack_obstacle(model) is None and kind_of(model) == self._kind
 
     def take_over_changes(self, actors_only: bool = False) -> bool:
         """

@@ -18,6 +18,7 @@ from sb3_nbsp.sac.batched_learner import BatchedLearner
 from sb3_nbsp.sac.buffer_reader import BufferReader
 from sb3_nbsp.sac.fast_update import FastUpdate, Losses
 from sb3_nbsp.sac.fast_update_conditions import find_obstacle, optimizers_of
+from sb3_nbsp.sac.stack_kind import find_stack_obstacle
 
 
 class FastSAC(SAC):
@@ -68,6 +69,10 @@ class FastSAC(SAC):
         self.update_learning_rates()
         losses = []
         for i in range(gradient_steps):
+            if isinstance(update, FastUpdate) and update.is_hooked and not update.is_current():  # a hook exchanged something
+                update = self._choose_update()
+                assert not isinstance(update, BatchedLearner)  # which calls no hooks
+                update.begin()
             losses.append(update.step(update.sample(batch_size), update_target=i % self.target_update_interval == 0))
         self._n_updates += gradient_steps
         self._log_losses(losses)
@@ -93,7 +98,8 @@ class FastSAC(SAC):
 
     def _choose_update(self) -> "FastUpdate | BatchedLearner | AutogradUpdate":
         if self._fast is None or not self._fast.is_current():
-            obstacle = find_obstacle(self)
+            on_cuda = self.device.type == "cuda"  # many small operations cost most there, unless they are one program
+            obstacle = find_stack_obstacle(self) if on_cuda else find_obstacle(self)
             self._check_fast(obstacle)
             if obstacle is not None:
                 self._leave_stack()
@@ -102,7 +108,6 @@ class FastSAC(SAC):
                 return AutogradUpdate(self)
             if not (isinstance(self._fast, BatchedLearner) and self._fast.stack.fits(0)):  # which takes over what has changed
                 self._leave_stack()
-                on_cuda = self.device.type == "cuda"  # many small operations cost most there, unless they are one program
                 reader = BufferReader(self, self.streams)
                 self._fast = BatchedLearner([self], [self.streams]) if on_cuda else FastUpdate(self, reader.samples)
         self.tell_path("fast", None)

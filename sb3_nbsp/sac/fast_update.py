@@ -148,10 +148,11 @@ class FastUpdate:
         self._attributes = [vars(module) for module in (*actor.modules(), *model.critic.modules(), model.policy)]
         self._adams = [adam for adam in (self.actor_adam, self.critic_adam, self.ent_coef_adam) if adam is not None]
         self._snapshot = Snapshot(model)
+        self.is_hooked = any(adam.hooks is not None for adam in self._adams)
 
     def is_current(self) -> bool:
         """Whether model, parameters and optimizer state are those that the buffers were made for."""
-        return self._snapshot.holds(self.model)
+        return self._snapshot.holds(self.model) and all(adam.is_even for adam in self._adams)
 
     def release(self) -> None:
         """Give parameters and optimizer state memory of their own again."""

@@ -7,15 +7,15 @@ writes into the buffer. What puts *other* tensors in their place (``load_state_d
 is noticed by :class:`~sb3_nbsp.sac.snapshot.Snapshot`, and the buffers are made anew.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from collections.abc import Sequence
 from itertools import accumulate
-from typing import Any
 
 import torch as th
 from torch.nn import functional as F
 
 from sb3_nbsp.protection.optimizer import MaskedOptimizer, base_of
+from sb3_nbsp.sac.adam_step import best_adam
+from sb3_nbsp.sac.step_hooks import StepHooks, hooks_of
 
 FLUSH_INTERVAL = 100  # steps of Adam between two flushes of denormal moments
 BLOCK = 64  # entries that are masked together
@@ -90,8 +90,13 @@ class FlatAdam:
         self._step = self.steps[0]
         self._one = th.ones_like(self._step)  # a number of Python's would be made a tensor at each step
         self._take_over_state()
-        for p, gradient in zip(flat.parameters, flat.views(self.gradients), strict=True):
+        gradients = flat.views(self.gradients)
+        for p, gradient in zip(flat.parameters, gradients, strict=True):
             p.grad = gradient
+        # None where nobody has any: whoever registers one has this object made anew.
+        is_hooked = any(hooks_of(optimizer, flat.parameters))
+        self.hooks = StepHooks(flat.parameters, flat.views(self.values), gradients, optimizer) if is_hooked else None
+        self.is_even = True  # all parameters have made as many steps
         self._factors: list[th.Tensor] | None = None
         self._mask: th.Tensor | None = None
         self._scales_gradient = self._scales_change = False
@@ -118,18 +123,40 @@ class FlatAdam:
 
     def step(self) -> None:
         """One step of Adam from ``gradients``; entries that are held completely stay exactly as they are."""
-        mask, options = self._current_mask(), self.base.param_groups[0]
+        if self.hooks is not None:
+            self.hooks.before_masks()
+        mask = self._current_mask()
         held = self._held if mask is not None and self._scales_change else None
-        self.steps += self._one
         if mask is not None and self._scales_gradient:
             self.gradients.mul_(mask)
         if held is not None:
             held.note()
-        best_adam()(self.values, self.gradients, self.first_moments, self.second_moments, self._step, options)
+        if self.hooks is None:
+            self._adam()
+        else:
+            self._hooked_adam(self.hooks)
         if held is not None:
             held.hold()
+        if self.hooks is not None:
+            self.hooks.after_masks()
         if int(self._step) % FLUSH_INTERVAL == 0:
             self._flush_denormals()
+
+    def _adam(self) -> None:
+        self.steps += self._one
+        options = self.base.param_groups[0]
+        best_adam()(self.values, self.gradients, self.first_moments, self.second_moments, self._step, options)
+
+    def _hooked_adam(self, hooks: StepHooks) -> None:
+        """With the hooks on Adam itself; as with torch's, what they leave without a gradient makes no step."""
+        resting = hooks.before_step()
+        buffers = [self.flat.views(buffer) for buffer in (self.values, self.first_moments, self.second_moments)]
+        kept = [(views[i], views[i].clone()) for views in (*buffers, self.steps.unbind()) for i in resting]
+        self._adam()
+        for view, before in kept:
+            view.copy_(before)
+        self.is_even &= not resting
+        hooks.after_step()
 
     def _current_mask(self) -> th.Tensor | None:
         """The factors of the ``MaskedOptimizer`` in the flat layout, [n_entries]; ``None`` where nothing is held."""
@@ -150,10 +177,13 @@ class FlatAdam:
         # In gradient mode Adam's change counts in full, but where f = 0 left-over momentum must not move anything.
         self._kept = (mask > 0).to(mask) if self._scales_gradient else mask
         self._held = HeldBlocks(self.flat, self._kept)
-        self._scales_change = not self._scales_gradient or self._has_momentum_held()
+        self._scales_change = self._moves_held()
         return mask
 
-    def _has_momentum_held(self) -> bool:
+    def _moves_held(self) -> bool:
+        """Whether something would change what is held: Adam, where its change is masked; left-over momentum; a hook."""
+        if not self._scales_gradient or self.hooks is not None:
+            return True
         return bool(self.first_moments[self._kept == 0].any())
 
     def _flush_denormals(self) -> None:
@@ -164,7 +194,7 @@ class FlatAdam:
         for moments in (self.first_moments, self.second_moments):
             moments.copy_(F.hardshrink(moments, th.finfo(moments.dtype).tiny))
         if self._mask is not None and self._scales_gradient:  # without momentum, what gets no gradient does not move
-            self._scales_change = self._has_momentum_held()
+            self._scales_change = self._moves_held()
 
 
 class HeldBlocks:
@@ -199,73 +229,3 @@ class HeldBlocks:
         else:
             th.index_select(self._blocks, 0, self._rows, out=self._after)
             self._blocks.index_copy_(0, self._rows, self._before.lerp_(self._after, self._factors))
-
-
-AdamStep = Callable[[th.Tensor, th.Tensor, th.Tensor, th.Tensor, th.Tensor, Mapping[str, Any]], None]
-
-
-def plain_adam(
-    values: th.Tensor,
-    gradients: th.Tensor,
-    first: th.Tensor,
-    second: th.Tensor,
-    step: th.Tensor,
-    options: Mapping[str, Any],
-) -> None:
-    """
-    Adam in public operations (Kingma & Ba 2015, algorithm 1)
-
-        m <- m + (1 - beta1) (g - m)
-        v <- beta2 v + (1 - beta2) g^2
-        p <- p - lr / (1 - beta1^t) m / (sqrt(v / (1 - beta2^t)) + eps)
-
-    :param values: p, [n_entries]
-    :param gradients: g
-    :param first: m
-    :param second: v
-    :param step: t, from 1 on
-    :param options: with ``lr``, ``betas`` and ``eps``
-    """
-    (beta1, beta2), t = options["betas"], float(step)  # in 32 bits the corrections cost 1e-3 over 100 steps
-    first.lerp_(gradients, 1 - beta1)
-    second.mul_(beta2).addcmul_(gradients, gradients, value=1 - beta2)
-    root = (second.sqrt() / (1 - beta2**t) ** 0.5).add_(options["eps"])
-    values.addcdiv_(first, root, value=-options["lr"] / (1 - beta1**t))
-
-
-def fused_adam(
-    values: th.Tensor,
-    gradients: th.Tensor,
-    first: th.Tensor,
-    second: th.Tensor,
-    step: th.Tensor,
-    options: Mapping[str, Any],
-) -> None:
-    """The same in one pass over memory; the corrections are in 64 bits there too."""
-    beta1, beta2 = options["betas"]
-    th._fused_adam_(
-        [values],
-        [gradients],
-        [first],
-        [second],
-        [],
-        [step],
-        lr=options["lr"],
-        beta1=beta1,
-        beta2=beta2,
-        weight_decay=0.0,
-        eps=options["eps"],
-        amsgrad=False,
-        maximize=False,
-    )
-
-
-@cache
-def best_adam() -> AdamStep:
-    """``fused_adam`` where this torch has the kernel (which is no public function) for the CPU, else ``plain_adam``."""
-    one = th.ones(1)
-    try:
-        fused_adam(one.clone(), one, one.clone(), one.clone(), one, {"lr": 1e-3, "betas": (0.9, 0.999), "eps": 1e-8})
-    except (AttributeError, TypeError, RuntimeError):
-        return plain_adam
-    return fused_adam

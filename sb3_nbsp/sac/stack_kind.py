@@ -1,9 +1,22 @@
-"""What agents must agree in to be computed in one stack, whatever else a training of theirs has in common."""
+"""Which agents can be computed in one stack, whatever else a training of theirs has in common."""
 
 from collections.abc import Callable
 from typing import Any
 
 from torch import nn
+
+from sb3_nbsp.sac.fast_update_conditions import find_obstacle, named_optimizers
+from sb3_nbsp.sac.step_hooks import hooks_of
+
+
+def find_stack_obstacle(model: Any) -> str | None:
+    """
+    :param model: an agent
+    :return: why a stack cannot compute its gradient steps: what ``find_obstacle`` says, or that it calls nobody's hooks
+    """
+    trained = named_optimizers(model)
+    hooks = (f"a hook is registered on {of} of the {name}" for name, opt, own in trained for of in hooks_of(opt, own))
+    return find_obstacle(model) or next(hooks, None)
 
 
 def _shapes(model: Any) -> Any:

@@ -12,7 +12,8 @@ import torch as th
 from torch.nn import functional as F
 
 from sb3_nbsp.protection.optimizer import MaskedOptimizer, base_of
-from sb3_nbsp.sac.flat_parameters import FLUSH_INTERVAL, FlatParameters, best_adam, plain_adam
+from sb3_nbsp.sac.adam_step import best_adam, plain_adam
+from sb3_nbsp.sac.flat_parameters import FLUSH_INTERVAL, FlatParameters
 
 Groups = list[list[th.Tensor]]
 

@@ -16,6 +16,7 @@ from torch import nn
 
 from sb3_nbsp import NBSPSAC
 from sb3_nbsp.sac import flat_parameters as flat
+from sb3_nbsp.sac.adam_step import plain_adam
 
 pytestmark = pytest.mark.usefixtures("double_observations")
 
@@ -117,7 +118,7 @@ def test_the_comparison_sees_swapped_noise(monkeypatch):
 
 
 def test_without_the_fused_kernel(monkeypatch):
-    monkeypatch.setattr(flat, "best_adam", lambda: flat.plain_adam)
+    monkeypatch.setattr(flat, "best_adam", lambda: plain_adam)
     assert difference(trained(made(SAC)), trained(made(fast_update=True))) < ROUNDING
 
 

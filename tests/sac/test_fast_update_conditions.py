@@ -115,17 +115,6 @@ def grow_parameter_hook(model):
     return model.actor.mu.weight.register_hook(lambda gradient: 2 * gradient).remove
 
 
-def grow_late_parameter_hook(model):
-    def hook(parameter):
-        parameter.grad.mul_(2)
-
-    return model.critic.qf0[0].bias.register_post_accumulate_grad_hook(hook).remove
-
-
-def grow_step_hook(model):
-    return model.actor.optimizer.base.register_step_post_hook(lambda *args: None).remove
-
-
 def grow_forward(model):
     model.actor.latent_pi[0].forward = lambda x: nn.Linear.forward(model.actor.latent_pi[0], x)
     return lambda: delattr(model.actor.latent_pi[0], "forward")
@@ -180,8 +169,6 @@ def schedule(model):
 LATER = {
     grow_hook: "a hook is registered on a module of the critic",
     grow_parameter_hook: "a hook is registered on a parameter of the actor",
-    grow_late_parameter_hook: "a hook is registered on a parameter of the critic",
-    grow_step_hook: "the step() of the actor's optimizer was changed, by a hook or a scheduler",
     grow_forward: "a module of the actor has a forward() of its own",
     grow_method: "Actor has a action_log_prob() of its own",
     freeze: "parameters of the actor have requires_grad=False",
@@ -191,7 +178,7 @@ LATER = {
     turn_activations: "the actor has activations with the negative slopes [-1.0]",
     exchange_optimizer: "the optimizer of the actor is SGD, not Adam",
     hook_on_all: "a hook is registered on all modules",
-    schedule: "the step() of the actor's optimizer was changed, by a hook or a scheduler",
+    schedule: "the step() of the actor's optimizer was changed, e.g. by a scheduler",
 }
 
 
