@@ -2,7 +2,7 @@
 What an object has counted and seen so far: those of its attributes that have a plain form, written down without pickle.
 
 What its constructor was given is not among it: who makes the object anew gives that again, maybe another folder or a higher
-limit. A counter may have an argument's name, though: numbers and arrays that have changed since a beginning that was noted.
+limit. What counts may have an argument's name, though: it is among it once it has changed since a beginning that was noted.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ import numpy as np
 import torch as th
 from stable_baselines3.common import running_mean_std
 
-from sb3_nbsp.base.plain_values import PLAIN_TYPES, NotPlainError, class_name, from_plain, to_plain
+from sb3_nbsp.base.plain_values import BIT_GENERATORS, PLAIN_TYPES, NotPlainError, class_name, from_plain, to_plain
 
 try:
     from gymnasium.wrappers.utils import RunningMeanStd
@@ -31,10 +31,10 @@ except ImportError:  # before Gymnasium 1.0
 KNOWN: dict[str, type] = {class_name(cls): cls for cls in (RunningMeanStd, running_mean_std.RunningMeanStd)}
 GENERATOR = ":generator:"  # {GENERATOR: its state}
 BYTES_PER_ENTRY = 100  # what an entry of an array is reckoned as, beside one of a list
-NUMBERS = bool | int | float | np.generic  # what a constructor may have been given and the object counts on, and arrays
+MOST_COMPARED = 100_000  # entries of what a constructor was given and the object may change
 SUFFIX = re.compile(r"\.[A-Za-z]\w*$")  # of a file; ".5" is a number's
 
-Noted = MutableMapping[str, str | None]  # how arguments were at the beginning, by name; None: neither number nor array
+Noted = MutableMapping[str, str | None]  # how arguments were at the beginning, by name; None: it cannot be told
 
 
 def note_arguments(holder: Any) -> Noted:
@@ -54,8 +54,8 @@ def attributes_of(
     :param besides: names of attributes that are left out
     :param max_entries: larger collections count as what has no plain form; an array has one entry per 100 bytes. Default: all
         are copied
-    :param noted: of the object's beginning: numbers and arrays that have the name of an argument are among it from the first
-        time on that they have changed, and are then no longer noted. Default: none is
+    :param noted: of the object's beginning: what has the name of an argument is among it from the first time on that it has
+        changed, and is then no longer noted. Default: none is
     :return: attributes by name, as copies in JSON's types, arrays beside them; and the names of those that have no plain form
         and might change. Functions, classes, spaces, paths and texts with a path are neither.
     """
@@ -80,9 +80,17 @@ def restore_attributes(holder: Any, values: Mapping[str, Any]) -> None:
     """
     for name, value in values.items():
         if isinstance(value, dict) and GENERATOR in value:
-            vars(holder)[name].bit_generator.state = value[GENERATOR]
+            _put_generator(holder, name, value[GENERATOR])
         else:
             vars(holder)[name] = value.copy() if isinstance(value, np.ndarray) else from_plain(value, KNOWN)
+
+
+def _put_generator(holder: Any, name: str, state: Mapping[str, Any]) -> None:
+    """Into the one that is there, which others may share; where it is made later on, or is of another kind, a new one."""
+    kind, there = BIT_GENERATORS[state["bit_generator"]], vars(holder).get(name)
+    if not isinstance(there, np.random.Generator) or type(there.bit_generator) is not kind:
+        vars(holder)[name] = there = np.random.Generator(kind())
+    there.bit_generator.state = state
 
 
 def _is_argument(name: str, given: Collection[str]) -> bool:
@@ -100,12 +108,15 @@ def _has_changed(name: str, value: Any, noted: Noted | None) -> bool:
 
 
 def _digest(value: Any) -> str | None:
-    """Of numbers and arrays, which may be large; ``None`` for all else."""
-    if isinstance(value, NUMBERS):
-        return repr(value)
-    if type(value) is not np.ndarray or value.dtype.hasobject:
+    """The same for what is equal; ``None`` for what has no plain form, is very large, or never counts."""
+    if type(value) is np.ndarray and not value.dtype.hasobject:  # may be large
+        return f"{value.dtype}{value.shape}{hashlib.sha256(value.tobytes()).hexdigest()}"
+    if _never_counts(value) or _entries(value, MOST_COMPARED) > MOST_COMPARED:
         return None
-    return f"{value.dtype}{value.shape}{hashlib.sha256(value.tobytes()).hexdigest()}"
+    try:
+        return hashlib.sha256(repr(_plain(value)).encode()).hexdigest()
+    except (NotPlainError, RecursionError):
+        return None
 
 
 def _entries(value: Any, most: int) -> int:
@@ -126,6 +137,8 @@ def _entries(value: Any, most: int) -> int:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, np.random.Generator):
+        if type(value.bit_generator) not in BIT_GENERATORS.values():
+            raise NotPlainError(class_name(type(value.bit_generator)))
         return {GENERATOR: dict(value.bit_generator.state)}
     if type(value) is np.ndarray and not value.dtype.hasobject and value.dtype.names is None:
         return value.copy()

@@ -9,7 +9,7 @@ from stable_baselines3.common.callbacks import BaseCallback, CallbackList, Event
 from sb3_nbsp.base.plain_attributes import KNOWN, attributes_of, note_arguments, restore_attributes
 from sb3_nbsp.base.plain_values import NotPlainError, from_plain, to_plain
 
-# An attribute that every callback gets: its numbers and arrays that were given and have not changed.
+# An attribute that every callback gets: what it was given and has not changed.
 NOTED = "_noted_arguments"
 # What SB3's BaseCallback itself has: it is told anew in each learn().
 TOLD_ANEW = ("model", "n_calls", "num_timesteps", "verbose", "locals", "globals", "parent", NOTED)

@@ -35,7 +35,7 @@ class Member:
         self.model = model
         self.streams = streams
         self.has_stopped = False
-        self.error: NotFiniteError | None = None  # with which it left
+        self.error: Exception | None = None  # with which it left
         self.before_log: Callable[[], None] | None = None  # called before a line of the log is written
         self._log_interval: int | None = None
         self._locals: dict[str, Any] = {}
@@ -47,13 +47,13 @@ class Member:
 
     def own_streams(self) -> OwnBlock:
         """
-        Inside the block, which is not entered twice, the process's random numbers are this member's. Where it turns out that
-        the member has diverged, the block ends, the member has stopped, and its error is kept: the others have nothing to do
-        with it.
+        Inside the block, which is not entered twice, the process's random numbers are this member's. Where an error comes up,
+        e.g. that the member has diverged, the block ends, the member has stopped, and its error is kept: the others have
+        nothing to do with it.
         """
         return OwnBlock(self.model, self.streams, self.leave_with)
 
-    def leave_with(self, error: NotFiniteError) -> None:
+    def leave_with(self, error: Exception) -> None:
         """
         :param error: why it cannot go on; the first one counts
         """

@@ -5,7 +5,6 @@ from contextlib import AbstractContextManager, contextmanager
 from copy import deepcopy
 from typing import Any
 
-from sb3_nbsp.base.finite import NotFiniteError
 from sb3_nbsp.base.random_states import ProcessStreams, RandomStates, RandomStreams, fresh_states
 from sb3_nbsp.common.finite_checks import explained
 
@@ -52,17 +51,21 @@ def own_streams(models: Sequence[Any]) -> Iterator[Sequence[ProcessStreams]]:
         before.restore()
 
 
+# What is seen of a process that has ended, in which the envs of several members may have been; it may have been told to.
+OF_ALL = (EOFError, BrokenPipeError, ConnectionResetError)
+
+
 class OwnBlock(AbstractContextManager[None, bool]):
     """
-    Inside, the process's random numbers are a member's, and an error that tells of its divergence ends the block only. (As a
-    generator it would take as long again as random numbers are exchanged in.)
+    Inside, the process's random numbers are a member's, and an error, of its env or a callback, or one that tells of its
+    divergence, ends the block only. (As a generator it would take as long again as random numbers are exchanged in.)
 
     :param model: the member's
     :param streams: its random numbers
     :param leave: is called with the error
     """
 
-    def __init__(self, model: Any, streams: ProcessStreams, leave: Callable[[NotFiniteError], None]):
+    def __init__(self, model: Any, streams: ProcessStreams, leave: Callable[[Exception], None]):
         self._model, self._in_use, self._leave = model, streams.in_use(), leave
 
     def __enter__(self) -> None:
@@ -70,13 +73,11 @@ class OwnBlock(AbstractContextManager[None, bool]):
 
     def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> bool:
         self._in_use.__exit__(kind, error, traceback)
+        if not isinstance(error, Exception) or isinstance(error, OF_ALL):
+            return False
         try:
-            if isinstance(error, Exception):
-                with explained(self._model):
-                    raise error
-        except NotFiniteError as reason:
+            with explained(self._model):
+                raise error
+        except Exception as reason:
             self._leave(reason)
-            return True
-        except Exception:
-            pass  # it goes on its way
-        return False
+        return True

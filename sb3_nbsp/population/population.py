@@ -47,7 +47,7 @@ class Population:
     def __init__(self, models: Sequence[Any]):
         check_agreement(models)
         self.models = list(models)
-        self.diverged: list[int] = []  # numbers of the members that did in the last learn()
+        self.left: list[int] = []  # numbers of the members that left the last learn() by an error, after its first step
         self._learner: BatchedLearner | None = None
         self._members: list[Member] = []  # those that are computed together
         self._n_rounds = 0  # of gradient steps, of all that are in the stack
@@ -65,7 +65,7 @@ class Population:
 
         :param total_timesteps: env steps of each member
         :param callbacks: by member what SB3's ``learn()`` takes; a callback belongs to one member. Where it stops the
-            training, its member leaves and the others go on; so does one that diverges.
+            training, its member leaves and the others go on; so does one that diverges, or whose callback or env fails.
         :param log_interval: episodes between two lines of a member's log
         :param tb_log_name: see SB3
         :param reset_num_timesteps: see SB3; each member's curves go on in a folder of their own
@@ -73,13 +73,14 @@ class Population:
         :raises ValueError: see the class; and for another number of callbacks than of members, or one that two members share
         :raises NotFiniteError: at the end, where a member has diverged, or before the first step, where one is diverged; it is
             named
+        :raises Exception: at the end, or before the first step: what a member's callback or env has raised
         """
         setup = {"reset_num_timesteps": reset_num_timesteps, "tb_log_name": tb_log_name}
         check_learn((total_timesteps,), {"log_interval": log_interval, **setup})
         check_agreement(self.models)
         callbacks = [None] * len(self.models) if callbacks is None else callbacks
         check_callbacks(callbacks, len(self.models))
-        self.diverged = []
+        self.left = []
         give_own_action_spaces(self.models)
         with own_streams(self.models) as streams:
             running = [Member(model, own) for model, own in zip(self.models, streams, strict=True)]
@@ -97,20 +98,25 @@ class Population:
                 self._dissolve()
                 for model in self.models:
                     model.is_learning, model.taken_steps = False, None  # what an interruption left is for no other training
+        self.left = [number for number, member in enumerate(running) if member.error is not None]
         self._raise_first_error(running)
         return self
 
     def _raise_first_error(self, members: Sequence[Member]) -> None:
         """
-        :raises NotFiniteError: that of the first member that has one; all of them are named
+        :raises Exception: that of the first member that has one; all of them are named
         """
-        diverged = [(number, member) for number, member in enumerate(members) if member.error is not None]
-        self.diverged = [number for number, _ in diverged]
-        if diverged:
-            names = [f"member {number} (seed {member.model.seed})" for number, member in diverged]
-            others = f" So did {', '.join(names[1:])}." if names[1:] else ""
-            error = diverged[0][1].error
+        errors = [(number, member, member.error) for number, member in enumerate(members) if member.error is not None]
+        if not errors:
+            return
+        names = [f"member {number} (seed {member.model.seed})" for number, member, _ in errors]
+        others = f" So did {', '.join(names[1:])}." if names[1:] else ""
+        error = errors[0][2]
+        if isinstance(error, NotFiniteError):
             raise NotFiniteError(f"In a population {names[0]} left with this error: {error}{others}") from error
+        # A note is printed with the error; Python 3.10 has none.
+        getattr(error, "add_note", print)(f"In a population {names[0]} left with this error.{others}")
+        raise error
 
     def _run(self, running: list[Member]) -> None:
         running = self._without_leavers(running)

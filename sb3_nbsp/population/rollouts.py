@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from sb3_nbsp.base.acting import Rollout
-from sb3_nbsp.base.finite import NotFiniteError
 from sb3_nbsp.base.interruption import droppable
 from sb3_nbsp.base.random_states import RandomStates, RandomStreams, global_random_kept
 from sb3_nbsp.common.task_end import TakenSteps
 from sb3_nbsp.population.member import Member
+from sb3_nbsp.population.own_random import OF_ALL
 from sb3_nbsp.sac.batched_actor import BatchedActor
 
 N_ENVS = 1  # of the envs for scoring and evaluating, which are made for it
@@ -115,7 +115,7 @@ class _Player:
         return not self.has_ended and self._asked is None
 
     def go_on(self) -> None:
-        """Take the rollout to where it asks for actions, or where its env is at work. A member that has diverged leaves."""
+        """Take the rollout to where it asks for actions, or where its env is at work. A member whose rollout fails leaves."""
         answer, self.answer = self.answer, None
         try:
             with self._streams.in_use():
@@ -123,7 +123,9 @@ class _Player:
         except StopIteration as end:
             self.has_ended = True
             self.job.done(end.value)
-        except NotFiniteError as error:
+        except OF_ALL:
+            raise
+        except Exception as error:
             self.has_ended = True
             self.job.member.leave_with(error)
 

@@ -20,7 +20,8 @@ def ring_size(model: Any) -> int:
 def memory_rows(model: Any) -> int:
     """Rows that a model's memory will have at the end of its sequence, as far as that is known."""
     n_tasks = len({task for task, _ in model.position.record["visits"]})
-    return int(model.memory_size) * max(n_tasks, len(model.memory.tasks))
+    # The buffer's: 0 where old observations are cloned and no transitions replayed.
+    return int(model.replay_buffer.memory_size) * max(n_tasks, len(model.memory.tasks))
 
 
 def row_width(model: Any) -> int:

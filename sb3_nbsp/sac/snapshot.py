@@ -25,7 +25,7 @@ class Snapshot:
     def __init__(self, model: SAC):
         optimizers = list(optimizers_of(model).values())
         bases = [base_of(optimizer) for optimizer in optimizers]
-        modules = [*model.actor.modules(), *model.critic.modules(), model.critic_target]
+        modules = [*model.actor.modules(), *model.critic.modules(), *model.critic_target.modules()]
         self._parts = _parts(model)
         self._trained = [p for _, _, parameters in named_optimizers(model) for p in parameters]
         self._tensors = [*self._trained, *model.critic_target.parameters()]
@@ -64,5 +64,6 @@ class Snapshot:
 def _parts(model: SAC) -> list[Any]:
     optimizers = list(optimizers_of(model).values())
     bases = list(map(base_of, optimizers))
-    networks = (model.policy, model.actor, model.critic, model.critic_target, model.actor.action_dist)
+    distribution: Any = model.actor.action_dist
+    networks = (model.policy, model.actor, model.critic, model.critic_target, distribution, distribution.epsilon)
     return [*networks, model.log_ent_coef, *optimizers, *bases, *map(attrgetter("state"), bases)]

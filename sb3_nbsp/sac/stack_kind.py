@@ -32,6 +32,7 @@ def _activations(model: Any) -> Any:
 KIND: dict[str, Callable[[Any], Any]] = {
     "shapes of the networks": _shapes,
     "activations": _activations,
+    "epsilon of the actions' distribution": lambda model: model.actor.action_dist.epsilon,
     "device": lambda model: next(model.policy.parameters()).device,
     "dtype": lambda model: next(model.policy.parameters()).dtype,
     "a learned entropy coefficient (ent_coef)": lambda model: model.ent_coef_optimizer is not None,

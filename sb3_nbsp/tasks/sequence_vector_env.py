@@ -9,6 +9,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from sb3_nbsp.tasks.evaluation_notice import EvaluationNotice
+from sb3_nbsp.tasks.evaluation_spaces import check_agents_can_act, evaluation_spaces
 from sb3_nbsp.tasks.place import Place
 from sb3_nbsp.tasks.sequence import TaskSequence, with_name
 from sb3_nbsp.tasks.task import Task
@@ -218,6 +219,7 @@ def _common_spaces(sequence: TaskSequence, num_envs: int) -> Spaces:
         )
     found: list[Spaces] = []
     first = f"task {sequence.task_names[0]!r}"
+    judged = evaluation_spaces(sequence)
     for task in sequence.tasks:
         _maker_of(task)
         env = sequence.make_task_env(task.name)
@@ -228,6 +230,7 @@ def _common_spaces(sequence: TaskSequence, num_envs: int) -> Spaces:
         found.append((shared_space(vector_env.single_observation_space), vector_env.single_action_space))
         vector_env.close()
         check_same_spaces(first, found[0], f"the vector env of task {task.name!r}", found[-1])
+    check_agents_can_act(first, found[0], judged)
     return found[0]
 
 

@@ -34,8 +34,10 @@ class Errors:
         """
         print(f"{where}: {error!r}", flush=True)
         cause: BaseException | None = error
-        while cause is not None:
+        seen: list[BaseException] = []
+        while cause is not None and cause not in seen:  # an error may be its own cause
             traceback.clear_frames(cause.__traceback__)  # they hold models
+            seen.append(cause)
             cause = cause.__cause__ or cause.__context__
         self.found.append(error)
 

@@ -16,7 +16,6 @@ from typing import Any, ClassVar
 
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
-from sb3_nbsp.base.finite import NotFiniteError
 from sb3_nbsp.base.interruption import Stopped
 from sb3_nbsp.checkpoints.random_states import random_states
 from sb3_nbsp.checkpoints.signals import StopSignals
@@ -187,26 +186,26 @@ def _check_memory(models: Sequence[Any]) -> None:
 
 
 def _train(runs: Sequence[Prepared], errors: Errors) -> None:
-    """Those that diverge are told; the others learn to the end, are saved, and tell how they ended."""
+    """Those that diverge or fail are told; the others learn to the end, are saved, and tell how they ended."""
     shows = runs[0][0].shows
     gc.collect()  # those that learned before
     _check_memory([model for _, model in runs])
     print(f"{len(runs)} agents learn together: {_folders(runs)}")
     population = Population([model for _, model in runs])
     error = _learn(population, [manager for manager, _ in runs])
-    diverged = [] if error is None else [runs[number] for number in population.diverged]
+    left = [] if error is None else [runs[number] for number in population.left]
     if error is not None:
-        errors.keep(_folders(diverged), error)
-    learned = [run for run in runs if run not in diverged]
+        errors.keep(_folders(left), error)
+    learned = [run for run in runs if run not in left]
     # Each is saved, whatever fails for another.
     saved = [run for run in learned if errors.of(run[0].save_path, partial(run[0].finish, run[1]))]
     if saved and shows.ending:
         print(ending([manager.trained_run(model) for manager, model in saved]), flush=True)
 
 
-def _learn(population: Population, managers: Sequence[PreparingManager]) -> NotFiniteError | None:
+def _learn(population: Population, managers: Sequence[PreparingManager]) -> Exception | None:
     """
-    :return: an error where members have diverged and the others have learned to the end
+    :return: an error where members have left by one and the others have learned to the end
     """
     first = managers[0]
     stop = StopSignals(lambda: "\n".join(manager._how_to_go_on() for manager in managers), len(managers))
@@ -222,8 +221,8 @@ def _learn(population: Population, managers: Sequence[PreparingManager]) -> NotF
             raise
         print(stop.told(), flush=True)
         sys.exit(stop.exit_status)
-    except NotFiniteError as error:
-        if not population.diverged:
+    except Exception as error:
+        if not population.left:
             raise
         return error
     return None

@@ -8,7 +8,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from sb3_nbsp.base.plain_attributes import attributes_of
+from sb3_nbsp.base.plain_attributes import attributes_of, restore_attributes
 from sb3_nbsp.base.wrapper_states import restore_wrappers, wrapper_states
 
 
@@ -40,3 +40,22 @@ def test_what_a_wrapper_was_given_is_that_of_the_new_one() -> None:
     states = wrapper_states(one)
     assert states[0]["attributes"].keys() == {"n"} and not states[0]["hidden"]
     assert restore_wrappers(other, states) and (other.n, other.limit, other.goals[0]) == (5, 9, 1.0)
+
+
+@pytest.mark.parametrize("there", [{}, {"rng": None}, {"rng": np.random.Generator(np.random.MT19937(0))}])
+def test_a_generator_goes_on_whatever_is_in_its_place(there: Any) -> None:
+    values, _ = attributes_of(SimpleNamespace(rng=np.random.default_rng(7)))
+    new = SimpleNamespace(**there)
+    restore_attributes(new, values)
+    assert new.rng.random() == np.random.default_rng(7).random()
+
+
+def test_a_generator_that_others_share_stays_the_same_object() -> None:
+    values, _ = attributes_of(SimpleNamespace(rng=np.random.default_rng(7)))
+    shared = np.random.default_rng(1)
+    restore_attributes(SimpleNamespace(rng=shared), values)
+    assert shared.random() == np.random.default_rng(7).random()
+
+
+def test_a_generator_of_a_rare_kind_is_named() -> None:
+    assert attributes_of(SimpleNamespace(rng=np.random.Generator(np.random.Philox(0)))) == ({}, ["rng"])

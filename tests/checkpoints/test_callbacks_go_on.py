@@ -127,6 +127,35 @@ def test_a_counter_with_the_name_of_an_argument_goes_on(tmp_path):
     assert one.level == other.level == 110 and same(one._pace, other._pace)
 
 
+class Stages(BaseCallback):
+    """What its constructor was given is what it counts on: a text, a list, a number that becomes None."""
+
+    def __init__(self, stage: str = "warm-up", milestones: Any = (20,), deadline: int | None = 10):
+        super().__init__()
+        self.stage, self.milestones, self.deadline = stage, list(milestones), deadline
+        self.entered: list[int] = []
+        self.rng: np.random.Generator | None = None  # made when it is needed
+        self.drawn = 0.0
+
+    def _on_step(self) -> bool:
+        if self.rng is None:
+            self.rng = np.random.default_rng(0)
+        self.drawn = self.rng.random()
+        if self.deadline is not None and self.num_timesteps >= self.deadline:
+            self.entered.append(self.num_timesteps)
+            self.deadline = None
+        while self.milestones and self.num_timesteps >= self.milestones[0]:
+            self.entered.append(self.milestones.pop(0))
+            self.stage = "training"
+        return True
+
+
+def test_what_happened_once_does_not_happen_again(tmp_path):
+    one, other = resumed(tmp_path, Stages), undisturbed(Stages())
+    assert one.entered == other.entered == [10, 20] and (one.stage, one.milestones, one.deadline) == ("training", [], None)
+    assert one.drawn == other.drawn
+
+
 class UpTo(BaseCallback):
     """Ends the run at a limit, and knows a table of any size. It begins at what is given, and counts on."""
 

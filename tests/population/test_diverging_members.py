@@ -1,4 +1,4 @@
-"""A member that diverges leaves, and is named; the others are what they are without it."""
+"""A member that diverges, or whose callback or env fails, leaves and is named; the others are what they are without it."""
 
 import gymnasium as gym
 import numpy as np
@@ -75,6 +75,58 @@ def test_all_that_did_are_named():
     assert members[1].num_timesteps == 60
 
 
+def lose_server(model) -> None:
+    raise RuntimeError("plot server gone")
+
+
+def run_into_own_error(model) -> None:
+    raise KeyError("task")
+
+
+@pytest.mark.parametrize("do", [lose_server, run_into_own_error])
+def test_one_whose_callback_fails_costs_the_others_nothing(do):
+    members, others = [made(seed) for seed in range(3)], [made(seed) for seed in (0, 2)]
+    callback, population = At(50, do), Population(members)
+    with pytest.raises((RuntimeError, KeyError)) as told:
+        population.learn(100, callbacks=[None, callback, None])
+    assert told.value.__notes__ == ["In a population member 1 (seed 6) left with this error."]
+    assert [model.num_timesteps for model in members] == [100, 50, 100] and population.left == [1]
+    Population(others).learn(100)
+    for model, other in zip(members[::2], others, strict=True):
+        assert same(model.random_states.torch, other.random_states.torch)
+        pairs = zip(model.policy.parameters(), other.policy.parameters(), strict=True)
+        assert max(float((a - b).detach().abs().max()) for a, b in pairs) < 1e-4
+
+
+class Fails(gym.Wrapper):
+    n_steps = 0
+
+    def step(self, action):
+        Fails.n_steps += 1
+        if Fails.n_steps == 30:
+            raise ValueError("the simulator has no licence")
+        return super().step(action)
+
+
+def test_one_whose_env_fails_costs_the_others_nothing():
+    members = [made(seed, Monitor(wrap(gym.make("Pendulum-v1")))) for seed, wrap in enumerate((lambda env: env, Fails))]
+    with pytest.raises(ValueError, match="licence"):
+        Population(members).learn(60)
+    assert [model.num_timesteps for model in members] == [60, 29]
+
+
+def test_a_process_that_is_gone_ends_all():
+    """It may hold the envs of several members, and may have been told to stop."""
+
+    def lose_process(model) -> None:
+        raise EOFError
+
+    members = [made(seed) for seed in range(2)]
+    with pytest.raises(EOFError):
+        Population(members).learn(100, callbacks=[At(50, lose_process), None])
+    assert members[1].num_timesteps <= 50
+
+
 class Broken(gym.ObservationWrapper):
     def observation(self, observation):
         return np.full_like(observation, np.nan)
@@ -99,4 +151,4 @@ def test_who_diverges_before_the_first_step_is_named_too():
     alone = Population([made(0), made(1)])
     with pytest.raises(NotFiniteError, match=r"member 1 \(seed 6\)"):
         alone.learn(60, callbacks=[None, DivergesAtOnce()])
-    assert alone.diverged == [1]
+    assert alone.left == [], "nothing was learned"

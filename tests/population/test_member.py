@@ -53,9 +53,13 @@ def test_a_loss_that_is_none_is_noted_inside_a_block_too_and_random_streams_stay
     assert member.has_stopped and "train/critic_loss is nan" in str(member.error)
 
 
-def test_other_errors_go_on_their_way():
+def test_errors_of_a_members_own_are_kept_and_others_go_on_their_way():
     member = Member(NBSPSAC("MlpPolicy", sequence_env(), **NBSP_SETTINGS), ProcessStreams())
-    for error in (ValueError("mine"), KeyboardInterrupt("mine")):
-        with pytest.raises(type(error), match="mine"), member.own_streams():
+    for error in (EOFError("all"), KeyboardInterrupt("all")):
+        with pytest.raises(type(error), match="all"), member.own_streams():
             raise error
     assert not member.has_stopped
+    for error in (ValueError("mine"), KeyError("later")):
+        with member.own_streams():
+            raise error
+    assert member.has_stopped and str(member.error) == "mine"

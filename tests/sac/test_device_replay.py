@@ -162,6 +162,14 @@ def test_the_size_is_told_before():
     assert mirror_bytes(models) == replay.rows.nbytes == 2 * 1000 * (3 + 2 + 3 + 2) * 4
 
 
+def test_what_is_cloned_takes_no_room_among_transitions():
+    models = agents(buffer_size=1000, memory_size=30, rehearsal="clone")
+    for model in models:
+        model.position.record["visits"] = [["east", 10], ["west", 10]]
+    assert mirror_bytes(models) == 2 * 1000 * (3 + 2 + 3 + 2) * 4
+    assert mirror_bytes(agents(buffer_size=1000, memory_size=30)[:1]) == 1000 * (3 + 2 + 3 + 2) * 4
+
+
 @pytest.mark.parametrize("n_envs", [1, 4])
 @pytest.mark.parametrize("replay_mode", ["interval", "share"])
 def test_a_readers_samples_are_the_buffers(n_envs, replay_mode):

@@ -56,6 +56,11 @@ CHANGES = {
     "layer exchanged": lambda m: exchange_layer(m),
     "moved": lambda m: m.policy.to("cpu"),
     "gradients removed": lambda m: m.actor.optimizer.zero_grad(),
+    "target layer exchanged": lambda m: exchange_target_layer(m),
+    "target parameter exchanged": lambda m: setattr(
+        m.critic_target.qf1[2], "bias", nn.Parameter(th.ones(32).double(), requires_grad=False)
+    ),
+    "epsilon": lambda m: setattr(m.actor.action_dist, "epsilon", 0.5),
     "target copied": lambda m: m.critic_target.load_state_dict(m.critic.state_dict()),
 }
 
@@ -65,6 +70,11 @@ def exchange_layer(model: SAC) -> None:
     th.manual_seed(0)
     model.actor.mu = nn.Linear(32, 2).double()
     model.actor.optimizer = th.optim.Adam(model.actor.parameters(), lr=3e-4)
+
+
+def exchange_target_layer(model: SAC) -> None:
+    th.manual_seed(0)
+    model.critic_target.qf0[0] = nn.Linear(5, 32).double().requires_grad_(False)
 
 
 @pytest.mark.parametrize("name", CHANGES)

@@ -12,6 +12,7 @@ from helpers.counting_env import CountingEnv
 from sb3_nbsp import NBSPPPO
 from sb3_nbsp.evaluation import TaskEvaluator
 from sb3_nbsp.tasks import Task, TaskSequence, TaskSequenceEnv
+from sb3_nbsp.tasks.sequence_vector_env import TaskSequenceVectorEnv
 
 
 class Alone(CountingEnv):
@@ -97,6 +98,8 @@ PICTURE, BYTES = (spaces.Box(0, high, (36, 36, 3), np.uint8) for high in (255, 1
         ((spaces.Discrete(5), NARROW), (spaces.Discrete(3), NARROW)),
         ((ROW, spaces.MultiDiscrete([3, 2])), (ROW, spaces.MultiDiscrete([3, 4]))),
         ((spaces.Dict({"a": ROW}), NARROW), (spaces.Dict({"a": spaces.Box(-9.0, 9.0, (2,), np.float32)}), NARROW)),
+        ((spaces.Dict({"a": ROW}), NARROW), (spaces.Dict({"a": spaces.Box(-1.0, 1.0, (2,), np.float64)}), NARROW)),
+        ((spaces.Box(0, 9, (2,), np.int64), NARROW), (spaces.Box(0, 9, (2,), np.int32), NARROW)),
         ((spaces.MultiBinary(3), NARROW), (spaces.MultiBinary(3), NARROW)),
     ],
 )
@@ -122,6 +125,17 @@ def test_spaces_may_differ_where_an_agent_can_act_all_the_same(trained: Any, jud
 def test_spaces_in_which_an_agent_cannot_act_are_refused(trained: Any, judged: Any, kind: str) -> None:
     with pytest.raises(ValueError, match=f"{kind} space: task 'a' has .*, task 'b' as make_evaluation makes it has"):
         TaskSequenceEnv(judged_by(lambda _: Spaces(*judged), lambda _: Spaces(*trained)))
+
+
+def test_vector_envs_of_a_sequence_look_at_it_too() -> None:
+    def vector(n: int) -> gym.vector.VectorEnv:
+        return gym.vector.SyncVectorEnv([CountingEnv] * n, autoreset_mode=gym.vector.AutoresetMode.SAME_STEP)
+
+    def judge(_: str | None) -> gym.Env:
+        return CountingEnv(obs_space=spaces.Box(-1.0, 1.0, (5,)))
+
+    with pytest.raises(ValueError, match=r"observation space: task 'a' has .*, task 'a' as make_evaluation makes it has"):
+        TaskSequenceVectorEnv(TaskSequence((Task("a", CountingEnv, judge, make_vector=vector),), 6), 2)
 
 
 @pytest.mark.parametrize(("trained", "judged"), [(1.0, 2.0), (2.0, 1.0)])

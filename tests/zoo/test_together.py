@@ -63,7 +63,7 @@ def train(monkeypatch):
     """``_train`` with what the population does."""
 
     def run(runs, learn=lambda: None, diverged=()):
-        population = SimpleNamespace(learn=lambda *_, **__: learn(), diverged=diverged, models=runs)
+        population = SimpleNamespace(learn=lambda *_, **__: learn(), left=diverged, models=runs)
         monkeypatch.setattr(together, "Population", lambda _: population)
         monkeypatch.setattr(together.CheckpointedExperimentManager, "_save", lambda run, _: run.note("save"))
         monkeypatch.setattr(together, "_check_memory", lambda _: None)
@@ -269,3 +269,13 @@ def test_callbacks_end_before_the_env_of_a_training_that_fails_is_closed():
 
 def test_trial_0_is_one():
     assert Trial(0) and [7][Trial(0)] == 7
+
+
+def test_an_error_that_is_its_own_cause_is_kept():
+    def fail():
+        error = OSError("disk")
+        error.__cause__ = error
+        raise error
+
+    errors = Errors()
+    assert not errors.of("a", fail) and [str(error) for error in errors.found] == ["disk"]
