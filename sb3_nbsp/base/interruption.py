@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+WORKER_GONE = (EOFError, BrokenPipeError, ConnectionResetError)  # what is seen of an env's process that has ended
+
 
 class Stopped(KeyboardInterrupt):
     """The training was told to stop."""

@@ -98,21 +98,22 @@ def _is_argument(name: str, given: Collection[str]) -> bool:
 
 
 def _has_changed(name: str, value: Any, noted: Noted | None) -> bool:
-    if noted is None:
+    if noted is None or name not in noted:
+        return noted is not None
+    if noted[name] is None or noted[name] == _digest(value):
         return False
-    digest = _digest(value)
-    if digest is None or noted.get(name, "") == digest:
-        return False
-    noted.pop(name, None)  # it counts, also where it comes back to what it was
+    del noted[name]  # it counts, also where it comes back to what it was
     return True
 
 
 def _digest(value: Any) -> str | None:
-    """The same for what is equal; ``None`` for what has no plain form, is very large, or never counts."""
+    """The same for what is equal; ``None`` for what has no plain form or never counts."""
     if type(value) is np.ndarray and not value.dtype.hasobject:  # may be large
         return f"{value.dtype}{value.shape}{hashlib.sha256(value.tobytes()).hexdigest()}"
-    if _never_counts(value) or _entries(value, MOST_COMPARED) > MOST_COMPARED:
+    if _never_counts(value):
         return None
+    if _entries(value, MOST_COMPARED) > MOST_COMPARED:
+        return f"more than {MOST_COMPARED} entries"
     try:
         return hashlib.sha256(repr(_plain(value)).encode()).hexdigest()
     except (NotPlainError, RecursionError):

@@ -34,7 +34,8 @@ SPACES: dict[str, tuple[type[spaces.Space], tuple[str, ...]]] = {
     "multi-binary": (spaces.MultiBinary, ("n",)),
 }
 MAPPINGS: dict[str, type[dict[Any, Any]]] = {"dict": dict, "ordered-dict": OrderedDict}
-BIT_GENERATORS = {"PCG64": np.random.PCG64, "MT19937": np.random.MT19937}
+NUMPYS = (np.random.PCG64, np.random.PCG64DXSM, np.random.MT19937, np.random.Philox, np.random.SFC64)
+BIT_GENERATORS: dict[str, Any] = {kind.__name__: kind for kind in NUMPYS}
 
 
 class NotPlainError(ValueError):

@@ -4,6 +4,7 @@ One member's ``learn()``, cut into the pieces between which a population acts an
 Piece by piece it is SB3's ``OffPolicyAlgorithm.learn`` and ``collect_rollouts``: the same calls, in the same order.
 """
 
+import warnings
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -57,6 +58,8 @@ class Member:
         """
         :param error: why it cannot go on; the first one counts
         """
+        if self.error is None:
+            warnings.warn(f"Member with seed {self.model.seed} leaves its population: {error!r}", stacklevel=2)
         self.has_stopped, self.error = True, self.error or error
 
     # learn()

@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager, contextmanager
 from copy import deepcopy
 from typing import Any
 
+from sb3_nbsp.base.interruption import WORKER_GONE
 from sb3_nbsp.base.random_states import ProcessStreams, RandomStates, RandomStreams, fresh_states
 from sb3_nbsp.common.finite_checks import explained
 
@@ -51,14 +52,11 @@ def own_streams(models: Sequence[Any]) -> Iterator[Sequence[ProcessStreams]]:
         before.restore()
 
 
-# What is seen of a process that has ended, in which the envs of several members may have been; it may have been told to.
-OF_ALL = (EOFError, BrokenPipeError, ConnectionResetError)
-
-
 class OwnBlock(AbstractContextManager[None, bool]):
     """
     Inside, the process's random numbers are a member's, and an error, of its env or a callback, or one that tells of its
-    divergence, ends the block only. (As a generator it would take as long again as random numbers are exchanged in.)
+    divergence, ends the block only. (As a generator it would take as long again as random numbers are exchanged in.) That a
+    worker process is gone is nobody's own: it may hold several members' envs, and may have been told to stop.
 
     :param model: the member's
     :param streams: its random numbers
@@ -73,7 +71,7 @@ class OwnBlock(AbstractContextManager[None, bool]):
 
     def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> bool:
         self._in_use.__exit__(kind, error, traceback)
-        if not isinstance(error, Exception) or isinstance(error, OF_ALL):
+        if not isinstance(error, Exception) or isinstance(error, WORKER_GONE):
             return False
         try:
             with explained(self._model):

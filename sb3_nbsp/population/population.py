@@ -47,7 +47,7 @@ class Population:
     def __init__(self, models: Sequence[Any]):
         check_agreement(models)
         self.models = list(models)
-        self.left: list[int] = []  # numbers of the members that left the last learn() by an error, after its first step
+        self.failed: dict[int, Exception] = {}  # by number, members that left the last learn() by an error, once it had begun
         self._learner: BatchedLearner | None = None
         self._members: list[Member] = []  # those that are computed together
         self._n_rounds = 0  # of gradient steps, of all that are in the stack
@@ -80,7 +80,7 @@ class Population:
         check_agreement(self.models)
         callbacks = [None] * len(self.models) if callbacks is None else callbacks
         check_callbacks(callbacks, len(self.models))
-        self.left = []
+        self.failed = {}
         give_own_action_spaces(self.models)
         with own_streams(self.models) as streams:
             running = [Member(model, own) for model, own in zip(self.models, streams, strict=True)]
@@ -93,12 +93,14 @@ class Population:
                 for member in running:
                     member.begin()
                 self._raise_first_error(running)
-                self._run(running)
+                try:
+                    self._run(running)
+                finally:
+                    self.failed = {number: member.error for number, member in enumerate(running) if member.error is not None}
             finally:
                 self._dissolve()
                 for model in self.models:
                     model.is_learning, model.taken_steps = False, None  # what an interruption left is for no other training
-        self.left = [number for number, member in enumerate(running) if member.error is not None]
         self._raise_first_error(running)
         return self
 
@@ -106,16 +108,15 @@ class Population:
         """
         :raises Exception: that of the first member that has one; all of them are named
         """
-        errors = [(number, member, member.error) for number, member in enumerate(members) if member.error is not None]
+        errors = {f"member {n} (seed {m.model.seed})": m.error for n, m in enumerate(members) if m.error is not None}
         if not errors:
             return
-        names = [f"member {number} (seed {member.model.seed})" for number, member, _ in errors]
-        others = f" So did {', '.join(names[1:])}." if names[1:] else ""
-        error = errors[0][2]
+        (name, error), *more = errors.items()
+        others = "".join(f" So did {other}, with {found!r}." for other, found in more)
         if isinstance(error, NotFiniteError):
-            raise NotFiniteError(f"In a population {names[0]} left with this error: {error}{others}") from error
+            raise NotFiniteError(f"In a population {name} left with this error: {error}{others}") from error
         # A note is printed with the error; Python 3.10 has none.
-        getattr(error, "add_note", print)(f"In a population {names[0]} left with this error.{others}")
+        getattr(error, "add_note", print)(f"In a population {name} left with this error.{others}")
         raise error
 
     def _run(self, running: list[Member]) -> None:
@@ -130,7 +131,7 @@ class Population:
     def _without_leavers(self, running: list[Member]) -> list[Member]:
         """End the members that are done."""
         done = [member for member in running if member.is_done]
-        self._play_ahead([member for member in done if member.awaits_rollout])
+        self._play_ahead([member for member in done if member.error is None and member.awaits_rollout])
         if done and self._learner is not None:
             self._dissolve()
         for member in done:

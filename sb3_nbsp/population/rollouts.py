@@ -3,17 +3,16 @@ Scoring and evaluating of many members at once: their rollouts go in lock-step, 
 in a stack, and with their envs at work at the same time where these are in other processes.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from sb3_nbsp.base.acting import Rollout
-from sb3_nbsp.base.interruption import droppable
+from sb3_nbsp.base.interruption import WORKER_GONE, droppable
 from sb3_nbsp.base.random_states import RandomStates, RandomStreams, global_random_kept
 from sb3_nbsp.common.task_end import TakenSteps
 from sb3_nbsp.population.member import Member
-from sb3_nbsp.population.own_random import OF_ALL
 from sb3_nbsp.sac.batched_actor import BatchedActor
 
 N_ENVS = 1  # of the envs for scoring and evaluating, which are made for it
@@ -77,8 +76,8 @@ def _play(jobs: Sequence[Job], actor: BatchedActor | None) -> None:
             while waiting := [player for player in playing if player.waits]:  # for envs, which are at work all at once
                 for player in waiting:
                     player.go_on()
+            _answer([player for player in playing if not player.has_ended], actor)
             playing = [player for player in playing if not player.has_ended]
-            _answer(playing, actor)
 
 
 def _answer(players: Sequence["_Player"], actor: BatchedActor | None) -> None:
@@ -117,17 +116,12 @@ class _Player:
     def go_on(self) -> None:
         """Take the rollout to where it asks for actions, or where its env is at work. A member whose rollout fails leaves."""
         answer, self.answer = self.answer, None
-        try:
-            with self._streams.in_use():
+        with self._own_errors():
+            try:
                 self._asked = self.job.rollout.send(answer)
-        except StopIteration as end:
-            self.has_ended = True
-            self.job.done(end.value)
-        except OF_ALL:
-            raise
-        except Exception as error:
-            self.has_ended = True
-            self.job.member.leave_with(error)
+            except StopIteration as end:
+                self.has_ended = True
+                self.job.done(end.value)
 
     def show(self, actor: BatchedActor) -> None:
         """
@@ -140,8 +134,20 @@ class _Player:
         """Have the model answer."""
         observations, starts = self._asked
         model = self.job.member.model
-        with self._streams.in_use():
+        with self._own_errors():
             self.answer, _ = model.predict(observations, episode_start=starts, deterministic=self.job.deterministic)
+
+    @contextmanager
+    def _own_errors(self) -> Iterator[None]:
+        """Inside random numbers are the rollout's, and an error ends it."""
+        try:
+            with self._streams.in_use():
+                yield
+        except WORKER_GONE:
+            raise
+        except Exception as error:
+            self.has_ended = True
+            self.job.member.leave_with(error)
 
     def close(self) -> None:
         """End the rollout, wherever it is: what is left of it puts random states back."""

@@ -23,6 +23,7 @@ from torch.nn.modules import module as torch_module
 from sb3_nbsp.common.off_policy_algorithm import OffPolicyContinualAlgorithm
 from sb3_nbsp.common.policies import NeuronAccess
 from sb3_nbsp.protection.optimizer import MaskedOptimizer, base_of
+from sb3_nbsp.sac.step_hooks import hooks_of
 
 # Methods that only build or keep a network: whatever else a class of SB3's has, acting or learning may run through.
 BUILDING = {
@@ -94,6 +95,9 @@ def _obstacles(model: SAC) -> Iterator[str]:
     for name, network in _networks(model):
         yield from _module_obstacles(name, network)
     yield from _parameter_obstacles(model)
+    clones = getattr(model, "rehearsal", "replay") != "replay" and getattr(model, "memory_size", 0) > 0
+    if clones and any(hooks_of(model.actor.optimizer, list(model.actor.parameters()))):
+        yield "a hook on the actor would see the gradient of cloning, which is added after it"
 
 
 def _changed_methods(thing: Any, standard: type) -> Iterator[str]:

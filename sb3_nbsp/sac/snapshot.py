@@ -65,5 +65,6 @@ def _parts(model: SAC) -> list[Any]:
     optimizers = list(optimizers_of(model).values())
     bases = list(map(base_of, optimizers))
     distribution: Any = model.actor.action_dist
-    networks = (model.policy, model.actor, model.critic, model.critic_target, distribution, distribution.epsilon)
-    return [*networks, model.log_ent_coef, *optimizers, *bases, *map(attrgetter("state"), bases)]
+    networks = (model.policy, model.actor, model.critic, model.critic_target, distribution)
+    settings = getattr(model, "rehearsal", None), distribution.epsilon
+    return [*networks, *settings, model.log_ent_coef, *optimizers, *bases, *map(attrgetter("state"), bases)]

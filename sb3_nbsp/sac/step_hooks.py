@@ -17,8 +17,8 @@ from sb3_nbsp.protection.optimizer import base_of
 class StepHooks:
     """
     The hooks that hang on an optimizer and on its parameters, as they are at the time of a step. They may change gradients and
-    parameters in place, exchange them, or take gradients away; what they exchange in the optimizer's state counts from the
-    next step on.
+    parameters in place, exchange them, or take gradients away; the optimizer's learning rate, betas and eps, too. What else
+    they exchange in its options and its state counts from the next step on.
 
     :param parameters: what the optimizer trains
     :param places: of each where it lies, in a flat buffer
@@ -39,7 +39,8 @@ class StepHooks:
 
     def before_masks(self) -> None:
         """Call those on parameters, and those before the step of what is outside, of a ``MaskedOptimizer``."""
-        for p, _, _ in self._rows:
+        for p, _, gradient in self._rows:
+            p.grad = gradient  # it may have been removed or exchanged since the last step
             for hook in list((p._post_accumulate_grad_hooks or {}).values()):
                 hook(p)
         if self._outer is not self._inner:
@@ -69,13 +70,19 @@ class StepHooks:
 
     def _before(self, optimizer: th.optim.Optimizer) -> None:
         hooks = chain(torch_optimizer._global_optimizer_pre_hooks.values(), optimizer._optimizer_step_pre_hooks.values())
-        for hook in list(hooks):
-            hook(optimizer, (optimizer,), {})
+        with th.set_grad_enabled(optimizer is self._outer):  # as torch: a MaskedOptimizer's own step computes none
+            for hook in list(hooks):
+                result = hook(optimizer, (optimizer,), {})
+                if result is not None and not (isinstance(result, tuple) and len(result) == 2):
+                    raise RuntimeError(
+                        f"Expected None, or args and kwargs, from a hook before an optimizer's step, got {result}."
+                    )
 
     def _after(self, optimizer: th.optim.Optimizer) -> None:
         hooks = chain(optimizer._optimizer_step_post_hooks.values(), torch_optimizer._global_optimizer_post_hooks.values())
-        for hook in list(hooks):
-            hook(optimizer, (optimizer,), {})
+        with th.set_grad_enabled(optimizer is self._outer):
+            for hook in list(hooks):
+                hook(optimizer, (optimizer,), {})
 
     def _put_back(self) -> None:
         """Take over tensors that hooks have put in the place of ours."""

@@ -11,7 +11,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_nbsp.base.folder_lock import unlock_folder
-from sb3_nbsp.base.interruption import Stopped
+from sb3_nbsp.base.interruption import WORKER_GONE, Stopped
 from sb3_nbsp.checkpoints.callback import RunCheckpoints
 from sb3_nbsp.checkpoints.manifest import FOLDER
 from sb3_nbsp.checkpoints.saving import MODEL
@@ -22,8 +22,6 @@ from sb3_nbsp.zoo.experiments import SequenceExperimentManager
 from sb3_nbsp.zoo.resume import CheckpointOptions, end, keeps_checkpoints, mark_finished, prepare, tidy, told_finished
 from sb3_nbsp.zoo.run_arguments import read_settings
 from sb3_nbsp.zoo.run_folders import lock_run
-
-WORKER_GONE = (EOFError, BrokenPipeError, ConnectionResetError)  # what is seen of a sub-env's process that has ended
 
 
 class CheckpointedExperimentManager(SequenceExperimentManager):

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
-from sb3_nbsp.base.interruption import Stopped
+from sb3_nbsp.base.interruption import WORKER_GONE, Stopped
 from sb3_nbsp.checkpoints.random_states import random_states
 from sb3_nbsp.checkpoints.signals import StopSignals
 from sb3_nbsp.common.env_util import task_sequence_of
@@ -25,7 +25,7 @@ from sb3_nbsp.population import Population, packs
 from sb3_nbsp.population.agreement import check_agreement
 from sb3_nbsp.zoo.argument_types import seeds_of
 from sb3_nbsp.zoo.checked_runs import check_runs, hand_over
-from sb3_nbsp.zoo.checkpointed import WORKER_GONE, CheckpointedExperimentManager
+from sb3_nbsp.zoo.checkpointed import CheckpointedExperimentManager
 from sb3_nbsp.zoo.env_workers import EnvWorkers
 from sb3_nbsp.zoo.given_arguments import Given, read_arguments
 from sb3_nbsp.zoo.kept_errors import Errors
@@ -192,20 +192,19 @@ def _train(runs: Sequence[Prepared], errors: Errors) -> None:
     _check_memory([model for _, model in runs])
     print(f"{len(runs)} agents learn together: {_folders(runs)}")
     population = Population([model for _, model in runs])
-    error = _learn(population, [manager for manager, _ in runs])
-    left = [] if error is None else [runs[number] for number in population.left]
-    if error is not None:
-        errors.keep(_folders(left), error)
-    learned = [run for run in runs if run not in left]
+    _learn(population, [manager for manager, _ in runs])
+    for number, error in population.failed.items():
+        errors.keep(runs[number][0].save_path, error)
+    learned = [run for number, run in enumerate(runs) if number not in population.failed]
     # Each is saved, whatever fails for another.
     saved = [run for run in learned if errors.of(run[0].save_path, partial(run[0].finish, run[1]))]
     if saved and shows.ending:
         print(ending([manager.trained_run(model) for manager, model in saved]), flush=True)
 
 
-def _learn(population: Population, managers: Sequence[PreparingManager]) -> Exception | None:
+def _learn(population: Population, managers: Sequence[PreparingManager]) -> None:
     """
-    :return: an error where members have left by one and the others have learned to the end
+    :raises Exception: unless members have left by an error and the others have learned to the end
     """
     first = managers[0]
     stop = StopSignals(lambda: "\n".join(manager._how_to_go_on() for manager in managers), len(managers))
@@ -221,8 +220,6 @@ def _learn(population: Population, managers: Sequence[PreparingManager]) -> Exce
             raise
         print(stop.told(), flush=True)
         sys.exit(stop.exit_status)
-    except Exception as error:
-        if not population.left:
+    except Exception:
+        if not population.failed:
             raise
-        return error
-    return None

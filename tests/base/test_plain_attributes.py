@@ -8,7 +8,8 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from sb3_nbsp.base.plain_attributes import attributes_of, restore_attributes
+from sb3_nbsp.base.plain_attributes import MOST_COMPARED, attributes_of, note_arguments, restore_attributes
+from sb3_nbsp.base.plain_values import BIT_GENERATORS
 from sb3_nbsp.base.wrapper_states import restore_wrappers, wrapper_states
 
 
@@ -57,5 +58,35 @@ def test_a_generator_that_others_share_stays_the_same_object() -> None:
     assert shared.random() == np.random.default_rng(7).random()
 
 
+class Rare(np.random.PCG64):
+    """No kind that we make."""
+
+
 def test_a_generator_of_a_rare_kind_is_named() -> None:
-    assert attributes_of(SimpleNamespace(rng=np.random.Generator(np.random.Philox(0)))) == ({}, ["rng"])
+    assert attributes_of(SimpleNamespace(rng=np.random.Generator(Rare(0)))) == ({}, ["rng"])
+
+
+@pytest.mark.parametrize("kind", BIT_GENERATORS)
+def test_all_of_numpys_generators_go_on(kind: str) -> None:
+    values, _ = attributes_of(SimpleNamespace(rng=np.random.Generator(BIT_GENERATORS[kind](7))))
+    new = SimpleNamespace()
+    restore_attributes(new, values)
+    assert new.rng.random() == np.random.Generator(BIT_GENERATORS[kind](7)).random()
+
+
+class Collects:
+    def __init__(self, rewards: list[float] | None = None, folder: str = "runs/a"):
+        self.rewards, self.folder = rewards or [], folder
+
+
+@pytest.mark.parametrize("n", [10, MOST_COMPARED + 10])
+def test_a_collection_that_grows_under_an_arguments_name_counts(n: int, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("runs/a").mkdir(parents=True)
+    holder = Collects()
+    noted = note_arguments(holder)
+    Path("runs/a").rmdir()  # what was a path then is none now, and has not changed
+    assert attributes_of(holder, noted=noted) == ({}, [])
+    for _ in range(2):
+        holder.rewards += [1.0] * n
+        assert attributes_of(holder, noted=noted)[0].keys() == {"rewards"}

@@ -3,14 +3,16 @@
 import gymnasium as gym
 import numpy as np
 import pytest
-from helpers import NBSP_SETTINGS, same, sequence_env
+from helpers import NBSP_SETTINGS, VECTOR, ToyEnv, same, sequence_env
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.monitor import Monitor
 
 from sb3_nbsp import NBSPSAC
 from sb3_nbsp.base.finite import NotFiniteError
+from sb3_nbsp.evaluation import SequenceEvalCallback
 from sb3_nbsp.population import Population, population
 from sb3_nbsp.sac import batched_learner
+from sb3_nbsp.tasks import Task, TaskSequence, TaskSequenceEnv
 
 
 def made(seed: int, env=None) -> NBSPSAC:
@@ -70,7 +72,7 @@ def test_it_leaves_and_the_others_go_on(do, together, monkeypatch):
 
 def test_all_that_did_are_named():
     members = [made(seed) for seed in range(3)]
-    with pytest.raises(NotFiniteError, match=r"member 0 \(seed 5\).*So did member 2 \(seed 7\)\.$"):
+    with pytest.raises(NotFiniteError, match=r"member 0 \(seed 5\).*So did member 2 \(seed 7\), with NotFiniteError\(.*\)\.$"):
         Population(members).learn(60, callbacks=[At(45, break_actor), None, At(30, break_actor)])
     assert members[1].num_timesteps == 60
 
@@ -90,7 +92,8 @@ def test_one_whose_callback_fails_costs_the_others_nothing(do):
     with pytest.raises((RuntimeError, KeyError)) as told:
         population.learn(100, callbacks=[None, callback, None])
     assert told.value.__notes__ == ["In a population member 1 (seed 6) left with this error."]
-    assert [model.num_timesteps for model in members] == [100, 50, 100] and population.left == [1]
+    assert [model.num_timesteps for model in members] == [100, 50, 100]
+    assert list(population.failed.items()) == [(1, told.value)]
     Population(others).learn(100)
     for model, other in zip(members[::2], others, strict=True):
         assert same(model.random_states.torch, other.random_states.torch)
@@ -113,6 +116,50 @@ def test_one_whose_env_fails_costs_the_others_nothing():
     with pytest.raises(ValueError, match="licence"):
         Population(members).learn(60)
     assert [model.num_timesteps for model in members] == [60, 29]
+
+
+def test_each_error_is_told_when_it_comes_up_also_where_all_are_stopped_later():
+    def stop(model) -> None:
+        raise KeyboardInterrupt
+
+    population = Population([made(seed) for seed in range(3)])
+    with pytest.warns(UserWarning, match=r"Member with seed 6 leaves its population: RuntimeError\('plot"):
+        with pytest.raises(KeyboardInterrupt):
+            population.learn(100, callbacks=[At(70, stop), At(30, lose_server), None])
+    assert list(population.failed) == [1]
+
+
+class NotThere(gym.ObservationWrapper):
+    """After the evaluations at the start and the first of training."""
+
+    n = 0
+
+    def __init__(self, env, how):
+        super().__init__(env)
+        self.how = how
+
+    def observation(self, observation):
+        NotThere.n += 1
+        if NotThere.n > 50 and self.how == "error":
+            raise RuntimeError("the simulator has no licence")
+        return np.full_like(observation, np.nan) if NotThere.n > 50 else observation
+
+
+@pytest.mark.parametrize("how", ["error", "nan"])
+def test_one_that_cannot_be_judged_costs_the_others_nothing(how, monkeypatch):
+    monkeypatch.setattr(population, "WIDEST_ON_CPU", 0)  # each answers for itself
+
+    def env(judge):
+        tasks = [Task(name, lambda _: ToyEnv(VECTOR), make_evaluation=judge) for name in "ab"]
+        return Monitor(TaskSequenceEnv(TaskSequence(tasks, steps_per_task=60)))
+
+    judges = (None, lambda _: NotThere(ToyEnv(VECTOR), how), None)
+    members = [made(seed, env(judge)) for seed, judge in enumerate(judges)]
+    together, NotThere.n = Population(members), 0
+    with pytest.raises((RuntimeError, NotFiniteError), match=r"licence|nan"):
+        together.learn(100, callbacks=[SequenceEvalCallback(eval_freq=20, n_eval_episodes=1) for _ in members])
+    assert [model.num_timesteps for model in members] == [100, members[1].num_timesteps, 100]
+    assert 0 < members[1].num_timesteps < 100 and list(together.failed) == [1]
 
 
 def test_a_process_that_is_gone_ends_all():
@@ -151,4 +198,4 @@ def test_who_diverges_before_the_first_step_is_named_too():
     alone = Population([made(0), made(1)])
     with pytest.raises(NotFiniteError, match=r"member 1 \(seed 6\)"):
         alone.learn(60, callbacks=[None, DivergesAtOnce()])
-    assert alone.left == [], "nothing was learned"
+    assert alone.failed == {}, "nothing was learned"

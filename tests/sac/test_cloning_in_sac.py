@@ -61,6 +61,20 @@ def test_fifty_updates_are_those_with_autograd(case):
     assert difference(trained(without, 50), ours) > 1e-3
 
 
+def test_hooks_on_the_actor_stand_before_it():
+    """With autograd it is added after them; the fast update, which has it in the actor's gradient, steps aside."""
+
+    def clip(optimizer, *_):
+        th.nn.utils.clip_grad_norm_(optimizer.param_groups[0]["params"], 0.01)
+
+    models = [with_old_task(fast_update=fast) for fast in (False, "auto")]
+    handles = [model.actor.optimizer.register_step_pre_hook(clip) for model in models]
+    theirs, ours = (trained(model, 20) for model in models)
+    assert ours.update_path == "autograd" and difference(theirs, ours) < ROUNDING
+    handles[1].remove()
+    assert trained(ours, 1).update_path == "fast"
+
+
 def test_the_other_path_adds_it_too():
     theirs, ours = (trained(with_old_task(fast_update=fast, **CASES["sgd"]), 20) for fast in (False, "auto"))
     assert ours.update_path == "autograd" and difference(theirs, ours) < ROUNDING

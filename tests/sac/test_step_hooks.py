@@ -97,6 +97,39 @@ def test_what_a_hook_does_is_done(hang: Hang) -> None:
     assert difference(theirs, without) > 1e-4, "the hook changes something"
 
 
+def with_autograd(model: SAC) -> Any:
+    def hook(optimizer: th.optim.Optimizer, *_: Any) -> None:
+        parameters = optimizer.param_groups[0]["params"]
+        th.stack([p.square().sum() for p in parameters]).sum().mul(0.01).backward()
+
+    return model.actor.optimizer.register_step_pre_hook(hook)
+
+
+def remove_gradients(model: SAC) -> Any:
+    return model.critic.optimizer.register_step_post_hook(lambda optimizer, *_: optimizer.zero_grad())
+
+
+@pytest.mark.parametrize("hang", [with_autograd, remove_gradients, pull, clip], ids=lambda hang: hang.__name__)
+def test_gradients_of_others_between_steps_are_no_part_of_the_next(hang: Hang) -> None:
+    """A callback that logs gradient norms, say."""
+    theirs, ours = made(SAC), made(fast_update=True)
+    for model in (theirs, ours):
+        hang(model)
+        for n in range(5):
+            trained(model, 4, seed=n)
+            for optimizer in (model.actor.optimizer, model.critic.optimizer):
+                optimizer.zero_grad()
+            th.stack([p.sum() for p in model.actor.parameters()]).sum().mul(100).backward()
+    assert ours.update_path == "fast" and difference(theirs, ours) < 10 * ROUNDING
+
+
+def test_what_a_hook_must_not_return_is_refused_as_by_torch() -> None:
+    for model in (made(SAC), made(fast_update=True)):
+        model.actor.optimizer.register_step_pre_hook(lambda *_: 1)
+        with pytest.raises(RuntimeError, match="None"):
+            trained(model, 1)
+
+
 def test_a_parameter_without_a_gradient_rests() -> None:
     """As with torch's Adam, which counts its steps by parameter: from then on gradient steps are computed with autograd."""
 

@@ -63,7 +63,11 @@ def train(monkeypatch):
     """``_train`` with what the population does."""
 
     def run(runs, learn=lambda: None, diverged=()):
-        population = SimpleNamespace(learn=lambda *_, **__: learn(), left=diverged, models=runs)
+        population = SimpleNamespace(
+            learn=lambda *_, **__: learn(),
+            failed={number: NotFiniteError(f"member {number}") for number in diverged},
+            models=runs,
+        )
         monkeypatch.setattr(together, "Population", lambda _: population)
         monkeypatch.setattr(together.CheckpointedExperimentManager, "_save", lambda run, _: run.note("save"))
         monkeypatch.setattr(together, "_check_memory", lambda _: None)
