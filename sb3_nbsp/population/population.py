@@ -93,10 +93,7 @@ class Population:
                 for member in running:
                     member.begin()
                 self._raise_first_error(running)
-                try:
-                    self._run(running)
-                finally:
-                    self.failed = {number: member.error for number, member in enumerate(running) if member.error is not None}
+                self._run(running)
             finally:
                 self._dissolve()
                 for model in self.models:
@@ -119,14 +116,17 @@ class Population:
         getattr(error, "add_note", print)(f"In a population {name} left with this error.{others}")
         raise error
 
-    def _run(self, running: list[Member]) -> None:
-        running = self._without_leavers(running)
-        while running:
-            self._collect(running)
-            staying = [member for member in running if not member.has_stopped]
-            if staying:
-                self._train(staying)
-            running = self._without_leavers(running)
+    def _run(self, members: list[Member]) -> None:
+        try:
+            running = self._without_leavers(members)
+            while running:
+                self._collect(running)
+                staying = [member for member in running if not member.has_stopped]
+                if staying:
+                    self._train(staying)
+                running = self._without_leavers(running)
+        finally:
+            self.failed = {number: member.error for number, member in enumerate(members) if member.error is not None}
 
     def _without_leavers(self, running: list[Member]) -> list[Member]:
         """End the members that are done."""
