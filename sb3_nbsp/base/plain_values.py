@@ -34,8 +34,10 @@ SPACES: dict[str, tuple[type[spaces.Space], tuple[str, ...]]] = {
     "multi-binary": (spaces.MultiBinary, ("n",)),
 }
 MAPPINGS: dict[str, type[dict[Any, Any]]] = {"dict": dict, "ordered-dict": OrderedDict}
-NUMPYS = (np.random.PCG64, np.random.PCG64DXSM, np.random.MT19937, np.random.Philox, np.random.SFC64)
-BIT_GENERATORS: dict[str, Any] = {kind.__name__: kind for kind in NUMPYS}
+BIT_GENERATORS: dict[str, Any] = {
+    kind.__name__: kind
+    for kind in (np.random.PCG64, np.random.PCG64DXSM, np.random.MT19937, np.random.Philox, np.random.SFC64)
+}
 
 
 class NotPlainError(ValueError):

@@ -47,7 +47,7 @@ class Population:
     def __init__(self, models: Sequence[Any]):
         check_agreement(models)
         self.models = list(models)
-        self.failed: dict[int, Exception] = {}  # by number, members that left the last learn() by an error, once it had begun
+        self.failed: dict[int, Exception] = {}  # by number: who left the last learn() by an error; the others came to its end
         self._learner: BatchedLearner | None = None
         self._members: list[Member] = []  # those that are computed together
         self._n_rounds = 0  # of gradient steps, of all that are in the stack
@@ -117,16 +117,14 @@ class Population:
         raise error
 
     def _run(self, members: list[Member]) -> None:
-        try:
-            running = self._without_leavers(members)
-            while running:
-                self._collect(running)
-                staying = [member for member in running if not member.has_stopped]
-                if staying:
-                    self._train(staying)
-                running = self._without_leavers(running)
-        finally:
-            self.failed = {number: member.error for number, member in enumerate(members) if member.error is not None}
+        running = self._without_leavers(members)
+        while running:
+            self._collect(running)
+            staying = [member for member in running if not member.has_stopped]
+            if staying:
+                self._train(staying)
+            running = self._without_leavers(running)
+        self.failed = {number: member.error for number, member in enumerate(members) if member.error is not None}
 
     def _without_leavers(self, running: list[Member]) -> list[Member]:
         """End the members that are done."""

@@ -3,16 +3,17 @@ Scoring and evaluating of many members at once: their rollouts go in lock-step, 
 in a stack, and with their envs at work at the same time where these are in other processes.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
 from sb3_nbsp.base.acting import Rollout
-from sb3_nbsp.base.interruption import WORKER_GONE, droppable
+from sb3_nbsp.base.interruption import droppable
 from sb3_nbsp.base.random_states import RandomStates, RandomStreams, global_random_kept
 from sb3_nbsp.common.task_end import TakenSteps
 from sb3_nbsp.population.member import Member
+from sb3_nbsp.population.own_random import OwnBlock
 from sb3_nbsp.sac.batched_actor import BatchedActor
 
 N_ENVS = 1  # of the envs for scoring and evaluating, which are made for it
@@ -116,7 +117,7 @@ class _Player:
     def go_on(self) -> None:
         """Take the rollout to where it asks for actions, or where its env is at work. A member whose rollout fails leaves."""
         answer, self.answer = self.answer, None
-        with self._own_errors():
+        with self._own():
             try:
                 self._asked = self.job.rollout.send(answer)
             except StopIteration as end:
@@ -134,20 +135,16 @@ class _Player:
         """Have the model answer."""
         observations, starts = self._asked
         model = self.job.member.model
-        with self._own_errors():
+        with self._own():
             self.answer, _ = model.predict(observations, episode_start=starts, deterministic=self.job.deterministic)
 
-    @contextmanager
-    def _own_errors(self) -> Iterator[None]:
+    def _own(self) -> OwnBlock:
         """Inside random numbers are the rollout's, and an error ends it."""
-        try:
-            with self._streams.in_use():
-                yield
-        except WORKER_GONE:
-            raise
-        except Exception as error:
-            self.has_ended = True
-            self.job.member.leave_with(error)
+        return OwnBlock(self.job.member.model, self._streams, self._fail)
+
+    def _fail(self, error: Exception) -> None:
+        self.has_ended = True
+        self.job.member.leave_with(error)
 
     def close(self) -> None:
         """End the rollout, wherever it is: what is left of it puts random states back."""

@@ -69,8 +69,8 @@ class FastSAC(SAC):
         self.update_learning_rates()
         losses = []
         for i in range(gradient_steps):
-            if isinstance(update, FastUpdate) and update.is_hooked and not update.is_current():  # a hook exchanged something
-                update = self._choose_update()
+            if i > 0 and isinstance(update, FastUpdate) and update.is_hooked:
+                update = self._choose_update()  # a hook may have exchanged something
                 assert not isinstance(update, BatchedLearner)  # which calls no hooks
                 update.begin()
             losses.append(update.step(update.sample(batch_size), update_target=i % self.target_update_interval == 0))

@@ -95,7 +95,7 @@ def _obstacles(model: SAC) -> Iterator[str]:
     for name, network in _networks(model):
         yield from _module_obstacles(name, network)
     yield from _parameter_obstacles(model)
-    clones = getattr(model, "rehearsal", "replay") != "replay" and getattr(model, "memory_size", 0) > 0
+    clones = isinstance(model, OffPolicyContinualAlgorithm) and model.cloning.is_wanted
     if clones and any(hooks_of(model.actor.optimizer, list(model.actor.parameters()))):
         yield "a hook on the actor would see the gradient of cloning, which is added after it"
 

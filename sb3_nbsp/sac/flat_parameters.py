@@ -7,7 +7,7 @@ writes into the buffer. What puts *other* tensors in their place (``load_state_d
 is noticed by :class:`~sb3_nbsp.sac.snapshot.Snapshot`, and the buffers are made anew.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import accumulate
 
 import torch as th
@@ -123,40 +123,41 @@ class FlatAdam:
 
     def step(self) -> None:
         """One step of Adam from ``gradients``; entries that are held completely stay exactly as they are."""
-        if self.hooks is not None:
+        if self.hooks is None:
+            self._masked(self._adam)
+        else:
             self.hooks.before_masks()
+            self._masked(self._hooked_adam)
+            self.hooks.after_masks()
+        if int(self._step) % FLUSH_INTERVAL == 0:
+            self._flush_denormals()
+
+    def _masked(self, adam: Callable[[], None]) -> None:
         mask = self._current_mask()
         held = self._held if mask is not None and self._scales_change else None
         if mask is not None and self._scales_gradient:
             self.gradients.mul_(mask)
         if held is not None:
             held.note()
-        if self.hooks is None:
-            self._adam()
-        else:
-            self._hooked_adam(self.hooks)
+        adam()
         if held is not None:
             held.hold()
-        if self.hooks is not None:
-            self.hooks.after_masks()
-        if int(self._step) % FLUSH_INTERVAL == 0:
-            self._flush_denormals()
 
     def _adam(self) -> None:
         self.steps += self._one
         options = self.base.param_groups[0]
         best_adam()(self.values, self.gradients, self.first_moments, self.second_moments, self._step, options)
 
-    def _hooked_adam(self, hooks: StepHooks) -> None:
+    def _hooked_adam(self) -> None:
         """With the hooks on Adam itself; as with torch's, what they leave without a gradient makes no step."""
-        resting = hooks.before_step()
-        buffers = [self.flat.views(buffer) for buffer in (self.values, self.first_moments, self.second_moments)]
-        kept = [(views[i], views[i].clone()) for views in (*buffers, self.steps.unbind()) for i in resting]
+        assert self.hooks is not None
+        resting = self.hooks.before_step()
+        kept = [(tensor, tensor.clone()) for p in resting for tensor in (p.data, *self.base.state[p].values())]
         self._adam()
-        for view, before in kept:
-            view.copy_(before)
+        for tensor, before in kept:
+            tensor.copy_(before)
         self.is_even &= not resting
-        hooks.after_step()
+        self.hooks.after_step()
 
     def _current_mask(self) -> th.Tensor | None:
         """The factors of the ``MaskedOptimizer`` in the flat layout, [n_entries]; ``None`` where nothing is held."""

@@ -10,6 +10,7 @@ from stable_baselines3 import SAC
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
+from sb3_nbsp.common.off_policy_algorithm import OffPolicyContinualAlgorithm
 from sb3_nbsp.protection.optimizer import base_of
 from sb3_nbsp.sac.fast_update_conditions import ADAM_OPTIONS, named_optimizers, optimizers_of
 
@@ -66,5 +67,5 @@ def _parts(model: SAC) -> list[Any]:
     bases = list(map(base_of, optimizers))
     distribution: Any = model.actor.action_dist
     networks = (model.policy, model.actor, model.critic, model.critic_target, distribution)
-    settings = getattr(model, "rehearsal", None), distribution.epsilon
+    settings = isinstance(model, OffPolicyContinualAlgorithm) and model.cloning.is_wanted, distribution.epsilon
     return [*networks, *settings, model.log_ent_coef, *optimizers, *bases, *map(attrgetter("state"), bases)]

@@ -41,21 +41,22 @@ class StepHooks:
         """Call those on parameters, and those before the step of what is outside, of a ``MaskedOptimizer``."""
         for p, _, gradient in self._rows:
             p.grad = gradient  # it may have been removed or exchanged since the last step
+        for p, _, _ in self._rows:
             for hook in list((p._post_accumulate_grad_hooks or {}).values()):
                 hook(p)
         if self._outer is not self._inner:
             self._before(self._outer)
         self._put_back()
 
-    def before_step(self) -> list[int]:
+    def before_step(self) -> list[th.Tensor]:
         """
         Call those before the step of the optimizer itself.
 
-        :return: the numbers of the parameters whose gradient was taken away: they rest in this step
+        :return: the parameters whose gradient was taken away: they rest in this step
         """
         self._before(self._inner)
         self._put_back()
-        return [number for number, (p, _, _) in enumerate(self._rows) if p.grad is None]
+        return [p for p, _, _ in self._rows if p.grad is None]
 
     def after_step(self) -> None:
         """Call those after the step of the optimizer itself."""

@@ -7,7 +7,7 @@ import numpy as np
 from gymnasium import spaces
 from stable_baselines3.common.preprocessing import is_image_space
 
-from sb3_nbsp.base.random_states import RandomStates
+from sb3_nbsp.base.random_states import isolated_rng
 from sb3_nbsp.tasks.sequence import TaskSequence
 from sb3_nbsp.tasks.task_env import Spaces
 
@@ -21,14 +21,11 @@ def evaluation_spaces(sequence: TaskSequence) -> dict[str, Spaces]:
     :param sequence: the tasks
     :return: by the names of those tasks that have a ``make_evaluation``: spaces of observations and actions
     """
-    before, found = RandomStates(), {}
-    try:
-        for task in sequence.tasks:
-            if task.make_evaluation is not None:
-                with closing(sequence.make_task_env(task.name, evaluation=True)) as env:
-                    found[task.name] = env.observation_space, env.action_space
-    finally:
-        before.restore()
+    found = {}
+    for task in sequence.tasks:
+        if task.make_evaluation is not None:
+            with isolated_rng(), closing(sequence.make_task_env(task.name, evaluation=True)) as env:
+                found[task.name] = env.observation_space, env.action_space
     return found
 
 

@@ -126,7 +126,23 @@ def test_each_error_is_told_when_it_comes_up_also_where_all_are_stopped_later():
     with pytest.warns(UserWarning, match=r"Member with seed 6 leaves its population: RuntimeError\('plot"):
         with pytest.raises(KeyboardInterrupt):
             population.learn(100, callbacks=[At(70, stop), At(30, lose_server), None])
-    assert list(population.failed) == [1]
+    assert population.failed == {}, "the others have not come to the end"
+
+
+def test_an_error_that_is_nobodys_own_is_no_end_of_the_others(monkeypatch):
+    """Else they would be saved as if they had learned."""
+    together = Population([made(seed) for seed in range(3)])
+    train = batched_learner.BatchedLearner.train
+
+    def run_out_of_memory(learner, *args, **kwargs):
+        if learner.models[0].num_timesteps >= 70:
+            raise MemoryError("all of it is taken")
+        return train(learner, *args, **kwargs)
+
+    monkeypatch.setattr(batched_learner.BatchedLearner, "train", run_out_of_memory)
+    with pytest.raises(MemoryError, match="all of it"):
+        together.learn(100, callbacks=[None, At(30, lose_server), None])
+    assert together.failed == {}
 
 
 class NotThere(gym.ObservationWrapper):
