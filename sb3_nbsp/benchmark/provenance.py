@@ -26,7 +26,8 @@ def provenance_section(found: Found) -> list[str]:
         "machine": _counted(_machine(run.manifest) for run in found.trained),
         "versions": _counted(", ".join(f"{k} {v}" for k, v in run.results.versions.items()) for run in found.trained),
     }
-    parts.append("\n".join(f"- {name}: {escaped(value)}" for name, values in facts.items() for value in values))
+    lines = [f"- {name}: {escaped(value)}" for name, values in facts.items() for value in values]
+    parts.append("\n".join([*lines, *_stopped(found.trained)]))
     if found.not_counted:
         parts += ["## Not counted", "\n".join(f"- {line}" for line in _missing(found))]
     return parts
@@ -101,6 +102,16 @@ def _counted(values: Iterable[str | None]) -> list[str]:
     """Distinct values; where there are several, each with the number of its runs."""
     counts = Counter(value for value in values if value)
     return [value if len(counts) == 1 else f"{value} ({number} runs)" for value, number in counts.items()]
+
+
+def _stopped(runs: Iterable[Run]) -> list[str]:
+    """A line for those that were started more than once: a simulator that cannot be saved begins anew there."""
+    seeds: dict[str, list[int | None]] = {}
+    for run in runs:
+        if len(run.manifest.get("starts", [])) > 1:
+            seeds.setdefault(escaped(f"{run.sequence}: {run.method}"), []).append(run.seed)
+    found = [f"{name} ({_ranges(of)})" for name, of in seeds.items()]
+    return ["- stopped, and gone on with later: " + "; ".join(found)] if found else []
 
 
 # What is missing

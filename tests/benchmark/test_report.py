@@ -177,6 +177,16 @@ def test_missing_seeds_of_many_methods_take_a_line(folder: Path, tmp_path: Path)
     assert text.endswith("- not started: S, seeds 0 to 2, 5: all 12 methods")
 
 
+def test_trainings_that_were_stopped_are_named(folder: Path) -> None:
+    found = collect(folder)
+    assert "stopped" not in "\n".join(provenance_section(found))
+    first = next(run for run in found.trained if run.manifest)
+    files = {**first.record.files, "manifest.json": {**first.manifest, "starts": ["2026-11-28", "2026-11-29"]}}
+    stopped = replace(first, record=replace(first.record, files=files))
+    lines = "\n".join(provenance_section(replace(found, runs=[stopped, *found.runs]))).splitlines()
+    assert f"- stopped, and gone on with later: {first.sequence}: {first.method} (seed {first.seed})" in lines
+
+
 def test_curves_that_are_drawn_together(folder: Path) -> None:
     (comparison, _) = group(collect(folder).runs, 1)
     best = replace(comparison.methods[-1], name="best")
