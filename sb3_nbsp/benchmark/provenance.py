@@ -7,6 +7,7 @@ from typing import Any
 
 from sb3_nbsp.base.markdown import code, escaped
 from sb3_nbsp.benchmark.find_runs import Found, NotCounted, Run
+from sb3_nbsp.benchmark.seed_ranges import seed_ranges
 from sb3_nbsp.evaluation.table import markdown_table
 
 OPTION = re.compile(r"--?[a-zA-Z]")  # not a negative number
@@ -148,14 +149,7 @@ def _names(names: Sequence[str], all_names: set[str]) -> str:
 
 def _ranges(seeds: Iterable[int | None]) -> str:
     """``seeds 0 to 3, 5``."""
-    known = sorted(seed for seed in seeds if seed is not None)
+    known = [seed for seed in seeds if seed is not None]
     if not known:
         return "seed unknown"
-    runs: list[list[int]] = []
-    for seed in known:
-        if runs and seed == runs[-1][-1] + 1:
-            runs[-1].append(seed)
-        else:
-            runs.append([seed])
-    shown = [f"{run[0]} to {run[-1]}" if len(run) > 1 else str(run[0]) for run in runs]
-    return f"seed{'s' if len(known) > 1 else ''} {', '.join(shown)}"
+    return f"seed{'s' if len(known) > 1 else ''} {seed_ranges(known)}"

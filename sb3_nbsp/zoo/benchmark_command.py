@@ -5,7 +5,6 @@ import os
 import shlex
 import signal
 import sys
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,16 +16,11 @@ from sb3_nbsp.benchmark.manifest import check_manifest
 from sb3_nbsp.benchmark.suite import Suite, shipped_suites
 from sb3_nbsp.zoo.argument_types import Seeds, above_zero, jobs, whole
 from sb3_nbsp.zoo.benchmark_cost import cost_statement
+from sb3_nbsp.zoo.benchmark_preview import overview, preview
 from sb3_nbsp.zoo.command_parser import CommandParser
 from sb3_nbsp.zoo.suite_checks import check_cells
 
 N_JOBS = min(os.cpu_count() or 1, 2)
-STATES = {
-    "waiting": "to be trained",
-    "interrupted": "started and not finished: will go on",
-    "failed": "failed: trained again with --retry only",
-    "done": "done: will not be repeated",
-}
 TEXT = "Train all methods of a suite on all its task sequences with several seeds."
 EPILOG = """\
 A suite that was stopped, or killed, goes on with the same command. Every cell has a folder of its own, SEQUENCE/METHOD/seedN:
@@ -55,11 +49,9 @@ def main(arguments: list[str]) -> None:
         check_cells(cells)
     except ValueError as error:  # of the suite, of a cell's folder, or of published runs
         parser.exit(2, f"sb3-nbsp benchmark: {error}\n")
-    print(_overview(suite, cells, folder))
+    print(overview(suite, cells, folder))
     if args.dry_run:
-        for cell in cells:
-            print(f"{cell.state:<12} {shlex.join(['sb3-nbsp', 'train', *cell.train_arguments(cell.checkpoint())])}")
-        print(f"\n{cost_statement(cells, args.n_jobs or n_jobs_for(cells, args.population))}")
+        print(f"\n{preview(cells)}\n\n{cost_statement(cells, args.n_jobs or n_jobs_for(cells, args.population))}")
         return
     suite.write(folder)
     try:
@@ -108,13 +100,6 @@ def _device(cell: Cell) -> str:
     return arguments[arguments.index("--device") + 1] if "--device" in arguments else "auto"
 
 
-def _overview(suite: Suite, cells: Sequence[Cell], folder: Path) -> str:
-    counts = Counter[str](cell.state for cell in cells)
-    size = [len({getattr(cell, name) for cell in cells}) for name in ("method", "sequence", "seed")]
-    lines = [f"Suite {suite.name} in {folder}: {len(cells)} cells ({size[0]} methods, {size[1]} sequences, {size[2]} seeds)"]
-    return "\n".join([*lines, *(f"{counts[state]:>6} {text}" for state, text in STATES.items() if counts[state])])
-
-
 def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
@@ -146,7 +131,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--retry", action="store_true", help="also train what has failed before")
     parser.add_argument("--keep-weights", action="store_true", help="keep the models and replay buffers of finished cells")
     parser.add_argument(
-        "--dry-run", action="store_true", help="show the cells, their states and commands, and about how long they take"
+        "--dry-run",
+        action="store_true",
+        help="show which seeds are in which state, and about how long the rest takes; of few cells the commands",
     )
     cluster = parser.add_argument_group("on a cluster", "needs submitit: pip install 'sb3-nbsp[slurm]'")
     cluster.add_argument("--slurm", action="store_true", help="submit the cells as a job array, one CPU each, and return")

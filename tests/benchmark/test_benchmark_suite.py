@@ -165,8 +165,14 @@ def test_dry_run_shows_states_and_commands(tmp_path: Path, capsys: pytest.Captur
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].endswith("10 cells (4 methods, 2 sequences, 2 seeds)")
     assert lines[1].split()[0] == "9" and lines[2].split()[0] == "1"
-    assert lines[3].startswith("interrupted  sb3-nbsp train --algo sac")
+    assert lines[4].startswith("interrupted  sb3-nbsp train --algo sac")
     assert not (folder / "suite.json").exists()
+    benchmark_command.main([str(tmp_path / "suite.yml"), "-f", str(folder), "--dry-run", "--seeds", "3-5", "7"])
+    text = capsys.readouterr().out
+    assert "sb3-nbsp train" not in text and "--only" in text
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("| ")]
+    assert rows[0] == ["sequence", "method", "waiting: seeds", "interrupted: seeds"]
+    assert rows[2][2:] == ["4 to 5, 7", "3"] and all(row[2:] == ["3 to 5, 7", ""] for row in rows[3:7])
 
 
 def test_other_settings_in_the_same_folder_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
