@@ -12,7 +12,7 @@ from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_nbsp.base.random_states import isolated_rng
-from sb3_nbsp.common import buffer_requirements, gate_requirements, task_end
+from sb3_nbsp.common import beginnings, buffer_requirements, gate_requirements, task_end
 from sb3_nbsp.common.callbacks import with_skill_callback
 from sb3_nbsp.common.env_util import is_task_sequence, place_env, task_sequence_of
 from sb3_nbsp.common.evaluation_notice import warn_of_evaluation, warn_of_first_task_only
@@ -70,8 +70,8 @@ class ContinualAlgorithm(ProtectedAlgorithm):
         reason = self._next_step().reason if not by_hand else ""
         if n_steps > 0:
             reason = (
-                f"The last {n_steps} env steps were not consolidated: nothing of what they taught will be held or rehearsed. "
-                "If the new env is another task, call consolidate() before set_env()."
+                f"The last {n_steps} env steps were not consolidated. If the new env is another task, call consolidate() "
+                "before set_env(): else they count as steps of the task that is consolidated next."
             )
         if reason:
             warnings.warn(reason, stacklevel=2)
@@ -88,6 +88,7 @@ class ContinualAlgorithm(ProtectedAlgorithm):
         progress_bar: bool = False,
     ) -> tuple[int, BaseCallback]:
         self.protection.check_wanted(self.skill_fraction)  # a model that is loaded may only be looked at
+        self._optimizers()  # one may have taken another's place
         sequence = task_sequence_of(self.env)
         if sequence is not None or self.gates is not None:  # not only at the end of the first task
             self._check_supported()
@@ -164,14 +165,13 @@ class ContinualAlgorithm(ProtectedAlgorithm):
             self._current_progress_remaining = self._task_progress_remaining()
 
     def _task_progress_remaining(self) -> float:
-        """
-        1 at a task's beginning, 0 at its end. By hand, each ``learn()`` after the first consolidation counts as one task.
-        """
+        """1 at a task's beginning, 0 at its end; by hand from the last consolidation, or where SB3 counts anew, to the end."""
         in_sequence = self.position.progress_remaining()
         if in_sequence is not None or not self.learned_tasks:
             return self._current_progress_remaining if in_sequence is None else in_sequence
-        start = self._num_timesteps_at_start
-        return max(1.0 - (self.num_timesteps - start) / (self._total_timesteps - start), 0.0)
+        taken = min(self.position.steps_by_hand(self.num_timesteps), self.num_timesteps)
+        left = self._total_timesteps - self.num_timesteps
+        return max(left / max(taken + left, 1), 0.0)
 
     def set_parameters(self, load_path_or_dict: Any, exact_match: bool = True, device: th.device | str = "auto") -> None:
         """See :meth:`ProtectedAlgorithm.set_parameters`. The memory is told which task is learned."""
@@ -184,8 +184,8 @@ class ContinualAlgorithm(ProtectedAlgorithm):
 
     def begin_task(self, task: str) -> None:
         """
-        Say which task is learned from now on. Optional: with it, a task that is met again is not rehearsed
-        while it brings its own transitions. The callback does it for a task sequence.
+        Say which task is learned from now on. Optional: with it, a task that is met again is not rehearsed while it brings its
+        own transitions (SAC and TQC clone it for 10 / tau updates more). The callback does it for a task sequence.
 
         :param task: name of the task
         """
@@ -211,6 +211,7 @@ class ContinualAlgorithm(ProtectedAlgorithm):
             self._drop_unfinished_task()
         with isolated_rng():
             self._prepare_next_task()
+        beginnings.task_ended(self, None)
         self.position.consolidated(self.num_timesteps, self._n_updates)
 
     def consolidate(self, env: gym.Env | VecEnv | None = None, task: str | None = None) -> SkillNeurons | None:

@@ -1,6 +1,7 @@
 """Environments beside the training one: wrapped alike, with statistics that stay as they are."""
 
 import re
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -101,7 +102,8 @@ def check_wrappers(training_env: VecEnv) -> None:
         if not isinstance(wrapper, VecNormalize | VecFrameStack | VecTransposeImage | NEUTRAL_VEC_WRAPPERS):
             raise ValueError(
                 f"The training env is wrapped in {type(wrapper).__name__}, which cannot be repeated around the "
-                "single-task envs used for scoring and evaluation. Do what it does in the tasks' own envs (Task.make) instead."
+                "single-task envs used for scoring and evaluation. Do what it does in the tasks' own envs (Task.make) "
+                "instead; without a sequence give consolidate() a VecEnv that is wrapped as the training env is."
             )
     like = _wrapped_like(training_env, DummyVecEnv([lambda: _OnlySpaces(training_env.unwrapped)]))
     if like.observation_space != training_env.observation_space:
@@ -126,6 +128,33 @@ def _check_gym_wrappers(training_env: VecEnv) -> None:
             f"The task sequence is wrapped in {', '.join(foreign)}. Scoring and evaluation run on single tasks, which would "
             "lack it. Wrap the tasks' own envs, in Task.make, instead of the sequence."
         )
+
+
+def warn_of_other_wrappers(training_env: VecEnv, env: gym.Env) -> None:
+    """
+    Warn where one of Gymnasium's envs is wrapped otherwise than the training env's first sub-env, if that is in this process:
+    with the same spaces a policy may see other numbers in it.
+
+    :param training_env: the vectorised env that the agent trains on
+    :param env: what it is to be scored on
+    """
+    trained_on = getattr(training_env.unwrapped, "envs", [None])[0]
+    if not isinstance(trained_on, gym.Env) or hasattr(trained_on.unwrapped, "task_sequence"):
+        return
+    there, here = _wrapper_names(trained_on), _wrapper_names(env)
+    if there != here:
+        warnings.warn(
+            f"The env to score on is wrapped in {', '.join(here) or 'nothing'}, the training env in "
+            f"{', '.join(there) or 'nothing'}: what the policy sees there may differ. Give consolidate() an env that is "
+            "wrapped as in training.",
+            stacklevel=2,
+        )
+
+
+def _wrapper_names(env: gym.Env) -> list[str]:
+    """From the outermost inwards, without those that change nothing of what a policy sees."""
+    names = [type(wrapper).__name__ for wrapper in _gym_wrappers(env)[:-1]]
+    return [name for name in names if name not in NEUTRAL_WRAPPERS]
 
 
 def _is_sequence(name: str) -> bool:

@@ -17,6 +17,7 @@ from stable_baselines3.common.callbacks import BaseCallback, CallbackList, Conve
 from stable_baselines3.common.type_aliases import MaybeCallback
 
 from sb3_nbsp.base.finite import NotFiniteError, all_finite, bad_parameter, first_not_finite
+from sb3_nbsp.common import beginnings
 
 REMEDY = (
     "Lower learning_rate, bound the gradients (max_grad_norm, where the algorithm has it), or bring observations and rewards "
@@ -26,7 +27,8 @@ REMEDY = (
 
 class FiniteGuard(BaseCallback):
     """
-    Refuse an observation or a reward that is NaN or infinite. SB3 calls callbacks before it stores a step.
+    Refuse an observation or a reward that is NaN or infinite. SB3 calls callbacks before it stores a step. What came is noted,
+    if it is the beginning of an episode.
 
     :raises NotFiniteError: which one, at which step, of which sub-env and task
     """
@@ -50,6 +52,8 @@ class FiniteGuard(BaseCallback):
                 last = step["infos"][i].get("terminal_observation")
                 if last is not None and first_not_finite(last) is not None:
                     self._refuse("last observation of an episode", last, step["infos"], where, int(i))
+        if hasattr(self.model, "beginnings"):
+            beginnings.note_step(self.model, came[0], step["dones"])
         return True
 
     @property

@@ -96,9 +96,11 @@ def _with_settings_of(model: BaseAlgorithm, cls: Any, arguments: dict[str, Any])
     settings["policy_class"] = _own_policy(cls, model.policy_class)
     buffer_class = settings[f"{cls.buffer_name}_class"]
     settings[f"{cls.buffer_name}_class"] = cls.mixed_buffers.get(buffer_class, buffer_class)
-    new = cls(settings["policy_class"], model.env, device=model.device, _init_setup_model=False)
-    new.__dict__.update(settings | arguments)
-    new._setup_model()
+    with isolated_rng():
+        new = cls(settings["policy_class"], model.env, device=model.device, _init_setup_model=False)
+        new.__dict__.update(settings | arguments, seed=None)
+        new._setup_model()  # with a seed it would begin all random numbers anew
+    new.seed = model.seed
     new.protection.check_wanted(new.skill_fraction)
     return new
 

@@ -24,6 +24,7 @@ from sb3_nbsp.common.other_statistics import that_normalizes
 from sb3_nbsp.common.parents_arguments import check_keywords
 from sb3_nbsp.common.position import FollowedSequence
 from sb3_nbsp.common.ram_estimate import Part, rollout_buffer_bytes, scoring_bytes
+from sb3_nbsp.common.rollout_rows import rollout_rows
 from sb3_nbsp.neurons.scoring import BATCH_SIZE
 from sb3_nbsp.neurons.skill_neurons import SkillNeurons
 from sb3_nbsp.rehearsal.cloning import cloning_loss, distribution_parameters
@@ -38,9 +39,8 @@ class OnPolicyContinualAlgorithm(ContinualAlgorithm, OnPolicyAlgorithm):
     """
     Base of the on-policy NBSP algorithms, to be mixed in before the SB3 parent.
 
-    Where anything is to be kept of a task (``skill_fraction`` or ``memory_size`` above 0), its last rollout ends with it, is
-    learned from, and then the task is consolidated. Else rollouts go on over a switch, as SB3's do; since a task's last step
-    ends its episode, no advantage reaches from one task into the other.
+    Where anything is to be kept of a task, its last rollout ends with it, is learned from, and then the task is consolidated.
+    Else rollouts go on over a switch, as SB3's do; a task's last step ends its episode: no advantage reaches over it.
     """
 
     rehearsal: str
@@ -141,8 +141,8 @@ class OnPolicyContinualAlgorithm(ContinualAlgorithm, OnPolicyAlgorithm):
         self._reset_log_std_if_due()
         self._rollout_from = self.num_timesteps
         left = self.position.steps_left() if self._protects else None
-        rows = n_rollout_steps if left is None else min(n_rollout_steps, -(-left // env.num_envs))
-        rollout_buffer.buffer_size = rows  # SB3 makes the arrays anew for each rollout
+        asked, n_envs = self._total_timesteps - self.num_timesteps, env.num_envs
+        rollout_buffer.buffer_size = rows = rollout_rows(left, asked, n_rollout_steps, n_envs, self.batch_size)
         is_complete = super().collect_rollouts(env, callback, rollout_buffer, rows)
         self._n_rollouts += is_complete
         return is_complete
@@ -269,8 +269,8 @@ class OnPolicyContinualAlgorithm(ContinualAlgorithm, OnPolicyAlgorithm):
         samples = replace(samples, values=np.concatenate(values), distributions=np.concatenate(distributions))
         buffer.remember(index, samples)
 
-    def _maybe_recommend_cpu(self, mlp_class_name: str = "NBSPPPOPolicy") -> None:
-        super()._maybe_recommend_cpu(mlp_class_name)  # it knows the policy by its name
+    def _maybe_recommend_cpu(self, mlp_class_name: str = "NBSPPPOPolicy") -> None:  # it knows the policy by its name
+        super()._maybe_recommend_cpu(mlp_class_name)
 
     # Saving and loading
 

@@ -60,12 +60,16 @@ def _is_buffer(value: Any) -> bool:
     return isinstance(value, type) and all(hasattr(value, name) for name in ("add", "sample", "reset"))
 
 
+def _makes_module(value: Any) -> bool:
+    return callable(value) and not isinstance(value, th.nn.Module)
+
+
 def _is_net_arch(value: Any) -> bool:
     if isinstance(value, list | tuple) and len(value) == 1 and isinstance(value[0], dict):
         value = value[0]  # as SB3 1 had it
     if isinstance(value, dict):
         return set(value) <= {"pi", "qf", "vf"} and all(
-            isinstance(part, list) and _is_net_arch(part) for part in value.values()
+            isinstance(part, list | tuple) and _is_net_arch(part) for part in value.values()
         )
     return isinstance(value, list | tuple) and all(Whole(1, "").allows(width) for width in value)
 
@@ -111,7 +115,7 @@ SHARED: dict[str, Any] = {
 OFF_POLICY: dict[str, Any] = {
     **SHARED,
     "buffer_size": Annotated[int, Whole(1, "transitions")],
-    "learning_starts": Annotated[int, Whole(0, "env steps")],
+    "learning_starts": Annotated[int, Whole(0, "env steps")] | Annotated[float, AtLeast(0)],  # SB3 only compares with it
     "batch_size": Annotated[int, Whole(1, "transitions")],
     "tau": Share,
     "train_freq": Annotated[
@@ -123,7 +127,7 @@ OFF_POLICY: dict[str, Any] = {
     "replay_buffer_kwargs": Keywords,
     "optimize_memory_usage": bool,
     "n_steps": Annotated[int, Whole(1, "steps of an n-step return")],
-    "target_update_interval": Annotated[int, Whole(1, "steps")],
+    "target_update_interval": Annotated[int, Whole(1, "steps")] | Annotated[float, AtLeast(1)],
 }
 MAX_ENTROPY: dict[str, Any] = {
     **OFF_POLICY,
@@ -173,7 +177,7 @@ LEARN: dict[str, Any] = {
 }
 # Of a policy, for SB3's policies: what torch or SB3 would stumble over.
 POLICY: dict[str, Any] = {
-    "activation_fn": Annotated[type, Is("a class of torch.nn, e.g. torch.nn.ReLU", lambda value: isinstance(value, type))],
+    "activation_fn": Annotated[Callable, Is("a class of torch.nn, e.g. torch.nn.ReLU, or what makes a module", _makes_module)],
     "n_critics": Annotated[int, Whole(1, "critics")],
     "n_quantiles": Annotated[int, Whole(1, "quantiles")],
     "log_std_init": Annotated[float, AtLeast(-inf)],
@@ -181,7 +185,7 @@ POLICY: dict[str, Any] = {
         Any, Is("a list of layer widths, 1 or more each, or a dict of such lists for 'pi' and 'qf' or 'vf'", _is_net_arch)
     ],
     "optimizer_kwargs": Keywords,
-    "features_extractor_class": Annotated[type, Is("a class of features extractors", lambda value: isinstance(value, type))],
+    "features_extractor_class": Annotated[Callable, Is("a class of features extractors, or what makes one", callable)],
     "features_extractor_kwargs": Keywords,
 }
 

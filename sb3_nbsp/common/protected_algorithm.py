@@ -14,7 +14,7 @@ from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 from sb3_nbsp.base.arguments import check_arguments, check_values
 from sb3_nbsp.base.names import unknown_name_message
 from sb3_nbsp.checkpoints import methods as checkpoints
-from sb3_nbsp.common import finite_checks, from_sb3, gate_requirements, save_util, settings_file, space_mismatch
+from sb3_nbsp.common import beginnings, finite_checks, from_sb3, gate_requirements, save_util, settings_file, space_mismatch
 from sb3_nbsp.common.file_checks import naming_damage, naming_other_networks
 from sb3_nbsp.common.learned_tasks import fit_to_masks
 from sb3_nbsp.common.older_files import moved_modules
@@ -78,6 +78,7 @@ class ProtectedAlgorithm(BaseAlgorithm):
     learned_tasks: list[str]
     skill_neuron_records: dict[str, dict[str, Any]]
     position_record: dict[str, Any]
+    beginnings: dict[str, Any]
 
     protection: Protection
 
@@ -86,8 +87,7 @@ class ProtectedAlgorithm(BaseAlgorithm):
     _kept_elsewhere: frozenset[str] = frozenset()
     steps_left = property(checkpoints.steps_left)
     goes_on_exactly = property(checkpoints.goes_on_exactly)
-    save_checkpoint = checkpoints.save_checkpoint
-    save_stored = settings_file.save_stored
+    save_checkpoint, save_stored = checkpoints.save_checkpoint, settings_file.save_stored
     load_checkpoint = classmethod(checkpoints.load_checkpoint)
 
     # Construction
@@ -119,6 +119,7 @@ class ProtectedAlgorithm(BaseAlgorithm):
         self.learned_tasks = []
         self.skill_neuron_records = {}
         self.position_record = SequencePosition.new_record()
+        self.beginnings = beginnings.new_record()
 
     def _setup_model(self) -> None:
         self._check_arguments()
@@ -134,9 +135,7 @@ class ProtectedAlgorithm(BaseAlgorithm):
             self.task_gates,
             [(recursive_getattr(self, name), recursive_getattr(self, target)) for name, target in self.target_networks],
         ).to(self.device)
-        for name in self.optimizer_names:
-            base = recursive_getattr(self, name)
-            recursive_setattr(self, name, MaskedOptimizer(base, self.mask_target, self.clips_gradients))
+        self._optimizers()
 
     def _check_parents_arguments(self) -> None:
         """Before anything is made of them; a file's settings may have been changed by ``load()``."""
@@ -192,6 +191,11 @@ class ProtectedAlgorithm(BaseAlgorithm):
         return {task: SkillNeurons.from_dict(record) for task, record in self.skill_neuron_records.items()}
 
     def _optimizers(self) -> list[MaskedOptimizer]:
+        """All of them obey the masks: what has taken the place of one that did is wrapped, too."""
+        for name in self.optimizer_names:
+            if not isinstance(base := recursive_getattr(self, name), MaskedOptimizer):
+                recursive_setattr(self, name, masked := MaskedOptimizer(base, self.mask_target, self.clips_gradients))
+                masked.set_factors(self.protection.parameter_factors())
         return [recursive_getattr(self, name) for name in self.optimizer_names]
 
     def _apply_masks(self) -> None:
@@ -208,11 +212,7 @@ class ProtectedAlgorithm(BaseAlgorithm):
     # Files and other models
 
     def _optional_states(self) -> dict[str, Any]:
-        """
-        Objects with a state dict that are saved once there is something in them; before, a file has the parent's form.
-
-        :return: by their name as SB3 looks them up
-        """
+        """What has a state dict and is saved once there is something in it, by SB3's names; before, a file has its form."""
         memory = {} if self.memory is None else {f"{self.buffer_name}.memory": self.memory}
         return {**self.protection.states(), **memory}
 

@@ -1,5 +1,6 @@
-"""NBSP as the paper describes it, as far as that is known, as arguments of the algorithms."""
+"""Settings that have a name: NBSP as the paper describes it, as far as that is known, and SB3's parent."""
 
+import inspect
 from typing import Any
 
 # What the defaults differ in, and why: docs/evidence.md; what of the paper is not known: docs/guide/paper.md.
@@ -17,3 +18,24 @@ PUBLISHED: dict[str, Any] = {
     "rehearsal": "replay",
     "replay_mode": "interval",
 }
+NOTHING_PER_TASK: dict[str, Any] = {
+    "skill_fraction": 0.0,
+    "memory_size": 0,
+    "schedules_per_task": False,
+    "reset_replay_buffer": False,
+    "reset_ent_coef": False,
+    "reset_log_std": False,
+}
+
+
+def plain_settings(algorithm: type) -> dict[str, Any]:
+    """
+    Arguments with which an NBSP algorithm learns what its SB3 parent learns: nothing of a task is held, kept or set back.
+
+    Bit for bit; ``NBSPSAC`` to rounding, and bit for bit with ``fast_update=False`` beside them.
+
+    :param algorithm: e.g. ``NBSPSAC``
+    :return: for its constructor: ``NBSPSAC("MlpPolicy", env, **plain_settings(NBSPSAC))``
+    """
+    known = inspect.signature(algorithm).parameters
+    return {name: value for name, value in NOTHING_PER_TASK.items() if name in known}

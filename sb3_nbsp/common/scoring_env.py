@@ -18,6 +18,7 @@ from sb3_nbsp.common.env_util import (
     shares_env,
     silent_monitors,
     task_sequence_of,
+    warn_of_other_wrappers,
     wrap_like,
 )
 from sb3_nbsp.common.other_statistics import check_same_statistics
@@ -89,6 +90,8 @@ def scoring_env(model: BaseAlgorithm, env: gym.Env | VecEnv | None, task: str) -
             )
         model._last_obs = None  # the running episode is lost: learn() resets the env before it goes on
     if not isinstance(env, VecEnv):
+        if model.env is not None:
+            warn_of_other_wrappers(model.env, env)
         env = wrap_like(model.env, env) if model.env is not None else model._wrap_env(env, verbose=0)
         check_for_correct_spaces(env, model.observation_space, model.action_space)
     with silent_monitors(env):

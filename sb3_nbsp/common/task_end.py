@@ -36,7 +36,7 @@ from sb3_nbsp.base.acting import Rollout
 from sb3_nbsp.base.arguments import Whole, check_values
 from sb3_nbsp.base.interruption import droppable
 from sb3_nbsp.base.random_states import RandomStates, isolated_rng
-from sb3_nbsp.common import gate_requirements
+from sb3_nbsp.common import beginnings, gate_requirements
 from sb3_nbsp.common.env_util import task_sequence_of
 from sb3_nbsp.common.finite_checks import check_parameters
 from sb3_nbsp.common.position import check_task_name
@@ -69,20 +69,26 @@ def consolidate(model: Any, env: gym.Env | VecEnv | None, task: str | None) -> S
         trained = not model.position.is_untrained(model._n_updates)
         is_new = index == len(model.learned_tasks)
         skill = _find_skill_neurons(model, env, task, index, seed) if model.skill_fraction > 0 and trained else None
-        model.protection.hold(index, skill, float(model.mask_coef))  # before the name: what fails here can be repeated
-        if index == len(model.learned_tasks):
+        stays = not is_new and _chooses_nothing(model, skill, trained)  # what is held of it
+        if not stays:  # before the name: what fails here can be repeated
+            model.protection.hold(index, skill, float(model.mask_coef))
+        if is_new:
             model.learned_tasks.append(task)
-        if skill is not None:
+        if skill is not None and not stays:
             model.skill_neuron_records[task] = skill.to_dict()
         model._apply_masks()
         model._remember_task(index)
         model._prepare_next_task()
+    beginnings.task_ended(model, task)
     if not trained:
+        held = "none of its neurons is held" if is_new else "what was held of it before stays held"
         warnings.warn(
-            f"{task} ended without a single update of the networks: none of its neurons is held. Lower learning_starts (and "
-            "task_warmup), or give the tasks more steps.",
+            f"{task} ended without a single update of the networks: {held}. Lower learning_starts (and task_warmup), or give "
+            "the tasks more steps.",
             stacklevel=3,
         )
+    elif stays:
+        warnings.warn(f"No neuron of {task} was chosen this time: what was held of it before stays held.", stacklevel=3)
     elif skill is not None and is_new and model.position.is_unlearned(model.num_timesteps, model._n_updates):
         warnings.warn(  # by hand it is done all the same: a policy may have been given what others learned
             f"{task} was consolidated without a single update of the networks before: skill neurons are held that learned "
@@ -92,6 +98,12 @@ def consolidate(model: Any, env: gym.Env | VecEnv | None, task: str | None) -> S
     model.position.consolidated(model.num_timesteps, model._n_updates)
     _log(model, skill)
     return skill
+
+
+def _chooses_nothing(model: Any, skill: SkillNeurons | None, trained: bool) -> bool:
+    """Whether a task ends and says nothing of its neurons, though they are to be held. Gates keep what a task owns."""
+    scored_none = skill is not None and not skill.has_chosen and model.gates is None
+    return model.skill_fraction > 0 and (not trained or scored_none)
 
 
 def _index_and_seed(model: Any, task: str) -> tuple[int, int]:

@@ -10,13 +10,14 @@ from helpers import (
     sequence_env,
     task_env,
 )
-from helpers.cases import SAC_CASE, off_policy_cases
+from helpers.cases import SAC_CASE, every_case, off_policy_cases
 from helpers.sac_models import made, saved_and_loaded, weights
 from stable_baselines3 import PPO, SAC
 from stable_baselines3.common.save_util import recursive_getattr
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_nbsp import NBSPSAC
+from sb3_nbsp.checkpoints.random_states import random_states
 from sb3_nbsp.rehearsal import MixedReplayBuffer
 
 pytestmark = pytest.mark.filterwarnings(r"ignore:The goal metric q\(t\)")
@@ -130,3 +131,12 @@ def test_from_sb3_with_an_unknown_argument():
 
 def test_record_activations_after_from_sb3():
     NBSPSAC.from_sb3(parent_model()).policy.record_activations()
+
+
+@every_case
+def test_random_numbers_go_on(case):
+    """Neither the process's nor the model's begin anew: exploration would be what it was."""
+    parent = parent_model(case)
+    before = random_states(parent)
+    ours = case.cls.from_sb3(parent)
+    assert same(random_states(ours), before) and ours.seed == parent.seed == 1

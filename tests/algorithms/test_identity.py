@@ -1,5 +1,6 @@
 """With protection and mixing off, our classes do bit for bit what their SB3 parents do."""
 
+import inspect
 import random
 from functools import partial
 
@@ -13,7 +14,7 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
-from sb3_nbsp import NBSPSAC
+from sb3_nbsp import NBSPSAC, plain_settings
 from sb3_nbsp.neurons.scores import SCORES
 from sb3_nbsp.tasks import PointGoalEnv, Task, TaskSequence, TaskSequenceEnv
 
@@ -73,6 +74,14 @@ def test_off_it_is_the_parent(case, name):
     assert_identical(parent, outcome(case, case.cls, **ENVS[name], **case.off))
     as_sb3 = {"fast_update": False} if case.cls is NBSPSAC else {}
     assert_identical(parent, outcome(case, case.cls, **ENVS[name], **as_sb3))
+
+
+@every_case
+def test_the_settings_for_it_are_arguments_of_the_class(case):
+    settings = plain_settings(case.cls)
+    assert settings.items() <= case.off.items() and set(settings) <= set(inspect.signature(case.cls).parameters)
+    assert ("reset_ent_coef" in settings) == (case.id in ("sac", "tqc"))
+    assert ("reset_log_std" in settings) == case.on_policy
 
 
 @every_case

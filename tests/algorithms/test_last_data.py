@@ -1,10 +1,13 @@
 """A task's last data are learned from before it is consolidated, and no task is held by an untrained policy."""
 
 import pytest
+import torch as th
 from helpers import sequence_env
 from helpers.cases import PPO_CASE, every_case, off_policy_cases
+from stable_baselines3.common.save_util import recursive_getattr
 
 from sb3_nbsp import NBSPPPO
+from sb3_nbsp.common import task_end
 
 pytestmark = pytest.mark.filterwarnings(r"ignore:The goal metric q\(t\)", "ignore:You have specified a mini-batch size")
 
@@ -67,3 +70,52 @@ def test_what_was_not_learned_is_not_held(case):
 def test_what_was_learned_is(case):
     model = case.made().learn(80)
     assert model.learned_tasks == ["east"] and model.neuron_masks.n_held == 1 and set(model.skill_neurons) == {"east"}
+
+
+def held(model):
+    """How many neurons each task holds."""
+    masks = model.neuron_masks
+    return [sum(int((masks._of(layer)[task] < 1).sum()) for layer in masks._layers()) for task in range(masks.n_tasks)]
+
+
+@off_policy_cases
+def test_steps_beyond_the_end_that_teach_nothing_leave_what_is_held(case):
+    model = case.made(case.sequence_env(steps=80, cycles=1), learning_starts=30)
+    model.learn(160)
+    before, record = held(model), model.skill_neuron_records["west"]
+    assert min(before) > 0
+    with (
+        pytest.warns(UserWarning, match="beyond its end"),
+        pytest.warns(UserWarning, match="west ended without a single update of the networks: what was held of it"),
+    ):
+        model.learn(20, reset_num_timesteps=False)
+    assert held(model) == before and model.skill_neuron_records["west"] == record and len(model.learned_tasks) == 2
+
+
+@every_case
+def test_a_later_end_at_which_no_neuron_is_chosen_leaves_what_is_held(case, monkeypatch):
+    model = case.made().learn(80)
+    before, record, score = held(model), model.skill_neuron_records["east"], task_end.score
+    monkeypatch.setattr(task_end, "score", lambda *args: score(*args).with_chosen({}))
+    with pytest.warns(UserWarning, match="No neuron of east was chosen this time: what was held of it before stays held"):
+        model.consolidate(task="east")
+    assert min(before) > 0 and held(model) == before and model.skill_neuron_records["east"] == record
+    model.skill_fraction = 0.0  # who says that nothing shall be held is obeyed
+    model.consolidate(task="east")
+    assert held(model) == [0]
+
+
+@every_case
+def test_an_optimizer_in_the_place_of_ours_obeys_the_masks(case):
+    model = case.made(mask_coef=0.0, skill_fraction=0.5, memory_size=0).learn(70)
+    assert len(model.learned_tasks) == 1 and model.neuron_masks.n_held == 1
+    name = case.cls.optimizer_names[-1]
+    owner = recursive_getattr(model, name.rpartition(".")[0])
+    owner.optimizer = th.optim.SGD(owner.parameters(), 1e-2)
+    factors = model.protection.parameter_factors()
+    own = {p for p in owner.parameters() if p in factors and bool((factors[p] == 0).any())}
+    before = {p: p.detach().clone() for p in own}
+    model.learn(50, reset_num_timesteps=False)
+    assert own and all(th.equal(p[factors[p] == 0], before[p][factors[p] == 0]) for p in own)
+    assert any(not th.equal(p, before[p]) for p in own)
+    model.consolidate(case.task_env("west"), task="west")

@@ -1,6 +1,7 @@
 """Scoring on a ``VecEnv`` of several sub-envs: what its steps are, for every class, by hand and within ``learn()``."""
 
 import csv
+import warnings
 
 import gymnasium as gym
 import numpy as np
@@ -205,3 +206,25 @@ def rows(folder):
     with (folder / "all.monitor.csv").open() as file:
         file.readline()
         return list(csv.DictReader(file))
+
+
+class Tenth(gym.ObservationWrapper):
+    """Observations of another size in the same space."""
+
+    def observation(self, observation):
+        return observation * 0.1
+
+
+@pytest.mark.parametrize("vec", [DummyVecEnv, None], ids=["vec env", "env"])
+def test_an_env_that_is_wrapped_otherwise_than_in_training_is_told(vec):
+    def make():
+        return Tenth(PointGoalEnv("east", horizon=HORIZON))
+
+    model = SAC_CASE.made(make() if vec is None else vec([make])).learn(40)
+    with pytest.warns(UserWarning, match="is wrapped in nothing, the training env in Tenth"):
+        model.consolidate(PointGoalEnv("east", horizon=HORIZON), "east")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "The env to score on")
+        model.consolidate(Monitor(make()), "east")
+        model.consolidate(DummyVecEnv([make]), "east")
+        model.consolidate(task="east")

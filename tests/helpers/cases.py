@@ -16,14 +16,13 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecEnv
 
 from helpers import HORIZON, SETTINGS, VECTOR, AnyActionEnv, sequence_env, task_env
-from sb3_nbsp import NBSPDQN, NBSPPPO, NBSPQRDQN, NBSPSAC, NBSPTQC
+from sb3_nbsp import NBSPDQN, NBSPPPO, NBSPQRDQN, NBSPSAC, NBSPTQC, plain_settings
 from sb3_nbsp.tasks import PointGoalEnv, TaskEnv, point_goal_sequence
 
 SEED = {"seed": 1}
 OFF_POLICY = {name: SETTINGS[name] for name in ("learning_starts", "batch_size", "buffer_size")}
 GREEDY = {**OFF_POLICY, "train_freq": 2, "target_update_interval": 20}
 ON_POLICY = {"n_steps": 16, "batch_size": 8, "n_epochs": 2}
-OFF = {"skill_fraction": 0.0, "memory_size": 0, "schedules_per_task": False}
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,6 @@ class Case:
     :param cls: ours
     :param parent: SB3's
     :param small: arguments of both, with which a few steps are enough to learn
-    :param off: our arguments that make it the parent, bit for bit, also over a task switch
     :param discrete: whether its actions are
     :param on_policy: whether it learns from rollouts
     :param policy_kwargs: what its policies need beside ``net_arch``
@@ -43,10 +41,14 @@ class Case:
     cls: Any
     parent: Any
     small: dict[str, Any]
-    off: dict[str, Any]
     discrete: bool = False
     on_policy: bool = False
     policy_kwargs: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def off(self) -> dict[str, Any]:
+        """Our arguments that make it the parent, bit for bit, also over a task switch."""
+        return plain_settings(self.cls) | ({"fast_update": False} if self.cls is NBSPSAC else {})
 
     @property
     def id(self) -> str:
@@ -81,14 +83,12 @@ class Case:
         return AnyActionEnv(spaces.Discrete(3) if self.discrete else spaces.Box(-2.0, 2.0, (2,)), space)
 
 
-GREEDY_OFF = {**OFF, "reset_replay_buffer": False}
-MAX_ENTROPY_OFF = {**GREEDY_OFF, "reset_ent_coef": False}
 TABLE = (
-    Case(NBSPSAC, SAC, OFF_POLICY, {**MAX_ENTROPY_OFF, "fast_update": False}),
-    Case(NBSPTQC, TQC, OFF_POLICY, MAX_ENTROPY_OFF, policy_kwargs={"n_quantiles": 5}),
-    Case(NBSPDQN, DQN, GREEDY, GREEDY_OFF, discrete=True),
-    Case(NBSPQRDQN, QRDQN, GREEDY, GREEDY_OFF, discrete=True, policy_kwargs={"n_quantiles": 5}),
-    Case(NBSPPPO, PPO, ON_POLICY, {**OFF, "reset_log_std": False}, on_policy=True),
+    Case(NBSPSAC, SAC, OFF_POLICY),
+    Case(NBSPTQC, TQC, OFF_POLICY, policy_kwargs={"n_quantiles": 5}),
+    Case(NBSPDQN, DQN, GREEDY, discrete=True),
+    Case(NBSPQRDQN, QRDQN, GREEDY, discrete=True, policy_kwargs={"n_quantiles": 5}),
+    Case(NBSPPPO, PPO, ON_POLICY, on_policy=True),
 )
 SAC_CASE, TQC_CASE, DQN_CASE, QRDQN_CASE, PPO_CASE = TABLE
 

@@ -191,11 +191,13 @@ def test_learning_rate_follows_each_task(n_steps, expected):
 
 @pytest.mark.known_answer
 def test_learning_rate_follows_each_learn_by_hand_or_the_whole_run():
-    for per_task, expected in ((True, [0.5, 0.0, 0.5, 0.0]), (False, [0.5, 0.0, 0.25, 0.0])):
+    """A task's second ``learn()`` goes on where its first one ended, as SB3's does; one that counts anew begins anew."""
+    for per_task, expected in ((True, [0.5, 0.0, 0.5, 0.0, 0.25, 0.0]), (False, [0.5, 0.0, 0.25, 0.0, 0.1667, 0.0])):
         model = Rates("MlpPolicy", task_env(), learning_rate=lambda p: p, schedules_per_task=per_task, **SMALL).learn(32)
         model.consolidate(task_env(), "east")
-        model.learn(32, reset_num_timesteps=False)
+        model.learn(32, reset_num_timesteps=False).learn(32, reset_num_timesteps=False)
         assert model.rates == expected
+        assert model.learn(32).rates[-2:] == [0.5, 0.0]
 
 
 # Arguments

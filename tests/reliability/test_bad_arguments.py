@@ -120,6 +120,7 @@ def test_the_parents_defaults_are_allowed(case):
         ({"net_arch": [64.5]}, "net_arch"),
         ({"net_arch": {"x": [4]}}, "net_arch"),
         ({"activation_fn": "relu"}, "activation_fn"),
+        ({"activation_fn": th.nn.ReLU()}, "activation_fn"),
         ({"normalize_images": "no"}, "normalize_images must be True or False"),
         ({"features_extractor_class": "Flatten"}, "features_extractor_class"),
         ({"optimizer_class": th.optim.LBFGS}, "LBFGS"),
