@@ -10,8 +10,6 @@ import warnings
 from typing import Any
 
 import numpy as np
-from gymnasium import spaces
-from stable_baselines3.common.preprocessing import is_image_space
 
 FEWEST = 3  # episodes of each of two tasks, before they are compared
 MOST = 20  # episodes of a task that are looked at
@@ -25,6 +23,17 @@ def new_record() -> dict[str, Any]:
     return {"now": None, "tasks": {}, "next": [], "told": False}
 
 
+def learning_begins(model: Any, reset_num_timesteps: bool) -> None:
+    """
+    Forget the episode that has begun and is not gone on with, since its env is reset.
+
+    :param model: an NBSP algorithm
+    :param reset_num_timesteps: see SB3's ``learn()``
+    """
+    if reset_num_timesteps or model._last_obs is None:
+        model.beginnings["next"] = []
+
+
 def note_step(model: Any, observations: Any, dones: np.ndarray) -> None:
     """
     Note a step: where an episode ends, its env shows the first observation of the next one. That counts once the next step is
@@ -35,14 +44,14 @@ def note_step(model: Any, observations: Any, dones: np.ndarray) -> None:
     :param dones: which sub-envs' episodes ended, [n_envs]
     """
     record = model.beginnings
-    if record["next"]:
+    if record["next"] and model.position.pending is None:  # else they are the next task's, once this one is consolidated
         rows, record["next"] = np.array(record["next"]), []
         record["now"] = _joined(record["now"], {"n": len(rows), "low": rows.min(axis=0), "high": rows.max(axis=0)})
         _warn_if_alike(model)
     if dones.any() and (record["now"] is None or record["now"]["n"] < MOST):
-        rows = _numbers(model.observation_space, observations)
+        rows = _numbers(observations)
         if 0 < rows.shape[1] <= LARGEST:
-            record["next"] = rows[dones].tolist()
+            record["next"] += rows[dones].tolist()
 
 
 def task_ended(model: Any, task: str | None) -> None:
@@ -69,15 +78,12 @@ def _joined(one: Range | None, other: Range) -> Range:
     }
 
 
-def _numbers(space: spaces.Space, observations: Any) -> np.ndarray:
-    """Observations as rows of numbers, [n_envs, n_numbers]; without pictures."""
-    if isinstance(space, spaces.Dict):
-        parts = [_numbers(part, observations[key]) for key, part in space.spaces.items()]
-        return np.concatenate(parts, axis=1)
+def _numbers(observations: Any) -> np.ndarray:
+    """Observations as rows of numbers, [n_envs, n_numbers]; without pictures, which have three dimensions."""
+    if isinstance(observations, dict):
+        return np.concatenate([_numbers(part) for part in observations.values()], axis=1)
     rows = np.asarray(observations)
-    if is_image_space(space, check_channels=False):
-        return np.zeros((len(rows), 0))
-    return rows.reshape(len(rows), -1).astype(np.float64)
+    return np.zeros((len(rows), 0)) if rows.ndim > 3 else rows.reshape(len(rows), -1).astype(np.float64)
 
 
 def _warn_if_alike(model: Any) -> None:
@@ -85,15 +91,16 @@ def _warn_if_alike(model: Any) -> None:
     now, current = record["now"], model.position.task
     if record["told"] or now["n"] < FEWEST or not model._protects or model.gates is not None:
         return
-    alike = [task for task, old in record["tasks"].items() if task != current and _are_alike(now, old)]
+    old_tasks = {task: old for task, old in record["tasks"].items() if task in model.learned_tasks and task != current}
+    alike = [task for task, old in old_tasks.items() if _are_alike(now, old)]
     if alike:
         record["told"] = True
         same = "" if current else f' If it is the same task again, say so: begin_task("{alike[0]}").'
         warnings.warn(
             f"Episodes of {current or 'what is learned now'} begin as those of {', '.join(alike)} do: no number of the first "
-            "observation tells them apart. Where a policy cannot know which task is on, the old one is kept, and a new one "
-            "that needs other actions is not learned. Let observations end in the task's id (task_id=True of a sequence)."
-            + same,
+            "observation, taken by itself, tells them apart. If a policy cannot know which task is on, the old one is kept, "
+            "and a new one that needs other actions is not learned. Let observations end in the task's id (task_id=True of a "
+            f"sequence).{same}",
             stacklevel=2,
         )
 

@@ -65,10 +65,8 @@ class ContinualAlgorithm(ProtectedAlgorithm):
         n_steps = self.position.steps_by_hand(self.num_timesteps) if by_hand else 0
         super().set_env(env, force_reset)
         warn_of_other_statistics(self, before)
-        if not self._protects:
-            return
-        reason = self._next_step().reason if not by_hand else ""
-        if n_steps > 0:
+        reason = self._next_step().reason if self._protects and not by_hand else ""
+        if self._protects and n_steps > 0:
             reason = (
                 f"The last {n_steps} env steps were not consolidated. If the new env is another task, call consolidate() "
                 "before set_env(): else they count as steps of the task that is consolidated next."
@@ -88,7 +86,9 @@ class ContinualAlgorithm(ProtectedAlgorithm):
         progress_bar: bool = False,
     ) -> tuple[int, BaseCallback]:
         self.protection.check_wanted(self.skill_fraction)  # a model that is loaded may only be looked at
-        self._optimizers()  # one may have taken another's place
+        if self._protects:
+            self._optimizers()  # all of them obey the masks
+        beginnings.learning_begins(self, reset_num_timesteps)
         sequence = task_sequence_of(self.env)
         if sequence is not None or self.gates is not None:  # not only at the end of the first task
             self._check_supported()

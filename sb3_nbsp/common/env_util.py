@@ -138,23 +138,25 @@ def warn_of_other_wrappers(training_env: VecEnv, env: gym.Env) -> None:
     :param training_env: the vectorised env that the agent trains on
     :param env: what it is to be scored on
     """
-    trained_on = getattr(training_env.unwrapped, "envs", [None])[0]
+    envs = getattr(training_env.unwrapped, "envs", None)
+    trained_on = envs[0] if isinstance(envs, list) and envs else None
     if not isinstance(trained_on, gym.Env) or hasattr(trained_on.unwrapped, "task_sequence"):
         return
-    there, here = _wrapper_names(trained_on), _wrapper_names(env)
+    there, here = _seen_through(trained_on), _seen_through(env)
     if there != here:
         warnings.warn(
             f"The env to score on is wrapped in {', '.join(here) or 'nothing'}, the training env in "
-            f"{', '.join(there) or 'nothing'}: what the policy sees there may differ. Give consolidate() an env that is "
-            "wrapped as in training.",
+            f"{', '.join(there) or 'nothing'}: what the policy sees there may differ. Give an env that is wrapped as in "
+            "training.",
             stacklevel=2,
         )
 
 
-def _wrapper_names(env: gym.Env) -> list[str]:
-    """From the outermost inwards, without those that change nothing of what a policy sees."""
-    names = [type(wrapper).__name__ for wrapper in _gym_wrappers(env)[:-1]]
-    return [name for name in names if name not in NEUTRAL_WRAPPERS]
+def _seen_through(env: gym.Env) -> list[str]:
+    """Names of the wrappers that may change what a policy sees or does, from the outermost inwards."""
+    wrappers = [wrapper for wrapper in _gym_wrappers(env)[:-1] if not isinstance(wrapper, gym.RewardWrapper)]
+    names = [type(wrapper).__name__ for wrapper in wrappers]
+    return [name for name in names if name not in (*NEUTRAL_WRAPPERS, "TimeLimit", "Autoreset")]
 
 
 def _is_sequence(name: str) -> bool:

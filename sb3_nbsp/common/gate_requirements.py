@@ -21,7 +21,7 @@ def check_policy(policy: BasePolicy) -> None:
     if extractor is not FlattenExtractor:
         raise ValueError(
             "task_gates=True needs an MlpPolicy, whose networks read the task's id in the observation; this policy "
-            f"has a features extractor, {extractor.__name__}."
+            f"has a features extractor, {getattr(extractor, '__name__', extractor)}."
         )
 
 

@@ -128,8 +128,7 @@ class OnPolicyContinualAlgorithm(ContinualAlgorithm, OnPolicyAlgorithm):
         buffer_requirements.check_wrappers_order(self)  # by hand too: what comes to rehearse would be of no use
         return super()._setup_learn(*args, **kwargs)
 
-    def dump_logs(self, iteration: int = 0) -> None:
-        """See SB3, whose count of iterations begins at 1 in every ``learn()``, also where it goes on from a checkpoint."""
+    def dump_logs(self, iteration: int = 0) -> None:  # SB3 counts from 1 in each learn(), also where one goes on
         super().dump_logs(self._n_rollouts if iteration > 0 else 0)
 
     def collect_rollouts(
@@ -141,8 +140,9 @@ class OnPolicyContinualAlgorithm(ContinualAlgorithm, OnPolicyAlgorithm):
         self._reset_log_std_if_due()
         self._rollout_from = self.num_timesteps
         left = self.position.steps_left() if self._protects else None
-        asked, n_envs = self._total_timesteps - self.num_timesteps, env.num_envs
-        rollout_buffer.buffer_size = rows = rollout_rows(left, asked, n_rollout_steps, n_envs, self.batch_size)
+        asked, has_room = self._total_timesteps - self.num_timesteps, type(rollout_buffer) in self.mixed_buffers.values()
+        shortest = self.batch_size if has_room else 0  # SB3's makes its arrays anew for each rollout
+        rollout_buffer.buffer_size = rows = rollout_rows(left, asked, n_rollout_steps, env.num_envs, shortest)
         is_complete = super().collect_rollouts(env, callback, rollout_buffer, rows)
         self._n_rollouts += is_complete
         return is_complete

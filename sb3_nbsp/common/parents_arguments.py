@@ -61,6 +61,14 @@ def _is_buffer(value: Any) -> bool:
 
 
 def _makes_module(value: Any) -> bool:
+    """A class, or what gives a module if it is called, as SB3 does: not a function of tensors such as ``torch.tanh``."""
+    try:
+        return isinstance(value, type) or (not isinstance(value, th.nn.Module) and isinstance(value(), th.nn.Module))
+    except Exception:
+        return False
+
+
+def _makes_extractor(value: Any) -> bool:
     return callable(value) and not isinstance(value, th.nn.Module)
 
 
@@ -81,6 +89,11 @@ def _are_callbacks(value: Any) -> bool:
 
 def _is_keywords(value: Any) -> bool:
     return isinstance(value, Mapping) and all(isinstance(name, str) for name in value)
+
+
+def _as_float(low: int) -> Any:
+    """A whole number of which SB3 takes ``1e4`` as well."""
+    return Annotated[float, Is("such a number", lambda value: type(value) is float and value >= low and value.is_integer())]
 
 
 Schedule = Annotated[
@@ -115,7 +128,7 @@ SHARED: dict[str, Any] = {
 OFF_POLICY: dict[str, Any] = {
     **SHARED,
     "buffer_size": Annotated[int, Whole(1, "transitions")],
-    "learning_starts": Annotated[int, Whole(0, "env steps")] | Annotated[float, AtLeast(0)],  # SB3 only compares with it
+    "learning_starts": Annotated[int, Whole(0, "env steps")] | _as_float(0),
     "batch_size": Annotated[int, Whole(1, "transitions")],
     "tau": Share,
     "train_freq": Annotated[
@@ -127,7 +140,7 @@ OFF_POLICY: dict[str, Any] = {
     "replay_buffer_kwargs": Keywords,
     "optimize_memory_usage": bool,
     "n_steps": Annotated[int, Whole(1, "steps of an n-step return")],
-    "target_update_interval": Annotated[int, Whole(1, "steps")] | Annotated[float, AtLeast(1)],
+    "target_update_interval": Annotated[int, Whole(1, "steps")] | _as_float(1),
 }
 MAX_ENTROPY: dict[str, Any] = {
     **OFF_POLICY,
@@ -185,7 +198,7 @@ POLICY: dict[str, Any] = {
         Any, Is("a list of layer widths, 1 or more each, or a dict of such lists for 'pi' and 'qf' or 'vf'", _is_net_arch)
     ],
     "optimizer_kwargs": Keywords,
-    "features_extractor_class": Annotated[Callable, Is("a class of features extractors, or what makes one", callable)],
+    "features_extractor_class": Annotated[Callable, Is("a class of features extractors, or what makes one", _makes_extractor)],
     "features_extractor_kwargs": Keywords,
 }
 

@@ -26,7 +26,7 @@ from sb3_nbsp.neurons.networks import find_networks
 from sb3_nbsp.neurons.skill_neurons import SkillNeurons
 from sb3_nbsp.protection.gates import TaskGates
 from sb3_nbsp.protection.masks import NeuronMasks
-from sb3_nbsp.protection.optimizer import MaskedOptimizer
+from sb3_nbsp.protection.optimizer import MaskedOptimizer, check_masked
 from sb3_nbsp.protection.protection import Protection
 from sb3_nbsp.rehearsal.memory import TaskMemory
 
@@ -135,7 +135,9 @@ class ProtectedAlgorithm(BaseAlgorithm):
             self.task_gates,
             [(recursive_getattr(self, name), recursive_getattr(self, target)) for name, target in self.target_networks],
         ).to(self.device)
-        self._optimizers()
+        for name in self.optimizer_names:
+            base = recursive_getattr(self, name)
+            recursive_setattr(self, name, MaskedOptimizer(base, self.mask_target, self.clips_gradients))
 
     def _check_parents_arguments(self) -> None:
         """Before anything is made of them; a file's settings may have been changed by ``load()``."""
@@ -191,12 +193,7 @@ class ProtectedAlgorithm(BaseAlgorithm):
         return {task: SkillNeurons.from_dict(record) for task, record in self.skill_neuron_records.items()}
 
     def _optimizers(self) -> list[MaskedOptimizer]:
-        """All of them obey the masks: what has taken the place of one that did is wrapped, too."""
-        for name in self.optimizer_names:
-            if not isinstance(base := recursive_getattr(self, name), MaskedOptimizer):
-                recursive_setattr(self, name, masked := MaskedOptimizer(base, self.mask_target, self.clips_gradients))
-                masked.set_factors(self.protection.parameter_factors())
-        return [recursive_getattr(self, name) for name in self.optimizer_names]
+        return [check_masked(name, recursive_getattr(self, name)) for name in self.optimizer_names]
 
     def _apply_masks(self) -> None:
         """Put the masks in force."""

@@ -36,6 +36,10 @@ def plain_settings(algorithm: type) -> dict[str, Any]:
 
     :param algorithm: e.g. ``NBSPSAC``
     :return: for its constructor: ``NBSPSAC("MlpPolicy", env, **plain_settings(NBSPSAC))``
+    :raises TypeError: for another class
     """
-    known = inspect.signature(algorithm).parameters
+    described = [cls for cls in getattr(algorithm, "__mro__", ()) if "sb3_class" in vars(cls)]
+    if not described:
+        raise TypeError(f"algorithm must be an NBSP algorithm such as NBSPSAC; got {algorithm!r}.")
+    known = inspect.signature(described[0]).parameters  # a user's class may list less
     return {name: value for name, value in NOTHING_PER_TASK.items() if name in known}

@@ -63,25 +63,28 @@ def consolidate(model: Any, env: gym.Env | VecEnv | None, task: str | None) -> S
     if task is not None:
         check_task_name(task)
     check_parameters(model)
+    model._optimizers()  # all of them obey the masks
     task = task or model.position.pending or model.position.task or _unused_name(model)
     index, seed = _index_and_seed(model, task)
     with isolated_rng(seed, model.action_space):
         trained = not model.position.is_untrained(model._n_updates)
         is_new = index == len(model.learned_tasks)
         skill = _find_skill_neurons(model, env, task, index, seed) if model.skill_fraction > 0 and trained else None
-        stays = not is_new and _chooses_nothing(model, skill, trained)  # what is held of it
-        if not stays:  # before the name: what fails here can be repeated
-            model.protection.hold(index, skill, float(model.mask_coef))
+        before = model.skill_neurons.get(task)
+        stays = before is not None and before.has_chosen and _chooses_nothing(model, skill, trained)  # what is held of it
+        skill = before if stays else skill
+        if not stays or model.gates is not None:  # whose factors begin_task() has lifted for a task that is met again
+            model.protection.hold(index, skill, float(model.mask_coef))  # before the name: what fails here can be repeated
         if is_new:
             model.learned_tasks.append(task)
-        if skill is not None and not stays:
+        if skill is not None:
             model.skill_neuron_records[task] = skill.to_dict()
         model._apply_masks()
         model._remember_task(index)
         model._prepare_next_task()
     beginnings.task_ended(model, task)
     if not trained:
-        held = "none of its neurons is held" if is_new else "what was held of it before stays held"
+        held = "what was held of it before stays held" if stays else "none of its neurons is held"
         warnings.warn(
             f"{task} ended without a single update of the networks: {held}. Lower learning_starts (and task_warmup), or give "
             "the tasks more steps.",

@@ -211,3 +211,17 @@ def _scale_gradient(factors: th.Tensor, parameter: th.Tensor) -> None:
 def base_of(optimizer: th.optim.Optimizer) -> th.optim.Optimizer:
     """The optimizer inside a ``MaskedOptimizer``, or the optimizer itself."""
     return optimizer.base if isinstance(optimizer, MaskedOptimizer) else optimizer
+
+
+def check_masked(name: str, optimizer: Any) -> MaskedOptimizer:
+    """
+    :param name: how a model calls it
+    :param optimizer: what a model has under that name
+    :raises TypeError: for another than a :class:`MaskedOptimizer`, which no mask reaches
+    """
+    if not isinstance(optimizer, MaskedOptimizer):
+        raise TypeError(
+            f"{name} must be the optimizer that obeys the masks; {type(optimizer).__name__} has taken its place. Choose it "
+            "with policy_kwargs=dict(optimizer_class=..., optimizer_kwargs=...) where the model is made."
+        )
+    return optimizer

@@ -82,6 +82,10 @@ def test_the_settings_for_it_are_arguments_of_the_class(case):
     assert settings.items() <= case.off.items() and set(settings) <= set(inspect.signature(case.cls).parameters)
     assert ("reset_ent_coef" in settings) == (case.id in ("sac", "tqc"))
     assert ("reset_log_std" in settings) == case.on_policy
+    own = type("Own", (case.cls,), {"__init__": lambda self, *args, **kwargs: None})
+    assert plain_settings(own) == settings
+    with pytest.raises(TypeError, match="must be an NBSP algorithm"):
+        plain_settings(case.parent)
 
 
 @every_case

@@ -1,12 +1,14 @@
 """A task's last data are learned from before it is consolidated, and no task is held by an untrained policy."""
 
+import warnings
+
 import pytest
 import torch as th
-from helpers import sequence_env
-from helpers.cases import PPO_CASE, every_case, off_policy_cases
+from helpers import SETTINGS, sequence_env
+from helpers.cases import PPO_CASE, SAC_CASE, every_case, off_policy_cases
 from stable_baselines3.common.save_util import recursive_getattr
 
-from sb3_nbsp import NBSPPPO
+from sb3_nbsp import NBSPPPO, NBSPSAC
 from sb3_nbsp.common import task_end
 
 pytestmark = pytest.mark.filterwarnings(r"ignore:The goal metric q\(t\)", "ignore:You have specified a mini-batch size")
@@ -106,16 +108,36 @@ def test_a_later_end_at_which_no_neuron_is_chosen_leaves_what_is_held(case, monk
 
 
 @every_case
-def test_an_optimizer_in_the_place_of_ours_obeys_the_masks(case):
-    model = case.made(mask_coef=0.0, skill_fraction=0.5, memory_size=0).learn(70)
-    assert len(model.learned_tasks) == 1 and model.neuron_masks.n_held == 1
+def test_an_optimizer_in_the_place_of_ours_is_refused_before_training(case):
+    """No mask would reach it."""
+    model = case.made().learn(70)
     name = case.cls.optimizer_names[-1]
     owner = recursive_getattr(model, name.rpartition(".")[0])
-    owner.optimizer = th.optim.SGD(owner.parameters(), 1e-2)
-    factors = model.protection.parameter_factors()
-    own = {p for p in owner.parameters() if p in factors and bool((factors[p] == 0).any())}
-    before = {p: p.detach().clone() for p in own}
-    model.learn(50, reset_num_timesteps=False)
-    assert own and all(th.equal(p[factors[p] == 0], before[p][factors[p] == 0]) for p in own)
-    assert any(not th.equal(p, before[p]) for p in own)
-    model.consolidate(case.task_env("west"), task="west")
+    ours, owner.optimizer = owner.optimizer, th.optim.SGD(owner.parameters(), 1e-2)
+    words = f"{name} must be the optimizer that obeys the masks; SGD has taken its place.*optimizer_class"
+    with pytest.raises(TypeError, match=words):
+        model.learn(10, reset_num_timesteps=False)
+    before = list(model.learned_tasks)
+    with pytest.raises(TypeError, match=words):
+        model.consolidate(case.task_env("west"), task="west")
+    assert model.learned_tasks == before
+    owner.optimizer = ours
+    model.learn(10, reset_num_timesteps=False)
+
+
+def test_with_gates_too():
+    env = sequence_env(steps=80, cycles=1, task_id=True)
+    model = NBSPSAC("MlpPolicy", env, **{**SETTINGS, "learning_starts": 30}, task_gates=True, memory_size=0, scoring_steps=60)
+    model.learn(160)
+    before = held(model)
+    with pytest.warns(UserWarning, match="what was held of it before stays held"):
+        model.learn(20, reset_num_timesteps=False)
+    assert min(before) > 0 and held(model) == before
+
+
+def test_nothing_stays_held_where_nothing_was():
+    model = SAC_CASE.made(net_arch=[], mask_networks="actor", skill_fraction=0.2)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "No neuron of")
+        model.learn(200)
+    assert model.learned_tasks == ["east", "west"]

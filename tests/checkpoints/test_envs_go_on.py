@@ -34,6 +34,7 @@ def assert_goes_on(env: Callable[[], Any], folder: Path, policy: str = "MlpPolic
     whole = everything(model.learn(30, reset_num_timesteps=False))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", "Episodes of .* begin as those of")
         stopped = everything(NBSPSAC.load_checkpoint(folder, env()).learn(30, reset_num_timesteps=False))
     for name in whole:
         assert same(stopped[name], whole[name]), name

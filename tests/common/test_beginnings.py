@@ -6,9 +6,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from gymnasium import spaces
-from helpers.cases import DQN_CASE, PPO_CASE, SAC_CASE, every_case, on_cases
+from helpers import HORIZON, AnyActionEnv, task_env
+from helpers.cases import DQN_CASE, PPO_CASE, SAC_CASE, every_case, off_policy_cases, on_cases
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env import DummyVecEnv, VecExtractDictObs, VecNormalize
 
 from sb3_nbsp.common.beginnings import LARGEST, MOST, new_record, note_step, task_ended
+from sb3_nbsp.tasks import point_goal_sequence
 
 pytestmark = pytest.mark.filterwarnings(
     r"ignore:The goal metric q\(t\)", "ignore:You have specified a mini-batch size", "ignore:The last .* env steps were not"
@@ -76,11 +80,11 @@ def test_what_is_noted_is_saved(tmp_path):
         assert again.beginnings == model.beginnings and again.beginnings["tasks"]["east"]["n"] > 3
 
 
-def fake(space):
+def fake():
     return SimpleNamespace(
         beginnings=new_record(),
-        observation_space=space,
-        position=SimpleNamespace(task=None),
+        position=SimpleNamespace(task=None, pending=None),
+        learned_tasks=["A"],
         _protects=True,
         gates=None,
     )
@@ -95,7 +99,7 @@ def see(model, *rows):
 
 @pytest.mark.known_answer
 def test_smallest_and_largest():
-    model = fake(spaces.Box(-9, 9, (2,)))
+    model = fake()
     see(model, *(np.array([row]) for row in ([0.0, 5.0], [1.0, 4.0], [-1.0, 6.0])))
     assert model.beginnings["now"] == {"n": 3, "low": [-1, 4], "high": [1, 6]}
     task_ended(model, "A")
@@ -108,7 +112,7 @@ def test_smallest_and_largest():
 
 
 def test_an_episode_counts_for_the_task_in_which_its_first_step_is_taken():
-    model = fake(spaces.Box(-9, 9, (1,)))
+    model = fake()
     note_step(model, np.array([[1.0], [2.0]]), np.array([True, False]))
     task_ended(model, "A")
     note_step(model, np.array([[3.0], [4.0]]), np.array([False, False]))
@@ -118,24 +122,56 @@ def test_an_episode_counts_for_the_task_in_which_its_first_step_is_taken():
 
 
 @pytest.mark.parametrize(
-    ("space", "row", "n_numbers"),
+    ("row", "n_numbers"),
     [
-        (spaces.Dict({"a": spaces.Box(-9, 9, (2,)), "b": spaces.Discrete(3)}), {"a": np.ones((1, 2)), "b": np.array([2])}, 3),
-        (spaces.Dict({"a": spaces.Box(-9, 9, (2,)), "b": spaces.Box(0, 255, (36, 36, 3), np.uint8)}),
-         {"a": np.ones((1, 2)), "b": np.ones((1, 36, 36, 3), np.uint8)}, 2),
-        (spaces.Discrete(4), np.array([3]), 1),
-        (spaces.Box(0, 255, (3, 36, 36), np.uint8), np.ones((1, 3, 36, 36), np.uint8), 0),
-        (spaces.Box(-9, 9, (LARGEST + 1,)), np.ones((1, LARGEST + 1)), 0),
+        ({"a": np.ones((1, 2)), "b": np.array([2])}, 3),
+        ({"a": np.ones((1, 2)), "b": np.ones((1, 36, 36, 3), np.uint8)}, 2),
+        (np.array([3]), 1),
+        (np.ones((1, 3, 36, 36), np.uint8), 0),
+        (np.ones((1, LARGEST + 1)), 0),
     ],
     ids=["dict", "dict with a picture", "number", "picture", "large"],
-)  # fmt: skip
-def test_observations_of_all_kinds(space, row, n_numbers):
-    model = fake(space)
+)
+def test_observations_of_all_kinds(row, n_numbers):
+    model = fake()
     see(model, row)
     assert len((model.beginnings["now"] or {"low": []})["low"]) == n_numbers
 
 
+def test_statistics_may_be_of_observations_of_another_kind():
+    """Those that VecNormalize gets are a dict here, those of the policy numbers."""
+    env = VecExtractDictObs(VecNormalize(DummyVecEnv([lambda: Monitor(Keyed())])), "a")
+    model = PPO_CASE.made(env, memory_size=0).learn(128)
+    assert len(model.beginnings["now"]["low"]) == 3
+
+
+class Keyed(AnyActionEnv):
+    def __init__(self):
+        spaces_of = spaces.Dict({"a": spaces.Box(-9, 9, (2,)), "b": spaces.Box(-9, 9, (1,))})
+        super().__init__(spaces.Box(-2.0, 2.0, (2,)), spaces_of)
+
+
+@every_case
+def test_an_env_that_is_reset_begins_anew(case):
+    """With ids, and a learn() that ends on an episode's last step: the next one would have begun as an old task's."""
+    sequence = point_goal_sequence(horizon=HORIZON, discrete=case.discrete, task_id=True)
+    model = case.made(task_env("east", sequence)).learn(6 * 16)
+    model.consolidate(task="east")
+    model.set_env(task_env("west", sequence))
+    silent(model, 6 * 16)
+    model.consolidate(task="west")
+    assert model.beginnings["tasks"]["west"]["low"][-2:] == [0, 1]
+
+
+@off_policy_cases
+def test_a_rollout_over_a_switch_does_not_mix_the_tasks(case):
+    model = case.made(case.sequence_env(n_envs=2, steps=100, task_id=True), train_freq=32)
+    silent(model, 400)
+    for name, own in (("east", [1, 0]), ("west", [0, 1])):
+        assert model.beginnings["tasks"][name]["low"][-2:] == model.beginnings["tasks"][name]["high"][-2:] == own
+
+
 def test_a_few_episodes_are_enough():
-    model = fake(spaces.Box(-999, 999, (1,)))
+    model = fake()
     see(model, *(np.array([[float(n)]]) for n in range(3 * MOST)))
     assert model.beginnings["now"]["n"] == MOST

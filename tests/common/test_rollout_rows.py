@@ -30,6 +30,12 @@ def test_rows(left, asked, n_envs, expected):
     assert rollout_rows(left, asked, 64, n_envs, 32) == expected
 
 
+@pytest.mark.known_answer
+def test_minibatches_that_are_larger_than_a_rollout():
+    assert [rollout_rows(left, FAR, 16, 1, 64) for left in (48, 32, 31, 17, 16, 3)] == [16, 16, 31, 17, 16, 3]
+    assert rollout_rows(17, FAR, 16, 1, 0) == 16  # a buffer of one's own may have no room for more
+
+
 def test_a_task_that_is_a_step_longer_than_its_rollouts():
     model = PPO_CASE.made(sequence_env(steps=33, cycles=1), scoring_steps=20)  # rollouts of 16, minibatches of 8
     sizes, train = [], model.train

@@ -226,5 +226,6 @@ def test_an_env_that_is_wrapped_otherwise_than_in_training_is_told(vec):
     with warnings.catch_warnings():
         warnings.filterwarnings("error", "The env to score on")
         model.consolidate(Monitor(make()), "east")
+        model.consolidate(gym.wrappers.TransformReward(gym.wrappers.TimeLimit(make(), 99), float), "east")
         model.consolidate(DummyVecEnv([make]), "east")
         model.consolidate(task="east")

@@ -1,11 +1,13 @@
 """Arguments that make no sense are refused by name when a model is made, SB3's own too; what defeats the method warns."""
 
 import inspect
+import re
 from math import inf, nan
 
 import pytest
 import torch as th
 from helpers.cases import DQN_CASE, PPO_CASE, QRDQN_CASE, SAC_CASE, TABLE, TQC_CASE, every_case
+from torch.nn import functional as F
 
 from sb3_nbsp.base.success import success_of
 from sb3_nbsp.baselines import UPGD
@@ -121,12 +123,14 @@ def test_the_parents_defaults_are_allowed(case):
         ({"net_arch": {"x": [4]}}, "net_arch"),
         ({"activation_fn": "relu"}, "activation_fn"),
         ({"activation_fn": th.nn.ReLU()}, "activation_fn"),
+        ({"activation_fn": F.relu}, "activation_fn"),
         ({"normalize_images": "no"}, "normalize_images must be True or False"),
         ({"features_extractor_class": "Flatten"}, "features_extractor_class"),
+        ({"features_extractor_class": th.nn.Flatten()}, "features_extractor_class"),
         ({"optimizer_class": th.optim.LBFGS}, "LBFGS"),
         ({"optimizer_kwargs": {"eps": "x"}}, "optimizer_kwargs"),
     ],
-    ids=str,
+    ids=lambda value: re.sub(r" at 0x\w+", "", str(value)),
 )
 @pytest.mark.parametrize("case", [SAC_CASE, DQN_CASE, PPO_CASE], ids=lambda case: case.id)
 def test_what_a_policy_cannot_have_is_named(case, policy_kwargs, words):
