@@ -30,6 +30,7 @@ NEUTRAL_WRAPPERS = (
     "Monitor", "OrderEnforcing", "PassiveEnvChecker", "HumanRendering", "RenderCollection", "RecordVideo",
     "RecordEpisodeStatistics",
 )  # fmt: skip
+UNSEEN_WRAPPERS = (*NEUTRAL_WRAPPERS, "TimeLimit", "PatchedTimeLimit", "Autoreset")  # the second is rl-zoo3's
 NEUTRAL_VEC_WRAPPERS = VecMonitor | VecCheckNan | VecVideoRecorder
 
 
@@ -156,7 +157,7 @@ def _seen_through(env: gym.Env) -> list[str]:
     """Names of the wrappers that may change what a policy sees or does, from the outermost inwards."""
     wrappers = [wrapper for wrapper in _gym_wrappers(env)[:-1] if not isinstance(wrapper, gym.RewardWrapper)]
     names = [type(wrapper).__name__ for wrapper in wrappers]
-    return [name for name in names if name not in (*NEUTRAL_WRAPPERS, "TimeLimit", "Autoreset")]
+    return [name for name in names if name not in UNSEEN_WRAPPERS]
 
 
 def _is_sequence(name: str) -> bool:

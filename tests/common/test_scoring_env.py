@@ -7,8 +7,10 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium import spaces
+from gymnasium.wrappers.common import TimeLimit
 from helpers import HORIZON, toy_sequence, toy_sequence_env
 from helpers.cases import PPO_CASE, SAC_CASE, every_case, on_cases
+from rl_zoo3.gym_patches import PatchedTimeLimit
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecFrameStack, VecMonitor, VecNormalize
@@ -226,6 +228,7 @@ def test_an_env_that_is_wrapped_otherwise_than_in_training_is_told(vec):
     with warnings.catch_warnings():
         warnings.filterwarnings("error", "The env to score on")
         model.consolidate(Monitor(make()), "east")
-        model.consolidate(gym.wrappers.TransformReward(gym.wrappers.TimeLimit(make(), 99), float), "east")
+        for limit in (TimeLimit, PatchedTimeLimit):
+            model.consolidate(gym.wrappers.TransformReward(limit(make(), 99), float), "east")
         model.consolidate(DummyVecEnv([make]), "east")
         model.consolidate(task="east")
