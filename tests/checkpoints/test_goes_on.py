@@ -114,7 +114,9 @@ def test_evaluations_go_on(case: Case, tmp_path):
     assert_goes_on(lambda: case.made(case.sequence_env(2)), lambda: case.sequence_env(2), tmp_path, (60, 100), True)
 
 
-@on_cases(SAC_CASE, PPO_CASE)
+@pytest.mark.parametrize(
+    "case", [pytest.param(SAC_CASE, id="sac"), pytest.param(PPO_CASE, id="ppo", marks=pytest.mark.expensive)]
+)
 def test_sub_envs_in_other_processes_go_on(case: Case, tmp_path):
     def env() -> VecEnv:
         kwargs = {"steps_per_task": 60, "horizon": HORIZON, "n_envs": 2}

@@ -85,6 +85,7 @@ def test_a_run_that_is_told_to_stop_leaves_a_checkpoint_and_says_how_to_go_on(tm
     assert not list(run.rglob(".writing-*"))
 
 
+@pytest.mark.expensive
 def test_killed_in_the_second_game_it_goes_on_and_keeps_the_first(tmp_path):
     pytest.importorskip("ale_py")
     script = SCRIPT.with_name("kill_in_second_game.py")

@@ -34,7 +34,10 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("start_method", ["fork", "forkserver", "spawn"])
+FORKSERVER = pytest.param("forkserver", marks=pytest.mark.expensive)  # as spawn, from a process of its own
+
+
+@pytest.mark.parametrize("start_method", ["fork", FORKSERVER, "spawn"])
 def test_in_other_processes(start_method, tmp_path):
     (tmp_path / "script.py").write_text(SCRIPT)
     assert "['light', 'heavy']" in run_python("script.py", start_method, folder=tmp_path)
@@ -45,7 +48,7 @@ HOLDS_A_LOCK = SCRIPT.replace("import gymnasium as gym, sys", "import gymnasium 
 )
 
 
-@pytest.mark.parametrize("start_method", ["fork", "forkserver"])
+@pytest.mark.parametrize("start_method", ["fork", FORKSERVER])
 def test_a_task_that_cannot_be_sent_is_named(start_method, tmp_path):
     """By fork nothing is sent at first, and it comes to light when the model asks for the sequence."""
     (tmp_path / "script.py").write_text(HOLDS_A_LOCK)

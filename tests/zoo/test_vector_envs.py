@@ -21,7 +21,11 @@ TINY = ("-params", "n_envs:2", "n_steps:8", "batch_size:16", "n_epochs:1", "scor
 
 
 @pytest.mark.parametrize(
-    ("vec_env", "monitors"), [("dummy", {"0.monitor.csv"}), ("subproc", {"0.monitor.csv", "1.monitor.csv"})]
+    ("vec_env", "monitors"),
+    [
+        ("dummy", {"0.monitor.csv"}),
+        pytest.param("subproc", {"0.monitor.csv", "1.monitor.csv"}, marks=pytest.mark.expensive),
+    ],
 )
 def test_train_takes_the_vector_env(vec_env: str, monitors: set[str], tmp_path: Path) -> None:
     run_python("-m", "sb3_nbsp.cli", "train", *ENV, *TINY, "--eval-freq", "-1", "--vec-env", vec_env, folder=tmp_path)

@@ -162,7 +162,7 @@ def test_hyperparameter_search_samples_our_arguments(tmp_path: Path) -> None:
         ("nbspdqn", "PointGoalDiscrete-v0"),
         ("nbspppo", "PointGoalDiscrete-v0"),
         pytest.param("nbspqrdqn", "PointGoalDiscrete-v0", marks=pytest.mark.expensive),
-        ("nbsptqc", "PointGoal-v0"),
+        pytest.param("nbsptqc", "PointGoal-v0", marks=pytest.mark.expensive),
     ],
 )
 def test_the_relatives_train_with_their_own_settings(tmp_path: Path, algo: str, env: str) -> None:
