@@ -169,10 +169,8 @@ def merge(earlier: Parameters, new: Parameters, fusion: float) -> dict[str, th.T
 
 
 def _rollout_steps(model: Any) -> int:
-    """Env steps from a rollout's start to the next, at most; of off-policy rollouts that are counted in episodes, at least."""
+    """Env steps from the start of a rollout to the next; of off-policy rollouts that are counted in episodes, at least."""
     if isinstance(model, OnPolicyAlgorithm):
-        rollout: int = model.n_steps * model.n_envs
-        joins = getattr(model, "_protects", False)  # what a task's end leaves of a rollout: common/rollout_rows.py
-        return rollout + (min(getattr(model, "batch_size", 0), rollout) if joins else 0)
+        return model.n_steps * model.n_envs
     in_steps = model.train_freq.unit == TrainFrequencyUnit.STEP
     return (model.train_freq.frequency if in_steps else 1) * model.n_envs

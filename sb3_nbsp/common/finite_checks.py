@@ -52,8 +52,7 @@ class FiniteGuard(BaseCallback):
                 last = step["infos"][i].get("terminal_observation")
                 if last is not None and first_not_finite(last) is not None:
                     self._refuse("last observation of an episode", last, step["infos"], where, int(i))
-        if hasattr(self.model, "beginnings"):
-            beginnings.note_step(self.model, came[0], step["dones"])
+        beginnings.note_step(self.model, came[0], step["dones"])
         return True
 
     @property

@@ -128,7 +128,8 @@ class OnPolicyContinualAlgorithm(ContinualAlgorithm, OnPolicyAlgorithm):
         buffer_requirements.check_wrappers_order(self)  # by hand too: what comes to rehearse would be of no use
         return super()._setup_learn(*args, **kwargs)
 
-    def dump_logs(self, iteration: int = 0) -> None:  # SB3 counts from 1 in each learn(), also where one goes on
+    def dump_logs(self, iteration: int = 0) -> None:
+        """See SB3, whose count of iterations begins at 1 in every ``learn()``, also where it goes on from a checkpoint."""
         super().dump_logs(self._n_rollouts if iteration > 0 else 0)
 
     def collect_rollouts(
@@ -140,9 +141,8 @@ class OnPolicyContinualAlgorithm(ContinualAlgorithm, OnPolicyAlgorithm):
         self._reset_log_std_if_due()
         self._rollout_from = self.num_timesteps
         left = self.position.steps_left() if self._protects else None
-        asked, has_room = self._total_timesteps - self.num_timesteps, type(rollout_buffer) in self.mixed_buffers.values()
-        shortest = self.batch_size if has_room else 0  # SB3's makes its arrays anew for each rollout
-        rollout_buffer.buffer_size = rows = rollout_rows(left, asked, n_rollout_steps, env.num_envs, shortest)
+        rows = rollout_rows(left, n_rollout_steps, env.num_envs, self.batch_size)
+        rollout_buffer.buffer_size = rows  # SB3 makes the arrays anew for each rollout
         is_complete = super().collect_rollouts(env, callback, rollout_buffer, rows)
         self._n_rollouts += is_complete
         return is_complete
@@ -269,8 +269,8 @@ class OnPolicyContinualAlgorithm(ContinualAlgorithm, OnPolicyAlgorithm):
         samples = replace(samples, values=np.concatenate(values), distributions=np.concatenate(distributions))
         buffer.remember(index, samples)
 
-    def _maybe_recommend_cpu(self, mlp_class_name: str = "NBSPPPOPolicy") -> None:  # it knows the policy by its name
-        super()._maybe_recommend_cpu(mlp_class_name)
+    def _maybe_recommend_cpu(self, mlp_class_name: str = "NBSPPPOPolicy") -> None:
+        super()._maybe_recommend_cpu(mlp_class_name)  # it knows the policy by its name
 
     # Saving and loading
 

@@ -87,7 +87,8 @@ class ProtectedAlgorithm(BaseAlgorithm):
     _kept_elsewhere: frozenset[str] = frozenset()
     steps_left = property(checkpoints.steps_left)
     goes_on_exactly = property(checkpoints.goes_on_exactly)
-    save_checkpoint, save_stored = checkpoints.save_checkpoint, settings_file.save_stored
+    save_checkpoint = checkpoints.save_checkpoint
+    save_stored = settings_file.save_stored
     load_checkpoint = classmethod(checkpoints.load_checkpoint)
 
     # Construction
@@ -209,7 +210,7 @@ class ProtectedAlgorithm(BaseAlgorithm):
     # Files and other models
 
     def _optional_states(self) -> dict[str, Any]:
-        """What has a state dict and is saved once there is something in it, by SB3's names; before, a file has its form."""
+        """What is saved beside the parent's, by SB3's names, once there is something in it. It has a state dict."""
         memory = {} if self.memory is None else {f"{self.buffer_name}.memory": self.memory}
         return {**self.protection.states(), **memory}
 

@@ -70,11 +70,9 @@ def consolidate(model: Any, env: gym.Env | VecEnv | None, task: str | None) -> S
         trained = not model.position.is_untrained(model._n_updates)
         is_new = index == len(model.learned_tasks)
         skill = _find_skill_neurons(model, env, task, index, seed) if model.skill_fraction > 0 and trained else None
-        before = model.skill_neurons.get(task)
-        stays = before is not None and before.has_chosen and _chooses_nothing(model, skill, trained)  # what is held of it
-        skill = before if stays else skill
-        if not stays or model.gates is not None:  # whose factors begin_task() has lifted for a task that is met again
-            model.protection.hold(index, skill, float(model.mask_coef))  # before the name: what fails here can be repeated
+        still_held = _still_held(model, task, skill, trained)
+        skill = skill if still_held is None else still_held
+        model.protection.hold(index, skill, float(model.mask_coef))  # before the name: what fails here can be repeated
         if is_new:
             model.learned_tasks.append(task)
         if skill is not None:
@@ -84,13 +82,13 @@ def consolidate(model: Any, env: gym.Env | VecEnv | None, task: str | None) -> S
         model._prepare_next_task()
     beginnings.task_ended(model, task)
     if not trained:
-        held = "what was held of it before stays held" if stays else "none of its neurons is held"
+        held = "none of its neurons is held" if still_held is None else "what was held of it before stays held"
         warnings.warn(
             f"{task} ended without a single update of the networks: {held}. Lower learning_starts (and task_warmup), or give "
             "the tasks more steps.",
             stacklevel=3,
         )
-    elif stays:
+    elif still_held is not None:
         warnings.warn(f"No neuron of {task} was chosen this time: what was held of it before stays held.", stacklevel=3)
     elif skill is not None and is_new and model.position.is_unlearned(model.num_timesteps, model._n_updates):
         warnings.warn(  # by hand it is done all the same: a policy may have been given what others learned
@@ -103,10 +101,11 @@ def consolidate(model: Any, env: gym.Env | VecEnv | None, task: str | None) -> S
     return skill
 
 
-def _chooses_nothing(model: Any, skill: SkillNeurons | None, trained: bool) -> bool:
-    """Whether a task ends and says nothing of its neurons, though they are to be held. Gates keep what a task owns."""
-    scored_none = skill is not None and not skill.has_chosen and model.gates is None
-    return model.skill_fraction > 0 and (not trained or scored_none)
+def _still_held(model: Any, task: str, skill: SkillNeurons | None, trained: bool) -> SkillNeurons | None:
+    """The earlier choice of a task that ends once more and says nothing of its neurons. (Gates keep what a task owns.)"""
+    says_nothing = not trained or (skill is not None and not skill.has_chosen and model.gates is None)
+    before = model.skill_neurons.get(task) if model.skill_fraction > 0 and says_nothing else None
+    return before if before is not None and before.has_chosen else None
 
 
 def _index_and_seed(model: Any, task: str) -> tuple[int, int]:
