@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import re
 import shutil
 import zipfile
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sb3_nbsp.base.atomic_write import replacing
+from sb3_nbsp.base.folder_lock import lock_folder, unlock_folder
 from sb3_nbsp.checkpoints.files import UNFINISHED, put_back
 from sb3_nbsp.checkpoints.loading import newest, rows_of_monitors
 from sb3_nbsp.checkpoints.manifest import FOLDER, MANIFEST
@@ -143,8 +145,9 @@ def is_finished(run: Path, env: str) -> bool:
     """
     if (run / FINISHED).is_file():
         return not keeps_checkpoints(run)
-    # Killed before that mark was written, or a run of before there was one: its last model was the last file.
-    if not (run / f"{env}.zip").is_file():
+    # A process that was killed before that mark was written goes on: what it wrote last is written once more. Where there is no
+    # checkpoint, or was no mark yet, the last model was the last file.
+    if _has_checkpoint(run) or not (run / f"{env}.zip").is_file():
         return False
     told = told_finished(run)
     if told is not None:
@@ -185,13 +188,20 @@ def mark_finished(run: Path, steps: int, goal: int, keeps_checkpoints: bool) -> 
 
 def close(run: Path) -> None:
     """
-    What a finished run still lacks whose process was killed at its very end.
+    What a finished run still lacks whose process was killed at its very end; nothing while the process is still there, or
+    where the folder may only be read.
 
     :param run: its folder
     """
-    end(run)
-    if (run / "results.json").is_file():
-        draw_what_is_missing(run)
+    lock = lock_folder(run) if os.access(run, os.W_OK) else None
+    if lock is None:
+        return
+    try:
+        end(run)
+        if (run / "results.json").is_file():
+            draw_what_is_missing(run)
+    finally:
+        unlock_folder(lock)
 
 
 def end(run: Path) -> None:

@@ -10,6 +10,7 @@ import yaml
 from helpers.cases import SAC_CASE
 
 from sb3_nbsp import NBSPSAC
+from sb3_nbsp.base.folder_lock import lock_folder
 from sb3_nbsp.checkpoints.callback import RunCheckpoints
 
 pytest.importorskip("rl_zoo3")
@@ -129,6 +130,10 @@ def test_a_finished_run_is_known_by_its_last_file(run):
     assert not is_finished(run, "sb3_nbsp-PointGoal-v0")
     (run / "sb3_nbsp-PointGoal-v0.zip").touch()
     assert is_finished(run, "sb3_nbsp-PointGoal-v0")
+    (run / "checkpoints" / "0000000064").mkdir()
+    (run / "checkpoints" / "0000000064" / "checkpoint.json").touch()  # it was killed between its model and its mark
+    assert not is_finished(run, "sb3_nbsp-PointGoal-v0")
+    shutil.rmtree(run / "checkpoints" / "0000000064")
     (run / "results.json").unlink()  # it was not evaluated: while there are checkpoints, there is something to go on with
     assert not is_finished(run, "sb3_nbsp-PointGoal-v0")
     end(run)
@@ -151,8 +156,13 @@ def test_a_finished_run_is_known_by_its_mark(run):
         shutil.rmtree(run / "checkpoints")
         assert is_finished(run, "sb3_nbsp-PointGoal-v0")
     (run / "checkpoints").mkdir()
+    lock = lock_folder(run)
+    close(run)
+    assert (run / "checkpoints").exists()  # whose process is still there
+    lock.close()
+    assert (run / ".lock").exists()  # it was killed
     close(run)  # without evaluations, there are no figures
-    assert not (run / "checkpoints").exists()
+    assert not (run / "checkpoints").exists() and not (run / ".lock").exists()
 
 
 def test_a_finished_run_goes_on_with_its_model_where_another_sequence_is_given(run):
