@@ -72,7 +72,7 @@ SelectAmong = Annotated[
     scoring.SelectAmong,
     Doc(
         "choose skill neurons among ``all``, or only among the ``active`` ones",
-        "An active neuron is not zero on every scored step",
+        "An active neuron is not 0 on at least one scored step",
     ),
 ]
 GoalMetric = Annotated[
@@ -156,7 +156,7 @@ SACFastUpdate = Annotated[
     Literal["auto", True, False],
     Doc(
         "compute gradient steps without autograd: ``auto`` (where that is the same), True, False",
-        "``auto``: where that is the same (an MLP with ReLU and Adam, on the CPU), up to rounding, else with autograd and "
+        "``auto``: where that is the same up to rounding (an MLP with ReLU or LeakyReLU, and Adam), else with autograd and "
         "less waste; ``True``: without autograd, or an error that says why not; ``False``: by SB3's own ``train()``, bit for "
         "bit. ``update_path`` tells what is used.",
     ),

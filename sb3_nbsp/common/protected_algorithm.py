@@ -184,7 +184,7 @@ class ProtectedAlgorithm(BaseAlgorithm):
 
     @property
     def memory(self) -> TaskMemory[Any] | None:
-        """What is kept of old tasks; ``None`` where the model's buffer cannot keep any."""
+        """What is kept of old tasks for replay (NBSPPPO: for cloning, too); ``None`` where the buffer cannot keep any."""
         memory = getattr(getattr(self, self.buffer_name, None), "memory", None)
         return memory if isinstance(memory, TaskMemory) else None
 

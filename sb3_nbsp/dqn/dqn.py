@@ -24,7 +24,7 @@ SelfNBSPDQN = TypeVar("SelfNBSPDQN", bound="NBSPDQN")
 @documented
 class NBSPDQN(FasterUpdates, OffPolicyContinualAlgorithm, DQN):
     """
-    Deep Q-Network with NBSP. DQN's arguments, then NBSP's, which :class:`~sb3_nbsp.sac.sac.NBSPSAC` describes.
+    Deep Q-Network with NBSP. DQN's arguments, then NBSP's.
     """
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {

@@ -76,7 +76,7 @@ def score_networks(
     :param score: one of ``SCORES``
     :param goal_metric: one of ``GoalMetric``
     :param fraction: m, the share of each network's neurons to choose
-    :param select_among: ``all`` neurons, or only the ``active`` ones (not zero on every step)
+    :param select_among: ``all`` neurons, or only the ``active`` ones (not 0 on at least one step)
     :param seed: of a score that draws random numbers
     """
     metric, goal = choose_goal(steps, goal_metric)

@@ -22,12 +22,11 @@ SelfNBSPPPO = TypeVar("SelfNBSPPPO", bound="NBSPPPO")
 @documented
 class NBSPPPO(FasterUpdates, OnPolicyContinualAlgorithm, PPO):
     """
-    Proximal Policy Optimization with NBSP. PPO's arguments, then NBSP's, of which
-    :class:`~sb3_nbsp.sac.sac.NBSPSAC` describes those not listed here.
+    Proximal Policy Optimization with NBSP. PPO's arguments, then NBSP's.
 
-    PPO has no replay buffer. What is rehearsed are the last steps of each old task, kept from its last rollouts. A rollout
-    in which the task switches is learned from as a whole: a task's last step ends its episode, so that no advantage reaches
-    over the switch.
+    PPO has no replay buffer. What is rehearsed are the last steps of each old task, kept from its last rollouts. A
+    task's last rollout ends with it; only with ``skill_fraction=0`` and ``memory_size=0`` does a rollout go on over the
+    switch, as PPO's own does. A task's last step ends its episode, so that no advantage reaches over the switch.
 
     Only ``rollout_buffer_class=None`` stands for the fitting mixed buffer of this package instead of SB3's.
     """

@@ -24,8 +24,7 @@ SelfNBSPQRDQN = TypeVar("SelfNBSPQRDQN", bound="NBSPQRDQN")
 @documented
 class NBSPQRDQN(FasterUpdates, OffPolicyContinualAlgorithm, QRDQN):
     """
-    Quantile Regression DQN (sb3-contrib) with NBSP. QRDQN's arguments, then NBSP's, which
-    :class:`~sb3_nbsp.sac.sac.NBSPSAC` describes.
+    Quantile Regression DQN (sb3-contrib) with NBSP. QRDQN's arguments, then NBSP's.
     """
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {

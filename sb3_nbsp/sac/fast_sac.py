@@ -25,9 +25,9 @@ class FastSAC(SAC):
     """
     SB3's SAC with the choice of how its gradient steps are computed.
 
-    - ``fast_update="auto"``: by :class:`~sb3_nbsp.sac.fast_update.FastUpdate` where that is the same, else by
-      :class:`AutogradUpdate`
-    - ``fast_update=True``: by ``FastUpdate``; where that is not the same, a ``ValueError`` says why
+    - ``fast_update="auto"``: by :class:`~sb3_nbsp.sac.fast_update.FastUpdate` where that is the same (on CUDA by
+      :class:`~sb3_nbsp.sac.batched_learner.BatchedLearner`, as a stack of one), else by :class:`AutogradUpdate`
+    - ``fast_update=True``: without autograd; where that is not the same, a ``ValueError`` says why
     - ``fast_update=False``: by SB3's own ``train()``, bit for bit
 
     ``update_path`` tells which one is used: "fast", "autograd" or "sb3"; ``update_obstacle`` what is in the way of "fast".

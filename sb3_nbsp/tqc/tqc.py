@@ -26,8 +26,7 @@ SelfNBSPTQC = TypeVar("SelfNBSPTQC", bound="NBSPTQC")
 @documented
 class NBSPTQC(FasterUpdates, OffPolicyContinualAlgorithm, TQC):
     """
-    Truncated Quantile Critics (sb3-contrib) with NBSP. TQC's arguments, then NBSP's, which
-    :class:`~sb3_nbsp.sac.sac.NBSPSAC` describes.
+    Truncated Quantile Critics (sb3-contrib) with NBSP. TQC's arguments, then NBSP's.
     """
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {

@@ -36,8 +36,8 @@ CHANGED: dict[str, dict[str, Any]] = {
     "--eval-freq": {
         "default": None,
         "type": whole(-1, "env steps (-1: no evaluation)"),
-        "help": "Evaluate the agent every n steps (0: at task ends only; -1: never; default: four times in each visit to a "
-        "task, at least every 25,000 steps)",
+        "help": "Evaluate the agent every n steps (0: at the start and at task ends only; -1: never; default: four times in "
+        "each visit to a task, at least every 25,000 steps)",
     },
     "--seed": {"type": whole(-1, "a seed (-1: a random one)", MAX_SEED)},
     "--n-timesteps": {"type": steps},

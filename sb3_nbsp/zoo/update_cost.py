@@ -15,8 +15,8 @@ from sb3_nbsp.zoo.algorithms import ALGORITHMS, PARENTS
 
 INPUTS = 43  # observation and action of Meta-World; of little weight
 OUTPUTS = 4
-AUTOGRAD_FACTOR = 2.0  # with a baseline's hooks, which SAC's update without autograd cannot compute
-NO_HOOKS = ("SavedCopies", "Resets", "LowerLearningRate", "FirstObservations")  # callbacks that leave updates as they are
+AUTOGRAD_FACTOR = 2.0  # where SAC's update without autograd cannot compute it
+AUTOGRAD = ("ContinualBackprop", "NPC", "PlasticityInjection")  # baselines that look into networks or change them
 
 
 @dataclass(frozen=True)
@@ -95,10 +95,10 @@ def n_updates(known: Mapping[str, Any], steps: int) -> int:
 
 
 def _autograd(settings: Mapping[str, Any]) -> float:
-    """What a baseline's hooks, other activations and other optimizers cost."""
+    """What baselines with hooks in networks, other activations and other optimizers cost."""
     named = re.findall(r"baselines\.(\w+)", str(settings.get("callback", "")))
     other = re.search("activation_fn|optimizer_class", str(settings.get("policy_kwargs", "")))
-    return AUTOGRAD_FACTOR if other or any(name not in NO_HOOKS for name in named) else 1.0
+    return AUTOGRAD_FACTOR if other or any(name in AUTOGRAD for name in named) else 1.0
 
 
 def _net_arch(policy_kwargs: Mapping[str, Any] | str, default: list[int]) -> list[int]:

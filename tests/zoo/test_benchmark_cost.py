@@ -2,15 +2,18 @@
 
 from pathlib import Path
 
+import gymnasium as gym
 import pytest
 
+from sb3_nbsp import NBSPSAC, baselines
+from sb3_nbsp.baselines import AGEM, TaskBoundaryCallback
 from sb3_nbsp.benchmark.cells import Cell
 from sb3_nbsp.benchmark.suite import Suite, SuiteError
 from sb3_nbsp.tasks.registration import sequence_of_id
 
 pytest.importorskip("rl_zoo3")
 from sb3_nbsp.zoo.benchmark_cost import cost_of, cost_statement
-from sb3_nbsp.zoo.update_cost import known_settings, n_updates, update_ms
+from sb3_nbsp.zoo.update_cost import AUTOGRAD, known_settings, n_updates, update_ms
 
 NOWHERE = Path("/nowhere")
 
@@ -36,11 +39,21 @@ def test_a_gradient_step_of_the_published_sizes_takes_what_was_published():
 
 def test_what_takes_the_slow_path_costs_twice():
     plain = step_ms("nbspsac", {})
-    assert step_ms("nbspsac", {"callback": ["sb3_nbsp.baselines.EWC"]}) == 2 * plain
+    assert step_ms("nbspsac", {"callback": ["sb3_nbsp.baselines.EWC", {"sb3_nbsp.baselines.NPC": {}}]}) == 2 * plain
     copies = ["sb3_nbsp.baselines.SavedCopies", {"sb3_nbsp.baselines.Resets": {}}]
     assert step_ms("nbspsac", {"callback": copies}) == plain
     other = "dict(net_arch=[256, 256], activation_fn=sb3_nbsp.baselines.CReLU)"
     assert step_ms("nbspsac", {"policy_kwargs": other}) == 2 * plain
+
+
+@pytest.mark.parametrize("name", [method.__name__ for method in TaskBoundaryCallback.__subclasses__() if method is not AGEM])
+def test_the_slow_path_is_what_these_baselines_take(name):
+    method = getattr(baselines, name)
+    env = gym.make("sb3_nbsp/PointGoal-v0", steps_per_task=60)
+    sizes = {"learning_starts": 10, "batch_size": 8, "policy_kwargs": {"net_arch": [8, 8]}}
+    model = NBSPSAC("MlpPolicy", env, skill_fraction=0, memory_size=0, **sizes)
+    model.learn(80, callback=method())
+    assert (model.update_path == "autograd") == (name in AUTOGRAD)
 
 
 @pytest.mark.known_answer
