@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from sb3_nbsp.base.yaml_files import load_yaml
 from sb3_nbsp.evaluation.eval_tasks import checked_eval_tasks
 
 Settings = Mapping[str, Any]
@@ -59,7 +60,7 @@ def read_yaml(path: str | os.PathLike[str]) -> Any:
     """
     :param path: a YAML file
     :raises ImportError: without PyYAML
-    :raises SuiteError: if it is no YAML
+    :raises SuiteError: if it is no YAML, or if a name stands twice where it may stand once
     """
     try:
         import yaml
@@ -67,7 +68,7 @@ def read_yaml(path: str | os.PathLike[str]) -> Any:
         raise ImportError(f'Suites need PyYAML ({error}): pip install "sb3-nbsp[zoo]"') from error
     try:
         with open(path) as file:
-            return yaml.safe_load(file)
+            return load_yaml(file)
     except yaml.YAMLError as error:
         raise SuiteError(f"Expected YAML in {path}, got {error}") from error
 

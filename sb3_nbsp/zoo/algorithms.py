@@ -25,6 +25,7 @@ ALGORITHMS: dict[str, type[ContinualAlgorithm]] = {
     "nbsptqc": NBSPTQC,
 }
 # SB3's algorithm -> ours, whose settings it reads on our task sequences
+_TOLD: dict[tuple[str, str], TaskSequence | None] = {}  # of others' envs, by id and arguments
 PARENTS = {"dqn": "nbspdqn", "ppo": "nbspppo", "qrdqn": "nbspqrdqn", "sac": "nbspsac", "tqc": "nbsptqc"}
 
 
@@ -44,6 +45,22 @@ def registered_sequence(env_id: str, env_kwargs: Mapping[str, Any]) -> TaskSeque
     :return: the env's task sequence without the env being made, ``None`` if it is an ordinary env
     """
     return sequence_of_id(env_id, **{name: value for name, value in env_kwargs.items() if name not in NOT_OF_SEQUENCES})
+
+
+def told_sequence(env_id: str, env_kwargs: Mapping[str, Any]) -> TaskSequence | None:
+    """
+    :param env_id: a registered id
+    :param env_kwargs: arguments of the env
+    :return: the env's task sequence, ``None`` if it is an ordinary env. An env of others has to be made to know it, which is
+        done once.
+    :raises Exception: what the making of the env raises
+    """
+    if env_id.startswith(NAMESPACE):
+        return registered_sequence(env_id, env_kwargs)
+    key = env_id, repr(sorted(env_kwargs.items()))
+    if key not in _TOLD:
+        _TOLD[key] = sequence_of(env_id, dict(env_kwargs))
+    return _TOLD[key]
 
 
 def sequence_of(env_id: str, env_kwargs: dict[str, Any] | None = None) -> TaskSequence | None:

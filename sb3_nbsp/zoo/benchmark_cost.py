@@ -12,7 +12,7 @@ from sb3_nbsp.benchmark.cells import Cell
 from sb3_nbsp.benchmark.resolved_arguments import environment_arguments, hyperparameters
 from sb3_nbsp.evaluation.table import markdown_table
 from sb3_nbsp.tasks import TaskSequence
-from sb3_nbsp.zoo.algorithms import PARENTS, registered_sequence
+from sb3_nbsp.zoo.algorithms import NAMESPACE, PARENTS, told_sequence
 from sb3_nbsp.zoo.update_cost import known_settings, n_updates, update_ms
 
 MACHINE = "one core of an Intel Xeon, one thread"
@@ -64,7 +64,7 @@ def cost_of(cell: Cell) -> Cost:
     """
     own = hyperparameters(PARENTS.get(cell.algo, cell.algo), cell.env, cell.arguments)
     kwargs = environment_arguments(cell.arguments) or own.get("env_kwargs") or {}  # rl-zoo3 takes the first alone
-    sequence = registered_sequence(cell.env, kwargs)
+    sequence = told_sequence(cell.env, kwargs)
     if sequence is None:
         return Cost(0, 0, 0.0)
     steps, settings = sequence.total_steps, known_settings(cell.algo, own)
@@ -109,22 +109,34 @@ def cost_statement(cells: Sequence[Cell], n_jobs: int) -> str:
                 left.setdefault(cell.sequence or cell.env, []).append((cell, cost_of(cell)))
     except ImportError as error:
         return f"What is left to train cannot be told: {error}"
-    rows, total = [], 0.0
-    for name, costs in left.items():
-        hours = sum(cost.hours * (1 - cell.progress) for cell, cost in costs)
-        total += hours
-        updates = sorted({cost.updates for _, cost in costs})
-        shown = f"{updates[0]:,}" if len(updates) == 1 else f"{updates[0]:,} to {updates[-1]:,}"
-        rows.append([name, str(len(costs)), f"{costs[0][1].steps:,}", shown, f"{hours / len(costs):.2g}", f"{hours:,.1f}"])
-    if not rows:
+    if not left:
         return "Nothing is left to train."
-    unknown = sorted({cell.algo for costs in left.values() for cell, cost in costs if cost.hours == 0})
     header = ["sequence", "cells left", "env steps each", "gradient steps each", "hours each", "core hours"]
-    not_known = f"; not for {', '.join(unknown)}, whose times are not known." if unknown else "."
+    total = sum(_hours_left(costs) for costs in left.values())
     left_hours = f"{_shown(total)} core hours, {_shown(total / n_jobs)} hours with {n_jobs} at a time"
-    estimate = f"Estimated for {MACHINE}, to a factor of two{not_known}"
-    return f"{markdown_table(header, rows)}\nLeft: about {left_hours}. {estimate}"
+    estimate = f"Estimated for {MACHINE}, to a factor of two{_caveats([both for costs in left.values() for both in costs])}"
+    return f"{markdown_table(header, [_row(*item) for item in left.items()])}\nLeft: about {left_hours}. {estimate}"
+
+
+def _hours_left(costs: Sequence[tuple[Cell, Cost]]) -> float:
+    return sum(cost.hours * (1 - cell.progress) for cell, cost in costs)
+
+
+def _row(sequence: str, costs: Sequence[tuple[Cell, Cost]]) -> list[str]:
+    steps, updates = costs[0][1].steps, sorted({cost.updates for _, cost in costs})
+    shown = "?" if not updates[0] else " to ".join(f"{number:,}" for number in dict.fromkeys((updates[0], updates[-1])))
+    hours = _hours_left(costs)
+    known = [f"{hours / len(costs):.2g}", f"{hours:,.1f}"] if all(cost.hours for _, cost in costs) else ["?", "?"]
+    return [sequence, str(len(costs)), f"{steps:,}" if steps else "?", shown, *known]
+
+
+def _caveats(costs: Sequence[tuple[Cell, Cost]]) -> str:
+    """The end of the sentence on what is left."""
+    unknown = sorted({f"{cell.algo} on {cell.env}" for cell, cost in costs if cost.hours == 0})
+    others = sorted({cell.env for cell, cost in costs if cost.hours and not cell.env.startswith(NAMESPACE)})
+    text = f"; not for {', '.join(unknown)}, whose times are not known." if unknown else "."
+    return f"{text} A step of {', '.join(others)} counts as {OTHER.step_ms} ms, which may be wrong." if others else text
 
 
 def _shown(hours: float) -> str:
-    return f"{hours:,.0f}" if hours >= 10 else f"{hours:.1f}"
+    return f"{hours:,.0f}" if hours >= 10 else f"{hours:.1f}" if hours >= 0.1 else f"{hours:.2g}"

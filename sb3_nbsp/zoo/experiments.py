@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
-import torch as th
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import CheckpointCallback
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize
@@ -19,7 +18,6 @@ try:
 except ImportError as error:
     raise ImportError(f'Experiments need rl-zoo3 ({error}): pip install "sb3-nbsp[zoo]"') from error
 
-import sb3_nbsp.baselines
 from sb3_nbsp.base.arguments import check_values
 from sb3_nbsp.common.continual_algorithm import ContinualAlgorithm
 from sb3_nbsp.common.next_step import next_step
@@ -31,6 +29,7 @@ from sb3_nbsp.zoo.atari import as_one_vec_env, has_vector_env
 from sb3_nbsp.zoo.judged_actions import deterministic_for
 from sb3_nbsp.zoo.kept_errors import CallbackEnds
 from sb3_nbsp.zoo.logs_may_fail import LogsMayFail
+from sb3_nbsp.zoo.policy_kwargs import policy_kwargs_of
 from sb3_nbsp.zoo.run_folders import new_run
 from sb3_nbsp.zoo.saving_callbacks import ResumableCheckpoint, StatisticsMayFail
 from sb3_nbsp.zoo.train_checks import check_algorithm, check_length, check_names, check_settings, read_numbers
@@ -61,6 +60,7 @@ class SequenceExperimentManager(ExperimentManager):
         self.eval_freq_given = self.eval_freq is not None
         if not self.eval_freq_given:
             self.eval_freq = LONGEST_EVAL_FREQ
+        self.gym_packages: list[str] = getattr(args, "gym_packages", None) or []
         self.eval_tasks: EvalTasks = getattr(args, "eval_tasks", ALL)
         self.deterministic_eval = deterministic_for(algo, env_id)
         if args.conf_file is None and (algo in ALGORITHMS or (algo in PARENTS and env_id.startswith(NAMESPACE))):
@@ -102,8 +102,8 @@ class SequenceExperimentManager(ExperimentManager):
                 del hyperparams[name]
 
     def _preprocess_hyperparams(self, hyperparams: dict[str, Any]) -> Any:
-        if isinstance(hyperparams.get("policy_kwargs"), str):  # rl-zoo3 knows torch's names only
-            hyperparams["policy_kwargs"] = eval(hyperparams["policy_kwargs"], {"th": th, "nn": th.nn, "sb3_nbsp": sb3_nbsp})
+        if isinstance(hyperparams.get("policy_kwargs"), str):
+            hyperparams["policy_kwargs"] = policy_kwargs_of(hyperparams["policy_kwargs"], self.gym_packages)
         result = super()._preprocess_hyperparams(hyperparams)
         if self.algo in PARENTS:  # ours look after themselves
             check_values(ALGORITHMS[PARENTS[self.algo]].parents_arguments, result[0])

@@ -21,6 +21,12 @@ WORK = frozenset(
         *("train_with_progress", "submit"),  # benchmark, demo
     }
 )
+# Packages that do not come with ours: which extra brings them.
+EXTRAS = {
+    **dict.fromkeys(("rl_zoo3", "yaml", "rich", "tqdm", "pandas", "requests", "pygame", "imageio_ffmpeg"), "zoo"),
+    **dict.fromkeys(("matplotlib", "scipy"), "plots"),
+    **{"metaworld": "metaworld", "ale_py": "atari", "cv2": "atari", "shimmy": "dmc", "submitit": "slurm"},
+}
 WITH_VERBOSE = ("train", "enjoy", "record-video")  # that have such an option of their own
 
 
@@ -36,6 +42,9 @@ def told(command: str, error: Exception, verbose: int) -> str | None:
     if not isinstance(error, ALWAYS) and (verbose > 1 or raised_in(error, *WORK)):
         return None
     text = str(error).strip()
+    extra = EXTRAS.get((getattr(error, "name", None) or "").partition(".")[0])
+    if extra is not None and isinstance(error, ImportError) and "pip install" not in text:
+        text += f': pip install "sb3-nbsp[{extra}]"'
     words = text if text and isinstance(error, IN_WORDS) else f"{type(error).__name__}: {text}".rstrip(": ")
     where = "" if isinstance(error, ALWAYS) else "\n(--verbose 2 shows where this came up.)"
     return f"sb3-nbsp {command}: {words}{where}"

@@ -145,8 +145,8 @@ def is_finished(run: Path, env: str) -> bool:
     """
     if (run / FINISHED).is_file():
         return not keeps_checkpoints(run)
-    # A process that was killed before that mark was written goes on: what it wrote last is written once more. Where there is no
-    # checkpoint, or was no mark yet, the last model was the last file.
+    # A process that was killed before that mark was written goes on: what it wrote last is written once more. Where there
+    # is no checkpoint, or was no mark yet, the last model was the last file.
     if _has_checkpoint(run) or not (run / f"{env}.zip").is_file():
         return False
     told = told_finished(run)

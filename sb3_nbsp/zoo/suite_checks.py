@@ -1,7 +1,9 @@
 """What a suite's cells will be trained with, checked before the first one is: a mistake in it would cost every cell."""
 
 import inspect
+import io
 from collections.abc import Iterable, Mapping
+from contextlib import redirect_stderr
 from importlib import import_module
 from typing import Any
 
@@ -12,8 +14,12 @@ from sb3_nbsp.base.arguments import check_arguments, check_values, naming
 from sb3_nbsp.base.names import unknown_name_message
 from sb3_nbsp.benchmark.cells import Cell
 from sb3_nbsp.benchmark.resolved_arguments import dropped_arguments, environment_arguments, hyperparameters
-from sb3_nbsp.zoo.algorithms import ALGORITHMS, NAMESPACE, PARENTS, registered_sequence
-from sb3_nbsp.zoo.train_checks import SETTINGS, check_names, check_settings, read_numbers
+from sb3_nbsp.common.parents_arguments import check_keywords
+from sb3_nbsp.zoo.algorithms import ALGORITHMS, PARENTS, told_sequence
+from sb3_nbsp.zoo.given_arguments import read_arguments
+from sb3_nbsp.zoo.policy_kwargs import policy_kwargs_of
+from sb3_nbsp.zoo.train_checks import SETTINGS, check_env, check_names, check_settings, read_numbers
+from sb3_nbsp.zoo.train_checks import check_arguments as check_arguments_of_train
 
 
 def check_cells(cells: Iterable[Cell]) -> None:
@@ -28,20 +34,46 @@ def check_cells(cells: Iterable[Cell]) -> None:
             continue
         seen.add(what)
         with naming(f"method {cell.method!r}, sequence {cell.sequence or cell.env!r}"):
+            packages = _check_command(cell)
             _check_env(cell)
-            _check_algorithm(cell)
+            _check_algorithm(cell, packages)
+
+
+def _check_command(cell: Cell) -> list[str]:
+    """
+    As ``train`` reads it.
+
+    :return: the modules that it imports, which may register envs and scores: they are imported
+    """
+    said = io.StringIO()
+    try:
+        with redirect_stderr(said):
+            given = read_arguments(cell.train_arguments())
+    except SystemExit as error:
+        raise ValueError(said.getvalue().strip()) from error
+    packages: list[str] = given.get("gym_packages", [])
+    for module in packages:
+        try:
+            import_module(module)
+        except Exception as error:
+            raise ValueError(f"--gym-packages {module} cannot be imported: {type(error).__name__}: {error}") from error
+    check_env(cell.env)
+    check_arguments_of_train(given)
+    return packages
 
 
 def _check_env(cell: Cell) -> None:
-    if cell.env.startswith(NAMESPACE):
-        try:
-            gym.spec(cell.env)
-            registered_sequence(cell.env, environment_arguments(cell.arguments))
-        except (TypeError, gym.error.Error) as error:
-            raise ValueError(str(error)) from error
+    kwargs = environment_arguments(cell.arguments)
+    try:
+        gym.spec(cell.env)
+        told_sequence(cell.env, kwargs)
+    except ImportError:  # which names the extra that is missing
+        raise
+    except Exception as error:  # an env of others may raise anything
+        raise ValueError(f"{cell.env} cannot be made with {kwargs}: {error}") from error
 
 
-def _check_algorithm(cell: Cell) -> None:
+def _check_algorithm(cell: Cell, packages: list[str]) -> None:
     """As ``train`` does it, and what the algorithm's constructor will say."""
     algo = cell.algo
     if algo not in {*ALGOS, *ALGORITHMS}:
@@ -53,6 +85,9 @@ def _check_algorithm(cell: Cell) -> None:
     read_numbers(params)
     check_names(params, ALGORITHMS.get(algo) or ALGOS[algo])
     check_settings({"policy": "MlpPolicy", **params})  # files that are not read here name one
+    policy = ALGOS[algo].policy_aliases.get(str(params.get("policy", "MlpPolicy")))
+    if params.get("policy_kwargs") and policy is not None:
+        check_keywords("policy_kwargs", policy_kwargs_of(params["policy_kwargs"], packages), policy)
     if ours is not None:
         check_values({name: hint for name, hint in ours.parents_arguments.items() if name not in SETTINGS}, params)
     if algo in ALGORITHMS:

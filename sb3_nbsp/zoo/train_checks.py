@@ -13,6 +13,7 @@ import yaml
 
 from sb3_nbsp.base.arguments import AtLeast, Is, Whole, check_values, naming
 from sb3_nbsp.base.names import did_you_mean, unknown_name_message
+from sb3_nbsp.base.yaml_files import load_yaml
 from sb3_nbsp.common.parents_arguments import SHARED
 from sb3_nbsp.zoo.algorithms import NAMESPACE
 from sb3_nbsp.zoo.given_arguments import Given
@@ -153,7 +154,7 @@ def check_settings_file(path: str) -> None:
             raise ValueError(f"--conf-file {path} is no file.")
         return
     try:
-        content = yaml.safe_load(Path(path).read_text())
+        content = load_yaml(Path(path).read_text())
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ValueError(f"--conf-file {path} cannot be read as YAML: {error}") from error
     if not isinstance(content, dict) or not all(isinstance(settings, dict) for settings in content.values()):

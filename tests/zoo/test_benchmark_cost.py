@@ -123,7 +123,9 @@ def test_an_id_that_repeats_actions_costs_as_much_as_one_that_is_told_to(tmp_pat
 def test_an_algorithm_whose_times_are_not_known_is_named(tmp_path):
     cells = [Cell(algo, algo, "sb3_nbsp/PointGoal-v0", 0, tmp_path / algo) for algo in ("a2c", "sac")]
     assert cost_of(cells[0]).steps == 8_000 and cost_of(cells[0]).hours == 0
-    assert cost_statement(cells, 2).endswith("to a factor of two; not for a2c, whose times are not known.")
+    text = cost_statement(cells, 2)
+    assert text.endswith("to a factor of two; not for a2c on sb3_nbsp/PointGoal-v0, whose times are not known.")
+    assert "| ? " in text
 
 
 def test_sequences_are_chosen_by_name():

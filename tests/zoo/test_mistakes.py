@@ -165,3 +165,16 @@ def test_a_reader_that_has_read_enough_is_no_mistake():
     done = subprocess.run([sys.executable, "-m", "sb3_nbsp.cli", "envs"], stdout=writes, stderr=subprocess.PIPE, text=True)
     os.close(writes)
     assert done.returncode == 1 and "pipe" not in done.stderr.lower()
+
+
+@pytest.mark.parametrize(
+    ("package", "extra"), [("rl_zoo3", "zoo"), ("matplotlib.pyplot", "plots"), ("metaworld", "metaworld")]
+)
+def test_a_package_that_is_missing_is_told_with_the_extra_that_brings_it(package, extra):
+    from sb3_nbsp.zoo.mistakes import told
+
+    error = ModuleNotFoundError(f"No module named {package!r}", name=package)
+    assert told("benchmark", error, 0) == f'sb3-nbsp benchmark: No module named {package!r}: pip install "sb3-nbsp[{extra}]"'
+    known = ImportError('Suites need PyYAML: pip install "sb3-nbsp[zoo]"', name="yaml")
+    assert told("report", known, 0).count("pip install") == 1
+    assert "pip install" not in told("train", ModuleNotFoundError("No module named 'mine'", name="mine"), 0)
