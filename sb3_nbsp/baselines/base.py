@@ -37,7 +37,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 from sb3_nbsp.base.random_states import isolated_rng
 from sb3_nbsp.common.callbacks import SkillNeuronCallback, flat
-from sb3_nbsp.common.env_util import is_task_sequence
+from sb3_nbsp.common.env_util import count_together, is_task_sequence
 from sb3_nbsp.evaluation.contexts import ACTS_IN_EVALUATION, module_of_context
 
 BOUNDARY_SEED = 30_000  # what random numbers at task ends are drawn for
@@ -173,8 +173,7 @@ class TaskBoundaryCallback(BaseCallback):
         self._check_place()
         self._is_training = True
         if is_task_sequence(self.training_env):
-            # Sub-envs count their own steps: told how many they are, they switch at the right step with plain SB3 too.
-            self.training_env.env_method("set_n_envs", self.training_env.num_envs)
+            count_together(self.training_env)  # with plain SB3 too
         self._end_if_pending()
         self._put_in_force()
 

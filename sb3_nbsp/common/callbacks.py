@@ -6,7 +6,7 @@ from typing import Any
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList, ConvertCallback
 from stable_baselines3.common.type_aliases import MaybeCallback
 
-from sb3_nbsp.common.env_util import check_wrappers
+from sb3_nbsp.common.env_util import check_wrappers, count_together
 from sb3_nbsp.common.success_check import check_success_is_told
 
 
@@ -39,7 +39,7 @@ class SkillNeuronCallback(BaseCallback):
                 'gym.make("sb3_nbsp/PointGoal-v0"). For other envs call model.consolidate(env, task) yourself.'
             )
         check_wrappers(env)
-        env.env_method("set_n_envs", env.num_envs)
+        count_together(env)
         self.sequence = env.get_attr("task_sequence", 0)[0]
         self.model.position.moved_to(env.get_attr("sequence_steps", 0)[0])
         if self.model.goal_metric == "success":

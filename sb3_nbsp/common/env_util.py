@@ -178,6 +178,30 @@ def is_task_sequence(env: VecEnv) -> bool:
     return env.has_attr("task_sequence")
 
 
+def count_together(env: VecEnv) -> None:
+    """
+    Tell the sub-envs of a task sequence how many they are. Each counts its own steps, and switches at the right one so.
+
+    :param env: the training env
+    :raises ValueError: if its sub-envs go through different sequences: all switch in the same step, to the same task
+    """
+    ways = [_way(sequence) for sequence in env.get_attr("task_sequence")]
+    other = next((i for i, way in enumerate(ways) if way != ways[0]), None)
+    if other is not None:
+        raise ValueError(
+            f"All sub-envs must go through one task sequence. Sub-env 0 goes through {ways[0]}; sub-env {other} through "
+            f"{ways[other]}. Make all of them with the same tasks, order, steps and ids."
+        )
+    env.env_method("set_n_envs", env.num_envs)
+
+
+def _way(sequence: Any) -> str:
+    """What a sequence's sub-envs must have in common, in words."""
+    visits = zip(sequence.segments, sequence.segment_steps, strict=True)
+    order = ", ".join(f"{name} ({steps:,} steps)" for name, steps in visits)
+    return f"{order}, of the tasks {', '.join(sequence.task_names)}, with ids of {sequence.id_width} numbers"
+
+
 def place_env(env: VecEnv | None, steps: int) -> bool:
     """
     Let the env of a task sequence stand at a place, wherever someone else has stepped it to.
@@ -187,7 +211,7 @@ def place_env(env: VecEnv | None, steps: int) -> bool:
     :return: whether it was taken there, so that it must be reset
     """
     assert env is not None
-    env.env_method("set_n_envs", env.num_envs)
+    count_together(env)
     follows = env.get_attr("switch_on", 0)[0] == "steps"
     if not follows or all(place == steps for place in env.get_attr("sequence_steps")):
         return False

@@ -12,6 +12,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 from sb3_nbsp.base.arguments import check_values
 from sb3_nbsp.base.spare_files import may_fail
+from sb3_nbsp.common.env_util import count_together
 from sb3_nbsp.evaluation import rows_in_checkpoints
 from sb3_nbsp.evaluation.ahead import Played, coming_rollout, first_rollout, take_played
 from sb3_nbsp.evaluation.best_model import newest_is_best
@@ -180,8 +181,7 @@ class SequenceEvalCallback(BaseCallback):
     def prepare(self) -> None:
         """What the beginning of training does before it evaluates; whoever evaluates many agents at once calls it before."""
         assert self._sequence is not None
-        # Sub-envs count their own steps: told how many they are, they switch at the right step with plain SB3 too.
-        self.training_env.env_method("set_n_envs", self.training_env.num_envs)
+        count_together(self.training_env)  # with plain SB3 too
         self._close_envs()  # left open if an earlier learn() was interrupted
         seed = self.seed if self.seed is not None else SEED_OFFSET + (self.model.seed or 0)
         self._evaluator = TaskEvaluator(self.training_env, self._sequence, self.n_eval_episodes, self.deterministic, seed)

@@ -11,10 +11,12 @@ from gymnasium.wrappers.vector import ClipReward, RecordEpisodeStatistics
 from helpers import HORIZON, same
 from helpers.cases import PPO_CASE, SAC_CASE
 from helpers.outcomes import everything
+from stable_baselines3 import PPO
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv, VecMonitor
 
 from sb3_nbsp import NBSPPPO
+from sb3_nbsp.baselines import L2
 from sb3_nbsp.checkpoints.callback import RunCheckpoints
 from sb3_nbsp.common.env_util import check_wrappers
 from sb3_nbsp.evaluation import SequenceEvalCallback
@@ -171,3 +173,22 @@ def test_in_other_processes_episodes_begin_anew_at_the_same_place(tmp_path):
         assert [row.kind for row in callback.results.evaluations if row.step == 120] == ["switch"]
     finally:
         env.close()
+
+
+OTHER_WAYS = [
+    {"tasks": ("west", "east")},
+    {"steps_per_task": 80},
+    {"cycles": 1},
+    {"order": ("west", "east")},
+]  # another width of ids is another space
+
+
+@pytest.mark.parametrize("other", OTHER_WAYS, ids=repr)
+@pytest.mark.parametrize("how", ["nbsp", "evaluation", "baseline"])
+def test_sub_envs_of_different_sequences_are_refused_before_training(how, other):
+    own = {"tasks": ("east", "west"), "steps_per_task": 60, "task_id": True}
+    env = DummyVecEnv([partial(gym.make, "sb3_nbsp/PointGoal-v0", **{**own, **kwargs}) for kwargs in ({}, {}, other)])
+    kwargs = {"n_steps": 8, "batch_size": 8, "policy_kwargs": {"net_arch": [8]}}
+    callback = {"evaluation": SequenceEvalCallback(eval_freq=0), "baseline": L2()}.get(how)
+    with pytest.raises(ValueError, match=r"Sub-env 0 goes through .*; sub-env 2 through"):
+        (NBSPPPO if how == "nbsp" else PPO)("MlpPolicy", env, **kwargs).learn(120, callback)
