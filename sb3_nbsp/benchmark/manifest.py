@@ -65,6 +65,7 @@ def check_manifest(cell: Cell, retry: bool = False) -> None:
     if changes and not (retry and cell.state == "failed"):
         in_file = None if (cell.folder / MANIFEST).is_file() else cell.published
         where, again = (cell.folder, ", or delete this one to train it again") if in_file is None else (in_file.origin, "")
+        again = ", or give --retry: its training failed" if cell.state == "failed" else again
         raise ForeignCellError(
             f"Expected the same training as before in {where}, got other settings ({changes}). "
             f"Use another folder (-f){again}. Where a default has changed since, the recorded value among the suite's params "

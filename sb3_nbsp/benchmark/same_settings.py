@@ -23,9 +23,12 @@ def settings_differ(there: Mapping[str, Any], here: Mapping[str, Any]) -> Differ
     both = [name for name in wanted if name in known]
     given = [list(manifest.get("arguments", ())) for manifest in (there, here)]
     compared = [*both, *dropped_arguments(here.get("algo", ""))]
-    first, second = (in_order(without(compared, deciding(arguments))) for arguments in given)
+    first, second = ([" ".join(group) for group in in_order(without(compared, deciding(words)))] for words in given)
     values = {name: (there.get(name), here.get(name)) for name in ("algo", "env")}
-    values["arguments"] = (given[0], given[1]) if first != second else (None, None)
+    if first != second:
+        # In another order something is given twice, of which the last one counts.
+        alone = [word for word in first if word not in second], [word for word in second if word not in first]
+        values["arguments"] = alone if any(alone) else (first, second)
     values |= {name: (known[name], wanted[name]) for name in both}
     return _unequal(values)
 

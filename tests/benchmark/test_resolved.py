@@ -67,7 +67,9 @@ def test_a_changed_default_is_another_training(cell: Cell, monkeypatch: pytest.M
         check_manifest(cell)
     named = replace(cell, arguments=("--eval-freq", "5", "-params", "mask_coef:0.2", "memory_size:7", "--device", "cpu"))
     check_manifest(named)  # what the message says to do
-    with pytest.raises(ForeignCellError, match=r"arguments: .*device.*; mask_coef: 0.2 there, 0.3 now"):
+    with pytest.raises(
+        ForeignCellError, match=r"arguments: \['--eval-freq 5'\] there, \[\] now; mask_coef: 0.2 there, 0.3 now"
+    ):
         check_manifest(replace(cell, arguments=("-params", "mask_coef:0.3", "memory_size:7")))
 
 

@@ -130,6 +130,12 @@ def test_of_what_is_given_twice_the_last_counts() -> None:
     assert settings_differ(there, {**there, "arguments": ["-params", "tau:2", "tau:1"]})
 
 
+def test_of_many_arguments_those_that_differ_are_named() -> None:
+    there = {"algo": "sac", "env": "sb3_nbsp/PointGoal-v0", "arguments": SAME}
+    other = settings_differ(there, {**there, "arguments": [*SAME[:-2], "tau:0.5", "--vec-env", "subproc"]})
+    assert other == {"arguments": (["-params tau:-1"], ["--vec-env subproc", "-params tau:0.5"])}
+
+
 def test_each_sequence_is_judged_as_its_own_suite_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Under one parent: the mean of a sequence's last two evaluations, and of another one's last."""
     train(suite_of(tmp_path, [0, 1], 0.1, "S", last=2), tmp_path / "both" / "one")
