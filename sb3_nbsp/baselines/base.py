@@ -25,6 +25,7 @@ ended tasks, ``learned``, the task that is being learned (``None`` from its end 
 sub-env in the current task, and ``updates_before``, the gradient steps before it.
 """
 
+import warnings
 from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -174,6 +175,7 @@ class TaskBoundaryCallback(BaseCallback):
         self._is_training = True
         if is_task_sequence(self.training_env):
             count_together(self.training_env)  # with plain SB3 too
+            self._check_position()
         self._end_if_pending()
         self._put_in_force()
 
@@ -204,6 +206,17 @@ class TaskBoundaryCallback(BaseCallback):
             raise ValueError(
                 f"{name} must come before SkillNeuronCallback, which empties the replay buffer at a task's end. Put it first, "
                 "or leave SkillNeuronCallback out: NBSP algorithms add it in the right place."
+            )
+
+    def _check_position(self) -> None:
+        """The env of a plain SB3 model that was loaded stands where it was made; that of an NBSP algorithm is taken on."""
+        task, stands = self.state["learned"], self.training_env.get_attr("sequence_steps", 0)[0]
+        if task is not None and stands == 0 and not hasattr(self.model, "position"):
+            warnings.warn(
+                f"The model was learning {task!r}, and its env stands at the beginning of the sequence, which begins anew. To "
+                "go on where the model was, call env_method('fast_forward', model.num_timesteps) of the model's VecEnv before "
+                f"learn(), or train NBSP{type(self.model).__name__} with its protection off, which knows its place.",
+                stacklevel=2,
             )
 
     # Hooks

@@ -1,5 +1,6 @@
 """What all baselines share: when a task ends, what survives a checkpoint, and how they are attached."""
 
+import warnings
 from copy import deepcopy
 from typing import Any
 
@@ -228,6 +229,25 @@ def test_in_lists_of_callbacks(nested):
     assert own.state["ended"] == ["east"]
     with pytest.raises(ValueError, match="L2 must come before SkillNeuronCallback"):
         nbspsac().learn(10, callback=nested(CallbackList([SkillNeuronCallback(), L2()])))
+
+
+@pytest.mark.parametrize("make, begins_anew", [(sac, True), (nbspsac, False)])
+def test_a_loaded_model_whose_env_begins_anew_is_told_of(make, begins_anew, tmp_path):
+    model = make()
+    model.learn(STEPS + 10, Probe())
+    model.save(tmp_path / "model")
+    loaded = type(model).load(tmp_path / "model", sequence_env(steps=STEPS))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        loaded.learn(10, Probe(), reset_num_timesteps=False)
+    assert any("was learning 'west', and its env stands at the beginning" in str(one.message) for one in caught) is begins_anew
+    placed = type(model).load(tmp_path / "model", sequence_env(steps=STEPS))
+    placed.env.env_method("fast_forward", placed.num_timesteps)
+    probe = Probe()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*its env stands at the beginning")
+        placed.learn(STEPS - 10, probe, reset_num_timesteps=False)
+    assert probe.state["ended"] == ["east", "west"]
 
 
 def test_tasks_are_ended_by_hand_where_there_is_no_sequence():
