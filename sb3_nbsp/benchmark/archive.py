@@ -8,6 +8,7 @@ from sb3_nbsp.benchmark.file_names import FAILED, LOG, MANIFEST, RESULTS, RUNS
 from sb3_nbsp.benchmark.merged_records import merge
 from sb3_nbsp.benchmark.run_record import Record
 from sb3_nbsp.benchmark.runs_file import write_runs_file
+from sb3_nbsp.benchmark.same_judging import check_still_judged
 from sb3_nbsp.benchmark.stored_runs import read_stored
 
 
@@ -41,8 +42,8 @@ def write_archive(runs: Path, archive: Path) -> Archived:
     :param archive: folder of the file; made if missing
     :return: the file's size, and how many runs are new in it
     :raises FileNotFoundError: if there are no runs
-    :raises ValueError: if one folder lies in the other, the archive's holds trainings, or a finished run in it would give way
-        to one with another seed, sequence or other settings
+    :raises ValueError: if one folder lies in the other, the archive's holds trainings, a finished run in it would give way
+        to one with another seed, sequence or other settings, or a report would judge a run otherwise than its own suite says
     """
     source, target = runs.resolve(), archive.resolve()
     if source.is_relative_to(target) or target.is_relative_to(source):
@@ -53,7 +54,10 @@ def write_archive(runs: Path, archive: Path) -> Archived:
     earlier_suites, earlier = read_stored(archive / RUNS) if (archive / RUNS).is_file() else ({}, [])
     finished = {record.identity for record in earlier if record.is_finished}
     merged = merge(earlier, [record for record in records if record.is_finished or record.identity not in finished])
-    size = write_runs_file(archive / RUNS, {**earlier_suites, **suites}, map(_published, merged.records))
+    all_suites = {**earlier_suites, **suites}
+    check_still_judged(merged.records[: merged.kept], earlier_suites, all_suites)
+    check_still_judged(merged.records[merged.kept :], suites, all_suites)
+    size = write_runs_file(archive / RUNS, all_suites, map(_published, merged.records))
     return Archived(size, merged.added, merged.replaced, merged.kept)
 
 

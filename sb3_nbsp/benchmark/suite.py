@@ -37,6 +37,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from importlib.resources import as_file, files
 from pathlib import Path
+from typing import Any
 
 from sb3_nbsp.base.names import did_you_mean
 from sb3_nbsp.benchmark.cells import Cell
@@ -162,12 +163,19 @@ class Suite:
 
     def write(self, folder: Path) -> None:
         """
-        Leave what a report wants to know: names, their order, the baselines, and which cells there are to be.
+        Leave what a report wants to know.
 
         :param folder: parent of all cells' folders
         """
+        write_json(folder / SUITE, self.content(folder))
+
+    def content(self, folder: Path) -> dict[str, Any]:
+        """
+        :param folder: parent of all cells' folders
+        :return: what a report wants to know: names, their order, the baselines, and which cells there are to be
+        """
         cells = [{"sequence": c.sequence, "method": c.method, "seed": c.seed} for c in self.cells(folder)]
-        content = {
+        return {
             "format": FORMAT,
             "name": self.name,
             "methods": [method.name for method in self.methods],
@@ -179,7 +187,6 @@ class Suite:
             "copies": {method.name: method.copies_of for method in self.methods if method.copies_of},
             "cells": cells,
         }
-        write_json(folder / SUITE, content)
 
 
 def slug(name: str) -> str:

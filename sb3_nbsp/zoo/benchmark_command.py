@@ -13,6 +13,7 @@ import torch as th
 from sb3_nbsp.benchmark.cells import Cell
 from sb3_nbsp.benchmark.local_runner import CellError, StoppedError
 from sb3_nbsp.benchmark.manifest import check_manifest
+from sb3_nbsp.benchmark.same_judging import check_suite_stays
 from sb3_nbsp.benchmark.suite import Suite, shipped_suites
 from sb3_nbsp.zoo.argument_types import Seeds, above_zero, jobs, whole
 from sb3_nbsp.zoo.benchmark_cost import cost_statement
@@ -47,6 +48,7 @@ def main(arguments: list[str]) -> None:
         for cell in cells:
             check_manifest(cell, args.retry)
         check_cells(cells)
+        check_suite_stays(folder, suite.content(folder))
     except ValueError as error:  # of the suite, of a cell's folder, or of published runs
         parser.exit(2, f"sb3-nbsp benchmark: {error}\n")
     print(overview(suite, cells, folder))
