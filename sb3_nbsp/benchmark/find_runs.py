@@ -10,9 +10,11 @@ from sb3_nbsp.benchmark.run_record import Record
 from sb3_nbsp.benchmark.same_settings import alike, check_one_setting
 from sb3_nbsp.benchmark.stored_runs import read_stored
 from sb3_nbsp.evaluation import SequenceResults
+from sb3_nbsp.evaluation.performance_kind import NORMALISED, RETURN, SUCCESS, Measure
 
 # What rl-zoo3 and the evaluation note of a run beside what decides over its numbers.
 NOT_SETTINGS = {"algorithm", "algo", "env", "n_timesteps", "eval_freq"}
+MEASURES = (SUCCESS, NORMALISED, RETURN)  # the first that a run on a sequence is known in counts
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,7 @@ def collect(root: Path) -> Found:
     runs = _distinct_sequences([_as_its_suite_says(run, stored) for run in runs])
     runs = _suites_apart(runs, stored)
     runs, repeated = _one_per_seed(runs)
+    runs, otherwise_measured = _in_one_measure(runs)
     runs += _copies(suites, runs)
     not_started = _not_started(suites, {_identity(record.manifest) for record in cells})
     methods, sequences = (_order(name for suite in suites for name in suite[kind]) for kind in ("methods", "sequences"))
@@ -109,7 +112,7 @@ def collect(root: Path) -> Found:
     sequences |= {name: sequences[own] for name, own in told.items() if own in sequences}
     # The sort is stable: what stands in no suite comes last, as found.
     runs.sort(key=lambda run: (sequences.get(run.sequence, len(sequences)), methods.get(run.method, len(methods))))
-    return Found(runs, [*not_counted, *repeated, *not_started], suites)
+    return Found(runs, [*not_counted, *repeated, *otherwise_measured, *not_started], suites)
 
 
 def _order(names: Iterable[str]) -> dict[str, int]:
@@ -218,6 +221,30 @@ def _one_per_seed(runs: Sequence[Run]) -> tuple[list[Run], list[NotCounted]]:
     reason = "another run of this seed is counted"
     left_out = [NotCounted(run.method, run.sequence, (run.seed,), reason, run.record.folder) for run in repeated]
     return list(counted.values()), left_out
+
+
+def _in_one_measure(runs: Sequence[Run]) -> tuple[list[Run], list[NotCounted]]:
+    """Success rates and returns have no common mean: where some runs on a sequence tell success, the others do not count."""
+    known: dict[str, set[Measure]] = {}
+    for run in runs:
+        if run.results.evaluations:  # else it tells no measure
+            known.setdefault(run.sequence, set()).add(run.results.measure)
+    wanted = {sequence: min(measures, key=MEASURES.index) for sequence, measures in known.items()}
+    counted, left_out = [], []
+    for run in runs:
+        if not run.results.evaluations or run.results.measure == (measure := wanted[run.sequence]):
+            counted.append(run)
+        else:
+            left_out.append(NotCounted(run.method, run.sequence, (run.seed,), _why(run.results, measure), run.record.folder))
+    return counted, left_out
+
+
+def _why(results: SequenceResults, wanted: Measure) -> str:
+    if wanted != SUCCESS:
+        return f"known in {results.measure.title} only, where other runs tell {wanted.title}"
+    silent = dict.fromkeys(name for one in results.evaluations for name, rate in one.success.items() if rate is None)
+    told = f"told no success on {', '.join(silent)}, where other runs do"
+    return f"{told} (means are too high if its env tells success only where there is some, and this run had none)"
 
 
 def _draw(run: Run) -> tuple[str, str, int | str]:

@@ -46,8 +46,8 @@ def check_suite_stays(folder: Path, content: Mapping[str, Any]) -> None:
     if there and there.get("name") != content["name"] and (lost := judging_lost(there, content)):
         raise ValueError(
             f"Expected a folder of its own for {_named(content)}, got {folder}, with runs of {_named(there)} that a report "
-            f"would judge otherwise ({_in_words(lost)}). Name another folder with -f: `sb3-nbsp report PARENT`, with both below it, "
-            f"judges each run as its own suite says. If it is the same suite under a new name, delete {folder / SUITE}."
+            f"would judge otherwise ({_in_words(lost)}). Name another folder with -f: `sb3-nbsp report PARENT`, with both "
+            f"below it, judges each run as its own suite says. If it is this suite, renamed, delete {folder / SUITE}."
         )
 
 
