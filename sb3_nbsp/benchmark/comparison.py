@@ -1,5 +1,6 @@
 """The numbers of a report: runs by sequence and method, and estimates over them."""
 
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -9,7 +10,7 @@ from typing import Any
 from sb3_nbsp.benchmark.find_runs import Run
 from sb3_nbsp.evaluation import SequenceResults
 from sb3_nbsp.evaluation.judged_by_copies import judged_by_copies
-from sb3_nbsp.evaluation.last_evaluations import average_last
+from sb3_nbsp.evaluation.last_evaluations import average_last, segment_evaluations
 from sb3_nbsp.evaluation.statistics import Estimate, estimate, improvement, iqm, mean
 from sb3_nbsp.evaluation.table import check_one_measure, first_evaluated
 from sb3_nbsp.neurons.skill_neurons import SkillNeurons
@@ -63,12 +64,25 @@ class Comparison:
     :param methods: in the report's order
     :param last: number of evaluations of which a segment is judged by the mean
     :param env_settings: arguments of its env but those that say which tasks, how long and how often
+    :param n_evaluations: of segments, the fewest and the most that there are; ``None`` where none has ended
     """
 
     sequence: str
     methods: list[MethodRuns]
     last: int = 1
     env_settings: tuple[str, ...] = ()
+    n_evaluations: tuple[int, int] | None = None
+
+    @property
+    def judged_by(self) -> str:
+        """What a segment is judged by, in words; empty for its last evaluation."""
+        if self.last == 1:
+            return ""
+        text = f"each segment is judged by the mean of its last {self.last} evaluations"
+        fewest, most = self.n_evaluations or (self.last, self.last)
+        if fewest >= self.last:
+            return text
+        return f"{text}, of which there are {f'{fewest} only' if fewest == most else f'fewer in some, from {fewest} on'}"
 
     @property
     def first(self) -> SequenceResults:
@@ -102,7 +116,17 @@ def group(runs: Iterable[Run], last: int | None = None) -> list[Comparison]:
 def _comparison(sequence: str, methods: Sequence[Sequence[Run]], last: int | None) -> Comparison:
     check_one_measure([(runs[0].method, [run.results for run in runs]) for runs in methods])
     last = last or max(run.last_evaluations for runs in methods for run in runs)
-    return Comparison(sequence, [_method(runs, last) for runs in methods], last, _env_settings(methods[0][0]))
+    numbers = [number for runs in methods for run in runs for number in segment_evaluations(run.results)]
+    n_evaluations = (min(numbers), max(numbers)) if numbers else None
+    env_settings = _env_settings(methods[0][0])
+    comparison = Comparison(sequence, [_method(runs, last) for runs in methods], last, env_settings, n_evaluations)
+    if numbers and min(numbers) < last:
+        warnings.warn(
+            f"On {sequence!r} {comparison.judged_by}: all that there are count. Ask for fewer (--last, last_evaluations), or "
+            "evaluate more often (eval_freq).",
+            stacklevel=4,
+        )
+    return comparison
 
 
 def _env_settings(run: Run) -> tuple[str, ...]:

@@ -44,7 +44,7 @@ def write_report(
     comparisons = group(found.runs, last)
     chosen = _baselines(baselines, found)
     for comparison in comparisons:
-        draw(comparison, chosen, out / _folder(comparison), _averaged(comparison.last), figures)
+        draw(comparison, chosen, out / _folder(comparison), comparison.judged_by, figures)
     write_csvs(comparisons, chosen, out)
     with replacing(out / "report.md") as temporary:
         temporary.write_text(_text(found, comparisons, chosen, out))
@@ -69,10 +69,6 @@ def _folder(comparison: Comparison) -> str:
     return f"figures/{slug(comparison.sequence)}"  # beside them may stand the folders of cells
 
 
-def _averaged(last: int) -> str:
-    return f"each segment is judged by the mean of its last {last} evaluations" if last > 1 else ""
-
-
 def _text(found: Found, comparisons: Sequence[Comparison], baselines: Sequence[str], out: Path) -> str:
     methods = {run.method for run in found.runs}
     parts = [
@@ -92,11 +88,10 @@ def _text(found: Found, comparisons: Sequence[Comparison], baselines: Sequence[s
 
 
 def _judged(comparisons: Sequence[Comparison]) -> str:
-    """One line for all sequences, or one for each where their suites differ."""
-    if len({comparison.last for comparison in comparisons}) == 1:
-        averaged = _averaged(comparisons[0].last)
-        return f"{averaged.capitalize()}.\n" if averaged else ""
-    return "".join(f"On {escaped(c.sequence)} {_averaged(c.last)}.\n" for c in comparisons if c.last > 1)
+    """One line for all sequences, or one for each where they differ."""
+    if len({comparison.judged_by for comparison in comparisons}) == 1:
+        return f"{comparisons[0].judged_by.capitalize()}.\n" if comparisons[0].judged_by else ""
+    return "".join(f"On {escaped(c.sequence)} {c.judged_by}.\n" for c in comparisons if c.judged_by)
 
 
 def _copied(found: Found) -> str:

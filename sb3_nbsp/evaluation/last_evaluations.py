@@ -31,6 +31,15 @@ def average_last(results: SequenceResults, n: int) -> SequenceResults:
     return replace(results, evaluations=evaluations)
 
 
+def segment_evaluations(results: SequenceResults) -> list[int]:
+    """
+    :param results: a run
+    :return: of each segment that has ended, how many evaluations :func:`average_last` can take
+    """
+    ended = [evaluation.segment for evaluation in results.evaluations if evaluation.kind == "switch"]
+    return [len(_of_segment(results.evaluations, segment)) for segment in ended]
+
+
 def _of_segment(evaluations: Sequence[Evaluation], segment: int) -> list[Evaluation]:
     """Evaluations in a segment, without extra ones where a training started, stopped or went on: all runs count the same."""
     return [evaluation for evaluation in evaluations if evaluation.segment == segment and evaluation.kind in REGULAR]

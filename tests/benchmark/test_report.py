@@ -2,7 +2,6 @@
 
 import csv
 import math
-import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +15,6 @@ from sb3_nbsp.benchmark.find_runs import NotCounted, collect
 from sb3_nbsp.benchmark.provenance import provenance_section
 from sb3_nbsp.benchmark.report import write_report
 from sb3_nbsp.benchmark.report_figures import most_telling
-from sb3_nbsp.evaluation import SequenceResults
 from sb3_nbsp.evaluation.last_evaluations import average_last
 from sb3_nbsp.evaluation.statistics import Estimate, estimate, improvement, iqm, mean
 from sb3_nbsp.zoo import report_command
@@ -113,44 +111,6 @@ def test_runs_in_different_measures_are_not_averaged(folder: Path) -> None:
     runs[0].results.evaluations[-1].success["b"] = None
     with pytest.raises(ValueError, match="Expected runs in one measure, got "):
         group(runs, 2)
-
-
-@pytest.mark.usefixtures("tables_only")
-@pytest.mark.parametrize("silent", [["b"], ["a", "b"]])
-def test_a_run_that_told_no_success_does_not_count_beside_others_that_do(
-    folder: Path, tmp_path: Path, silent: list[str]
-) -> None:
-    """An env that tells success only where there is some: the others' tables are there, whichever run comes first."""
-    _untold(folder / "s" / "plain" / "seed0", silent)
-    found = collect(folder)
-    assert (folder / "s" / "plain" / "seed0" / "done.json").is_file()
-    assert ("S", "plain", 0) not in {(run.sequence, run.method, run.seed) for run in found.runs} and len(found.runs) == 8
-    text = write_report(folder, tmp_path / "report").read_text()
-    missing = text[text.index("## Not counted") :]
-    told = f"- told no success on {', '.join(silent)}, where other runs do (means are too high if "
-    assert told in missing and "S, seed 0: plain (`s/plain/seed0`)" in missing
-    assert re.search(r"^\| plain +\| 1 +\| 0.5", text, flags=re.MULTILINE)  # seed 1 is left
-    for of_sequence in ("s/plain/seed1", *(f"s/memory-memory-size-{size}/seed{seed}" for size in (0, 100) for seed in (0, 1))):
-        if (folder / of_sequence / "results.json").is_file():
-            _untold(folder / of_sequence, silent)
-    assert len(collect(folder).runs) == 9  # where no run tells it, all are judged by returns
-
-
-def _untold(folder: Path, tasks: list[str]) -> None:
-    run = SequenceResults.read(folder)
-    untold = [replace(one, success={**one.success, **dict.fromkeys(tasks)}) for one in run.evaluations]
-    replace(run, evaluations=untold).write(folder)
-
-
-def test_runs_without_the_others_reference_scores_do_not_count(folder: Path) -> None:
-    for path in (folder / "t").rglob("results.json"):
-        _untold(path.parent, ["a", "b"])
-    known = replace(SequenceResults.read(folder / "t/plain/seed1"), reference_scores={"a": (0.0, 1.0), "b": (0.0, 1.0)})
-    known.write(folder / "t/plain/seed1")
-    found = collect(folder)
-    assert [run.seed for run in found.runs if run.sequence == "T"] == [1]
-    reasons = {entry.reason for entry in found.not_counted if entry.sequence == "T"}
-    assert reasons == {"known in mean return only, where other runs tell human-normalised return"}
 
 
 @pytest.mark.known_answer
