@@ -10,7 +10,7 @@ from sb3_nbsp.benchmark.comparison import Comparison, group
 from sb3_nbsp.benchmark.find_runs import Found, collect
 from sb3_nbsp.benchmark.forward_transfer import performance_alone, transfer_section
 from sb3_nbsp.benchmark.provenance import provenance_section
-from sb3_nbsp.benchmark.report_figures import KINDS, draw
+from sb3_nbsp.benchmark.report_figures import KINDS, check_figures, draw
 from sb3_nbsp.benchmark.report_tables import pooled_section, sequence_section, write_csvs
 from sb3_nbsp.benchmark.suite import slug
 
@@ -38,11 +38,12 @@ def write_report(
     :param figures: patterns of the figures to draw, e.g. ``four-tasks/intervals`` or ``*/scores-*``; default: all
     :return: path of ``report.md``
     :raises FileNotFoundError: if there are no runs
-    :raises ValueError: if a baseline is unknown, or a file damaged
+    :raises ValueError: if a baseline or a figure is unknown, or a file damaged
     """
     found = collect(runs)
     comparisons = group(found.runs, last)
     chosen = _baselines(baselines, found)
+    check_figures(comparisons, chosen, figures or ())
     for comparison in comparisons:
         draw(comparison, chosen, out / _folder(comparison), comparison.judged_by, figures)
     write_csvs(comparisons, chosen, out)

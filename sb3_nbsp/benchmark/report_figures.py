@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from sb3_nbsp.base.names import did_you_mean
 from sb3_nbsp.base.spare_files import may_fail
 from sb3_nbsp.benchmark.comparison import LOWER_IS_BETTER, Comparison, MethodRuns, summary
 from sb3_nbsp.benchmark.suite import slug
@@ -19,6 +20,7 @@ from sb3_nbsp.evaluation.score_plots import plot_score_histograms
 from sb3_nbsp.evaluation.small_multiples import plot_curves, plot_matrices
 from sb3_nbsp.evaluation.statistics import Estimate
 
+MANY = 30  # figures, of which an error tells the kinds
 CURVES_TOGETHER = 4  # more cannot be told apart at a glance
 PANELS_PER_FIGURE = 16
 AXIS_METRICS = ("asr", "fm")
@@ -49,6 +51,23 @@ def draw(
             path = folder / f"{name}.png"
             with may_fail(path, "The report goes on without it."):
                 figure(path)
+
+
+def check_figures(comparisons: Sequence[Comparison], baselines: Sequence[str], patterns: Sequence[str]) -> None:
+    """
+    :param comparisons: all sequences of a report
+    :param baselines: methods that stand in every figure
+    :param patterns: of what shall be drawn, see :func:`draw`
+    :raises ValueError: if one of them fits no figure
+    """
+    known = [f"{slug(one.sequence)}/{name}" for one in comparisons for name in _figures(one, baselines, "")]
+    if unknown := [pattern for pattern in patterns if not any(fnmatchcase(name, pattern) for name in known)]:
+        shown = known
+        if len(known) > MANY:
+            kinds = [f"*/{kind}*" for kind in KINDS]
+            shown = [kind for kind in kinds if any(fnmatchcase(name, kind) for name in known)]
+        hint = did_you_mean(unknown[0], known)
+        raise ValueError(f"Expected figures among {', '.join(shown)} (* stands for anything), got {unknown}. {hint}".rstrip())
 
 
 def _figures(comparison: Comparison, baselines: Sequence[str], note: str) -> dict[str, Callable[[Path], None]]:

@@ -13,6 +13,7 @@ from sb3_nbsp.benchmark.find_runs import collect
 from sb3_nbsp.benchmark.report import write_report
 from sb3_nbsp.evaluation import SequenceResults
 from sb3_nbsp.evaluation.last_evaluations import segment_evaluations
+from sb3_nbsp.zoo import report_command
 
 
 @pytest.fixture
@@ -80,3 +81,14 @@ def test_a_report_says_where_there_are_fewer_evaluations_than_asked_for(folder: 
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         write_report(folder, tmp_path / "report", last=2)
+
+
+def test_figures_that_there_are_none_of_are_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        report_command.main([str(folder), "--figures", "t/*", "s/interval"])
+    told = capsys.readouterr().err
+    assert "Expected figures among s/intervals, s/axis-memory_size, s/performance, " in told
+    assert "t/matrices-1 (* stands for anything), got ['s/interval']. Did you mean 's/intervals', " in told
+    assert not (folder / "report").exists()
+    write_report(folder, folder / "report", figures=["t/perf*", "*/axis-*"])
+    assert {path.stem for path in (folder / "report").rglob("*.png")} == {"performance", "axis-memory_size"}
