@@ -1,7 +1,7 @@
 """The numbers of a report: runs by sequence and method, and estimates over them."""
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from itertools import takewhile
@@ -16,6 +16,11 @@ from sb3_nbsp.evaluation.table import check_one_measure, first_evaluated
 from sb3_nbsp.neurons.skill_neurons import SkillNeurons
 
 METRICS = ("asr", "asr_without_last", "fm", "fwt")
+CW_METRICS = (
+    "cw_performance",
+    "cw_forgetting",
+    "cw_forward_transfer",
+)  # Continual World's, which has its own last evaluations
 LOWER_IS_BETTER = ("fm",)
 WHICH_TASKS = ("tasks", "order", "steps_per_task", "cycles")  # arguments of sequences
 
@@ -32,6 +37,7 @@ class MethodRuns:
     :param judged: the runs with the mean of the last evaluations in place of each segment's last one; of copies each task
         keeps the mean at its last visit's end
     :param skill_neurons: of each run, by task; empty for runs that kept none
+    :param baseline_auc: what Continual World's forward transfer compares with, see :meth:`SequenceResults.metrics`
     """
 
     name: str
@@ -40,19 +46,26 @@ class MethodRuns:
     curves: list[SequenceResults]
     judged: list[SequenceResults]
     skill_neurons: list[dict[str, SkillNeurons]] = field(default_factory=list, repr=False)
+    baseline_auc: Mapping[str, float] | None = None
 
     def values(self, metric: str) -> list[float]:
         """
-        :param metric: one of ``METRICS``, or the name of a task for its performance at the end
+        :param metric: one of ``METRICS`` or ``CW_METRICS``, or the name of a task for its performance at the end
         :return: one value per run
         """
         if metric in METRICS:
             return [values[metric] for values in self._metrics]
+        if metric in CW_METRICS:
+            return [values[metric] for values in self._cw_metrics]
         return [float(run.matrix()[-1, run.task_names.index(metric)]) for run in self.judged]
 
     @cached_property
     def _metrics(self) -> list[dict[str, float]]:
         return [asdict(run.metrics()) for run in self.judged]
+
+    @cached_property
+    def _cw_metrics(self) -> list[dict[str, float]]:
+        return [asdict(run.metrics(self.baseline_auc)) for run in self.curves]
 
 
 @dataclass(frozen=True)
@@ -82,7 +95,7 @@ class Comparison:
         fewest, most = self.n_evaluations or (self.last, self.last)
         if fewest >= self.last:
             return text
-        return f"{text}, of which there are {f'{fewest} only' if fewest == most else f'fewer in some, from {fewest} on'}"
+        return f"{text}, of which {f'it has {fewest} only' if fewest == most else f'some have fewer, from {fewest} on'}"
 
     @property
     def first(self) -> SequenceResults:

@@ -8,6 +8,7 @@ import numpy as np
 from sb3_nbsp.base.markdown import escaped
 from sb3_nbsp.benchmark.comparison import Comparison, MethodRuns
 from sb3_nbsp.evaluation import SequenceResults
+from sb3_nbsp.evaluation.performance_kind import SUCCESS
 from sb3_nbsp.evaluation.statistics import estimate
 from sb3_nbsp.evaluation.table import markdown_table
 
@@ -23,16 +24,43 @@ def performance_alone(comparison: Comparison, comparisons: Sequence[Comparison],
         as the task's first segment and with the same arguments of the env (a reward's version, an action repeat); read in the
         sequence's measure, whatever the task alone would be read in, and left out where it is not known in that
     """
+    alone = _alone(comparison, comparisons, method)
+    values = {task: [_read_as(comparison.first, run, task) for run in runs.judged] for task, runs in alone.items()}
+    return {task: found for task, found in values.items() if np.isfinite(found).all()}
+
+
+def _alone(comparison: Comparison, comparisons: Sequence[Comparison], method: str) -> dict[str, MethodRuns]:
     run, found = comparison.first, {}
     steps = {task: run.segment_steps[run.segments.index(task)] for task in dict.fromkeys(run.segments)}
     for other in comparisons:
         alone, (task, *more) = other.method(method), other.first.segments
         alike = other.first.segment_steps[0] == steps.get(task) and other.env_settings == comparison.env_settings
         if alone is not None and not more and alike:
-            values = [_read_as(run, judged, task) for judged in alone.judged]
-            if np.isfinite(values).all():
-                found[task] = values
+            found[task] = alone
     return found
+
+
+def with_references(comparisons: Sequence[Comparison], references: Sequence[str]) -> list[Comparison]:
+    """
+    :param comparisons: all sequences of a report
+    :param references: names of methods that train each task alone
+    :return: the same; where success is told, and the first of these methods that trained all of a sequence's tasks, with what
+        Continual World's forward transfer compares with: each task's mean area under the curve
+    """
+    return [_with_areas(one, [_areas(one, _alone(one, comparisons, name)) for name in references]) for one in comparisons]
+
+
+def _areas(comparison: Comparison, alone: Mapping[str, MethodRuns]) -> dict[str, float]:
+    metric = comparison.first.measure.name
+    return {task: float(np.mean([run.auc(metric)[task] for run in runs.curves])) for task, runs in alone.items()}
+
+
+def _with_areas(comparison: Comparison, candidates: Sequence[dict[str, float]]) -> Comparison:
+    tasks = set(comparison.first.segments)
+    whole = [areas for areas in candidates if tasks <= areas.keys() and np.isfinite(list(areas.values())).all()]
+    if len(tasks) < 2 or not whole or comparison.first.measure != SUCCESS:
+        return comparison
+    return replace(comparison, methods=[replace(method, baseline_auc=whole[0]) for method in comparison.methods])
 
 
 def _read_as(sequence: SequenceResults, alone: SequenceResults, task: str) -> float:

@@ -8,7 +8,7 @@ from sb3_nbsp.base.markdown import escaped
 from sb3_nbsp.base.names import did_you_mean
 from sb3_nbsp.benchmark.comparison import Comparison, group
 from sb3_nbsp.benchmark.find_runs import Found, collect
-from sb3_nbsp.benchmark.forward_transfer import performance_alone, transfer_section
+from sb3_nbsp.benchmark.forward_transfer import performance_alone, transfer_section, with_references
 from sb3_nbsp.benchmark.provenance import provenance_section
 from sb3_nbsp.benchmark.report_figures import KINDS, check_figures, draw
 from sb3_nbsp.benchmark.report_tables import pooled_section, sequence_section, write_csvs
@@ -29,7 +29,8 @@ def write_report(
     figures: Sequence[str] | None = None,
 ) -> Path:
     """
-    Write ``report.md``, ``runs.csv``, ``summary.csv``, ``improvement.csv`` and ``figures/`` with a folder for each sequence.
+    Write ``report.md``, ``runs.csv``, ``summary.csv``, ``improvement.csv``, ``continual_world.csv`` and ``figures/`` with a
+    folder for each sequence.
 
     :param runs: folder of a benchmark or of its archive, or with runs of ``sb3-nbsp train`` below it, or an archive's file
     :param out: where to; may be ``runs`` itself
@@ -46,7 +47,7 @@ def write_report(
     check_figures(comparisons, chosen, figures or ())
     for comparison in comparisons:
         draw(comparison, chosen, out / _folder(comparison), comparison.judged_by, figures)
-    write_csvs(comparisons, chosen, out)
+    write_csvs(with_references(comparisons, _references(found)), chosen, out)
     with replacing(out / "report.md") as temporary:
         temporary.write_text(_text(found, comparisons, chosen, out))
     return out / "report.md"
@@ -66,6 +67,10 @@ def _baselines(asked: Sequence[str] | None, found: Found) -> list[str]:
     return asked
 
 
+def _references(found: Found) -> list[str]:
+    return list(dict.fromkeys(filter(None, (suite.get("references") for suite in found.suites))))
+
+
 def _folder(comparison: Comparison) -> str:
     return f"figures/{slug(comparison.sequence)}"  # beside them may stand the folders of cells
 
@@ -80,7 +85,7 @@ def _text(found: Found, comparisons: Sequence[Comparison], baselines: Sequence[s
     ]
     for comparison in comparisons:
         parts += sequence_section(comparison, baselines, _pictures(out, _folder(comparison)))
-        for references in dict.fromkeys(filter(None, (suite.get("references") for suite in found.suites))):
+        for references in _references(found):
             parts += transfer_section(comparison, references, performance_alone(comparison, comparisons, references))
     if len(comparisons) > 1:
         parts += pooled_section(comparisons, baselines)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from sb3_nbsp.base.markdown import escaped, one_line
-from sb3_nbsp.benchmark.comparison import METRICS, Comparison, MethodRuns, improvement_over, pooled, summary
+from sb3_nbsp.benchmark.comparison import CW_METRICS, METRICS, Comparison, MethodRuns, improvement_over, pooled, summary
 from sb3_nbsp.evaluation.json_csv import write_csv
 from sb3_nbsp.evaluation.statistics import Estimate
 from sb3_nbsp.evaluation.table import NOTES, markdown_table
@@ -65,8 +65,8 @@ def pooled_section(comparisons: Sequence[Comparison], baselines: Sequence[str]) 
 
 def write_csvs(comparisons: Sequence[Comparison], baselines: Sequence[str], out: Path) -> None:
     """
-    Write ``runs.csv`` (a row per run and metric), ``summary.csv`` (per method and metric) and ``improvement.csv`` (per
-    method, baseline and metric).
+    Write ``runs.csv`` (a row per run and metric), ``summary.csv`` (per method and metric), ``improvement.csv`` (per method,
+    baseline and metric) and ``continual_world.csv`` (as ``summary.csv``, Continual World's metrics).
 
     :param comparisons: the numbers
     :param baselines: methods that others are compared with
@@ -83,7 +83,8 @@ def write_csvs(comparisons: Sequence[Comparison], baselines: Sequence[str], out:
     write_csv(out / "runs.csv", runs)
     if len(comparisons) > 1 and _poolable(comparisons):
         groups.append((ALL, pooled(comparisons)))
-    write_csv(out / "summary.csv", [SUMMARY_HEADER, *(row for group in groups for row in _summary_rows(*group))])
+    for name, metrics in (("summary.csv", METRICS), ("continual_world.csv", CW_METRICS)):
+        write_csv(out / name, [SUMMARY_HEADER, *(row for group in groups for row in _summary_rows(*group, metrics))])
     header = ("sequence", "method", "baseline", "metric", "probability", "low", "high")
     write_csv(out / "improvement.csv", [header, *(row for group in groups for row in _improvement_rows(*group, baselines))])
 
@@ -91,11 +92,11 @@ def write_csvs(comparisons: Sequence[Comparison], baselines: Sequence[str], out:
 SUMMARY_HEADER = ("sequence", "method", "runs", "metric", "mean", "mean_low", "mean_high", "iqm", "iqm_low", "iqm_high")
 
 
-def _summary_rows(sequence: str, rows: dict[str, list[MethodRuns]]) -> list[tuple[Any, ...]]:
+def _summary_rows(sequence: str, rows: dict[str, list[MethodRuns]], metrics: Sequence[str]) -> list[tuple[Any, ...]]:
     result = []
     for name, methods in rows.items():
-        tasks = methods[0].curves[0].task_names if len(methods) == 1 else ()
-        for metric in (*METRICS, *tasks):
+        tasks = methods[0].curves[0].task_names if metrics == METRICS and len(methods) == 1 else ()
+        for metric in (*metrics, *tasks):
             estimates = summary(methods, metric)
             numbers = (number for key in ("mean", "iqm") for number in _numbers(estimates[key]))
             result.append((sequence, name, _n_runs(methods), metric, *numbers))

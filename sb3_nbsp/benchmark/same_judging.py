@@ -57,7 +57,7 @@ def _judging(suite: Mapping[str, Any], now: Mapping[str, str]) -> dict[str, Any]
     return {
         "last_evaluations": suite.get("last_evaluations", 1),
         "baselines": [now.get(name, name) for name in suite.get("baselines", ())],
-        "references": now.get(references, references),
+        "references": references and now.get(references, references),
         "copies": {now.get(name, name): now.get(base, base) for name, base in suite.get("copies", {}).items()},
     }
 

@@ -60,6 +60,32 @@ def test_minus_the_mean_of_the_references(folder: Path) -> None:
     assert transfer_section(comparisons[1], "single task", known) == []  # a task alone
 
 
+@pytest.mark.known_answer
+@pytest.mark.parametrize("known", [True, False])
+def test_continual_worlds_metrics_stand_in_a_file_of_their_own(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, known: bool
+) -> None:
+    """Whatever number of last evaluations the others are judged by."""
+    monkeypatch.setattr(report, "draw", lambda *_: None)
+    for path in folder.glob("only-*/*/*/results.json"):
+        run = SequenceResults.read(path)
+        (task,) = run.task_names
+        rows = [replace(run.evaluations[0], step=step, success={task: rate}) for step, rate in ((0, 0.2), (10, 0.6))]
+        replace(run, evaluations=[replace(rows[0], kind="start"), rows[1]] if known else rows[1:]).write(path.parent)
+    write_report(folder, tmp_path / "report", last=1 if known else 2)
+    lines = (tmp_path / "report" / "continual_world.csv").read_text().splitlines()
+    assert lines[0] == (tmp_path / "report" / "summary.csv").read_text().splitlines()[0]
+    means = {tuple(line.split(",")[:4]): line.split(",")[4] for line in lines[1:]}
+    assert float(means["both", "plain", "2", "cw_performance"]) == pytest.approx((0.5 + 0.5 + 0.0 + 1.0) / 4)
+    assert float(means["both", "plain", "2", "cw_forgetting"]) == pytest.approx(((0.75 - 0.25) + (0.75 - 0.75)) / 2)
+    transfer_of = means["both", "plain", "2", "cw_forward_transfer"]
+    if known:  # areas: a 0.725, b 0.425, each alone 0.4
+        assert float(transfer_of) == pytest.approx(((0.725 - 0.4) / 0.6 + (0.425 - 0.4) / 0.6) / 2)
+    else:  # one evaluation is no curve
+        assert transfer_of == ""
+    assert means["only a", "single task", "2", "cw_forward_transfer"] == ""
+
+
 def test_only_references_as_long_and_in_the_same_env_count(folder: Path) -> None:
     both, alone_a, alone_b = group(collect(folder).runs, last=1)
     longer = replace(alone_a.first, segment_steps=(99,))

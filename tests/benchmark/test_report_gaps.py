@@ -70,14 +70,14 @@ def test_a_report_says_where_there_are_fewer_evaluations_than_asked_for(folder: 
     run = run_of(0.1, 1)
     more = replace(run, evaluations=[run.evaluations[0], evaluation(3, 0, "interval", 0.1, 0.1), *run.evaluations[1:]])
     assert segment_evaluations(run) == [2, 2] and segment_evaluations(more) == [3, 2]
-    with pytest.warns(UserWarning, match=r"On '[ST]' each segment .* last 10 evaluations, of which there are 2 only"):
+    with pytest.warns(UserWarning, match=r"On '[ST]' each segment .* last 10 evaluations, of which it has 2 only"):
         text = write_report(folder, tmp_path / "report", last=10).read_text()
-    assert "\nEach segment is judged by the mean of its last 10 evaluations, of which there are 2 only.\n" in text
+    assert "\nEach segment is judged by the mean of its last 10 evaluations, of which it has 2 only.\n" in text
     more.write(folder / "t" / "plain" / "seed1")
-    with pytest.warns(UserWarning, match="there are fewer in some, from 2 on"):
+    with pytest.warns(UserWarning, match="of which some have fewer, from 2 on"):
         text = write_report(folder, tmp_path / "report", last=3).read_text()
-    by = "each segment is judged by the mean of its last 3 evaluations, of which there are"
-    assert f"\nOn S {by} 2 only.\nOn T {by} fewer in some, from 2 on.\n" in text
+    by = "each segment is judged by the mean of its last 3 evaluations, of which"
+    assert f"\nOn S {by} it has 2 only.\nOn T {by} some have fewer, from 2 on.\n" in text
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         write_report(folder, tmp_path / "report", last=2)
