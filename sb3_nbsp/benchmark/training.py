@@ -10,6 +10,7 @@ from pathlib import Path
 
 from sb3_nbsp.base.atomic_write import replacing
 from sb3_nbsp.base.folder_lock import lock_folder, write_holder
+from sb3_nbsp.base.spare_files import may_fail
 from sb3_nbsp.benchmark.cells import Cell
 from sb3_nbsp.benchmark.file_names import FAILED, LOG, MANIFEST, RUN, TOGETHER
 from sb3_nbsp.benchmark.manifest import (
@@ -24,6 +25,10 @@ from sb3_nbsp.benchmark.manifest import (
 from sb3_nbsp.checkpoints.manifest import FOLDER, checkpoints_of
 from sb3_nbsp.evaluation.skill_file import SKILL_NEURONS
 
+WEIGHTS_ARE_GONE = """
+The benchmark has deleted the agent's files and checkpoints, which --keep-weights would have left: what is said above of them,
+and of commands that play the agent, no longer holds. Results, figures and settings are there.
+"""
 LOG_LINES = 15  # of a failed training that are shown
 TOLD_TO_STOP = [128 + number for number in (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM))]
 STOP_SECONDS = 10  # until a training that was told to stop is killed
@@ -143,6 +148,8 @@ class Training:
             _conclude(cell)
         if not self.keep_weights:
             cell.delete_weights()
+            with may_fail(cell.folder / LOG), (cell.folder / LOG).open("a") as log:
+                log.write(WEIGHTS_ARE_GONE)
 
 
 def start_together(

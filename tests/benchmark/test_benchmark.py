@@ -261,6 +261,7 @@ def test_weights_go_when_a_cell_is_done(cell: Cell, keep: bool) -> None:
     run_cells([with_arguments(cell, "--checkpoint", "7")], n_jobs=1, keep_weights=keep)
     left = {path.name for path in (cell.folder / "run").rglob("*.zip")}
     assert left == ({"env.zip", "rl_model_7_steps.zip"} if keep else set())
+    assert ("deleted the agent's files" in (cell.folder / "log.txt").read_text()) != keep
     assert (cell.folder / "run" / "algo" / "env_1" / "results.json").is_file()
 
 
