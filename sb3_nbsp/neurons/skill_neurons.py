@@ -11,6 +11,7 @@ import torch as th
 
 from sb3_nbsp.base.arguments import Share, check_values
 from sb3_nbsp.base.atomic_write import replacing
+from sb3_nbsp.base.names import unknown_name_message
 
 
 def select_top(
@@ -85,7 +86,14 @@ class SkillNeurons:
         """
         :param chosen: other neurons, bool [n_neurons], by layer; none in layers that are left out
         :return: the same scores with these neurons as the chosen ones
+        :raises ValueError: for a layer that was not scored, or another number of neurons
         """
+        if unknown := [name for name in chosen if name not in self.layers]:
+            raise ValueError(unknown_name_message("layer", unknown[0], self.layers))
+        for name, neurons in chosen.items():
+            if neurons.shape != (len(self.layers[name].scores),):
+                wanted, got = len(self.layers[name].scores), tuple(neurons.shape)
+                raise ValueError(f"The chosen neurons of {name} must be told by a tensor of shape ({wanted},); got {got}.")
         indices = {name: neurons.nonzero()[:, 0].tolist() for name, neurons in chosen.items()}
         layers = {name: replace(layer, chosen=indices.get(name, [])) for name, layer in self.layers.items()}
         return replace(self, layers=layers)

@@ -6,6 +6,7 @@ from typing import Any, Literal, get_args
 import torch as th
 from torch import nn
 
+from sb3_nbsp.base.names import unknown_name_message
 from sb3_nbsp.neurons.networks import Network, NeuronLayer
 
 MaskSides = Literal["incoming", "outgoing", "both"]
@@ -60,15 +61,14 @@ class NeuronMasks(nn.Module):
 
         :param task: index of the task: one that is held already (its factors are replaced) or the next new one
         :param factors: by layer name, [n_neurons], in [0, 1]; layers that are left out stay free
-        :raises ValueError: for a task index that leaves a gap, or a factor out of range
+        :raises ValueError: for a task index that leaves a gap, a name that no layer has, or factors of another size or range
+        :raises TypeError: for factors that are no tensors, or not by name
         """
+        _check_factors(factors, {layer.name: layer.n_neurons for layer in self._layers()})
         if not self.has_neurons:  # a linear policy
             return
         if not 0 <= task <= self.n_tasks:
             raise ValueError(f"task must lie in [0, {self.n_tasks}]: {self.n_tasks} tasks are held so far; got {task}.")
-        for name, values in factors.items():
-            if not bool(((values >= 0) & (values <= 1)).all()):
-                raise ValueError(f"Mask factors must lie in [0, 1]; those of {name} go from {values.min()} to {values.max()}.")
         for layer in self._layers():
             rows = self._of(layer)
             row = factors.get(layer.name, th.ones(layer.n_neurons)).to(rows)
@@ -100,7 +100,10 @@ class NeuronMasks(nn.Module):
         """
         :param network: name of a network; ``None`` for all
         :return: share of the neurons that no task holds, in [0, 1]; 1 where there are no neurons
+        :raises ValueError: for a name that no network has
         """
+        if network is not None and network not in (names := [n.name for n in self.networks]):
+            raise ValueError(unknown_name_message("network", network, names))
         chosen = [self.factors(layer) for n in self.networks if network in (None, n.name) for layer in n.layers]
         return float((th.cat(chosen) == 1).float().mean()) if chosen else 1.0
 
@@ -146,6 +149,30 @@ class NeuronMasks(nn.Module):
             if saved is not None and saved.dim() == 2 and saved.shape[1] == layer.n_neurons:
                 self._set(layer, self._of(layer).new_ones(saved.shape))
         super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+def _check_factors(factors: Mapping[str, th.Tensor], sizes: Mapping[str, int]) -> None:
+    """
+    :param factors: what shall be held, by layer name
+    :param sizes: number of neurons of each layer there is, by name
+    :raises ValueError: for a name that no layer has, or factors of another size or range
+    :raises TypeError: for factors that are no tensors, or not by name
+    """
+    if not isinstance(factors, Mapping):
+        raise TypeError(f"factors must be a dict of tensors by layer name; got {type(factors).__name__}.")
+    for name, values in factors.items():
+        if not isinstance(name, str):
+            raise TypeError(f"factors must be given by layer name (layer.name); got {type(name).__name__} as a key.")
+        if name not in sizes:
+            raise ValueError(f"{unknown_name_message('layer', name, sizes)} Nothing would be held by it.")
+        if not isinstance(values, th.Tensor):
+            raise TypeError(f"Mask factors of {name} must be a tensor; got {type(values).__name__}.")
+        if values.shape != (sizes[name],):
+            raise ValueError(
+                f"Mask factors of {name} must be one per neuron, of shape ({sizes[name]},); got {tuple(values.shape)}."
+            )
+        if not bool(((values >= 0) & (values <= 1)).all()):
+            raise ValueError(f"Mask factors must lie in [0, 1]; those of {name} go from {values.min()} to {values.max()}.")
 
 
 def _along(values: th.Tensor, dim: int, parameter: th.Tensor) -> th.Tensor:

@@ -58,7 +58,9 @@ class MaskedOptimizer(th.optim.Optimizer):
         :param factors: by parameter, in its shape, in [0, 1]; parameters of other optimizers are ignored,
             parameters that are left out are free
         :raises ValueError: for factors of another shape or range, or other than 1 for a parameter that is a single number
+        :raises TypeError: for a key that is no parameter (a name, a layer, a copy of one), or factors that are no tensor
         """
+        _check_keys(factors)
         own = [p for group in self.param_groups for p in group["params"] if p in factors]
         for p in own:
             _check_factors(factors[p], p)
@@ -190,7 +192,22 @@ class MaskedOptimizer(th.optim.Optimizer):
         return f"MaskedOptimizer({self.base!r}, mask_target={self.mask_target!r}, held parameters: {len(self._held)})"
 
 
+def _check_keys(factors: Mapping[th.Tensor, th.Tensor]) -> None:
+    """What is no parameter is none of any optimizer: it would hold nothing, and nobody would know."""
+    if not isinstance(factors, Mapping):
+        raise TypeError(f"factors must be a dict of tensors by parameter; got {type(factors).__name__}.")
+    for key in factors:
+        if not isinstance(key, th.nn.Parameter) and not (isinstance(key, th.Tensor) and key.is_leaf and key.requires_grad):
+            got = repr(key) if isinstance(key, str) else f"{type(key).__name__}, which is none"
+            raise TypeError(
+                f"factors must be given by parameter, the object itself; got {got}. Take parameters from the policy, or factors "
+                "from NeuronMasks.parameter_factors(): copies (.data, detach(), state_dict()) are others."
+            )
+
+
 def _check_factors(factors: th.Tensor, parameter: th.Tensor) -> None:
+    if not isinstance(factors, th.Tensor):
+        raise TypeError(f"Expected a tensor of factors in its parameter's shape, got {type(factors).__name__}.")
     if parameter.dim() == 0 and bool((factors != 1).any()):
         raise ValueError("Expected a parameter with rows to hold, got one of a single number. Make it of shape (1,).")
     if factors.shape != parameter.shape:

@@ -64,3 +64,16 @@ def test_other_chosen_neurons():
     assert other.layers == {"one": replace(layer, chosen=[0, 1]), "two": replace(layer, chosen=[])}
     assert replace(other, layers=skill.layers) == skill and skill.layers["one"].chosen == [2]
     assert SkillNeurons.from_dict(json.loads(json.dumps(other.to_dict()))) == other
+
+
+@pytest.mark.parametrize(
+    ("chosen", "words"),
+    [
+        ({"ones": th.tensor([True, True, False])}, "Unknown layer 'ones'. Did you mean 'one'"),
+        ({"one": th.tensor([True])}, r"chosen neurons of one .* shape \(3,\); got \(1,\)"),
+    ],
+)
+def test_neurons_that_were_not_scored_are_not_chosen(chosen, words):
+    layer = LayerSkill("net", [0.5, 0.6, 0.7], [1.0, 0.0, 1.0], [2])
+    with pytest.raises(ValueError, match=words):
+        SkillNeurons("A", "published", "return", 0.5, 9, {"one": layer}).with_chosen(chosen)

@@ -191,10 +191,47 @@ def test_nan_is_refused():
         NeuronMasks(tiny_networks()).hold(0, {"hidden": th.tensor([0.5, th.nan])})
 
 
-@pytest.mark.parametrize("factors", [th.tensor([0.5]), th.tensor([0.5, 0.5, 0.5])])
+@pytest.mark.parametrize("factors", [th.tensor([0.5]), th.tensor([0.5, 0.5, 0.5]), th.tensor(0.5), th.zeros(1, 2)])
 def test_factors_of_another_layer_size_are_refused(factors):
-    with pytest.raises((ValueError, RuntimeError)):
-        NeuronMasks(tiny_networks()).hold(0, {"hidden": factors})
+    masks = NeuronMasks(tiny_networks())
+    with pytest.raises(ValueError, match=r"factors of hidden must be one per neuron, of shape \(2,\); got"):
+        masks.hold(0, {"hidden": factors})
+    assert masks.n_tasks == 0
+
+
+@pytest.mark.parametrize(
+    ("factors", "words"),
+    [
+        ({"hiden": th.zeros(2)}, "Unknown layer 'hiden'. Did you mean 'hidden'"),
+        ({"hidden": th.ones(2), "critic/conv": th.zeros(2)}, "Unknown layer 'critic/conv'"),
+        ({"actor": th.zeros(2)}, "Unknown layer 'actor'"),
+        ({HIDDEN.weight: th.zeros(2)}, "by layer name .*; got Parameter as a key"),
+        ({"hidden": [0.0, 1.0]}, "factors of hidden must be a tensor; got list"),
+        ([th.zeros(2)], "dict of tensors by layer name; got list"),
+    ],
+)
+def test_what_would_hold_nothing_is_refused(factors, words):
+    masks = NeuronMasks(tiny_networks())
+    with pytest.raises((ValueError, TypeError), match=words):
+        masks.hold(0, factors)
+    assert masks.n_tasks == 0
+
+
+def test_a_layer_is_no_name_and_the_error_prints_no_weights():
+    masks = NeuronMasks(tiny_networks())
+    with pytest.raises(TypeError, match=r"layer\.name.*got NeuronLayer as a key") as error:
+        masks.hold(0, {layer(masks, "hidden"): th.zeros(2)})
+    assert len(str(error.value)) < 120
+
+
+def test_a_linear_policy_has_no_layer_to_hold():
+    with pytest.raises(ValueError, match="Unknown layer 'hidden'"):
+        NeuronMasks([Network("actor", "actor", [], [OUTPUT.bias])]).hold(0, {"hidden": th.zeros(2)})
+
+
+def test_the_free_share_of_an_unknown_network_is_refused():
+    with pytest.raises(ValueError, match="Unknown network 'actr'. Did you mean 'actor'"):
+        NeuronMasks(tiny_networks()).free_share("actr")
 
 
 def test_unknown_side_is_refused():

@@ -240,6 +240,36 @@ def test_factors_that_are_none_are_refused(parameter, factors, words):
     assert not optimizer.is_masking
 
 
+PARAMETER = nn.Parameter(th.ones(2))
+
+
+@pytest.mark.parametrize(
+    ("factors", "words"),
+    [
+        ({"x": 1}, "the object itself; got 'x'"),
+        ({nn.Linear(1, 1): th.zeros(1)}, "got Linear, which is none"),
+        ({0: th.zeros(2)}, "got int, which is none"),
+        ({PARAMETER.data: th.zeros(2)}, "got Tensor, which is none"),
+        ({PARAMETER * 1: th.zeros(2)}, "got Tensor, which is none"),
+        ({PARAMETER: 0}, "a tensor of factors.*got int"),
+        ([PARAMETER], "dict of tensors by parameter; got list"),
+    ],
+)
+def test_factors_of_what_is_no_parameter_are_refused(factors, words):
+    optimizer = MaskedOptimizer(SGD([PARAMETER], lr=1.0))
+    with pytest.raises(TypeError, match=words):
+        optimizer.set_factors(factors)
+    assert not optimizer.is_masking
+
+
+def test_a_learned_tensor_is_a_parameter_too():
+    """SB3's ``log_ent_coef`` is no ``nn.Parameter``, and a frozen parameter needs no gradient."""
+    learned, frozen = th.zeros(1, requires_grad=True), nn.Parameter(th.ones(2), requires_grad=False)
+    optimizer = MaskedOptimizer(SGD([learned], lr=1.0))
+    optimizer.set_factors({learned: th.zeros(1), frozen: th.zeros(2)})
+    assert optimizer.is_masking
+
+
 def test_a_single_number_that_is_free_is_not_refused():
     MaskedOptimizer(SGD([number := nn.Parameter(th.tensor(1.0))])).set_factors({number: th.tensor(1.0)})
 
