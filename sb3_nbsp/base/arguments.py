@@ -131,16 +131,18 @@ class OneOf:
     One of several names. The collection may grow.
 
     :param names: what is allowed
+    :param more: how to add one, where users may
     """
 
     names: Collection[str]
+    more: str = ""
 
     def allows(self, value: Any) -> bool:
         """See :class:`Constraint`."""
         return isinstance(value, str) and value in self.names
 
     def __str__(self) -> str:
-        return f"one of {', '.join(self.names)}"
+        return f"one of {', '.join(self.names)}{self.more and f' ({self.more})'}"
 
 
 @dataclass(frozen=True)

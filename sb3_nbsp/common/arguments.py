@@ -62,7 +62,7 @@ TaskGates = Annotated[
 
 Score = Annotated[
     str,
-    OneOf(SCORES),
+    OneOf(SCORES, 'a function of your own gets a name with sb3_nbsp.neurons.SCORES["my_score"] = function'),
     Doc(
         "``published``, ``corrected``, or a control: ``random``, ``activity``, ``dormant``, ``taylor``",
         "``corrected`` is the balanced accuracy, for tasks where nearly all steps are good",

@@ -12,6 +12,7 @@ from stable_baselines3.common.save_util import recursive_getattr, recursive_seta
 from sb3_nbsp.base.random_states import isolated_rng
 from sb3_nbsp.common.env_util import is_task_sequence
 from sb3_nbsp.common.file_checks import check_sb3_file, naming_damage, naming_other_networks
+from sb3_nbsp.common.task_end import try_score
 
 
 def own_arguments(cls: Any) -> list[str]:
@@ -102,6 +103,7 @@ def _with_settings_of(model: BaseAlgorithm, cls: Any, arguments: dict[str, Any])
         new._setup_model()  # with a seed it would begin all random numbers anew
     new.seed = model.seed
     new.protection.check_wanted(new.skill_fraction)
+    try_score(new)
     return new
 
 

@@ -22,6 +22,7 @@ from sb3_nbsp.common.parents_arguments import check_learn, check_policy_kwargs
 from sb3_nbsp.common.position import SequencePosition
 from sb3_nbsp.common.scoring_losses import ScoringLoss
 from sb3_nbsp.common.settings_in_vain import warn_of_settings
+from sb3_nbsp.common.task_end import try_score
 from sb3_nbsp.neurons.networks import find_networks
 from sb3_nbsp.neurons.skill_neurons import SkillNeurons
 from sb3_nbsp.protection.gates import TaskGates
@@ -113,6 +114,7 @@ class ProtectedAlgorithm(BaseAlgorithm):
         if self._is_made:
             self._setup_model()
             self.protection.check_wanted(self.skill_fraction)
+            try_score(self)
             warn_of_settings(self)
 
     def _init_state(self) -> None:

@@ -43,10 +43,12 @@ from sb3_nbsp.common.position import check_task_name
 from sb3_nbsp.common.scoring_env import rollout_on_task, steps_on_task
 from sb3_nbsp.neurons.dummy_pass import evaluating
 from sb3_nbsp.neurons.rollout import ScoringSteps
+from sb3_nbsp.neurons.scores import try_own_score
 from sb3_nbsp.neurons.scoring import LossFunction, run_networks, score_networks, warn_of_silent
 from sb3_nbsp.neurons.skill_neurons import SkillNeurons
 
 LOGGER = logging.getLogger(__name__)
+TRIED_STEPS = 100
 SCORING_SEED = 20_000  # far from the seeds that users give training envs
 
 
@@ -56,6 +58,18 @@ def check_scored(task: Any, seed: Any) -> None:
     """
     check_task_name(task)
     check_values({"seed": Annotated[int, Whole(0, "a seed")]}, {"seed": seed})
+
+
+def try_score(model: Any) -> None:
+    """
+    Before training: a score of one's own is tried on made-up activations.
+
+    :param model: an NBSP algorithm with its networks
+    :raises ValueError: if it gives anything but a number in [0.5, 1] per neuron
+    """
+    if model.skill_fraction > 0:
+        sizes = [layer.n_neurons for network in model.protection.networks for layer in network.layers]
+        try_own_score(model.score, sizes, min(int(model.scoring_steps), TRIED_STEPS))
 
 
 def consolidate(model: Any, env: gym.Env | VecEnv | None, task: str | None) -> SkillNeurons | None:

@@ -5,10 +5,12 @@ Pure functions on tensors. Every score lies in [0.5, 1], so that the masks' fact
 under all of them; what a score cannot tell stands at 0.5.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch as th
+
+from sb3_nbsp.base.random_states import isolated_rng
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,46 @@ SCORES: dict[str, Callable[[ScoringData], th.Tensor]] = {
     "taylor": taylor_score,
 }
 GOAL_SCORES = ("published", "corrected")  # those that look at q(t)
+
+
+def scores_of(score: str, data: ScoringData) -> th.Tensor:
+    """
+    :param score: one of ``SCORES``
+    :param data: of one layer
+    :return: the score of each neuron, [n_neurons]
+    :raises ValueError: if it gives anything but a number in [0.5, 1] per neuron
+    """
+    found, n_neurons = SCORES[score](data), data.activations.shape[1]
+    if not isinstance(found, th.Tensor) or not found.is_floating_point():
+        got = str(found.dtype) if isinstance(found, th.Tensor) else type(found).__name__
+    elif found.shape != (n_neurons,):
+        got = f"shape {tuple(found.shape)}"
+    elif not bool(((found >= 0.5) & (found <= 1)).all()):
+        got = "NaN" if bool(found.isnan().any()) else f"{float(found.min()):g} to {float(found.max()):g}"
+    else:
+        return found.detach()
+    raise ValueError(f"score {score!r} must give a tensor of {n_neurons} numbers in [0.5, 1], one for each neuron; got {got}.")
+
+
+def try_own_score(score: str, sizes: Iterable[int], n_steps: int) -> None:
+    """
+    Try a score that is none of ours on made-up activations, so that a mistake is told before a task is trained for it. What it
+    draws of global random numbers is put back.
+
+    :param score: one of ``SCORES``
+    :param sizes: number of neurons of each layer that will be scored
+    :param n_steps: T
+    :raises ValueError: if it gives anything but a number in [0.5, 1] per neuron
+    :raises TypeError: if it is no function
+    """
+    function = SCORES[score]
+    if not callable(function):
+        raise TypeError(f"SCORES[{score!r}] must be a function of ScoringData; got {function!r}.")
+    if getattr(function, "__module__", None) == __name__:
+        return
+    with isolated_rng(seed=0):
+        for size in sizes:
+            scores_of(score, ScoringData(th.rand(n_steps, size), th.arange(n_steps) % 2.0, generator=th.Generator()))
 
 
 def active_share(activations: th.Tensor) -> th.Tensor:

@@ -11,7 +11,7 @@ from sb3_nbsp.neurons.activations import ActivationRecorder
 from sb3_nbsp.neurons.layers import NeuronLayer
 from sb3_nbsp.neurons.networks import Network
 from sb3_nbsp.neurons.rollout import ScoringSteps
-from sb3_nbsp.neurons.scores import GOAL_SCORES, SCORES, ScoringData, active_share
+from sb3_nbsp.neurons.scores import GOAL_SCORES, ScoringData, active_share, scores_of
 from sb3_nbsp.neurons.skill_neurons import LayerSkill, SkillNeurons, select_top
 
 GoalMetric = Literal["auto", "success", "reward", "return"]
@@ -78,6 +78,7 @@ def score_networks(
     :param fraction: m, the share of each network's neurons to choose
     :param select_among: ``all`` neurons, or only the ``active`` ones (not 0 on at least one step)
     :param seed: of a score that draws random numbers
+    :raises ValueError: if a score of one's own gives anything but a number in [0.5, 1] per neuron
     """
     metric, goal = choose_goal(steps, goal_metric)
     q = th.as_tensor(goal, dtype=th.float32)
@@ -88,7 +89,7 @@ def score_networks(
     layers: dict[str, LayerSkill] = {}
     for network in networks:
         names = [layer.name for layer in network.layers]
-        scores = {n: SCORES[score](ScoringData(activations[n], q, loss_changes.get(n), generator)) for n in names}
+        scores = {n: scores_of(score, ScoringData(activations[n], q, loss_changes.get(n), generator)) for n in names}
         active = {n: active_share(activations[n]) for n in names}
         # What is frozen needs nobody to hold it, and what nothing reads does nothing: the share is one of the others.
         working = {layer.name: layer.is_read.nonzero()[:, 0] for layer in network.layers if layer.is_trained}

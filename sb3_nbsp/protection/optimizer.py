@@ -200,8 +200,8 @@ def _check_keys(factors: Mapping[th.Tensor, th.Tensor]) -> None:
         if not isinstance(key, th.nn.Parameter) and not (isinstance(key, th.Tensor) and key.is_leaf and key.requires_grad):
             got = repr(key) if isinstance(key, str) else f"{type(key).__name__}, which is none"
             raise TypeError(
-                f"factors must be given by parameter, the object itself; got {got}. Take parameters from the policy, or factors "
-                "from NeuronMasks.parameter_factors(): copies (.data, detach(), state_dict()) are others."
+                f"factors must be given by parameter, the object itself; got {got}. Take parameters from the policy, or "
+                "factors from NeuronMasks.parameter_factors(): copies (.data, detach(), state_dict()) are others."
             )
 
 

@@ -4,6 +4,7 @@ import inspect
 import typing
 
 import pytest
+import torch as th
 import yaml
 from helpers.cases import TABLE, every_case
 
@@ -11,6 +12,7 @@ from sb3_nbsp import NBSPPPO, NBSPSAC
 from sb3_nbsp.base.arguments import described
 from sb3_nbsp.common import arguments
 from sb3_nbsp.common.from_sb3 import own_arguments
+from sb3_nbsp.neurons.scores import SCORES
 
 # Where a class says something else than NBSPSAC, and why.
 OTHER_DEFAULTS = {
@@ -101,3 +103,18 @@ def test_the_types_are_plain_for_other_tools():
     assert typing.get_args(hint.__origin__) == ("clone", "clip")
     defaults = {name: inspect.signature(NBSPSAC).parameters[name].default for name in own_arguments(NBSPSAC)}
     assert yaml.safe_load(yaml.safe_dump(defaults)) == defaults
+
+
+@every_case
+def test_a_mistake_of_an_own_score_comes_before_training(case, monkeypatch):
+    monkeypatch.setitem(SCORES, "mine", lambda data: th.zeros(data.activations.shape[1]))
+    with pytest.raises(ValueError, match=r"score 'mine' must give a tensor of 8 numbers in \[0\.5, 1\].*got 0 to 0"):
+        case.made(score="mine")
+    with pytest.raises(ValueError, match="score 'mine' must give"):
+        case.cls.from_sb3(case.made_parent(), score="mine")
+    case.made(score="mine", skill_fraction=0)  # which scores nothing
+
+
+def test_a_function_in_the_place_of_a_score_is_told_how_to_get_a_name():
+    with pytest.raises(ValueError, match=r'score must be one of published.*SCORES\["my_score"\] = function.*got <function'):
+        TABLE[0].made(score=lambda data: data.goal)

@@ -1,5 +1,8 @@
 """Scores on series whose answer can be counted by hand."""
 
+import random
+
+import numpy as np
 import pytest
 import torch as th
 
@@ -13,7 +16,9 @@ from sb3_nbsp.neurons.scores import (
     dormant_score,
     published_score,
     random_score,
+    scores_of,
     taylor_score,
+    try_own_score,
 )
 
 
@@ -124,3 +129,57 @@ def test_random_score_is_a_permutation_from_its_generator():
 @pytest.mark.known_answer
 def test_active_share():
     assert active_share(th.tensor([[0.0, 1.0, -1.0], [0.0, 0.0, 2.0]])).tolist() == [0.0, 0.5, 1.0]
+
+
+MISTAKES = {
+    "one number": (lambda d: th.tensor([0.5]), r"got shape \(1,\)"),
+    "column": (lambda d: th.full((d.activations.shape[1], 1), 0.7), r"got shape \(5, 1\)"),
+    "per step": (lambda d: th.full((len(d.activations),), 0.7), r"got shape \(20,\)"),
+    "numpy": (lambda d: np.full(d.activations.shape[1], 0.7), "got ndarray"),
+    "list": (lambda d: [0.5] * d.activations.shape[1], "got list"),
+    "nothing": (lambda d: None, "got NoneType"),
+    "ranks": (lambda d: d.activations.mean(dim=0).argsort(), r"got torch\.int64"),
+    "above": (lambda d: 0.5 + th.arange(5) / 4, r"got 0\.5 to 1\.5"),
+    "below": (lambda d: th.linspace(0, 1, 5), "got 0 to 1"),
+    "NaN": (lambda d: d.activations.mean(dim=0) * th.nan, "got NaN"),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+@pytest.mark.parametrize("check", ["scored", "tried"])
+def test_a_score_that_is_none_is_refused_by_name(name, check, monkeypatch):
+    function, words = MISTAKES[name]
+    monkeypatch.setitem(SCORES, "my score", function)
+    with pytest.raises(ValueError, match=rf"score 'my score' must give a tensor of 5 numbers in \[0\.5, 1\].*; {words}"):
+        if check == "scored":
+            scores_of("my score", ScoringData(th.rand(20, 5), th.arange(20) % 2.0))
+        else:
+            try_own_score("my score", [5], 20)
+
+
+def test_a_score_is_tried_on_layers_of_the_real_sizes_and_leaves_no_trace(monkeypatch):
+    seen = []
+
+    def draws(data):
+        seen.append((tuple(data.activations.shape), data.goal.unique().tolist(), data.loss_change))
+        random.random(), np.random.rand()
+        return 0.5 + 0.5 * th.rand(data.activations.shape[1])
+
+    monkeypatch.setitem(SCORES, "draws", draws)
+    before = random.getstate(), np.random.get_state()[1].tolist(), th.get_rng_state().tolist()
+    try_own_score("draws", [3, 7], 20)
+    assert seen == [((20, 3), [0, 1], None), ((20, 7), [0, 1], None)]
+    assert before == (random.getstate(), np.random.get_state()[1].tolist(), th.get_rng_state().tolist())
+
+
+def test_what_is_no_function_is_refused_and_our_own_are_not_tried(monkeypatch):
+    try_own_score("taylor", [3], 20)  # which needs the loss
+    monkeypatch.setitem(SCORES, "half", 0.5)
+    with pytest.raises(TypeError, match=r"SCORES\['half'\] must be a function of ScoringData; got 0\.5"):
+        try_own_score("half", [3], 20)
+
+
+def test_a_score_that_needs_a_gradient_is_told_as_numbers(monkeypatch):
+    weights = th.full((4,), 0.7, requires_grad=True)
+    monkeypatch.setitem(SCORES, "learned", lambda data: weights * 1.0)
+    assert not scores_of("learned", ScoringData(th.rand(20, 4), th.arange(20) % 2.0)).requires_grad
