@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from sb3_nbsp.evaluation.metrics import FloatArray
+from sb3_nbsp.evaluation.metric_arguments import FloatArray
 from sb3_nbsp.evaluation.results import REGULAR, SequenceResults
 
 ORDER = {"interval": 1, "switch": 2}  # of two evaluations at one step the higher counts, and of equal ones the last

@@ -26,11 +26,12 @@ A finished sequence therefore has all metrics, with holes too.
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float64]
+from sb3_nbsp.evaluation.metric_arguments import FloatArray, check_segments, check_shares, numbers, same_length
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,10 @@ def summarize(metrics: Metrics) -> dict[str, float | None]:
     """
     :param metrics: the metrics of one run
     :return: the same as a plain dict that JSON can hold, ``None`` where undefined
+    :raises TypeError: for anything else
     """
+    if not isinstance(metrics, Metrics):
+        raise TypeError(f"metrics must be Metrics, such as SequenceResults.metrics() gives; got {type(metrics).__name__}.")
     return {name: float(value) if math.isfinite(value) else None for name, value in asdict(metrics).items()}
 
 
@@ -143,10 +147,11 @@ def forward_transfer(matrix: npt.ArrayLike, segments: Sequence[int], reference: 
     :raises ValueError: if the arguments do not fit each other
     """
     performance, rows = _measured(matrix, segments)
-    references = np.asarray(reference, dtype=np.float64)
-    if references.ndim > 0 and references.shape != performance.shape[1:]:
-        raise ValueError(f"Expected one reference, or one per task ({performance.shape[1]}), got {references.shape}.")
-    references = np.broadcast_to(references, performance.shape[1:])
+    n_tasks = performance.shape[1]
+    given: Any = [reference] * n_tasks if np.ndim(reference) == 0 else reference
+    references = numbers(given, "reference", "[n_tasks]")
+    if len(references) != n_tasks:
+        raise ValueError(f"Expected one reference, or one per task ({n_tasks}), got {references.shape}.")
     first_rows = {task: list(segments).index(task) for task in set(segments)}
     reached = {task: row for task, row in first_rows.items() if rows and row <= rows[-1]}
     return _mean([performance[row, task] - references[task] for task, row in reached.items()])
@@ -160,8 +165,9 @@ def cw_performance(curves_last: npt.ArrayLike) -> float:
 
     :param curves_last: the last evaluations of every task, NaN where a task was not played [n_evaluations, n_tasks]
     :return: in the unit of the curves (success rate: 0 to 1, higher is better); NaN if a task was not played at all
+    :raises ValueError: if the evaluations have not two dimensions
     """
-    values = np.asarray(curves_last, dtype=np.float64)
+    values = numbers(curves_last, "the last evaluations", "[n_evaluations, n_tasks]")
     # Without holes the mean of all: their order of summing gives the same number as ever, to the last digit.
     return float((task_means(values) if np.isnan(values).any() else values).mean())
 
@@ -201,8 +207,11 @@ def cw_forgetting(after_training: npt.ArrayLike, at_end: npt.ArrayLike) -> float
     :param after_training: performance on each segment's task at the end of that segment [n_segments]
     :param at_end: performance on the same tasks at the end of the sequence [n_segments]
     :return: in the unit of the arguments (success rate: -1 to 1, lower is better)
+    :raises ValueError: if the arguments do not fit each other
     """
-    return float((np.asarray(after_training, dtype=np.float64) - np.asarray(at_end, dtype=np.float64)).mean())
+    after, end = numbers(after_training, "after_training", "[n_segments]"), numbers(at_end, "at_end", "[n_segments]")
+    same_length(after_training=after, at_end=end)
+    return float((after - end).mean()) if len(after) else math.nan
 
 
 def cw_forward_transfer(auc: npt.ArrayLike, baseline_auc: npt.ArrayLike) -> float:
@@ -215,14 +224,15 @@ def cw_forward_transfer(auc: npt.ArrayLike, baseline_auc: npt.ArrayLike) -> floa
     :param auc: area under the success curve in each task's own segment, 0 to 1 [n_tasks], see :func:`area_under_curve`
     :param baseline_auc: the same from runs that train each task alone, 0 to 1 [n_tasks]
     :return: at most 1, higher is better
-    :raises ValueError: if a baseline lies outside 0 to 1
+    :raises ValueError: if an area lies outside 0 to 1, or the arguments do not fit each other
     """
-    area, baseline = np.asarray(auc, dtype=np.float64), np.asarray(baseline_auc, dtype=np.float64)
-    if (baseline < 0).any() or (baseline > 1).any():
-        raise ValueError(f"Expected baseline areas of success rates between 0 and 1, got {baseline}. Returns must be scaled.")
+    area, baseline = numbers(auc, "auc", "[n_tasks]"), numbers(baseline_auc, "baseline_auc", "[n_tasks]")
+    same_length(auc=area, baseline_auc=baseline)
+    check_shares(baseline, "baseline areas of success rates")
+    check_shares(area, "areas of success rates")
     if (baseline == 1).any():
         return math.nan
-    return float(((area - baseline) / (1 - baseline)).mean())
+    return float(((area - baseline) / (1 - baseline)).mean()) if len(area) else math.nan
 
 
 def area_under_curve(steps: npt.ArrayLike, values: npt.ArrayLike, start: float, end: float) -> float:
@@ -232,33 +242,31 @@ def area_under_curve(steps: npt.ArrayLike, values: npt.ArrayLike, start: float, 
     Continual World averages equally spaced evaluations; trapezoids give the same weight to every env step where
     evaluations are not equally spaced.
 
-    :param steps: env steps of the evaluations, increasing [n_evaluations]
+    :param steps: env steps of the evaluations, in their order [n_evaluations]
     :param values: performance at these steps, NaN where the task was not played, which is left out [n_evaluations]
     :param start: first env step of the task's own segment
     :param end: last env step of the task's own segment
-    :return: in the unit of ``values``; NaN with fewer than two evaluations inside
+    :return: in the unit of ``values``; NaN with fewer than two evaluations inside, or all at one step
+    :raises ValueError: if steps decrease, the segment ends before it starts, or the arguments do not fit each other
     """
-    times, heights = np.asarray(steps, dtype=np.float64), np.asarray(values, dtype=np.float64)
+    times, heights = numbers(steps, "steps", "[n_evaluations]"), numbers(values, "values", "[n_evaluations]")
+    same_length(steps=times, values=heights)
+    if np.isnan(times).any() or (np.diff(times) < 0).any():
+        raise ValueError(f"Expected env steps in their order, got {times.tolist()}. Sort the evaluations by their steps.")
+    if start > end:
+        raise ValueError(f"Expected a segment that starts before its end, got {start} to {end}.")
     inside = (times >= start) & (times <= end) & ~np.isnan(heights)
     times, heights = times[inside], heights[inside]
-    if len(times) < 2:
+    if len(times) < 2 or times[0] == times[-1]:
         return math.nan
     return float((np.diff(times) * (heights[1:] + heights[:-1]) / 2).sum() / (times[-1] - times[0]))
 
 
-def _measured(matrix: npt.ArrayLike, segments: Sequence[int] | None = None) -> tuple[FloatArray, list[int]]:
+def _measured(matrix: npt.ArrayLike, *segments: Sequence[int]) -> tuple[FloatArray, list[int]]:
     """The matrix as an array, and the indices of its rows with a value."""
-    try:
-        performance = np.asarray(matrix, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"Expected numbers in the performance matrix [n_segments, n_tasks], got {matrix!r}.") from error
-    if performance.ndim != 2:
-        raise ValueError(f"Expected a performance matrix [n_segments, n_tasks], got shape {performance.shape}.")
-    if segments is not None:
-        if len(segments) != len(performance):
-            raise ValueError(f"Expected one task index per row ({len(performance)}), got {len(segments)} segments.")
-        if not all(0 <= task < performance.shape[1] for task in segments):
-            raise ValueError(f"Expected task indices from 0 to {performance.shape[1] - 1} in segments, got {list(segments)}.")
+    performance = numbers(matrix, "the performance matrix", "[n_segments, n_tasks]")
+    for given in segments:
+        check_segments(given, *performance.shape)
     return performance, [int(row) for row in np.flatnonzero(~np.isnan(performance).all(axis=1))]
 
 

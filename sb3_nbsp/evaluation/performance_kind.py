@@ -40,11 +40,14 @@ def normalised_return(value: float, reference: tuple[float, float]) -> float:
     :param reference: the same of a random player and of a human
     :return: 0 for the random player's return, 1 for the human's; may lie outside
     :raises TypeError: if ``value`` is no number
-    :raises ValueError: if the two are equal
+    :raises ValueError: if the reference is not two returns, or these are equal
     """
     if not isinstance(value, Real):
         raise TypeError(f"Expected an episode's return, a number; got {value!r}.")
-    random, human = reference
+    try:
+        random, human = reference
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"reference must be two returns, of a random player and of a human; got {reference!r}.") from error
     if human == random:
         raise ValueError(f"reference must be two different returns, got {reference!r}.")
     return (value - random) / (human - random)

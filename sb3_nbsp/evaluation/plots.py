@@ -4,6 +4,7 @@ import os
 import textwrap
 from collections.abc import Iterable, Sequence
 from itertools import accumulate
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,10 +12,10 @@ import numpy as np
 from sb3_nbsp.base.atomic_write import replacing
 from sb3_nbsp.evaluation.common_curves import Curves, common_curves, warn_of_left_out
 from sb3_nbsp.evaluation.method_styles import COLOURS, Style, styles_of
-from sb3_nbsp.evaluation.metrics import FloatArray
+from sb3_nbsp.evaluation.metric_arguments import FloatArray
 from sb3_nbsp.evaluation.performance_kind import NORMALISED, SUCCESS
 from sb3_nbsp.evaluation.results import SequenceResults
-from sb3_nbsp.evaluation.table import LabelledRuns, check_comparable
+from sb3_nbsp.evaluation.table import LabelledRuns, check_comparable, check_runs
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -87,6 +88,7 @@ def plot_matrix(results: Sequence[SequenceResults], path: str | os.PathLike[str]
     :param path: image file, replaced as a whole
     :raises ValueError: if there is nothing to draw or the runs are not over the same sequence
     """
+    check_runs(results)
     first = check_comparable([("runs", results)])
     matrix = np.mean([run.matrix() for run in results], axis=0)
     n_segments, n_tasks = matrix.shape
@@ -210,7 +212,18 @@ def new_figure(width: float, height: float) -> "Figure":
 
 
 def save_figure(figure: "Figure", path: str | os.PathLike[str]) -> None:
-    """Write a figure as PNG, atomically."""
+    """
+    Write a figure, atomically.
+
+    :param figure: what to write
+    :param path: its suffix tells the format, usually ``.png``
+    :raises ValueError: for a suffix that matplotlib does not know
+    """
+    known = figure.canvas.get_supported_filetypes()
+    if Path(path).suffix.removeprefix(".").lower() not in known:
+        raise ValueError(
+            f"path must end in .png or another format of matplotlib ({', '.join(known)}); got {os.fspath(path)!r}."
+        )
     with replacing(path) as temporary:
         figure.savefig(temporary)
 

@@ -10,9 +10,12 @@ from typing import Any, Literal
 
 import numpy as np
 
+from sb3_nbsp.base.arguments import check_values, naming
 from sb3_nbsp.base.atomic_write import replacing
+from sb3_nbsp.base.names import unknown_name_message
 from sb3_nbsp.evaluation import metrics as m
 from sb3_nbsp.evaluation.json_csv import json_safe, write_csv
+from sb3_nbsp.evaluation.metric_arguments import FloatArray
 from sb3_nbsp.evaluation.performance_kind import NORMALISED, RETURN, SUCCESS, Measure, Metric, normalised_return
 from sb3_nbsp.evaluation.results_check import check_results
 
@@ -41,6 +44,7 @@ class Evaluation:
         (:mod:`sb3_nbsp.evaluation.told_success`)
     :param mean_return: mean undiscounted return of an episode by task
     :param wall_s: duration of this evaluation in seconds
+    :raises ValueError: for another kind
     """
 
     step: int
@@ -49,6 +53,9 @@ class Evaluation:
     success: dict[str, float | None]
     mean_return: dict[str, float]
     wall_s: float
+
+    def __post_init__(self) -> None:
+        check_values({"kind": Kind}, {"kind": self.kind})
 
 
 @dataclass
@@ -66,6 +73,7 @@ class SequenceResults:
     :param wall_time_s: duration of training so far in seconds, evaluations included
     :param finished: whether the whole sequence was trained
     :param reference_scores: returns of a random player and of a human, for the tasks where they are known
+    :raises ValueError: for what no run can have left behind, e.g. a segment that is no task
     """
 
     task_names: tuple[str, ...]
@@ -78,6 +86,12 @@ class SequenceResults:
     wall_time_s: float = 0.0
     finished: bool = False
     reference_scores: dict[str, tuple[float, float]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("task_names", "segments", "segment_steps"):
+            if isinstance(value := getattr(self, name), list):  # two runs are compared by them, and no list is a tuple
+                setattr(self, name, tuple(value))
+        check_results(self)
 
     @property
     def sequence(self) -> tuple[tuple[str, ...], tuple[str, ...], tuple[int, ...]]:
@@ -100,7 +114,7 @@ class SequenceResults:
         return NORMALISED if set(self.task_names) <= set(self.reference_scores) else RETURN
 
     @property
-    def steps(self) -> m.FloatArray:
+    def steps(self) -> FloatArray:
         """Env steps of the evaluations [n_evaluations]."""
         return np.array([evaluation.step for evaluation in self.evaluations], dtype=np.float64)
 
@@ -109,8 +123,11 @@ class SequenceResults:
         :param evaluation: one of ``evaluations``
         :param metric: what to read; by default the run's own :attr:`measure`
         :return: performance by task, NaN where it is not known: not told, or not played
+        :raises ValueError: for another metric
         """
         name = metric or self.measure.name
+        if name not in CSV_NAMES:
+            raise ValueError(unknown_name_message("metric", name, CSV_NAMES))
         known: Mapping[str, float | None] = evaluation.success if name == SUCCESS.name else evaluation.mean_return
         values = {task: math.nan if (value := known.get(task)) is None else value for task in self.task_names}
         if name != NORMALISED.name:
@@ -118,7 +135,7 @@ class SequenceResults:
         scores = {task: self.reference_scores.get(task, (math.nan, math.nan)) for task in self.task_names}
         return {task: normalised_return(value, scores[task]) for task, value in values.items()}
 
-    def values(self, metric: Metric | None = None) -> m.FloatArray:
+    def values(self, metric: Metric | None = None) -> FloatArray:
         """
         :param metric: as in :meth:`performance`
         :return: performance in every evaluation [n_evaluations, n_tasks]
@@ -128,7 +145,7 @@ class SequenceResults:
         flat = [row[name] for row in rows for name in self.task_names]
         return np.array(flat, dtype=np.float64).reshape(len(rows), len(self.task_names))
 
-    def matrix(self, metric: Metric | None = None) -> m.FloatArray:
+    def matrix(self, metric: Metric | None = None) -> FloatArray:
         """
         :param metric: as in :meth:`performance`
         :return: performance after each segment, NaN rows where not measured yet, NaN where a task was not played then
@@ -190,7 +207,7 @@ class SequenceResults:
         ends = {evaluation.segment: float(evaluation.step) for evaluation in self.evaluations if evaluation.kind == "switch"}
         return ends.get(segment - 1, math.nan) if segment else 0.0, ends.get(segment, math.nan)
 
-    def _late_evaluations(self, segment: int) -> m.FloatArray:
+    def _late_evaluations(self, segment: int) -> FloatArray:
         """The last evaluations of a segment that has ended [at most 5, n_tasks]; no extra ones where a training stopped."""
         start, end = self._window(segment)
         regular = np.array([evaluation.kind in REGULAR for evaluation in self.evaluations], dtype=bool)
@@ -219,10 +236,8 @@ class SequenceResults:
             content["reference_scores"] = {task: (a, b) for task, (a, b) in content.get("reference_scores", {}).items()}
             for name in ("task_names", "segments", "segment_steps"):
                 content[name] = tuple(content[name])
-            content["evaluations"] = [_evaluation(**entry) for entry in content["evaluations"]]
-            results = cls(**content)
-            check_results(results, Kind)
-            return results
+            content["evaluations"] = [_evaluation(i, **entry) for i, entry in enumerate(content["evaluations"])]
+            return cls(**content)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"Expected the results of a sb3_nbsp sequence run, got something else ({error!r}).") from error
 
@@ -261,6 +276,7 @@ class SequenceResults:
             raise ValueError(f"{file}: {error} Delete or rename the file to start afresh.") from error
 
 
-def _evaluation(mean_return: dict[str, float | None], **entry: Any) -> Evaluation:
+def _evaluation(index: int, mean_return: dict[str, float | None], **entry: Any) -> Evaluation:
     returns = {name: math.nan if value is None else value for name, value in mean_return.items()}
-    return Evaluation(mean_return=returns, **entry)
+    with naming(f"evaluation {index}"):
+        return Evaluation(mean_return=returns, **entry)

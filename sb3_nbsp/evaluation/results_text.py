@@ -17,7 +17,10 @@ def results_text(results: SequenceResults) -> str:
     :param results: of one run
     :return: a table of the performance on every task after each segment, and ASR (for returns: AR), FM and FWT with their
         meaning; what is not known yet is left out
+    :raises TypeError: for anything but results
     """
+    if not isinstance(results, SequenceResults):
+        raise TypeError(f"results must be SequenceResults, of one run; got {type(results).__name__}.")
     measure, episodes = results.measure, results.settings.get("n_eval_episodes", "?")
     names = results.task_names
     rows = [

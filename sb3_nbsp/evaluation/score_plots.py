@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sb3_nbsp.evaluation.method_styles import COLOURS
-from sb3_nbsp.evaluation.metrics import FloatArray
+from sb3_nbsp.evaluation.metric_arguments import FloatArray
 from sb3_nbsp.evaluation.plots import GREY, ONE_SEED, WIDTH, new_figure, plain, save_figure, seeds_in_words, write_below
 from sb3_nbsp.neurons.skill_neurons import LayerSkill, SkillNeurons
 
@@ -28,7 +28,10 @@ def plot_score_histogram(skill_neurons: SkillNeurons, path: str | os.PathLike[st
     :param path: image file, replaced as a whole
     :raises ImportError: if matplotlib is not installed
     :raises ValueError: if no neurons were scored
+    :raises TypeError: for anything else
     """
+    if not isinstance(skill_neurons, SkillNeurons):
+        raise TypeError(f"Expected the SkillNeurons of one task, got {type(skill_neurons).__name__}.")
     plot_score_histograms([{skill_neurons.task: skill_neurons}], path)
 
 
@@ -44,7 +47,10 @@ def plot_score_histograms(
     :param title: above the figure, e.g. the method's name
     :raises ImportError: if matplotlib is not installed
     :raises ValueError: if no neurons were scored
+    :raises TypeError: for anything but skill neurons by task
     """
+    if isinstance(runs, Mapping) or not all(isinstance(run, Mapping) for run in runs):
+        raise TypeError(f"Expected a list of dicts of SkillNeurons by task, one for each run, got {type(runs).__name__}.")
     tasks = list(dict.fromkeys(task for run in runs for task in run))
     scored = [skill for run in runs for skill in run.values()]
     networks = list(dict.fromkeys(layer.network for skill in scored for layer in skill.layers.values()))

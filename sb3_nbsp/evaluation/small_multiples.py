@@ -9,7 +9,7 @@ import numpy as np
 
 from sb3_nbsp.evaluation.common_curves import Curves, common_curves, warn_of_left_out
 from sb3_nbsp.evaluation.method_styles import COLOURS, TASK_COLOURS
-from sb3_nbsp.evaluation.metrics import FloatArray
+from sb3_nbsp.evaluation.metric_arguments import FloatArray
 from sb3_nbsp.evaluation.performance_kind import RETURN, SUCCESS
 from sb3_nbsp.evaluation.plots import (
     SHADE,

@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sb3_nbsp.evaluation.metrics import FloatArray
+from sb3_nbsp.base.arguments import Share, check_values
+from sb3_nbsp.evaluation.metric_arguments import FloatArray, numbers
 
 Statistic = Callable[..., Any]  # (*strata, axis) -> array
 
@@ -76,6 +77,8 @@ def improvement(*strata: npt.NDArray[np.float64], axis: int = -1) -> Any:
     :return: mean over the strata
     """
     half = len(strata) // 2
+    if len(strata) % 2:
+        raise ValueError(f"Expected the strata of two methods, as many of each, got {len(strata)} in all.")
     return np.mean([_mann_whitney(x, y, axis) for x, y in zip(strata[:half], strata[half:], strict=True)], axis=0)
 
 
@@ -96,10 +99,11 @@ def estimate(strata: Sequence[npt.ArrayLike], statistic: Statistic = mean, confi
     :param confidence: probability mass between the two bounds, 0 to 1
     :return: without bounds where a stratum has a single run, NaN where a value is not finite; the same at every call
     :raises ImportError: without scipy
-    :raises ValueError: if there is nothing to estimate from
+    :raises ValueError: if there is nothing to estimate from, or ``confidence`` lies outside 0 to 1
     """
-    values = [np.asarray(stratum, dtype=np.float64) for stratum in strata]
-    if not values or not all(stratum.ndim == 1 and len(stratum) for stratum in values):
+    check_values({"confidence": Share}, {"confidence": confidence})
+    values = [numbers(stratum, "every stratum", "[n_runs]") for stratum in strata]
+    if not values or not all(map(len, values)):
         raise ValueError(f"Expected at least one run in every stratum, got {[stratum.shape for stratum in values]}.")
     return _estimate(tuple(tuple(stratum.tolist()) for stratum in values), statistic, confidence)
 
@@ -113,10 +117,10 @@ def bootstrap_interval(values: npt.ArrayLike, confidence: float = 0.95) -> tuple
     :param confidence: probability mass between the two bounds, 0 to 1
     :return: lower and upper bound, the same at every call
     :raises ImportError: without scipy
-    :raises ValueError: for fewer than two values, or one that is not finite
+    :raises ValueError: for fewer than two values, or one that is not finite, or another ``confidence``
     """
-    seeds = np.asarray(values, dtype=np.float64)
-    if seeds.ndim != 1 or len(seeds) < 2 or not np.isfinite(seeds).all():
+    seeds = numbers(values, "the values of the seeds", "[n_seeds]")
+    if len(seeds) < 2 or not np.isfinite(seeds).all():
         raise ValueError(f"Expected values of two seeds or more, all of them finite, got {values!r}.")
     found = estimate([seeds], confidence=confidence)
     return found.low, found.high

@@ -1,7 +1,8 @@
 """Results of several methods side by side, as Markdown that also reads well as plain text."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 
@@ -27,7 +28,8 @@ def results_table(results: LabelledRuns) -> str:
 
     :param results: (label, runs with different seeds) for each method, all over the same sequence
     :return: Markdown
-    :raises ValueError: if there is nothing to show or the runs are not over the same sequence
+    :raises ValueError: if there is nothing to show or the runs are not over the same sequence, or one of a seed is there twice
+    :raises TypeError: for anything but pairs of a label and runs
     """
     first = check_comparable(results)
     summary, matrices = [], []
@@ -56,13 +58,16 @@ def check_comparable(results: LabelledRuns) -> SequenceResults:
     """
     :param results: what shall stand in one figure or table
     :return: the first run with evaluations, else the first: its sequence and measure are those of all
-    :raises ValueError: if there is no run, or a method without one, or sequences, what they are normalised with or what
-        performance is read as differ
+    :raises ValueError: if there is no run, or a method without one or with one of a seed twice, or sequences, what they are
+        normalised with or what performance is read as differ
+    :raises TypeError: for anything but pairs of a label and runs
     """
+    _check_labelled(results)
     if not results or not all(runs for _, runs in results):
         raise ValueError(f"Expected at least one run for every method, got {[(label, len(runs)) for label, runs in results]}.")
     first = results[0][1][0]
     for label, runs in results:
+        _check_different(label, runs)
         for run in runs:
             if run.sequence != first.sequence:
                 raise ValueError(
@@ -75,6 +80,45 @@ def check_comparable(results: LabelledRuns) -> SequenceResults:
                     f"{run.reference_scores}. Set `reference_scores` of the results to the same, or compare them separately."
                 )
     return check_one_measure(results)
+
+
+def check_runs(runs: Any, what: str = "runs") -> None:
+    """
+    :param runs: what was given
+    :param what: it is, in words
+    :raises TypeError: for anything but a list of results
+    """
+    if not isinstance(runs, Sequence) or not all(isinstance(run, SequenceResults) for run in runs):
+        hint = " Put it into a list: [run]." if isinstance(runs, SequenceResults) else ""
+        raise TypeError(f"Expected {what} as a list of SequenceResults, got {_kind(runs)}.{hint}")
+
+
+def _check_labelled(results: Any) -> None:
+    wanted = 'a list of pairs of a label and its runs, e.g. [("NBSP", [run])]'
+    if not isinstance(results, Sequence) or isinstance(results, str):
+        hint = " list(results.items()) makes one of a dict of lists." if isinstance(results, Mapping) else ""
+        raise TypeError(f"Expected {wanted}, got {_kind(results)}.{hint}")
+    for entry in results:
+        if not isinstance(entry, Sequence) or len(entry) != 2 or not isinstance(entry[0], str):
+            raise TypeError(f"Expected {wanted}, got one with {_kind(entry)} in it.")
+        check_runs(entry[1], f"the runs of {entry[0]!r}")
+
+
+def _check_different(label: str, runs: Sequence[SequenceResults]) -> None:
+    """What is counted twice makes an interval of nothing. Runs without a seed are told apart as objects only."""
+    seeds = [run.seed for run in runs if run.seed is not None]
+    twice = sorted({seed for seed in seeds if seeds.count(seed) > 1})
+    if twice or len(set(map(id, runs))) < len(runs):
+        told = f"seed {', '.join(map(str, twice))}" if twice else "the same run"
+        raise ValueError(f"Expected runs with different seeds, got {told} twice or more among those of {label!r}.")
+
+
+def _kind(value: Any) -> str:
+    """The type of what was given; of a list, those of its entries."""
+    name = type(value).__name__
+    if not isinstance(value, list | tuple):
+        return name
+    return f"a {name} of {', '.join(dict.fromkeys(type(entry).__name__ for entry in value)) or 'nothing'}"
 
 
 def check_one_measure(results: LabelledRuns) -> SequenceResults:

@@ -83,7 +83,7 @@ def test_mean_of_the_last_evaluations_of_each_segment():
     np.testing.assert_allclose(average_last(run, 2).matrix("return"), [[7.5, 0.0], [2.5, 7.5]])
     assert average_last(run, 2).evaluations[1] == run.evaluations[1]
     # Nor one that was made because a training stopped there.
-    stopped = replace(run, evaluations=[*run.evaluations[:4], evaluation(17, 1, "end", 0.9, 0.9), *run.evaluations[4:]])
+    stopped = replace(run, evaluations=[*run.evaluations[:5], evaluation(17, 1, "end", 0.9, 0.9), *run.evaluations[5:]])
     np.testing.assert_allclose(average_last(stopped, 99).matrix(), average_last(run, 99).matrix())
     with pytest.raises(ValueError, match="1 or more, got 0"):
         average_last(run, 0)

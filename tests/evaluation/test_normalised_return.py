@@ -110,7 +110,7 @@ def test_tables_say_what_they_show():
     rows = cells(results_table([("one", [made_results({}, (0.5, 1.0))])]))
     assert rows[0][2] == "ASR" and rows[4][2] == "success on a"
     assert rows[-1][0] == "One run each."
-    rows = cells(results_table([("one", [made_results({}, (0.5, 1.0))] * 2)]))
+    rows = cells(results_table([("one", [made_results({}, (0.5, 1.0)), made_results({}, (0.5, 1.0))])]))
     assert rows[-1][0] == "Mean over seeds [95% percentile bootstrap interval]."
 
 

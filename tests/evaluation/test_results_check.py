@@ -31,7 +31,7 @@ def test_what_a_run_writes_is_read():
         (lambda r: r["evaluations"][1].update(step="x"), "step of evaluation 1"),
         (lambda r: r["evaluations"][1].update(segment=9), "segment of evaluation 1"),
         (lambda r: r["evaluations"][1].update(segment=-1), "segment of evaluation 1"),
-        (lambda r: r["evaluations"][1].update(kind="x"), "kind of evaluation 1"),
+        (lambda r: r["evaluations"][1].update(kind="x"), "evaluation 1: kind must be one of"),
         (lambda r: r["evaluations"].append(r["evaluations"][1]), "order of their steps"),
         (lambda r: r.update(segments=["x", "y"]), "segments must be names of tasks"),
         (lambda r: r.update(segment_steps=[10]), "segment_steps"),

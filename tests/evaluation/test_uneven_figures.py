@@ -1,6 +1,7 @@
 """Figures of runs whose sub-envs do not divide a task, or that were not evaluated at the same steps; and how many they are."""
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -133,10 +134,10 @@ def test_curves_of_uneven_runs_are_drawn_whole_and_what_is_left_out_is_told(draw
     ],
 )
 def test_figures_tell_how_many_seeds_they_are_of(drawn, numbers, sequence, curves):
-    results = [(str(index), [WHOLE] * n) for index, n in enumerate(numbers)]
+    results = [(str(index), [replace(WHOLE, seed=seed) for seed in range(n)]) for index, n in enumerate(numbers)]
     for draw, text in ((plot_sequence, sequence), (plot_curves, curves)):
         draw(results, "unused.png")
         assert text in drawn[-1]._supxlabel.get_text().replace("\n", " ")
-    plot_matrix([WHOLE] * numbers[0], "unused.png")
+    plot_matrix(results[0][1], "unused.png")
     one = f"mean of {numbers[0]} seeds" if numbers[0] > 1 else "one seed"
     assert drawn[-1].axes[0].get_xlabel().startswith(f"success rate on each task, {one}\n")
