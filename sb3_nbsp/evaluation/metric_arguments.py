@@ -9,6 +9,7 @@ import numpy.typing as npt
 from sb3_nbsp.base.arguments import Whole
 
 FloatArray = npt.NDArray[np.float64]
+ROUNDING = 1e-9  # an area of a curve that is 1 throughout may come out larger
 
 
 def numbers(values: npt.ArrayLike, what: str, shape: str) -> FloatArray:
@@ -45,7 +46,7 @@ def check_shares(values: FloatArray, what: str) -> None:
     :param what: they are, in words
     :raises ValueError: if one lies outside 0 to 1
     """
-    if (values < 0).any() or (values > 1).any():
+    if (values < -ROUNDING).any() or (values > 1 + ROUNDING).any():
         raise ValueError(f"Expected {what} between 0 and 1, got {values}. Returns and percentages must be scaled.")
 
 

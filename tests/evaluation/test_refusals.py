@@ -209,3 +209,7 @@ def test_other_things_than_results_and_skill_neurons_are_refused(tmp_path):
     for wrong in ({"a": skill_neurons()}, [skill_neurons()]):
         with pytest.raises(TypeError, match="list of dicts of SkillNeurons by task"):
             plot_score_histograms(wrong, tmp_path / "x.png")
+
+
+def test_an_area_that_rounding_makes_larger_than_1_is_one_of_a_success_rate():
+    assert cw_forward_transfer([1 + 1e-12, 0.5], [0.5, 0.5]) == pytest.approx(0.5)
