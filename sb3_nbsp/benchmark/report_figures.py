@@ -60,6 +60,8 @@ def check_figures(comparisons: Sequence[Comparison], baselines: Sequence[str], p
     :param patterns: of what shall be drawn, see :func:`draw`
     :raises ValueError: if one of them fits no figure
     """
+    if not patterns:
+        return
     known = [f"{slug(one.sequence)}/{name}" for one in comparisons for name in _figures(one, baselines, "")]
     if unknown := [pattern for pattern in patterns if not any(fnmatchcase(name, pattern) for name in known)]:
         shown = known

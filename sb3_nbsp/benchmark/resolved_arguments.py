@@ -53,7 +53,7 @@ def hyperparameters(algo: str, env: str, arguments: Sequence[str]) -> dict[str, 
     :param arguments: further arguments of ``sb3-nbsp train``
     :return: all hyperparameters that the settings' file or the command names
     """
-    return {**_of_env(algo, env), **_given(arguments)}
+    return {**_in_file(_of_env(algo, env), env, arguments), **_given(arguments)}
 
 
 def environment_arguments(arguments: Sequence[str]) -> dict[str, Any]:
@@ -62,6 +62,16 @@ def environment_arguments(arguments: Sequence[str]) -> dict[str, Any]:
     :return: what they say to the environment
     """
     return _pairs_of(ENV_KWARGS, arguments)
+
+
+def env_settings(algo: str, env: str, arguments: Sequence[str]) -> dict[str, Any]:
+    """
+    :param algo: key of one of our algorithms
+    :param env: id of a task sequence
+    :param arguments: further arguments of ``sb3-nbsp train``
+    :return: what the environment is made with: what the command says to it, else what the hyperparameters do, as for rl-zoo3
+    """
+    return environment_arguments(arguments) or hyperparameters(algo, env, arguments).get("env_kwargs") or {}
 
 
 @cache
@@ -101,13 +111,16 @@ def _settings_for(env: str, file: str) -> dict[str, Any]:
 
 
 def _resolve(defaults: dict[str, Any], env: str, of_env: dict[str, Any], arguments: Sequence[str]) -> dict[str, Any]:
-    files_given = [name for name in _values_of(SETTINGS_FILE, arguments) if Path(name).suffix in (".yml", ".yaml")]
-    if files_given and Path(files_given[-1]).is_file():  # in place of ours
-        of_env = _settings_for(env, files_given[-1])
-    given = _given(arguments)
+    of_env, given = _in_file(of_env, env, arguments), _given(arguments)
     values = {name: given.get(name, of_env.get(name, default)) for name, default in defaults.items()}
     resolved: dict[str, Any] = json_safe(values)
     return resolved
+
+
+def _in_file(ours: dict[str, Any], env: str, arguments: Sequence[str]) -> dict[str, Any]:
+    """What the settings' file says of an env: a YAML file that the command names, in place of ours."""
+    named = [name for name in _values_of(SETTINGS_FILE, arguments) if Path(name).suffix in (".yml", ".yaml")]
+    return _settings_for(env, named[-1]) if named and Path(named[-1]).is_file() else ours
 
 
 def _given(arguments: Sequence[str]) -> dict[str, Any]:

@@ -80,7 +80,8 @@ def check_still_judged(records: Iterable[Record], own: Suites, merged: Suites) -
         shown = ", ".join(folders[:MANY]) + (f" and {len(folders) - MANY} more" if len(folders) > MANY else "")
         raise ValueError(
             f"Expected that a report still judges {shown} {what}. Nothing was written. Use another --archive folder: "
-            "`sb3-nbsp report PARENT`, with both below it, judges each run as its own suite says."
+            "`sb3-nbsp report PARENT`, with both below it, judges each run as its own suite says. If it is one suite that was "
+            "edited, archive all its runs at once, out of one folder."
         )
 
 

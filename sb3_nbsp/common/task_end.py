@@ -48,7 +48,6 @@ from sb3_nbsp.neurons.scoring import LossFunction, run_networks, score_networks,
 from sb3_nbsp.neurons.skill_neurons import SkillNeurons
 
 LOGGER = logging.getLogger(__name__)
-TRIED_STEPS = 100
 SCORING_SEED = 20_000  # far from the seeds that users give training envs
 
 
@@ -69,7 +68,7 @@ def try_score(model: Any) -> None:
     """
     if model.skill_fraction > 0:
         sizes = [layer.n_neurons for network in model.protection.networks for layer in network.layers]
-        try_own_score(model.score, sizes, min(int(model.scoring_steps), TRIED_STEPS))
+        try_own_score(model.score, sizes, int(model.scoring_steps))
 
 
 def consolidate(model: Any, env: gym.Env | VecEnv | None, task: str | None) -> SkillNeurons | None:

@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sb3_nbsp.evaluation.metric_arguments import FloatArray, check_segments, check_shares, numbers, same_length
+from sb3_nbsp.evaluation.metric_arguments import ROUNDING, FloatArray, check_segments, check_shares, numbers, same_length
 
 
 @dataclass(frozen=True)
@@ -230,7 +230,7 @@ def cw_forward_transfer(auc: npt.ArrayLike, baseline_auc: npt.ArrayLike) -> floa
     same_length(auc=area, baseline_auc=baseline)
     check_shares(baseline, "baseline areas of success rates")
     check_shares(area, "areas of success rates")
-    if (baseline == 1).any():
+    if (baseline >= 1 - ROUNDING).any():
         return math.nan
     return float(((area - baseline) / (1 - baseline)).mean()) if len(area) else math.nan
 

@@ -91,6 +91,8 @@ class SequenceResults:
         for name in ("task_names", "segments", "segment_steps"):
             if isinstance(value := getattr(self, name), list):  # two runs are compared by them, and no list is a tuple
                 setattr(self, name, tuple(value))
+        if isinstance(self.seed, np.integer):
+            self.seed = int(self.seed)
         check_results(self)
 
     @property

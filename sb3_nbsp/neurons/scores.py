@@ -112,9 +112,13 @@ def scores_of(score: str, data: ScoringData) -> th.Tensor:
     :param score: one of ``SCORES``
     :param data: of one layer
     :return: the score of each neuron, [n_neurons]
-    :raises ValueError: if it gives anything but a number in [0.5, 1] per neuron
+    :raises ValueError: if it fails, or gives anything but a number in [0.5, 1] per neuron
     """
-    found, n_neurons = SCORES[score](data), data.activations.shape[1]
+    try:
+        found: object = SCORES[score](data)
+    except Exception as error:
+        raise ValueError(f"score {score!r} failed: {type(error).__name__}: {error}") from error
+    n_neurons = data.activations.shape[1]
     if not isinstance(found, th.Tensor) or not found.is_floating_point():
         got = str(found.dtype) if isinstance(found, th.Tensor) else type(found).__name__
     elif found.shape != (n_neurons,):

@@ -25,8 +25,8 @@ ALGORITHMS: dict[str, type[ContinualAlgorithm]] = {
     "nbsptqc": NBSPTQC,
 }
 # SB3's algorithm -> ours, whose settings it reads on our task sequences
-_TOLD: dict[tuple[str, str], TaskSequence | None] = {}  # of others' envs, by id and arguments
 PARENTS = {"dqn": "nbspdqn", "ppo": "nbspppo", "qrdqn": "nbspqrdqn", "sac": "nbspsac", "tqc": "nbsptqc"}
+_TOLD: dict[tuple[str, str], TaskSequence | None] = {}  # of others' envs, by id and arguments
 
 
 def hyperparameter_file(algo: str) -> str:

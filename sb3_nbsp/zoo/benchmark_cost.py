@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sb3_nbsp.benchmark.cells import Cell
-from sb3_nbsp.benchmark.resolved_arguments import environment_arguments, hyperparameters
+from sb3_nbsp.benchmark.resolved_arguments import env_settings, hyperparameters
 from sb3_nbsp.evaluation.table import markdown_table
 from sb3_nbsp.tasks import TaskSequence
 from sb3_nbsp.zoo.algorithms import NAMESPACE, PARENTS, told_sequence
@@ -62,9 +62,9 @@ def cost_of(cell: Cell) -> Cost:
     :return: what it costs from its beginning
     :raises ImportError: where the tasks need a package that is not installed
     """
-    own = hyperparameters(PARENTS.get(cell.algo, cell.algo), cell.env, cell.arguments)
-    kwargs = environment_arguments(cell.arguments) or own.get("env_kwargs") or {}  # rl-zoo3 takes the first alone
-    sequence = told_sequence(cell.env, kwargs)
+    algo = PARENTS.get(cell.algo, cell.algo)
+    own = hyperparameters(algo, cell.env, cell.arguments)
+    sequence = told_sequence(cell.env, env_settings(algo, cell.env, cell.arguments))
     if sequence is None:
         return Cost(0, 0, 0.0)
     steps, settings = sequence.total_steps, known_settings(cell.algo, own)

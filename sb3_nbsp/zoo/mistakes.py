@@ -42,8 +42,8 @@ def told(command: str, error: Exception, verbose: int) -> str | None:
     if not isinstance(error, ALWAYS) and (verbose > 1 or raised_in(error, *WORK)):
         return None
     text = str(error).strip()
-    extra = EXTRAS.get((getattr(error, "name", None) or "").partition(".")[0])
-    if extra is not None and isinstance(error, ImportError) and "pip install" not in text:
+    extra = EXTRAS.get((error.name or "").partition(".")[0]) if isinstance(error, ImportError) else None
+    if extra is not None and "pip install" not in text:
         text += f': pip install "sb3-nbsp[{extra}]"'
     words = text if text and isinstance(error, IN_WORDS) else f"{type(error).__name__}: {text}".rstrip(": ")
     where = "" if isinstance(error, ALWAYS) else "\n(--verbose 2 shows where this came up.)"

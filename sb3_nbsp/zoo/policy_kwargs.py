@@ -5,19 +5,20 @@ from importlib import import_module
 from typing import Any
 
 import torch as th
+from stable_baselines3.common.sb2_compat.rmsprop_tf_like import RMSpropTFLike
 
 import sb3_nbsp.baselines
 
-NAMES: dict[str, Any] = {"th": th, "torch": th, "nn": th.nn, "sb3_nbsp": sb3_nbsp}
+NAMES: dict[str, Any] = {"th": th, "torch": th, "nn": th.nn, "RMSpropTFLike": RMSpropTFLike, "sb3_nbsp": sb3_nbsp}
 
 
 def policy_kwargs_of(given: str | Mapping[str, Any], packages: Iterable[str] = ()) -> Any:
     """
-    rl-zoo3 evaluates such text where torch's names alone are known.
+    rl-zoo3 evaluates such text where a few names of torch's and SB3's are known: these, and ours.
 
     :param given: e.g. ``"dict(net_arch=[64, 64], activation_fn=nn.Tanh)"``
     :param packages: modules whose names the text may use as well, those of ``--gym-packages``
-    :return: what the text says; of anything else a copy
+    :return: what the text says; of a dict a copy
     :raises ValueError: if the text cannot be evaluated
     """
     if not isinstance(given, str):

@@ -13,10 +13,10 @@ from rl_zoo3 import ALGOS
 from sb3_nbsp.base.arguments import check_arguments, check_values, naming
 from sb3_nbsp.base.names import unknown_name_message
 from sb3_nbsp.benchmark.cells import Cell
-from sb3_nbsp.benchmark.resolved_arguments import dropped_arguments, environment_arguments, hyperparameters
+from sb3_nbsp.benchmark.resolved_arguments import dropped_arguments, env_settings, environment_arguments, hyperparameters
 from sb3_nbsp.common.parents_arguments import check_keywords
 from sb3_nbsp.zoo.algorithms import ALGORITHMS, PARENTS, told_sequence
-from sb3_nbsp.zoo.given_arguments import read_arguments
+from sb3_nbsp.zoo.given_arguments import Given, read_arguments
 from sb3_nbsp.zoo.policy_kwargs import policy_kwargs_of
 from sb3_nbsp.zoo.train_checks import SETTINGS, check_env, check_names, check_settings, read_numbers
 from sb3_nbsp.zoo.train_checks import check_arguments as check_arguments_of_train
@@ -34,36 +34,33 @@ def check_cells(cells: Iterable[Cell]) -> None:
             continue
         seen.add(what)
         with naming(f"method {cell.method!r}, sequence {cell.sequence or cell.env!r}"):
-            packages = _check_command(cell)
-            _check_env(cell)
-            _check_algorithm(cell, packages)
+            given = _check_command(cell)
+            _check_env(cell, str(given.get("conf_file", "")))
+            _check_algorithm(cell, given.get("gym_packages", []))
 
 
-def _check_command(cell: Cell) -> list[str]:
-    """
-    As ``train`` reads it.
-
-    :return: the modules that it imports, which may register envs and scores: they are imported
-    """
+def _check_command(cell: Cell) -> Given:
+    """As ``train`` reads it. The modules that it imports, which may register envs and scores, are imported."""
     said = io.StringIO()
     try:
         with redirect_stderr(said):
             given = read_arguments(cell.train_arguments())
     except SystemExit as error:
         raise ValueError(said.getvalue().strip()) from error
-    packages: list[str] = given.get("gym_packages", [])
-    for module in packages:
+    for module in given.get("gym_packages", []):
         try:
             import_module(module)
         except Exception as error:
             raise ValueError(f"--gym-packages {module} cannot be imported: {type(error).__name__}: {error}") from error
     check_env(cell.env)
     check_arguments_of_train(given)
-    return packages
+    return given
 
 
-def _check_env(cell: Cell) -> None:
-    kwargs = environment_arguments(cell.arguments)
+def _check_env(cell: Cell, conf_file: str) -> None:
+    kwargs = env_settings(PARENTS.get(cell.algo, cell.algo), cell.env, cell.arguments)
+    if conf_file and not conf_file.endswith((".yml", ".yaml")) and not environment_arguments(cell.arguments):
+        return  # a module may say what the env is made with
     try:
         gym.spec(cell.env)
         told_sequence(cell.env, kwargs)

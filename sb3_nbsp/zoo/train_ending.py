@@ -53,16 +53,23 @@ def ending(runs: Sequence[TrainedRun]) -> str:
     :param runs: of one algorithm and env; several where they learned together
     :return: lines for a terminal
     """
-    results = [run.results for run in runs if run.results is not None and run.results.evaluations]
-    parts = [] if not results else [results_text(results[0])] if len(runs) == 1 else [_of_many(runs[0].algo, results)]
+    told = [(run, run.results) for run in runs if run.results is not None and run.results.evaluations]
+    parts = [] if not told else [results_text(told[0][1])] if len(runs) == 1 else [_of_many(told)]
     return "\n" + "\n\n".join([*parts, *_files(runs), _next(runs)])
 
 
-def _of_many(algo: str, results: Sequence[SequenceResults]) -> str:
-    groups: dict[Any, list[SequenceResults]] = {}  # by sequence
-    for one in results:
-        groups.setdefault((tuple(one.task_names), tuple(one.segments)), []).append(one)
-    return "\n\n".join(from_markdown(results_table([(algo, group)])).rstrip() for group in groups.values())
+def _of_many(told: Sequence[tuple[TrainedRun, SequenceResults]]) -> str:
+    """A table for each sequence, with a row for each method: what was trained with the same settings."""
+    tables: dict[Any, dict[str, list[tuple[TrainedRun, SequenceResults]]]] = {}
+    for run, results in told:
+        rows = tables.setdefault(results.sequence, {})
+        rows.setdefault(repr(results.settings), []).append((run, results))
+    shown = []
+    for rows in tables.values():
+        names = [f"{row[0][0].algo}{f' ({row[0][0].folder})' if len(rows) > 1 else ''}" for row in rows.values()]
+        labelled = [(name, [results for _, results in row]) for name, row in zip(names, rows.values(), strict=True)]
+        shown.append(from_markdown(results_table(labelled)).rstrip())
+    return "\n\n".join(shown)
 
 
 def _files(runs: Sequence[TrainedRun]) -> list[str]:

@@ -213,3 +213,4 @@ def test_other_things_than_results_and_skill_neurons_are_refused(tmp_path):
 
 def test_an_area_that_rounding_makes_larger_than_1_is_one_of_a_success_rate():
     assert cw_forward_transfer([1 + 1e-12, 0.5], [0.5, 0.5]) == pytest.approx(0.5)
+    assert all(math.isnan(cw_forward_transfer([0.5, 0.9], [baseline, 0.5])) for baseline in (1 - 1e-12, 1.0, 1 + 1e-12))

@@ -132,6 +132,21 @@ def test_the_end_names_results_files_and_next_commands(tmp_path, monkeypatch):
     assert "report" not in plain and "enjoy --algo nbspsac --env Pendulum-v1" in plain
 
 
+def test_methods_that_learned_together_have_a_row_each(tmp_path):
+    """Packs of a benchmark hold several methods with one seed."""
+    runs = []
+    for method, masks in (("a", 0.1), ("b", 0.3)):
+        for seed in (0, 1):
+            run = run_in(tmp_path / method / f"seed{seed}")
+            runs.append(replace(run, results=replace(run.results, seed=seed, settings={"mask_coef": masks})))
+    text = ending(runs)
+    rows = [line for line in text.splitlines() if line.strip().startswith("nbspsac (")]
+    assert all(any(f"/{method}/seed0)" in row for row in rows) for method in "ab")
+    assert all("seed0)" in row for row in rows)
+    same = [replace(run, results=replace(run.results, settings={})) for run in runs[:2]]
+    assert "nbspsac (" not in ending(same) and "ASR" in ending(same)
+
+
 def test_a_single_task_is_told_to_be_one(capsys):
     manager = SimpleNamespace(sequence=None, _algorithm=NBSPSAC, env_name=SimpleNamespace(gym_id="Pendulum-v1"))
     ShownExperimentManager.say_what_a_single_task_means(manager)

@@ -50,7 +50,7 @@ class Sine(th.nn.Module):
         return th.sin(x)
 
 
-def made(steps_per_task=100):
+def made(steps_per_task):
     tasks = (Task("left", lambda render_mode: PointGoalEnv("west")), Task("right", lambda render_mode: PointGoalEnv("east")))
     return TaskSequenceEnv(TaskSequence(tasks, steps_per_task))
 
@@ -69,6 +69,9 @@ def own_suite(tmp_path, monkeypatch):
     def cells(env="own_of_suites/Reach-v0", arguments=(), **method):
         content = {"seeds": [0], "sequences": {"s": {"env": env}}}
         arguments = ["--gym-packages", "own_of_suites", *arguments]
+        env_kwargs = {"env_kwargs": {"steps_per_task": 50}}
+        if not any("env_kwargs" in str(part) or part == "-conf" for part in (method, *arguments)):
+            method |= env_kwargs
         content["methods"] = {"m": {"algo": "nbspsac", "arguments": arguments, **method}}
         (tmp_path / "s.yml").write_text(json.dumps(content))
         return Suite.read(tmp_path / "s.yml").cells(tmp_path)
@@ -85,6 +88,19 @@ def test_what_a_module_registers_is_known(own_suite) -> None:
     check_cells(cells)
     assert cost_of(cells[0]).steps == 140
     assert "A step of own_of_suites/Reach-v0 counts as" in cost_statement(cells, 1)
+
+
+def test_env_arguments_stand_where_rl_zoo3_takes_them_from(own_suite, tmp_path) -> None:
+    (tmp_path / "conf.yml").write_text("own_of_suites/Reach-v0: {env_kwargs: {steps_per_task: 60}}")
+    (tmp_path / "conf.py").write_text("hyperparams = {}")
+    for method, steps in (
+        ({"params": {"env_kwargs": {"steps_per_task": 70}}}, 140),
+        ({"arguments": ["-conf", str(tmp_path / "conf.yml")]}, 120),
+    ):
+        cells = own_suite(**method)
+        check_cells(cells)
+        assert cost_of(cells[0]).steps == steps
+    check_cells(own_suite(arguments=["-conf", str(tmp_path / "conf.py")]))  # which may say what the env is made with
 
 
 @pytest.mark.parametrize(
