@@ -186,11 +186,10 @@ def count_together(env: VecEnv) -> None:
     :raises ValueError: if its sub-envs go through different sequences: all switch in the same step, to the same task
     """
     ways = [_way(sequence) for sequence in env.get_attr("task_sequence")]
-    other = next((i for i, way in enumerate(ways) if way != ways[0]), None)
-    if other is not None:
+    if others := [i for i, way in enumerate(ways) if way != ways[0]]:
         raise ValueError(
-            f"All sub-envs must go through one task sequence. Sub-env 0 goes through {ways[0]}; sub-env {other} through "
-            f"{ways[other]}. Make all of them with the same tasks, order, steps and ids."
+            f"All sub-envs must go through one task sequence. Sub-env 0 goes through {ways[0]}; sub-env {others[0]} through "
+            f"{ways[others[0]]}. Make all of them with the same tasks, order, steps and ids."
         )
     env.env_method("set_n_envs", env.num_envs)
 

@@ -34,6 +34,8 @@ def check_cells(cells: Iterable[Cell]) -> None:
             continue
         seen.add(what)
         with naming(f"method {cell.method!r}, sequence {cell.sequence or cell.env!r}"):
+            if cell.algo not in {*ALGOS, *ALGORITHMS}:
+                raise ValueError(unknown_name_message("algo", cell.algo, [*ALGORITHMS, *ALGOS]))
             given = _check_command(cell)
             _check_env(cell, str(given.get("conf_file", "")))
             _check_algorithm(cell, given.get("gym_packages", []))
@@ -73,8 +75,6 @@ def _check_env(cell: Cell, conf_file: str) -> None:
 def _check_algorithm(cell: Cell, packages: list[str]) -> None:
     """As ``train`` does it, and what the algorithm's constructor will say."""
     algo = cell.algo
-    if algo not in {*ALGOS, *ALGORITHMS}:
-        raise ValueError(unknown_name_message("algo", algo, [*ALGORITHMS, *ALGOS]))
     ours: Any = ALGORITHMS.get(PARENTS.get(algo, algo))
     left_out = dropped_arguments(algo)  # what only ours know, where the algorithm is SB3's
     params = hyperparameters(algo, cell.env, cell.arguments)
