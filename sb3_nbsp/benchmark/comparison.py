@@ -16,11 +16,7 @@ from sb3_nbsp.evaluation.table import check_one_measure, first_evaluated
 from sb3_nbsp.neurons.skill_neurons import SkillNeurons
 
 METRICS = ("asr", "asr_without_last", "fm", "fwt")
-CW_METRICS = (
-    "cw_performance",
-    "cw_forgetting",
-    "cw_forward_transfer",
-)  # Continual World's, which has its own last evaluations
+CW_METRICS = ("cw_performance", "cw_forgetting", "cw_forward_transfer")  # Continual World's: of single evaluations
 LOWER_IS_BETTER = ("fm",)
 WHICH_TASKS = ("tasks", "order", "steps_per_task", "cycles")  # arguments of sequences
 
