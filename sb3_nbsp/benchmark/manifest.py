@@ -16,7 +16,7 @@ from sb3_nbsp.base.atomic_write import replacing
 from sb3_nbsp.benchmark.cells import Cell
 from sb3_nbsp.benchmark.file_names import DONE, FAILED, MANIFEST
 from sb3_nbsp.benchmark.resolved_arguments import resolved_arguments
-from sb3_nbsp.benchmark.same_settings import Differences, settings_differ
+from sb3_nbsp.benchmark.same_settings import in_words, settings_differ
 from sb3_nbsp.evaluation.json_csv import json_safe
 from sb3_nbsp.evaluation.versions import library_versions
 
@@ -76,8 +76,8 @@ def check_manifest(cell: Cell, retry: bool = False) -> None:
         if differ := settings_differ(manifest, now):
             raise ForeignCellError(
                 f"Expected {cell.name} to have the settings of seed {manifest.get('seed')} in {place}, got other ones "
-                f"({_in_words(differ)}). A report takes the mean over a method's seeds: use another folder (-f), or another "
-                "name for the method."
+                f"({in_words(differ, 'now')}). A report takes the mean over a method's seeds: use another folder (-f), or "
+                "another name for the method."
             )
 
 
@@ -100,11 +100,7 @@ def changed_settings(cell: Cell) -> str:
     if not earlier:
         return ""
     seeds = {} if earlier.get("seed") == cell.seed else {"seed": (earlier.get("seed"), cell.seed)}
-    return _in_words(seeds | settings_differ(earlier, _manifest(cell)))
-
-
-def _in_words(differences: Differences) -> str:
-    return "; ".join(f"{name}: {before!r} there, {after!r} now" for name, (before, after) in differences.items())
+    return in_words(seeds | settings_differ(earlier, _manifest(cell)), "now")
 
 
 def write_done(cell: Cell, wall_time_s: float) -> None:

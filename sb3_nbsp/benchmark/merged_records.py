@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sb3_nbsp.benchmark.run_record import Record
-from sb3_nbsp.benchmark.same_settings import records_differ
+from sb3_nbsp.benchmark.same_settings import in_words, records_differ
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,7 @@ def merge(earlier: Sequence[Record], later: Sequence[Record]) -> Merged:
 
 def _check_same(earlier: Record, later: Record) -> None:
     if differ := records_differ(earlier, later):
-        values = "; ".join(f"{name}: {there!r} there, {here!r} here" for name, (there, here) in differ.items())
         raise ValueError(
             f"Expected the same training in {earlier.origin or earlier.folder} and in {later.origin or later.folder}, got two "
-            f"({values}). One would take the other's place: rename one's folder, or use another archive."
+            f"({in_words(differ)}). One would take the other's place: rename one's folder, or use another archive."
         )

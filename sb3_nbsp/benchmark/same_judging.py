@@ -9,7 +9,7 @@ from sb3_nbsp.benchmark.file_names import RUNS, SUITE
 from sb3_nbsp.benchmark.manifest import read_json
 from sb3_nbsp.benchmark.run_record import Record
 from sb3_nbsp.benchmark.runs_file import Suites, read_runs_file
-from sb3_nbsp.benchmark.same_settings import Differences
+from sb3_nbsp.benchmark.same_settings import Differences, in_words
 
 MANY = 3  # runs, of which an error names the first ones
 
@@ -46,7 +46,7 @@ def check_suite_stays(folder: Path, content: Mapping[str, Any]) -> None:
     if there and there.get("name") != content["name"] and (lost := judging_lost(there, content)):
         raise ValueError(
             f"Expected a folder of its own for {_named(content)}, got {folder}, with runs of {_named(there)} that a report "
-            f"would judge otherwise ({_in_words(lost)}). Name another folder with -f: `sb3-nbsp report PARENT`, with both "
+            f"would judge otherwise ({in_words(lost)}). Name another folder with -f: `sb3-nbsp report PARENT`, with both "
             f"below it, judges each run as its own suite says. If it is this suite, renamed, delete {folder / SUITE}."
         )
 
@@ -74,7 +74,7 @@ def check_still_judged(records: Iterable[Record], own: Suites, merged: Suites) -
         before, after = (suite_around(record.folder, suites) for suites in (own, merged))
         is_judged = record.is_finished and bool(before or not record.manifest)
         if is_judged and (lost := judging_lost(before, after)):
-            what = f"as {_named(before)} says, got {_named(after)} ({_in_words(lost)})"
+            what = f"as {_named(before)} says, got {_named(after)} ({in_words(lost)})"
             changed.setdefault(what, []).append(record.folder)
     for what, folders in changed.items():
         shown = ", ".join(folders[:MANY]) + (f" and {len(folders) - MANY} more" if len(folders) > MANY else "")
@@ -83,10 +83,6 @@ def check_still_judged(records: Iterable[Record], own: Suites, merged: Suites) -
             "`sb3-nbsp report PARENT`, with both below it, judges each run as its own suite says. If it is one suite that was "
             "edited, archive all its runs at once, out of one folder."
         )
-
-
-def _in_words(lost: Differences) -> str:
-    return "; ".join(f"{name}: {there!r} there, {here!r} here" for name, (there, here) in lost.items())
 
 
 def _named(suite: Mapping[str, Any]) -> str:

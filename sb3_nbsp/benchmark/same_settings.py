@@ -1,5 +1,6 @@
 """Whether two trainings were made with the same settings: a method on a sequence is one thing, with every seed."""
 
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -7,6 +8,15 @@ from sb3_nbsp.benchmark.resolved_arguments import deciding, dropped_arguments, i
 from sb3_nbsp.benchmark.run_record import Record
 
 Differences = dict[str, tuple[Any, Any]]  # by name: the value there, and the value here
+
+
+def in_words(differences: Differences, second: str = "here") -> str:
+    """
+    :param differences: any
+    :param second: where the second values are
+    :return: the same for an error
+    """
+    return "; ".join(f"{name}: {there!r} there, {here!r} {second}" for name, (there, here) in differences.items())
 
 
 def settings_differ(there: Mapping[str, Any], here: Mapping[str, Any]) -> Differences:
@@ -23,7 +33,7 @@ def settings_differ(there: Mapping[str, Any], here: Mapping[str, Any]) -> Differ
     both = [name for name in wanted if name in known]
     given = [list(manifest.get("arguments", ())) for manifest in (there, here)]
     compared = [*both, *dropped_arguments(here.get("algo", ""))]
-    first, second = ([" ".join(group) for group in in_order(without(compared, deciding(words)))] for words in given)
+    first, second = ([shlex.join(group) for group in in_order(without(compared, deciding(words)))] for words in given)
     values = {name: (there.get(name), here.get(name)) for name in ("algo", "env")}
     if first != second:
         # In another order something is given twice, of which the last one counts.
@@ -92,8 +102,7 @@ def check_one_setting(name: str, records: Sequence[Record]) -> None:
     if len(kinds) < 2:
         return
     one, other = kinds[:2]
-    differ = settings_differ(one[0].manifest, other[0].manifest)
-    values = "; ".join(f"{key}: {first!r} there, {second!r} here" for key, (first, second) in differ.items())
+    values = in_words(settings_differ(one[0].manifest, other[0].manifest))
     raise ValueError(
         f"Expected one training with several seeds for {name}, got {_seeds(one)} ({one[0].folder}) and {_seeds(other)} "
         f"({other[0].folder}) with other settings ({values}). Report on their folders one by one, or train one of them under "

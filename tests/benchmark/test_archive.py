@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from helpers.reported_runs import run_of, write_benchmark
 
-from sb3_nbsp.benchmark import report
 from sb3_nbsp.benchmark.archive import write_archive
 from sb3_nbsp.benchmark.cells import Cell
 from sb3_nbsp.benchmark.local_runner import CellError, run_cells
@@ -31,12 +30,6 @@ TABLES = ("report.md", "runs.csv", "summary.csv", "improvement.csv")
 @pytest.fixture
 def runs(tmp_path: Path) -> Path:
     return write_benchmark(tmp_path)
-
-
-@pytest.fixture
-def tables_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Figures take most of a report's time."""
-    monkeypatch.setattr(report, "draw", lambda *_: None)
 
 
 def cell_of(runs: Path, method: str, seed: int) -> Cell:

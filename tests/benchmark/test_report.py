@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from helpers.reported_runs import evaluation, run_of, write_benchmark
 
-from sb3_nbsp.benchmark import report
 from sb3_nbsp.benchmark.comparison import group
 from sb3_nbsp.benchmark.find_runs import NotCounted, collect
 from sb3_nbsp.benchmark.provenance import provenance_section
@@ -92,12 +91,6 @@ def test_mean_of_the_last_evaluations_of_each_segment():
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     return write_benchmark(tmp_path)
-
-
-@pytest.fixture
-def tables_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Figures take most of a report's time."""
-    monkeypatch.setattr(report, "draw", lambda *_: None)
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:

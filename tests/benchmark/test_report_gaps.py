@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from helpers.reported_runs import evaluation, run_of, write_benchmark
 
-from sb3_nbsp.benchmark import report
 from sb3_nbsp.benchmark.find_runs import collect
 from sb3_nbsp.benchmark.report import write_report
 from sb3_nbsp.evaluation import SequenceResults
@@ -19,12 +18,6 @@ from sb3_nbsp.zoo import report_command
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     return write_benchmark(tmp_path)
-
-
-@pytest.fixture
-def tables_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Figures take most of a report's time."""
-    monkeypatch.setattr(report, "draw", lambda *_: None)
 
 
 @pytest.mark.usefixtures("tables_only")
