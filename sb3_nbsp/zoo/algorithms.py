@@ -38,15 +38,6 @@ def hyperparameter_file(algo: str) -> str:
         return str(file)
 
 
-def registered_sequence(env_id: str, env_kwargs: Mapping[str, Any]) -> TaskSequence | None:
-    """
-    :param env_id: a registered id
-    :param env_kwargs: arguments of the env
-    :return: the env's task sequence without the env being made, ``None`` if it is an ordinary env
-    """
-    return sequence_of_id(env_id, **{name: value for name, value in env_kwargs.items() if name not in NOT_OF_SEQUENCES})
-
-
 def told_sequence(env_id: str, env_kwargs: Mapping[str, Any]) -> TaskSequence | None:
     """
     :param env_id: a registered id
@@ -56,7 +47,7 @@ def told_sequence(env_id: str, env_kwargs: Mapping[str, Any]) -> TaskSequence | 
     :raises Exception: what the making of the env raises
     """
     if env_id.startswith(NAMESPACE):
-        return registered_sequence(env_id, env_kwargs)
+        return sequence_of_id(env_id, **{name: value for name, value in env_kwargs.items() if name not in NOT_OF_SEQUENCES})
     key = env_id, repr(sorted(env_kwargs.items()))
     if key not in _TOLD:
         _TOLD[key] = sequence_of(env_id, dict(env_kwargs))

@@ -12,19 +12,15 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import rl_zoo3
+import rl_zoo3.enjoy
+import rl_zoo3.exp_manager
+import rl_zoo3.load_from_hub
+import rl_zoo3.train
+import rl_zoo3.utils
 import stable_baselines3.common.env_util
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
-
-try:
-    import rl_zoo3
-    import rl_zoo3.enjoy
-    import rl_zoo3.exp_manager
-    import rl_zoo3.load_from_hub
-    import rl_zoo3.train
-    import rl_zoo3.utils
-except ImportError as error:
-    raise ImportError(f'`sb3-nbsp train` and `enjoy` need rl-zoo3 ({error}): pip install "sb3-nbsp[zoo]"') from error
 
 from sb3_nbsp.common.env_util import is_task_sequence
 from sb3_nbsp.evaluation.contexts import play_by_task

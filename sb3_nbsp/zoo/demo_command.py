@@ -6,12 +6,8 @@ import time
 from pathlib import Path
 
 import numpy as np
-
-try:
-    from rich.console import Console
-    from rich.markdown import Markdown
-except ImportError as error:
-    raise ImportError(f'The demonstration needs rich ({error}): pip install "sb3-nbsp[zoo]"') from error
+from rich.console import Console
+from rich.markdown import Markdown
 
 from sb3_nbsp.base.spare_files import may_fail
 from sb3_nbsp.benchmark.cells import Cell

@@ -8,15 +8,11 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
+from rl_zoo3 import ALGOS
+from rl_zoo3.exp_manager import ExperimentManager
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import CheckpointCallback
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize
-
-try:
-    from rl_zoo3 import ALGOS
-    from rl_zoo3.exp_manager import ExperimentManager
-except ImportError as error:
-    raise ImportError(f'Experiments need rl-zoo3 ({error}): pip install "sb3-nbsp[zoo]"') from error
 
 from sb3_nbsp.base.arguments import check_values
 from sb3_nbsp.common.continual_algorithm import ContinualAlgorithm

@@ -15,15 +15,12 @@ import zipfile
 from itertools import combinations
 from pathlib import Path
 
-try:
-    import rl_zoo3.load_from_hub
-    import yaml
-    from huggingface_hub import EvalResult, HfApi, ModelCardData
-    from huggingface_hub.errors import RemoteEntryNotFoundError
-    from huggingface_sb3 import EnvironmentName, ModelName, ModelRepoId
-    from rl_zoo3.utils import get_model_path
-except ImportError as error:
-    raise ImportError(f'`sb3-nbsp push` and `pull` need rl-zoo3 ({error}): pip install "sb3-nbsp[zoo]"') from error
+import rl_zoo3.load_from_hub
+import yaml
+from huggingface_hub import EvalResult, HfApi, ModelCardData
+from huggingface_hub.errors import RemoteEntryNotFoundError
+from huggingface_sb3 import EnvironmentName, ModelName, ModelRepoId
+from rl_zoo3.utils import get_model_path
 
 from sb3_nbsp.base.markdown import escaped
 from sb3_nbsp.common.file_checks import naming_damage

@@ -23,7 +23,8 @@ WORK = frozenset(
 )
 # Packages that do not come with ours: which extra brings them.
 EXTRAS = {
-    **dict.fromkeys(("rl_zoo3", "yaml", "rich", "tqdm", "pandas", "requests", "pygame", "imageio_ffmpeg"), "zoo"),
+    **dict.fromkeys(("rl_zoo3", "huggingface_hub", "huggingface_sb3", "imageio_ffmpeg", "rich", "tqdm", "yaml"), "zoo"),
+    **dict.fromkeys(("pandas", "requests", "pygame"), "zoo"),
     **dict.fromkeys(("matplotlib", "scipy"), "plots"),
     **{"metaworld": "metaworld", "ale_py": "atari", "cv2": "atari", "shimmy": "dmc", "submitit": "slurm"},
 }

@@ -8,11 +8,6 @@ from typing import Any
 
 from stable_baselines3.common.vec_env import VecEnv
 
-try:
-    import rl_zoo3  # noqa: F401
-except ImportError as error:
-    raise ImportError(f'The probe needs rl-zoo3 ({error}): pip install "sb3-nbsp[zoo]"') from error
-
 from sb3_nbsp.base.plain_text import from_markdown
 from sb3_nbsp.base.spare_files import may_fail
 from sb3_nbsp.evaluation import SequenceResults, plot_score_histograms

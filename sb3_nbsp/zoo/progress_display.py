@@ -7,12 +7,9 @@ from collections.abc import Iterable
 from datetime import timedelta
 from typing import Protocol
 
-try:
-    from rich.console import Console, RenderableType
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-    from rich.text import Text
-except ImportError as error:
-    raise ImportError(f'Progress bars need rich ({error}): pip install "sb3-nbsp[zoo]"') from error
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.text import Text
 
 UPDATE_SECONDS = 0.5  # between two looks at the training
 DRAWS_PER_SECOND = 2.0  # drawing takes about 2 ms

@@ -8,20 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import rl_zoo3
 import torch as th
+from huggingface_sb3 import EnvironmentName
+from imageio_ffmpeg import write_frames
+from rl_zoo3.utils import StoreDict, get_model_path
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.utils import set_random_seed
 from stable_baselines3.common.vec_env import VecEnv
-
-try:
-    import rl_zoo3
-    from huggingface_sb3 import EnvironmentName
-    from imageio_ffmpeg import write_frames
-    from rl_zoo3.utils import StoreDict, get_model_path
-except ImportError as error:
-    raise ImportError(
-        f'`sb3-nbsp record-video` needs rl-zoo3 and imageio-ffmpeg ({error}): pip install "sb3-nbsp[zoo]"'
-    ) from error
 
 from sb3_nbsp.common.env_util import wrap_like
 from sb3_nbsp.evaluation.contexts import playing
