@@ -15,7 +15,7 @@ from sb3_nbsp.evaluation.method_styles import COLOURS, Style, styles_of
 from sb3_nbsp.evaluation.metric_arguments import FloatArray
 from sb3_nbsp.evaluation.performance_kind import NORMALISED, SUCCESS
 from sb3_nbsp.evaluation.results import SequenceResults
-from sb3_nbsp.evaluation.table import LabelledRuns, check_comparable, check_runs
+from sb3_nbsp.evaluation.table import LabelledRuns, check_comparable, check_list
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -88,7 +88,7 @@ def plot_matrix(results: Sequence[SequenceResults], path: str | os.PathLike[str]
     :param path: image file, replaced as a whole
     :raises ValueError: if there is nothing to draw or the runs are not over the same sequence
     """
-    check_runs(results)
+    check_list(results)
     first = check_comparable([("runs", results)])
     matrix = np.mean([run.matrix() for run in results], axis=0)
     n_segments, n_tasks = matrix.shape

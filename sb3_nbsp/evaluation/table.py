@@ -82,7 +82,7 @@ def check_comparable(results: LabelledRuns) -> SequenceResults:
     return check_one_measure(results)
 
 
-def check_runs(runs: Any, what: str = "runs") -> None:
+def check_list(runs: Any, what: str = "runs") -> None:
     """
     :param runs: what was given
     :param what: it is, in words
@@ -101,7 +101,7 @@ def _check_labelled(results: Any) -> None:
     for entry in results:
         if not isinstance(entry, Sequence) or len(entry) != 2 or not isinstance(entry[0], str):
             raise TypeError(f"Expected {wanted}, got one with {_kind(entry)} in it.")
-        check_runs(entry[1], f"the runs of {entry[0]!r}")
+        check_list(entry[1], f"the runs of {entry[0]!r}")
 
 
 def _check_different(label: str, runs: Sequence[SequenceResults]) -> None:
