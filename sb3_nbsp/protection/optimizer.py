@@ -108,10 +108,10 @@ class MaskedOptimizer(th.optim.Optimizer):
             self._place(self._factors)
         if self.mask_target == "gradient" and not self.before_clipping:
             closure = self._mask_gradients(closure)
-        held = [p.data for p in self._held]
-        for p, rows, before in zip(held, self._rows, self._before, strict=True):
-            th.index_select(p, 0, rows, out=before)
+        for p, rows, before in zip(self._held, self._rows, self._before, strict=True):
+            th.index_select(p.data, 0, rows, out=before)
         loss = self.base.step(closure)
+        held = [p.data for p in self._held]  # an optimizer may have put others in their place
         # lerp(before, after, f) gives `before` exactly at f = 0 and `after` exactly at f = 1.
         for p, rows, after in zip(held, self._rows, self._after, strict=True):
             th.index_select(p, 0, rows, out=after)
