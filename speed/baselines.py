@@ -1,5 +1,6 @@
 """
-Gradient steps under the hooks of a baseline: NBSPSAC's update beside SB3's own train(), each with the baseline in force.
+Gradient steps under a baseline (its hooks, its activation function, its optimizer): NBSPSAC's update beside SB3's own
+train(), each with the baseline in force.
 
 Rounds alternate between the variants; reported is the median over rounds of the ratio of CPU times to SB3's train() with the
 same baseline in the same round, with the interquartile range. One old task lies behind each model.
@@ -18,26 +19,32 @@ import torch as th
 from costs import RandomEnv
 
 from sb3_nbsp import NBSPSAC
-from sb3_nbsp.baselines import AGEM, EWC, BehaviouralCloning, PackNet, TaskBoundaryCallback
+from sb3_nbsp.baselines import AGEM, EWC, UPGD, BehaviouralCloning, CReLU, PackNet, TaskBoundaryCallback
 
 REMEMBERS = {"memory_size": 1_000, "replay_mode": "share", "old_task_fraction": 0.0}
-BASELINES: dict[str, tuple[Callable[[], TaskBoundaryCallback], dict[str, Any]]] = {
-    "EWC": (lambda: EWC(networks="all"), {}),
-    "PackNet": (lambda: PackNet(n_tasks=3, retrain_steps=0), {}),
-    "BehaviouralCloning": (lambda: BehaviouralCloning(memory_size=1_000), {}),
-    "A-GEM": (AGEM, REMEMBERS),
+# By name: the callback, if it is one, arguments of the model, and of its policy.
+BASELINES: dict[str, tuple[Callable[[], TaskBoundaryCallback] | None, dict[str, Any], dict[str, Any]]] = {
+    "EWC": (lambda: EWC(networks="all"), {}, {}),
+    "PackNet": (lambda: PackNet(n_tasks=3, retrain_steps=0), {}, {}),
+    "BehaviouralCloning": (lambda: BehaviouralCloning(memory_size=1_000), {}, {}),
+    "A-GEM": (AGEM, REMEMBERS, {}),
+    "CReLU": (None, {}, {"activation_fn": CReLU}),
+    "UPGD": (None, {}, {"optimizer_class": UPGD}),
+    "AdamW": (None, {}, {"optimizer_class": th.optim.AdamW}),
 }
 
 
 def make(name: str, how: Any, width: int, batch_size: int) -> Any:
     """A model that has ended a task with a baseline, and trains on."""
-    make_callback, arguments = BASELINES[name]
-    settings = {"policy_kwargs": {"net_arch": [width, width]}, "buffer_size": 20_000, "learning_starts": 10_000, "seed": 0}
+    make_callback, arguments, of_policy = BASELINES[name]
+    policy_kwargs = {"net_arch": [width, width], **of_policy}
+    settings = {"policy_kwargs": policy_kwargs, "buffer_size": 20_000, "learning_starts": 10_000, "seed": 0}
     own = {"skill_fraction": 0.0, "task_warmup": 0, "rehearsal": "replay", "memory_size": 0, **arguments}
     model = NBSPSAC("MlpPolicy", RandomEnv(), batch_size=batch_size, fast_update=how, **settings, **own)
-    callback = make_callback()
+    callback = None if make_callback is None else make_callback()
     model.learn(1_000, callback=callback)
-    callback.end_task("A")
+    if callback is not None:
+        callback.end_task("A")
     model.consolidate(task="A")
     model.learn(1_000, callback=callback, reset_num_timesteps=False)
     _, started = model._setup_learn(1, callback, False)

@@ -3,6 +3,8 @@
 import torch as th
 from torch import nn
 
+from sb3_nbsp.common.activations import ACTIVATIONS, ConcatenatedRectifier
+
 
 class CReLU(nn.Module):
     """
@@ -36,3 +38,6 @@ class CReLU(nn.Module):
             raise ValueError(f"CReLU gives two outputs per neuron: expected layers of an even size in net_arch, got {size}.")
         neurons = inputs[:, : size // 2]
         return th.cat([neurons, -neurons], dim=1).relu()
+
+
+ACTIVATIONS[CReLU] = lambda module: ConcatenatedRectifier()

@@ -156,9 +156,9 @@ SACFastUpdate = Annotated[
     Literal["auto", True, False],
     Doc(
         "compute gradient steps without autograd: ``auto`` (where that is the same), True, False",
-        "``auto``: where that is the same up to rounding (an MLP with ReLU or LeakyReLU, and Adam), else with autograd and "
-        "less waste; ``True``: without autograd, or an error that says why not; ``False``: by SB3's own ``train()``, bit for "
-        "bit. ``update_path`` tells what is used.",
+        "``auto``: where that is the same up to rounding (an MLP with ReLU, LeakyReLU or CReLU; on CUDA under Adam), else "
+        "with autograd and less waste; ``True``: without autograd, or an error that says why not; ``False``: by SB3's own "
+        "``train()``, bit for bit. ``update_path`` tells what is used.",
     ),
 ]
 FastUpdate = Annotated[

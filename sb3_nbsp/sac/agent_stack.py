@@ -6,9 +6,10 @@ from typing import Any
 import torch as th
 from stable_baselines3 import SAC
 
+from sb3_nbsp.common.activations import Activation
 from sb3_nbsp.sac.batched_mlp import BatchedMlp
 from sb3_nbsp.sac.fast_update import parameter_groups
-from sb3_nbsp.sac.fast_update_conditions import negative_slope, optimizers_of
+from sb3_nbsp.sac.fast_update_conditions import activation_of, optimizers_of
 from sb3_nbsp.sac.snapshot import Snapshot
 from sb3_nbsp.sac.stack_kind import find_stack_obstacle, kind_of
 from sb3_nbsp.sac.stacked_parameters import Groups, StackedAdam, StackedParameters
@@ -38,14 +39,14 @@ class AgentStack:
             name: StackedAdam(self.flats[name], [optimizers_of(model)[name] for model in models])
             for name in optimizers_of(first)
         }
-        slopes = negative_slope(first.actor.latent_pi), negative_slope(first.critic.q_networks[0])
+        activations = activation_of(first.actor.latent_pi), activation_of(first.critic.q_networks[0])
         values = {name: flat.values for name, flat in self.flats.items()}
         gradients = {name: adam.gradients for name, adam in self.adams.items()}
-        self.actor, self.actor_gradients = (self._mlps("actor", of["actor"], 1, slopes[0]) for of in (values, gradients))
+        self.actor, self.actor_gradients = (self._mlps("actor", of["actor"], 1, activations[0]) for of in (values, gradients))
         self.critic, self.critic_gradients = (
-            self._mlps("critic", of["critic"], self.n_critics, slopes[1]) for of in (values, gradients)
+            self._mlps("critic", of["critic"], self.n_critics, activations[1]) for of in (values, gradients)
         )
-        self.target = self._mlps("target", values["target"], self.n_critics, slopes[1])
+        self.target = self._mlps("target", values["target"], self.n_critics, activations[1])
         # The same entries of all layers, agent by agent: [P, entries of a layer].
         self.target_layers, self.critic_layers = (
             [layer.reshape(self.n_agents, -1) for layer in (*mlps.weights, *mlps.biases)]
@@ -57,8 +58,8 @@ class AgentStack:
         for agent in range(self.n_agents):
             self._note(agent)
 
-    def _mlps(self, name: str, buffer: th.Tensor, n: int, slope: float) -> BatchedMlp:
-        return BatchedMlp(*self.flats[name].layers(buffer, n * self.n_agents), slope, self.n_agents)
+    def _mlps(self, name: str, buffer: th.Tensor, n: int, activation: Activation) -> BatchedMlp:
+        return BatchedMlp(*self.flats[name].layers(buffer, n * self.n_agents), activation, self.n_agents)
 
     def is_current(self, agent: int) -> bool:
         """Whether an agent's model still consists of the tensors that the stack was given."""

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import torch as th
 
+from sb3_nbsp.common.activations import Activation
 from sb3_nbsp.sac.manual_mlp import Outputs, ParallelMlp
 
 
@@ -15,12 +16,12 @@ class BatchedMlp(ParallelMlp):
 
     :param weights: by layer, [P * n, out, in]
     :param biases: by layer, [P * n, out, 1]
-    :param slope: of LeakyReLU; 0 for ReLU
+    :param activation: f
     :param n_agents: P
     """
 
-    def __init__(self, weights: Sequence[th.Tensor], biases: Sequence[th.Tensor], slope: float, n_agents: int):
-        super().__init__(weights, biases, slope)
+    def __init__(self, weights: Sequence[th.Tensor], biases: Sequence[th.Tensor], activation: Activation, n_agents: int):
+        super().__init__(weights, biases, activation)
         # Side by side, the first layers of an agent's networks are one layer.
         self.first_weight = weights[0].reshape(n_agents, -1, weights[0].shape[2])  # [P, n * out, in]
         self.first_bias = biases[0].reshape(n_agents, -1, 1)
@@ -51,7 +52,7 @@ class BatchedMlp(ParallelMlp):
         """
         above = th.mul(self.transposed[-1], shares, out=deltas.layers[-2])
         for i in range(len(self.weights) - 2, 0, -1):
-            self.activate_backward(above, outputs.layers[i], above)
+            self.activation.backward(above, outputs.layers[i], above)
             above = th.bmm(self.transposed[i], above, out=deltas.layers[i - 1])
-        self.activate_backward(above, outputs.layers[0], above)
+        self.activation.backward(above, outputs.layers[0], above)
         return th.bmm(self.first_weight[:, :, first:].transpose(1, 2), deltas.first)

@@ -46,7 +46,11 @@ class FastSAC(SAC):
         if self.fast_update is not False:
             put_channels_last(self.policy, self.device)
         if self.fast_update is True:
-            self._check_fast(find_obstacle(self))
+            self._check_fast(self._find_obstacle())
+
+    def _find_obstacle(self) -> str | None:
+        # Many small operations cost most on CUDA, unless they are one program.
+        return find_stack_obstacle(self) if self.device.type == "cuda" else find_obstacle(self)
 
     def _check_fast(self, obstacle: str | None) -> None:
         if self.fast_update is True and obstacle is not None:
@@ -98,8 +102,7 @@ class FastSAC(SAC):
 
     def _choose_update(self) -> "FastUpdate | BatchedLearner | AutogradUpdate":
         if self._fast is None or not self._fast.is_current():
-            on_cuda = self.device.type == "cuda"  # many small operations cost most there, unless they are one program
-            obstacle = find_stack_obstacle(self) if on_cuda else find_obstacle(self)
+            obstacle = self._find_obstacle()
             self._check_fast(obstacle)
             if obstacle is not None:
                 self._leave_stack()
@@ -109,6 +112,7 @@ class FastSAC(SAC):
             if not (isinstance(self._fast, BatchedLearner) and self._fast.stack.fits(0)):  # which takes over what has changed
                 self._leave_stack()
                 reader = BufferReader(self, self.streams)
+                on_cuda = self.device.type == "cuda"
                 self._fast = BatchedLearner([self], [self.streams]) if on_cuda else FastUpdate(self, reader.samples)
         self.tell_path("fast", None)
         return self._fast

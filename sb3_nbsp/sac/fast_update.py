@@ -17,9 +17,10 @@ from torch import nn
 
 from sb3_nbsp.common.cloning_term import CloningTerm
 from sb3_nbsp.rehearsal.cloning import gaussian_kl
-from sb3_nbsp.sac.fast_update_conditions import negative_slope
+from sb3_nbsp.sac.fast_update_conditions import activation_of
 from sb3_nbsp.sac.flat_parameters import FlatAdam, FlatParameters
 from sb3_nbsp.sac.manual_mlp import ParallelMlp
+from sb3_nbsp.sac.own_step import OwnStep, step_of
 from sb3_nbsp.sac.snapshot import Snapshot
 
 Cloned = tuple[th.Tensor, th.Tensor]  # see CloningTerm.draw
@@ -127,37 +128,37 @@ class FastUpdate:
             FlatParameters(parameter_groups(critics)),
             FlatParameters(parameter_groups(targets)),
         )
-        self.actor_adam = FlatAdam(actor_values, actor.optimizer)
-        self.critic_adam = FlatAdam(self.critic_values, model.critic.optimizer)
-        self.ent_coef_adam: FlatAdam | None = None
+        self.actor_step = step_of(actor_values, actor.optimizer)
+        self.critic_step = step_of(self.critic_values, model.critic.optimizer)
+        self.ent_coef_step: FlatAdam | OwnStep | None = None
         if model.ent_coef_optimizer is not None and model.log_ent_coef is not None:
-            self.ent_coef_adam = FlatAdam(FlatParameters([[model.log_ent_coef]]), model.ent_coef_optimizer)
+            self.ent_coef_step = step_of(FlatParameters([[model.log_ent_coef]]), model.ent_coef_optimizer)
 
-        self.actor = ParallelMlp(*actor_values.layers(actor_values.values, 1), negative_slope(actor.latent_pi))
-        self.actor_gradients = ParallelMlp(*actor_values.layers(self.actor_adam.gradients, 1))
+        self.actor = ParallelMlp(*actor_values.layers(actor_values.values, 1), activation_of(actor.latent_pi))
+        self.actor_gradients = ParallelMlp(*actor_values.layers(self.actor_step.gradients, 1))
         self.critic, self.critic_gradients, self.target = (
-            ParallelMlp(*flat.layers(buffer, len(critics)), negative_slope(critics[0]))
+            ParallelMlp(*flat.layers(buffer, len(critics)), activation_of(critics[0]))
             for flat, buffer in (
                 (self.critic_values, self.critic_values.values),
-                (self.critic_values, self.critic_adam.gradients),
+                (self.critic_values, self.critic_step.gradients),
                 (self.target_values, self.target_values.values),
             )
         )
         self._batch: Batch | None = None
         self._epsilon: float = actor.action_dist.epsilon
         self._attributes = [vars(module) for module in (*actor.modules(), *model.critic.modules(), model.policy)]
-        self._adams = [adam for adam in (self.actor_adam, self.critic_adam, self.ent_coef_adam) if adam is not None]
+        self._steps = [step for step in (self.actor_step, self.critic_step, self.ent_coef_step) if step is not None]
         self._snapshot = Snapshot(model)
-        self.is_hooked = any(adam.hooks is not None for adam in self._adams)
+        self.is_hooked = any(step.is_hooked for step in self._steps)
 
     def is_current(self) -> bool:
         """Whether model, parameters and optimizer state are those that the buffers were made for."""
-        return self._snapshot.holds(self.model) and all(adam.is_even for adam in self._adams)
+        return self._snapshot.holds(self.model) and all(step.is_even for step in self._steps)
 
     def release(self) -> None:
         """Give parameters and optimizer state memory of their own again."""
-        for adam in self._adams:
-            adam.release()
+        for step in self._steps:
+            step.release()
         self.target_values.release()
 
     def begin(self) -> None:
@@ -218,13 +219,13 @@ class FastUpdate:
         :param mean_log_prob: mean of log pi(a|s) over the batch
         :return: alpha before the step (the other losses use it), loss
         """
-        if self.ent_coef_adam is None:
+        if self.ent_coef_step is None:
             return float(self.model.ent_coef_tensor), None
-        log_ent_coef = self.ent_coef_adam.values
+        log_ent_coef = self.ent_coef_step.values
         ent_coef, gradient = float(log_ent_coef.exp()), -(mean_log_prob + float(self.model.target_entropy))
         loss = gradient * float(log_ent_coef)
-        self.ent_coef_adam.gradients.fill_(gradient)
-        self.ent_coef_adam.step()
+        self.ent_coef_step.gradients.fill_(gradient)
+        self.ent_coef_step.step()
         return ent_coef, loss
 
     def _update_critic(self, batch: Batch, ent_coef: float) -> float:
@@ -239,7 +240,7 @@ class FastUpdate:
         loss = 0.5 * float(th.dot(batch.errors, batch.errors)) / batch.size
         batch.errors.div_(batch.size)
         self.critic.backward(batch.taken, batch.critic_outputs, batch.critic_deltas, self.critic_gradients)
-        self.critic_adam.step()
+        self.critic_step.step()
         return loss
 
     def _clone(self, batch: Batch, coef: float) -> th.Tensor:
@@ -272,7 +273,7 @@ class FastUpdate:
         th.mul(d_mean, std, out=d_log_std).mul_(noise).sub_(ent_coef / batch.size)
         batch.d_log_std.mul_(th.eq(*batch.not_clamped))  # where cloning joins in, of old s too
         self.actor.backward(batch.learned_observations, batch.learned_actor_outputs, batch.actor_deltas, self.actor_gradients)
-        self.actor_adam.step()
+        self.actor_step.step()
         return ent_coef * mean_log_prob - float(smallest.mean())
 
 

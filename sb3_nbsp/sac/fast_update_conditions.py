@@ -20,6 +20,7 @@ from stable_baselines3.sac.policies import Actor, SACPolicy
 from torch import nn
 from torch.nn.modules import module as torch_module
 
+from sb3_nbsp.common.activations import ACTIVATIONS, Activation, Rectifier
 from sb3_nbsp.common.off_policy_algorithm import OffPolicyContinualAlgorithm
 from sb3_nbsp.common.policies import NeuronAccess
 from sb3_nbsp.protection.optimizer import MaskedOptimizer, base_of
@@ -51,7 +52,6 @@ ADAM_OPTIONS = {
     "decoupled_weight_decay": False,
 }
 DESCRIPTORS = (property, staticmethod, classmethod)
-ACTIVATIONS = (nn.ReLU, nn.LeakyReLU)
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 NamedOptimizer = tuple[str, th.optim.Optimizer, list[th.Tensor]]  # name, optimizer, the parameters that it should have
@@ -59,7 +59,7 @@ NamedOptimizer = tuple[str, th.optim.Optimizer, list[th.Tensor]]  # name, optimi
 
 def find_obstacle(model: SAC) -> str | None:
     """
-    :return: why the fast update cannot stand for SB3's, e.g. "an activation of the actor is Tanh, not ReLU or LeakyReLU"; or
+    :return: why the fast update cannot stand for SB3's, e.g. "an activation of the actor is Tanh, which is not known here"; or
         ``None``
     """
     return next(_obstacles(model), None)
@@ -144,35 +144,34 @@ def _structure_obstacles(name: str, mlp: nn.Module) -> Iterator[str]:
     if type(mlp) is not nn.Sequential:
         yield f"a network of the {name} is {type(mlp).__name__}, not Sequential"
     layers = list(mlp.children())
-    last = ACTIVATIONS if name == "actor" else (nn.Linear,)  # the actor's heads stand apart
     if len(layers) < 2:
         yield f"the {name} has no hidden layer"
     for i, layer in enumerate(layers):
-        kind, wanted = ("an activation", ACTIVATIONS) if i % 2 else ("a layer", (nn.Linear,))
-        if type(layer) not in wanted:
-            yield f"{kind} of the {name} is {type(layer).__name__}, not {_either(wanted)}"
-    if type(layers[-1]) not in last:
-        yield f"the last layer of the {name} is {type(layers[-1]).__name__}, not {_either(last)}"
-    slopes = _slopes(mlp)
-    if len(slopes) > 1 or min(slopes) < 0:
-        yield f"the {name} has activations with the negative slopes {sorted(slopes)}; one that is not below 0 is computed"
+        if i % 2 and type(layer) not in ACTIVATIONS:
+            known = ", ".join(kind.__name__ for kind in ACTIVATIONS)
+            yield f"an activation of the {name} is {type(layer).__name__}, none of {known}"
+        if not i % 2 and type(layer) is not nn.Linear:
+            yield f"a layer of the {name} is {type(layer).__name__}, not Linear"
+    if (len(layers) % 2 == 0) != (name == "actor"):  # whose heads stand apart
+        yield f"the last layer of the {name} is {type(layers[-1]).__name__}"
+    found = _activations(mlp)
+    if len(found) > 1:
+        yield f"the {name} has several activations: {', '.join(sorted(map(str, found)))}"
+    if any(isinstance(activation, Rectifier) and activation.slope < 0 for activation in found):
+        yield f"an activation of the {name} has a negative slope below 0"
 
 
-def _either(kinds: tuple[type, ...]) -> str:
-    return " or ".join(kind.__name__ for kind in kinds)
+def _activations(mlp: nn.Module) -> set[Activation]:
+    return {ACTIVATIONS[type(layer)](layer) for layer in mlp.children() if type(layer) in ACTIVATIONS}
 
 
-def _slopes(mlp: nn.Module) -> set[float]:
-    return {getattr(layer, "negative_slope", 0.0) for layer in mlp.children() if isinstance(layer, ACTIVATIONS)}
-
-
-def negative_slope(mlp: nn.Module) -> float:
+def activation_of(mlp: nn.Module) -> Activation:
     """
     :param mlp: a stack of layers that :func:`find_obstacle` finds nothing wrong with
-    :return: what its activations multiply negative numbers by: 0 for ReLU
+    :return: the one that all its hidden layers have
     """
-    (slope,) = _slopes(mlp)
-    return slope
+    (activation,) = _activations(mlp)
+    return activation
 
 
 def optimizers_of(model: SAC) -> dict[str, th.optim.Optimizer]:
@@ -198,28 +197,38 @@ def named_optimizers(model: SAC) -> list[NamedOptimizer]:
 
 
 def _optimizer_obstacles(name: str, optimizer: th.optim.Optimizer, parameters: list[th.Tensor]) -> Iterator[str]:
-    base = base_of(optimizer)
-    if type(base) is not th.optim.Adam or type(optimizer) not in (th.optim.Adam, MaskedOptimizer):
-        yield f"the optimizer of the {name} is {type(base).__name__}, not Adam"
-    if isinstance(optimizer, MaskedOptimizer) and optimizer.before_clipping:
-        yield f"gradients of the {name} are masked before they are clipped"
-    for part in (base, optimizer):
-        if "step" in vars(part):
-            yield f"the step() of the {name}'s optimizer was changed, e.g. by a scheduler"
-    if len(base.param_groups) > 1:
-        yield f"the optimizer of the {name} has several parameter groups"
-    group = base.param_groups[0]
-    for option, value in ADAM_OPTIONS.items():
-        if group.get(option, value) != value:
-            yield f"the optimizer of the {name} has {option}={group[option]}"
-    if {id(p) for p in group["params"]} != {id(p) for p in parameters}:
+    if {id(p) for group in optimizer.param_groups for p in group["params"]} != {id(p) for p in parameters}:
         yield f"the optimizer of the {name} has other parameters than the {name}"
     if not all(p.requires_grad for p in parameters):
         yield f"parameters of the {name} have requires_grad=False"
     if any(p._backward_hooks for p in parameters):  # which hand on another gradient than they get
         yield f"a hook is registered on a parameter of the {name}"
-    if len({float(base.state[p]["step"]) if base.state.get(p) else 0.0 for p in parameters}) > 1:
-        yield f"the optimizer of the {name} made more steps for some parameters than for others"
+
+
+def adam_obstacle(optimizer: th.optim.Optimizer) -> str | None:
+    """
+    :param optimizer: an optimizer, or a ``MaskedOptimizer`` around it
+    :return: why its step is not that of a plain Adam on all its parameters alike, e.g. "is AdamW, not Adam"; or ``None``
+    """
+    return next(_adam_obstacles(optimizer), None)
+
+
+def _adam_obstacles(optimizer: th.optim.Optimizer) -> Iterator[str]:
+    base = base_of(optimizer)
+    if type(base) is not th.optim.Adam or type(optimizer) not in (th.optim.Adam, MaskedOptimizer):
+        yield f"is {type(base).__name__}, not Adam"
+    if isinstance(optimizer, MaskedOptimizer) and optimizer.before_clipping:
+        yield "masks gradients before they are clipped"
+    if any("step" in vars(part) for part in (base, optimizer)):
+        yield "has a step() that was changed, e.g. by a scheduler"
+    if len(base.param_groups) > 1:
+        yield "has several parameter groups"
+    group = base.param_groups[0]
+    for option, value in ADAM_OPTIONS.items():
+        if group.get(option, value) != value:
+            yield f"has {option}={group[option]}"
+    if len({float(base.state[p]["step"]) if base.state.get(p) else 0.0 for p in group["params"]}) > 1:
+        yield "made more steps for some parameters than for others"
 
 
 def _module_obstacles(name: str, network: nn.Module) -> Iterator[str]:
@@ -253,5 +262,5 @@ def _parameter_obstacles(model: SAC) -> Iterator[str]:
     shapes = {tuple(p.shape for p in q.parameters()) for name, q in _mlps(model) if name != "actor"}
     if len(shapes) > 1 or len(by_network[1]) != len(by_network[2]):
         yield "the critics have different shapes"
-    if len(set().union(*(_slopes(mlp) for name, mlp in _mlps(model) if name != "actor"))) > 1:
+    if len(set().union(*(_activations(mlp) for name, mlp in _mlps(model) if name != "actor"))) > 1:
         yield "the critics have different activations"

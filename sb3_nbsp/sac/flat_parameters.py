@@ -94,8 +94,8 @@ class FlatAdam:
         for p, gradient in zip(flat.parameters, gradients, strict=True):
             p.grad = gradient
         # None where nobody has any: whoever registers one has this object made anew.
-        is_hooked = any(hooks_of(optimizer, flat.parameters))
-        self.hooks = StepHooks(flat.parameters, flat.views(self.values), gradients, optimizer) if is_hooked else None
+        self.is_hooked = any(hooks_of(optimizer, flat.parameters))
+        self.hooks = StepHooks(flat.parameters, flat.views(self.values), gradients, optimizer) if self.is_hooked else None
         self.is_even = True  # all parameters have made as many steps
         self._factors: list[th.Tensor] | None = None
         self._mask: th.Tensor | None = None

@@ -1,5 +1,5 @@
 """
-MLPs with ReLU or LeakyReLU, forward and backward without autograd.
+MLPs, forward and backward without autograd.
 
 Samples are *columns*: h = W x + b is the matrix product as it is written, and the one-row outputs of the critics cost a
 third of what they cost as columns. Several networks of equal shape (the critics) are computed side by side.
@@ -9,11 +9,10 @@ from collections.abc import Sequence
 from functools import cached_property
 
 import torch as th
-from torch.nn import functional as F
 
-# What autograd calls, with a place for the result.
-_relu_backward = th.ops.aten.threshold_backward.grad_input
-_leaky_backward = th.ops.aten.leaky_relu_backward.grad_input
+from sb3_nbsp.common.activations import Activation, Rectifier
+
+RELU = Rectifier()
 
 
 class Outputs:
@@ -44,17 +43,16 @@ class Outputs:
 
 class ParallelMlp:
     """
-    n MLPs of the same shape: h_l = f(W_l h_(l-1) + b_l) from h_0 = x, and W_L h_(L-1) + b_L at the end, with f(z) = z for
-    z > 0, else slope * z.
+    n MLPs of the same shape: h_l = f(W_l h_(l-1) + b_l) from h_0 = x, and W_L h_(L-1) + b_L at the end.
 
     :param weights: by layer, [n, out, in]
     :param biases: by layer, [n, out, 1]
-    :param slope: 0 for ReLU, LeakyReLU's ``negative_slope`` (at least 0) for LeakyReLU
+    :param activation: f
     """
 
-    def __init__(self, weights: Sequence[th.Tensor], biases: Sequence[th.Tensor], slope: float = 0.0):
+    def __init__(self, weights: Sequence[th.Tensor], biases: Sequence[th.Tensor], activation: Activation = RELU):
         self.n = len(weights[0])
-        self.slope = slope
+        self.activation = activation
         self.weights, self.biases = list(weights), list(biases)
         self.transposed = [weight.transpose(1, 2) for weight in weights]
         self.transposed_by_network = list(zip(*(weight.unbind() for weight in self.transposed), strict=True))
@@ -74,24 +72,9 @@ class ParallelMlp:
         """
         self.first_layer(x, outputs.first)
         for i in range(1, len(self.weights)):
-            h = self.activate(outputs.layers[i - 1])
+            h = self.activation.forward(outputs.layers[i - 1])
             th.baddbmm(self.biases[i], self.weights[i], h, out=outputs.layers[i])
         return outputs.last
-
-    def activate(self, z: th.Tensor) -> th.Tensor:
-        """f(z), in place."""
-        return z.relu_() if self.slope == 0 else F.leaky_relu_(z, self.slope)
-
-    def activate_backward(self, delta: th.Tensor, h: th.Tensor, out: th.Tensor) -> th.Tensor:
-        """
-        :param delta: dloss/dh
-        :param h: f(z), which has the sign of z
-        :param out: where dloss/dz goes, in the shape of h
-        :return: dloss/dz
-        """
-        if self.slope == 0:
-            return _relu_backward(delta, h, 0, grad_input=out)
-        return _leaky_backward(delta, h, self.slope, True, grad_input=out)
 
     def backward(self, x: th.Tensor, outputs: Outputs, deltas: Outputs, gradients: "ParallelMlp") -> None:
         """
@@ -101,7 +84,7 @@ class ParallelMlp:
             dloss/dW_l      = delta_l h_(l-1)^T       [n, out, in]
             dloss/db_l      = delta_l 1               [n, out, 1]
             dloss/dh_(l-1)  = W_l^T delta_l           [n, in, samples]
-            delta_(l-1)     = dloss/dh_(l-1) where h_(l-1) > 0, else slope * dloss/dh_(l-1)
+            delta_(l-1)     = dloss/dh_(l-1) f'(z_(l-1))    for functions of one number
 
         :param x: [in, samples], what :meth:`forward` was given
         :param outputs: what it filled
@@ -115,7 +98,7 @@ class ParallelMlp:
             # With one output the product has no sum in it, and costs a third as arithmetic entry by entry.
             product = th.mul if delta.shape[1] == 1 else th.bmm
             product(self.transposed[i], delta, out=before)
-            self.activate_backward(before, outputs.layers[i - 1], before)
+            self.activation.backward(before, outputs.layers[i - 1], before)
         self.first_gradients(x, deltas.first, gradients)
 
     def first_layer(self, x: th.Tensor, out: th.Tensor) -> None:
@@ -146,7 +129,7 @@ class ParallelMlp:
             delta = weights[-1].expand(-1, len(samples))
             for i in range(len(weights) - 2, -1, -1):
                 h = layers[i].index_select(1, samples)
-                delta = self.activate_backward(delta, h, h)
+                delta = self.activation.backward(delta, h, h)
                 delta = th.mm(weights[i] if i else weights[0][first:], delta)
             result.index_copy_(1, samples, delta)
         return result

@@ -12,7 +12,7 @@ from torch.utils.hooks import RemovableHandle
 
 from sb3_nbsp.common.off_policy_algorithm import OffPolicyContinualAlgorithm
 from sb3_nbsp.protection.optimizer import base_of
-from sb3_nbsp.sac.fast_update_conditions import ADAM_OPTIONS, named_optimizers, optimizers_of
+from sb3_nbsp.sac.fast_update_conditions import ADAM_OPTIONS, adam_obstacle, named_optimizers, optimizers_of
 
 
 class Snapshot:
@@ -26,17 +26,19 @@ class Snapshot:
     def __init__(self, model: SAC):
         optimizers = list(optimizers_of(model).values())
         bases = [base_of(optimizer) for optimizer in optimizers]
+        # Others step by themselves, whatever their options and their state.
+        adams = [base_of(optimizer) for optimizer in optimizers if adam_obstacle(optimizer) is None]
         modules = [*model.actor.modules(), *model.critic.modules(), *model.critic_target.modules()]
         self._parts = _parts(model)
         self._trained = [p for _, _, parameters in named_optimizers(model) for p in parameters]
         self._tensors = [*self._trained, *model.critic_target.parameters()]
         self._places = [p.data_ptr() for p in self._tensors]
-        self._options = [base.param_groups[0] for base in bases]
+        self._options = [base.param_groups[0] for base in adams]
         # Live views: they show what is in the dictionaries and lists at the time when one looks.
         tables: list[Collection[Any]] = [m._modules.values() for m in modules] + [m._parameters.values() for m in modules]
         tables += [model.critic.q_networks, model.critic_target.q_networks]
-        tables += [group["params"] for group in self._options] + [base.param_groups for base in bases]
-        tables += [state.values() for base in bases for state in (base.state, *base.state.values())]
+        tables += [group["params"] for base in bases for group in base.param_groups] + [base.param_groups for base in bases]
+        tables += [state.values() for base in adams for state in (base.state, *base.state.values())]
         self._tables = [table for table in tables if len(table) > 0]
         self._members = list(chain.from_iterable(self._tables))
         # A method that is put on an instance makes its dictionary longer.

@@ -5,18 +5,21 @@ from typing import Any
 
 from torch import nn
 
-from sb3_nbsp.sac.fast_update_conditions import find_obstacle, named_optimizers
+from sb3_nbsp.sac.fast_update_conditions import adam_obstacle, find_obstacle, named_optimizers
 from sb3_nbsp.sac.step_hooks import hooks_of
 
 
 def find_stack_obstacle(model: Any) -> str | None:
     """
     :param model: an agent
-    :return: why a stack cannot compute its gradient steps: what ``find_obstacle`` says, or that it calls nobody's hooks
+    :return: why a stack cannot compute its gradient steps: what ``find_obstacle`` says, or that it computes
+        plain Adams only, and calls nobody's hooks
     """
     trained = named_optimizers(model)
+    others = ((name, adam_obstacle(opt)) for name, opt, _ in trained)
+    other = next((f"the optimizer of the {name} {why}" for name, why in others if why is not None), None)
     hooks = (f"a hook is registered on {of} of the {name}" for name, opt, own in trained for of in hooks_of(opt, own))
-    return find_obstacle(model) or next(hooks, None)
+    return find_obstacle(model) or other or next(hooks, None)
 
 
 def _shapes(model: Any) -> Any:

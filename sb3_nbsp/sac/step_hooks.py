@@ -5,7 +5,7 @@ Torch calls a parameter's hooks once its gradient is there, and an optimizer's r
 this. Penalties, projections of gradients and masks of others learn at the speed of the update without autograd.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 
 import torch as th
@@ -41,9 +41,7 @@ class StepHooks:
         """Call those on parameters, and those before the step of what is outside, of a ``MaskedOptimizer``."""
         for p, _, gradient in self._rows:
             p.grad = gradient  # it may have been removed or exchanged since the last step
-        for p, _, _ in self._rows:
-            for hook in list((p._post_accumulate_grad_hooks or {}).values()):
-                hook(p)
+        call_gradient_hooks(p for p, _, _ in self._rows)
         if self._outer is not self._inner:
             self._before(self._outer)
         self._put_back()
@@ -94,6 +92,17 @@ class StepHooks:
             if p.grad is not None and p.grad is not gradient:
                 gradient.copy_(p.grad)
                 p.grad = gradient
+
+
+def call_gradient_hooks(parameters: Iterable[th.Tensor]) -> None:
+    """
+    Call the hooks that wait for gradients.
+
+    :param parameters: whose gradients are there
+    """
+    for p in parameters:
+        for hook in list((p._post_accumulate_grad_hooks or {}).values()):
+            hook(p)
 
 
 def hooks_of(optimizer: th.optim.Optimizer, parameters: Sequence[th.Tensor]) -> Iterator[str]:

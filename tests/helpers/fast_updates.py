@@ -71,7 +71,7 @@ def difference(one: SAC, other: SAC) -> float:
     """The largest one between two models, moments of Adam included."""
     a, b = state(one), state(other)
     assert a.keys() == b.keys()
-    return max(float((a[name] - b[name]).abs().max()) for name in a)
+    return max(float(th.as_tensor(a[name] - b[name]).abs().max()) for name in a)
 
 
 def held(model: NBSPSAC, factors: list[float]) -> NBSPSAC:

@@ -15,6 +15,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 from torch import nn
 
 from sb3_nbsp import NBSPSAC
+from sb3_nbsp.baselines import CReLU
 from sb3_nbsp.sac import flat_parameters as flat
 from sb3_nbsp.sac.adam_step import plain_adam
 
@@ -29,6 +30,7 @@ CASES = {
     "64": {"policy_kwargs": {"net_arch": [64]}},
     "different-nets": {"policy_kwargs": {"net_arch": {"pi": [16], "qf": [24, 8, 16]}}},
     "leaky": {"policy_kwargs": {"activation_fn": nn.LeakyReLU, **NET}},
+    "crelu": {"policy_kwargs": {"activation_fn": CReLU, **NET}},
     "one-critic": {"policy_kwargs": {"n_critics": 1, **NET}},
     "three-critics": {"policy_kwargs": {"n_critics": 3, **NET}},
     "fixed-ent-coef": {"ent_coef": 0.2},
@@ -193,7 +195,7 @@ def test_held_for_so_long_that_momentum_is_gone(mask_target):
         for first, _ in moments(model):
             first.mul_(1e-306)
         trained(model, flat.FLUSH_INTERVAL)
-    assert models[1]._fast.actor_adam._scales_change == (mask_target == "update")
+    assert models[1]._fast.actor_step._scales_change == (mask_target == "update")
     before = held_entries(models[1])
     for model in models:
         trained(model, 20)

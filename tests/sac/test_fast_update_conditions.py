@@ -79,14 +79,9 @@ REFUSED = {
     "dict": ({"policy": "MultiInputPolicy", "space": VECTORS}, "the observation space is Dict, not Box"),
     "discrete": ({"space": spaces.Discrete(4)}, "the observation space is Discrete"),
     "images": ({"space": CHANNEL_FIRST_IMAGE}, "the observations are images"),
-    "tanh": (net(activation_fn=nn.Tanh), "an activation of the actor is Tanh, not ReLU or LeakyReLU"),
+    "tanh": (net(activation_fn=nn.Tanh), "an activation of the actor is Tanh, none of ReLU, LeakyReLU"),
     "linear actor": (net(net_arch={"pi": [], "qf": [8]}), "the actor has no hidden layer"),
     "linear critic": (net(net_arch={"pi": [8], "qf": []}), "the critic has no hidden layer"),
-    "adamw": (net(optimizer_class=th.optim.AdamW), "the optimizer of the actor is AdamW, not Adam"),
-    "sgd": (net(optimizer_class=th.optim.SGD), "the optimizer of the actor is SGD, not Adam"),
-    "weight decay": (net(optimizer_kwargs={"weight_decay": 0.1}), "the optimizer of the actor has weight_decay=0.1"),
-    "amsgrad": (net(optimizer_kwargs={"amsgrad": True}), "the optimizer of the actor has amsgrad=True"),
-    "maximize": (net(optimizer_kwargs={"maximize": True}), "the optimizer of the actor has maximize=True"),
     "extractor": (net(features_extractor_class=Doubling), "the features extractor of the actor is Doubling"),
     "own forward": ({"policy": OwnActorPolicy}, r"OwnForward has a forward\(\) of its own"),
     "own policy": ({"policy": OwnPredict}, r"OwnPredict has a _predict\(\) of its own"),
@@ -130,11 +125,6 @@ def freeze(model):
     return lambda: model.actor.mu.bias.requires_grad_(True)
 
 
-def decay(model):
-    model.critic.optimizer.param_groups[0]["weight_decay"] = 0.1
-    return lambda: model.critic.optimizer.param_groups[0].update(weight_decay=0)
-
-
 def exchange_activation(model):
     model.critic.qf0[1] = nn.Tanh()
     return lambda: setattr(model.critic.qf0, "1", nn.ReLU())
@@ -151,19 +141,8 @@ def turn_activations(model):
     return lambda: [setattr(model.actor.latent_pi, place, nn.ReLU()) for place in ("1", "3")]
 
 
-def exchange_optimizer(model):
-    old = model.actor.optimizer
-    model.actor.optimizer = th.optim.SGD(model.actor.parameters(), lr=1e-3)
-    return lambda: setattr(model.actor, "optimizer", old)
-
-
 def hook_on_all(model):
     return nn.modules.module.register_module_forward_hook(lambda *args: None).remove
-
-
-def schedule(model):
-    th.optim.lr_scheduler.StepLR(model.actor.optimizer, step_size=1)
-    return lambda: delattr(model.actor.optimizer, "step")
 
 
 LATER = {
@@ -172,13 +151,10 @@ LATER = {
     grow_forward: "a module of the actor has a forward() of its own",
     grow_method: "Actor has a action_log_prob() of its own",
     freeze: "parameters of the actor have requires_grad=False",
-    decay: "the optimizer of the critic has weight_decay=0.1",
-    exchange_activation: "an activation of the critic is Tanh, not ReLU or LeakyReLU",
-    mix_activations: "the critic has activations with the negative slopes [0.0, 0.2]",
-    turn_activations: "the actor has activations with the negative slopes [-1.0]",
-    exchange_optimizer: "the optimizer of the actor is SGD, not Adam",
+    exchange_activation: "an activation of the critic is Tanh, none of ReLU, LeakyReLU",
+    mix_activations: "the critic has several activations: Rectifier(slope=0.0), Rectifier(slope=0.2)",
+    turn_activations: "an activation of the actor has a negative slope below 0",
     hook_on_all: "a hook is registered on all modules",
-    schedule: "the step() of the actor's optimizer was changed, e.g. by a scheduler",
 }
 
 
