@@ -3,7 +3,7 @@
 import torch as th
 from torch import nn
 
-from sb3_nbsp.common.activations import ACTIVATIONS, ConcatenatedRectifier
+from sb3_nbsp.common.activation_functions import ACTIVATIONS, ConcatenatedRectifier
 
 
 class CReLU(nn.Module):

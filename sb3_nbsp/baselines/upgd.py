@@ -7,6 +7,7 @@ from typing import Any
 import torch as th
 
 from sb3_nbsp.base.arguments import AtLeast
+from sb3_nbsp.common.faster_updates import KNOWN_OPTIMIZERS
 
 
 class UPGD(th.optim.Optimizer):
@@ -99,6 +100,9 @@ class UPGD(th.optim.Optimizer):
         state[square].lerp_(p.grad.square(), 1 - beta_2)
         state["utility"].lerp_(-p.grad * p, 1 - group["beta_utility"])
         return state["utility"] / (1 - group["beta_utility"] ** state["step"])
+
+
+KNOWN_OPTIMIZERS.add(UPGD)
 
 
 def _is_number(value: Any) -> bool:

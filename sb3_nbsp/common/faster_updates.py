@@ -12,6 +12,20 @@ from torch import nn
 from sb3_nbsp.protection.optimizer import base_of
 
 Fusible = tuple[th.optim.Optimizer, dict[str, Any]]  # an Adam and one of its parameter groups
+# By the exact type: those that read gradients, change parameters in place, and keep neither.
+KNOWN_OPTIMIZERS: set[type[th.optim.Optimizer]] = {
+    th.optim.ASGD,
+    th.optim.Adadelta,
+    th.optim.Adagrad,
+    th.optim.Adam,
+    th.optim.AdamW,
+    th.optim.Adamax,
+    th.optim.NAdam,
+    th.optim.RAdam,
+    th.optim.RMSprop,
+    th.optim.Rprop,
+    th.optim.SGD,
+}
 DEVICES = ("cpu", "cuda")  # that are known to gain
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import torch as th
 from stable_baselines3 import SAC
 
-from sb3_nbsp.common.activations import Activation
+from sb3_nbsp.common.activation_functions import Activation
 from sb3_nbsp.sac.batched_mlp import BatchedMlp
 from sb3_nbsp.sac.fast_update import parameter_groups
 from sb3_nbsp.sac.fast_update_conditions import activation_of, optimizers_of

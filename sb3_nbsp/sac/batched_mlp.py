@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import torch as th
 
-from sb3_nbsp.common.activations import Activation
+from sb3_nbsp.common.activation_functions import Activation
 from sb3_nbsp.sac.manual_mlp import Outputs, ParallelMlp
 
 

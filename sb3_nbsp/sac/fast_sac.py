@@ -181,8 +181,6 @@ class AutogradUpdate:
         self.model = model
         self._fused_groups = [*fusible(model.actor.optimizer), *fusible(model.critic.optimizer)]
         self._actor_parameters = [p for g in model.actor.optimizer.param_groups for p in g["params"] if p.requires_grad]
-        self._critic_parameters = [p.data for p in model.critic.parameters()]
-        self._target_parameters = [p.data for p in model.critic_target.parameters()]
 
     def sample(self, batch_size: int) -> ReplayBufferSamples:
         """A batch of the replay buffer."""
@@ -214,7 +212,9 @@ class AutogradUpdate:
         with fused(self._fused_groups):
             model.actor.optimizer.step()
         if update_target:
-            th._foreach_lerp_(self._target_parameters, self._critic_parameters, model.tau)
+            # As they are now: the optimizer may have put others in their place.
+            targets, values = ([p.data for p in network.parameters()] for network in (model.critic_target, model.critic))
+            th._foreach_lerp_(targets, values, model.tau)
             polyak_update(model.batch_norm_stats, model.batch_norm_stats_target, 1.0)
         return Losses(float(ent_coef), ent_coef_loss, critic_loss, float(actor_loss.detach()))
 

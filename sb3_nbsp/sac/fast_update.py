@@ -20,7 +20,7 @@ from sb3_nbsp.rehearsal.cloning import gaussian_kl
 from sb3_nbsp.sac.fast_update_conditions import activation_of
 from sb3_nbsp.sac.flat_parameters import FlatAdam, FlatParameters
 from sb3_nbsp.sac.manual_mlp import ParallelMlp
-from sb3_nbsp.sac.own_step import OwnStep, step_of
+from sb3_nbsp.sac.own_step import step_of
 from sb3_nbsp.sac.snapshot import Snapshot
 
 Cloned = tuple[th.Tensor, th.Tensor]  # see CloningTerm.draw
@@ -113,7 +113,7 @@ class Batch:
 
 class FastUpdate:
     """
-    The update of one model, whose parameters and optimizer state it turns into views of flat buffers.
+    The update of one model, whose parameters and state of plain Adams it turns into views of flat buffers.
 
     :param model: a model for which :func:`~sb3_nbsp.sac.fast_update_conditions.find_obstacle` finds nothing
     :param sample: of a batch size: a batch of the model's replay buffer
@@ -130,9 +130,9 @@ class FastUpdate:
         )
         self.actor_step = step_of(actor_values, actor.optimizer)
         self.critic_step = step_of(self.critic_values, model.critic.optimizer)
-        self.ent_coef_step: FlatAdam | OwnStep | None = None
+        self.ent_coef_step: FlatAdam | None = None
         if model.ent_coef_optimizer is not None and model.log_ent_coef is not None:
-            self.ent_coef_step = step_of(FlatParameters([[model.log_ent_coef]]), model.ent_coef_optimizer)
+            self.ent_coef_step = FlatAdam(FlatParameters([[model.log_ent_coef]]), model.ent_coef_optimizer)
 
         self.actor = ParallelMlp(*actor_values.layers(actor_values.values, 1), activation_of(actor.latent_pi))
         self.actor_gradients = ParallelMlp(*actor_values.layers(self.actor_step.gradients, 1))

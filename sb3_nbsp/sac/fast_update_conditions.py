@@ -20,7 +20,8 @@ from stable_baselines3.sac.policies import Actor, SACPolicy
 from torch import nn
 from torch.nn.modules import module as torch_module
 
-from sb3_nbsp.common.activations import ACTIVATIONS, Activation, Rectifier
+from sb3_nbsp.common.activation_functions import ACTIVATIONS, Activation, ConcatenatedRectifier, Rectifier
+from sb3_nbsp.common.faster_updates import KNOWN_OPTIMIZERS
 from sb3_nbsp.common.off_policy_algorithm import OffPolicyContinualAlgorithm
 from sb3_nbsp.common.policies import NeuronAccess
 from sb3_nbsp.protection.optimizer import MaskedOptimizer, base_of
@@ -59,7 +60,7 @@ NamedOptimizer = tuple[str, th.optim.Optimizer, list[th.Tensor]]  # name, optimi
 
 def find_obstacle(model: SAC) -> str | None:
     """
-    :return: why the fast update cannot stand for SB3's, e.g. "an activation of the actor is Tanh, which is not known here"; or
+    :return: why the fast update cannot stand for SB3's, e.g. "an activation of the actor is Tanh, none of ReLU, LeakyReLU"; or
         ``None``
     """
     return next(_obstacles(model), None)
@@ -156,9 +157,11 @@ def _structure_obstacles(name: str, mlp: nn.Module) -> Iterator[str]:
         yield f"the last layer of the {name} is {type(layers[-1]).__name__}"
     found = _activations(mlp)
     if len(found) > 1:
-        yield f"the {name} has several activations: {', '.join(sorted(map(str, found)))}"
+        yield f"activations of the {name} differ: {', '.join(sorted({str(layer) for layer in layers[1::2]}))}"
     if any(isinstance(activation, Rectifier) and activation.slope < 0 for activation in found):
         yield f"an activation of the {name} has a negative slope below 0"
+    if ConcatenatedRectifier() in found and any(layer.out_features % 2 for layer in layers[:-1] if type(layer) is nn.Linear):
+        yield f"a layer of the {name} has an odd size, of which CReLU takes no half"
 
 
 def _activations(mlp: nn.Module) -> set[Activation]:
@@ -197,6 +200,13 @@ def named_optimizers(model: SAC) -> list[NamedOptimizer]:
 
 
 def _optimizer_obstacles(name: str, optimizer: th.optim.Optimizer, parameters: list[th.Tensor]) -> Iterator[str]:
+    base = base_of(optimizer)
+    if type(base) not in KNOWN_OPTIMIZERS or type(optimizer) not in (type(base), MaskedOptimizer):
+        yield f"the optimizer of the {name} is {_type(optimizer)}, of which it is not known what it keeps"
+    if any("zero_grad" in vars(part) for part in (base, optimizer)):
+        yield f"the optimizer of the {name} has a zero_grad() of its own"
+    if name == "entropy coefficient" and (other := adam_obstacle(optimizer)) is not None:  # SB3 has no other there
+        yield f"the optimizer of the {name} {other}"
     if {id(p) for group in optimizer.param_groups for p in group["params"]} != {id(p) for p in parameters}:
         yield f"the optimizer of the {name} has other parameters than the {name}"
     if not all(p.requires_grad for p in parameters):
@@ -216,7 +226,7 @@ def adam_obstacle(optimizer: th.optim.Optimizer) -> str | None:
 def _adam_obstacles(optimizer: th.optim.Optimizer) -> Iterator[str]:
     base = base_of(optimizer)
     if type(base) is not th.optim.Adam or type(optimizer) not in (th.optim.Adam, MaskedOptimizer):
-        yield f"is {type(base).__name__}, not Adam"
+        yield f"is {_type(optimizer)}, not Adam"
     if isinstance(optimizer, MaskedOptimizer) and optimizer.before_clipping:
         yield "masks gradients before they are clipped"
     if any("step" in vars(part) for part in (base, optimizer)):
@@ -229,6 +239,10 @@ def _adam_obstacles(optimizer: th.optim.Optimizer) -> Iterator[str]:
             yield f"has {option}={group[option]}"
     if len({float(base.state[p]["step"]) if base.state.get(p) else 0.0 for p in group["params"]}) > 1:
         yield "made more steps for some parameters than for others"
+
+
+def _type(optimizer: th.optim.Optimizer) -> str:
+    return type(base_of(optimizer) if type(optimizer) is MaskedOptimizer else optimizer).__name__
 
 
 def _module_obstacles(name: str, network: nn.Module) -> Iterator[str]:

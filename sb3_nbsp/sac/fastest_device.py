@@ -11,7 +11,8 @@ from stable_baselines3.common.torch_layers import FlattenExtractor
 from stable_baselines3.sac.policies import CnnPolicy, MultiInputPolicy, SACPolicy
 from torch import nn
 
-from sb3_nbsp.sac.fast_update_conditions import ACTIVATIONS, ADAM_OPTIONS, changed_class
+from sb3_nbsp.common.activation_functions import ACTIVATIONS
+from sb3_nbsp.sac.fast_update_conditions import ADAM_OPTIONS, changed_class
 
 
 def fastest_device(arguments: Mapping[str, Any]) -> str:
@@ -33,7 +34,7 @@ def fastest_device(arguments: Mapping[str, Any]) -> str:
 
 def _is_plain(policy: type, arguments: Mapping[str, Any]) -> bool:
     """
-    Whether ``find_obstacle`` will find nothing, as far as arguments tell: the model is not there yet.
+    Whether ``find_stack_obstacle`` will find nothing, as far as arguments tell: the model is not there yet.
 
     :param policy: its class
     :param arguments: of the constructor

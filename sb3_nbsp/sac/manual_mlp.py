@@ -10,7 +10,7 @@ from functools import cached_property
 
 import torch as th
 
-from sb3_nbsp.common.activations import Activation, Rectifier
+from sb3_nbsp.common.activation_functions import Activation, Rectifier
 
 RELU = Rectifier()
 

@@ -1,4 +1,4 @@
-"""The step of an optimizer of any kind, from gradients that lie in a flat buffer."""
+"""The step of an optimizer that is no plain Adam, from gradients that lie in a flat buffer."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,7 +37,7 @@ class OwnStep:
     def step(self) -> None:
         """One step from ``gradients``."""
         for p, _, gradient in self._rows:
-            p.grad = gradient.clone()  # the optimizer may keep it, as it may keep what autograd makes
+            p.grad = gradient.clone()  # a hook may keep it, as it may keep what autograd makes
         call_gradient_hooks(self.flat.parameters)
         with th.enable_grad(), fused(fusible(self.optimizer)), self._nothing_further():
             step: Any = self.optimizer.step
@@ -49,7 +49,7 @@ class OwnStep:
 
     @contextmanager
     def _nothing_further(self) -> Iterator[None]:
-        """What cloning adds is in ``gradients`` already."""
+        """What cloning adds to the actor's is in ``gradients`` already."""
         if not isinstance(self.optimizer, MaskedOptimizer):
             yield
             return

@@ -70,4 +70,5 @@ def _parts(model: SAC) -> list[Any]:
     distribution: Any = model.actor.action_dist
     networks = (model.policy, model.actor, model.critic, model.critic_target, distribution)
     settings = isinstance(model, OffPolicyContinualAlgorithm) and model.cloning.is_wanted, distribution.epsilon
-    return [*networks, *settings, model.log_ent_coef, *optimizers, *bases, *map(attrgetter("state"), bases)]
+    states = [base.state for base in bases if type(base) is th.optim.Adam]  # others' are their own affair
+    return [*networks, *settings, model.log_ent_coef, *optimizers, *bases, *states]

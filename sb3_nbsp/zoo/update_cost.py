@@ -16,6 +16,7 @@ from sb3_nbsp.zoo.algorithms import ALGORITHMS, PARENTS
 INPUTS = 43  # observation and action of Meta-World; of little weight
 OUTPUTS = 4
 AUTOGRAD_FACTOR = 2.0  # where SAC's update without autograd cannot compute it
+WITHOUT_AUTOGRAD = ("ReLU", "LeakyReLU", "CReLU")  # activation functions
 AUTOGRAD = ("ContinualBackprop", "NPC", "PlasticityInjection")  # baselines that look into networks or change them
 
 
@@ -95,10 +96,12 @@ def n_updates(known: Mapping[str, Any], steps: int) -> int:
 
 
 def _autograd(settings: Mapping[str, Any]) -> float:
-    """What baselines with hooks in networks, other activations and other optimizers cost."""
+    """What baselines with hooks in networks and other activations cost; another optimizer's step costs about as much."""
     named = re.findall(r"baselines\.(\w+)", str(settings.get("callback", "")))
-    other = re.search("activation_fn|optimizer_class", str(settings.get("policy_kwargs", "")))
-    return AUTOGRAD_FACTOR if other or any(name in AUTOGRAD for name in named) else 1.0
+    given = str(settings.get("policy_kwargs", ""))
+    activation = re.search(r"activation_fn\W+(?:class ')?([\w.]+)", given)
+    other = activation is not None and activation[1].split(".")[-1] not in WITHOUT_AUTOGRAD
+    return AUTOGRAD_FACTOR if other or "optimizer_class" in given or any(name in AUTOGRAD for name in named) else 1.0
 
 
 def _net_arch(policy_kwargs: Mapping[str, Any] | str, default: list[int]) -> list[int]:

@@ -6,6 +6,7 @@ from helpers import CHANNEL_FIRST_IMAGE
 from helpers.fast_updates import NET, ROUNDING, difference, made, trained
 from stable_baselines3 import SAC
 from stable_baselines3.common.torch_layers import FlattenExtractor
+from test_own_step import Exchanges
 from torch import nn
 
 from sb3_nbsp import NBSPSAC
@@ -30,6 +31,7 @@ AUTOGRAD = {
     "n-steps": {"n_steps": 3, "policy_kwargs": {"activation_fn": nn.Tanh, **NET}},
     "adamw": {"policy_kwargs": {"optimizer_class": th.optim.AdamW, "activation_fn": nn.Tanh, **NET}},
     "sgd": {"policy_kwargs": {"optimizer_class": th.optim.SGD, "activation_fn": nn.Tanh, **NET}},
+    "exchanging": {"tau": 0.5, "policy_kwargs": {"optimizer_class": Exchanges, "activation_fn": nn.Tanh, **NET}},
     "amsgrad": {"policy_kwargs": {"optimizer_kwargs": {"amsgrad": True}, "activation_fn": nn.Tanh, **NET}},
     "no-foreach": {"policy_kwargs": {"optimizer_kwargs": {"foreach": False}, "activation_fn": nn.Tanh, **NET}},
     "linear": {"policy_kwargs": {"net_arch": []}},

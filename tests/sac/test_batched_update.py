@@ -8,6 +8,7 @@ from helpers.fast_updates import NET, ROUNDING, difference, held, held_entries, 
 from torch import nn
 
 from sb3_nbsp.base.random_states import RandomStates, RandomStreams
+from sb3_nbsp.baselines import CReLU
 from sb3_nbsp.sac.agent_stack import AgentStack
 from sb3_nbsp.sac.batched_learner import BatchedLearner
 
@@ -68,11 +69,12 @@ DIFFERENT = [
     [
         {},
         {"policy_kwargs": {"activation_fn": nn.LeakyReLU, "net_arch": {"pi": [24], "qf": [24, 24]}}},
+        {"policy_kwargs": {"activation_fn": CReLU, "net_arch": {"pi": [24], "qf": [24, 24]}}},
         {"policy_kwargs": {"n_critics": 3, **NET}, "target_update_interval": 2},
         {"policy_kwargs": {"n_critics": 1, **NET}},
         {"policy_kwargs": {"optimizer_kwargs": {"betas": (0.8, 0.99), "eps": 1e-5}, **NET}},
     ],
-    ids=["relu", "leaky", "three critics", "one critic", "adam"],
+    ids=["relu", "leaky", "crelu", "three critics", "one critic", "adam"],
 )
 def test_agents_of_different_settings_learn_what_they_learn_alone(common):
     """Over a task switch: masks that hold some neurons wholly and others in part, memories, the entropy coefficient reset."""

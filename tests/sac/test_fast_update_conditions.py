@@ -13,6 +13,7 @@ from stable_baselines3.sac.policies import Actor, SACPolicy
 from torch import nn
 
 from sb3_nbsp import NBSPSAC
+from sb3_nbsp.baselines import CReLU
 from sb3_nbsp.sac.fast_update_conditions import find_obstacle
 
 pytestmark = pytest.mark.usefixtures("double_observations")
@@ -88,6 +89,12 @@ REFUSED = {
 }
 
 
+def test_half_of_an_odd_layer_is_none():
+    """Without this its own message, when it first acts, would come from elsewhere."""
+    with pytest.raises(ValueError, match="a layer of the critic has an odd size, of which CReLU takes no half"):
+        made(fast_update=True, skill_fraction=0.0, **net(net_arch={"pi": [8], "qf": [8, 7]}, activation_fn=CReLU))
+
+
 def refused(policy="MlpPolicy", space=VECTOR, **settings):
     return NBSPSAC(policy, ToyEnv(space), **{"policy_kwargs": NET, "learning_starts": 20, "buffer_size": 500, **settings})
 
@@ -152,7 +159,7 @@ LATER = {
     grow_method: "Actor has a action_log_prob() of its own",
     freeze: "parameters of the actor have requires_grad=False",
     exchange_activation: "an activation of the critic is Tanh, none of ReLU, LeakyReLU",
-    mix_activations: "the critic has several activations: Rectifier(slope=0.0), Rectifier(slope=0.2)",
+    mix_activations: "activations of the critic differ: LeakyReLU(negative_slope=0.2), ReLU()",
     turn_activations: "an activation of the actor has a negative slope below 0",
     hook_on_all: "a hook is registered on all modules",
 }

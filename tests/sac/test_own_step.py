@@ -13,11 +13,22 @@ from test_step_hooks import HOOKS, Hang
 
 from sb3_nbsp.baselines import UPGD
 from sb3_nbsp.sac.fast_update_conditions import find_obstacle
-from sb3_nbsp.sac.flat_parameters import FlatParameters
 from sb3_nbsp.sac.own_step import OwnStep
 from sb3_nbsp.sac.stack_kind import find_stack_obstacle
 
 pytestmark = pytest.mark.usefixtures("double_observations")
+
+
+class KeepsParameters(th.optim.SGD):
+    """Changes the tensors that it was given, wherever the parameters lie by now."""
+
+    def __init__(self, params: Any, lr: float):
+        super().__init__(params, lr=lr)
+        self.kept = [(p, p.data) for p in self.param_groups[0]["params"]]
+
+    def step(self, closure: Any = None) -> None:
+        for p, data in self.kept:
+            data.sub_(p.grad, alpha=self.param_groups[0]["lr"])
 
 
 class KeepsGradients(th.optim.SGD):
@@ -50,7 +61,8 @@ OPTIMIZERS = {
     "amsgrad": net(th.optim.Adam, amsgrad=True),
     "maximize": net(th.optim.Adam, maximize=True),
     "upgd": net(UPGD, sigma=0.1),
-    "exchanges": net(Exchanges),
+    "nadam": net(th.optim.NAdam),
+    "rprop": net(th.optim.Rprop),
 }
 
 
@@ -88,13 +100,37 @@ def test_hooks_are_called(hang: Hang) -> None:
     assert models[1].update_path == "fast" and difference(*models) < 10 * ROUNDING
 
 
-def test_an_optimizer_may_keep_gradients() -> None:
-    p = th.nn.Parameter(th.zeros(3))
-    step = OwnStep(FlatParameters([[p]]), KeepsGradients([p], lr=1.0))
-    for size in (1.0, 10.0, 100.0):  # the steps are 1, 1 and 10
-        step.gradients.fill_(size)
-        step.step()
-    assert p.tolist() == [-12.0] * 3 and step.values.tolist() == [-12.0] * 3
+@pytest.mark.parametrize("cls", [Exchanges, KeepsGradients, KeepsParameters])
+def test_what_an_unknown_optimizer_keeps_is_not_known(cls: type[th.optim.Optimizer]) -> None:
+    reason = f"the optimizer of the actor is {cls.__name__}, of which it is not known what it keeps"
+    with pytest.raises(ValueError, match=reason):
+        made(fast_update=True, **net(cls))
+    model = trained(made(double=False, **net(cls)), 1)
+    assert (model.update_path, model.update_obstacle) == ("autograd", reason)
+
+
+def change_zero_grad(model: SAC) -> None:
+    model.actor.optimizer.zero_grad = lambda set_to_none=True: None
+
+
+def exchange_alphas(model: SAC) -> None:
+    model.ent_coef_optimizer = UPGD([model.log_ent_coef])
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (change_zero_grad, "the optimizer of the actor has a zero_grad() of its own"),
+        (exchange_alphas, "the optimizer of the entropy coefficient is UPGD, not Adam"),
+    ],
+)
+def test_what_else_sb3_would_do_otherwise(change: Callable[[SAC], None], reason: str) -> None:
+    theirs, ours = trained(made(SAC), 5), trained(made(), 5)
+    for model in (theirs, ours):
+        change(model)
+        trained(model, 10)
+    assert ours.update_path == "autograd" and ours.update_obstacle == reason
+    assert change is change_zero_grad or difference(theirs, ours) < ROUNDING
 
 
 def decay(model: SAC) -> Callable[[], Any]:

@@ -4,15 +4,17 @@ from pathlib import Path
 
 import gymnasium as gym
 import pytest
+from torch import nn
 
 from sb3_nbsp import NBSPSAC, baselines
 from sb3_nbsp.benchmark.cells import Cell
 from sb3_nbsp.benchmark.suite import Suite, SuiteError
+from sb3_nbsp.common.activation_functions import ACTIVATIONS
 from sb3_nbsp.tasks.registration import sequence_of_id
 
 pytest.importorskip("rl_zoo3")
 from sb3_nbsp.zoo.benchmark_cost import cost_of, cost_statement
-from sb3_nbsp.zoo.update_cost import AUTOGRAD, known_settings, n_updates, update_ms
+from sb3_nbsp.zoo.update_cost import AUTOGRAD, WITHOUT_AUTOGRAD, known_settings, n_updates, update_ms
 
 NOWHERE = Path("/nowhere")
 
@@ -41,8 +43,16 @@ def test_what_takes_the_slow_path_costs_twice():
     assert step_ms("nbspsac", {"callback": ["sb3_nbsp.baselines.EWC", {"sb3_nbsp.baselines.NPC": {}}]}) == 2 * plain
     copies = ["sb3_nbsp.baselines.SavedCopies", {"sb3_nbsp.baselines.Resets": {}}]
     assert step_ms("nbspsac", {"callback": copies}) == plain
-    other = "dict(net_arch=[256, 256], activation_fn=sb3_nbsp.baselines.CReLU)"
-    assert step_ms("nbspsac", {"policy_kwargs": other}) == 2 * plain
+    for activation in ("nn.Tanh", "nn.ELU"):
+        other = f"dict(net_arch=[256, 256], activation_fn={activation})"
+        assert step_ms("nbspsac", {"policy_kwargs": other}) == 2 * plain
+    for activation in ("sb3_nbsp.baselines.CReLU", "nn.LeakyReLU", "torch.nn.ReLU"):
+        known = f"dict(net_arch=[256, 256], activation_fn={activation})"
+        assert step_ms("nbspsac", {"policy_kwargs": known}) == plain
+    as_mapping = {"net_arch": [256, 256], "activation_fn": nn.LeakyReLU}
+    assert step_ms("nbspsac", {"policy_kwargs": as_mapping}) == plain
+    assert step_ms("nbspsac", {"policy_kwargs": {**as_mapping, "activation_fn": nn.Tanh}}) == 2 * plain
+    assert {kind.__name__ for kind in ACTIVATIONS} == set(WITHOUT_AUTOGRAD)
 
 
 METHODS = [name for name in baselines.__all__ if "on_task_end" in vars(getattr(baselines, name)) and name != "AGEM"]

@@ -18,7 +18,7 @@ _leaky_backward = th.ops.aten.leaky_relu_backward.grad_input
 
 
 class Activation(Protocol):
-    """h = f(z) and its derivative; two that compare equal compute the same."""
+    """h = f(z) and its derivative. Hashable; two that compare equal compute the same."""
 
     def forward(self, z: th.Tensor) -> th.Tensor:
         """
