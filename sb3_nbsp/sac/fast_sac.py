@@ -48,9 +48,13 @@ class FastSAC(SAC):
         if self.fast_update is True:
             self._check_fast(self._find_obstacle())
 
+    @property
+    def _is_one_program(self) -> bool:
+        """On CUDA, where many small operations cost most."""
+        return self.device.type == "cuda"
+
     def _find_obstacle(self) -> str | None:
-        # Many small operations cost most on CUDA, unless they are one program.
-        return find_stack_obstacle(self) if self.device.type == "cuda" else find_obstacle(self)
+        return find_stack_obstacle(self) if self._is_one_program else find_obstacle(self)
 
     def _check_fast(self, obstacle: str | None) -> None:
         if self.fast_update is True and obstacle is not None:
@@ -111,11 +115,14 @@ class FastSAC(SAC):
                 return AutogradUpdate(self)
             if not (isinstance(self._fast, BatchedLearner) and self._fast.stack.fits(0)):  # which takes over what has changed
                 self._leave_stack()
-                reader = BufferReader(self, self.streams)
-                on_cuda = self.device.type == "cuda"
-                self._fast = BatchedLearner([self], [self.streams]) if on_cuda else FastUpdate(self, reader.samples)
+                self._fast = self._made_fast()
         self.tell_path("fast", None)
         return self._fast
+
+    def _made_fast(self) -> FastUpdate | BatchedLearner:
+        if self._is_one_program:
+            return BatchedLearner([self], [self.streams])
+        return FastUpdate(self, BufferReader(self, self.streams).samples)
 
     def dump_logs(self) -> None:
         """See SB3."""

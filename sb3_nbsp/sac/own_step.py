@@ -10,7 +10,7 @@ from sb3_nbsp.common.faster_updates import fused, fusible
 from sb3_nbsp.protection.optimizer import MaskedOptimizer
 from sb3_nbsp.sac.fast_update_conditions import adam_obstacle
 from sb3_nbsp.sac.flat_parameters import FlatAdam, FlatParameters
-from sb3_nbsp.sac.step_hooks import call_gradient_hooks, hooks_of
+from sb3_nbsp.sac.step_hooks import call_gradient_hooks, hooks_of, take_over
 
 
 class OwnStep:
@@ -29,9 +29,7 @@ class OwnStep:
         self.optimizer = optimizer
         self.values = flat.values
         self.gradients = th.zeros_like(self.values)
-        self._rows = list(
-            zip(flat.parameters, flat.views(self.values), flat.views(self.gradients), strict=True),
-        )
+        self._rows = list(zip(flat.parameters, flat.views(self.values), flat.views(self.gradients), strict=True))
         self.is_hooked = any(hooks_of(optimizer, flat.parameters))
 
     def step(self) -> None:
@@ -43,9 +41,7 @@ class OwnStep:
             step: Any = self.optimizer.step
             step()
         for p, place, _ in self._rows:
-            if p.data_ptr() != place.data_ptr():
-                place.copy_(p.data)
-                p.data = place
+            take_over(p, place)
 
     @contextmanager
     def _nothing_further(self) -> Iterator[None]:
@@ -62,8 +58,6 @@ class OwnStep:
     def release(self) -> None:
         """Give every parameter memory of its own again."""
         self.flat.release()
-        for p in self.flat.parameters:
-            p.grad = None
 
 
 def step_of(flat: FlatParameters, optimizer: th.optim.Optimizer) -> FlatAdam | OwnStep:

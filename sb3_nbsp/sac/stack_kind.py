@@ -1,6 +1,6 @@
 """Which agents can be computed in one stack, whatever else a training of theirs has in common."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from torch import nn
@@ -12,14 +12,18 @@ from sb3_nbsp.sac.step_hooks import hooks_of
 def find_stack_obstacle(model: Any) -> str | None:
     """
     :param model: an agent
-    :return: why a stack cannot compute its gradient steps: what ``find_obstacle`` says, or that it computes
+    :return: why a stack cannot compute its gradient steps: what ``find_obstacle`` says, or that a stack makes the steps of
         plain Adams only, and calls nobody's hooks
     """
-    trained = named_optimizers(model)
-    others = ((name, adam_obstacle(opt)) for name, opt, _ in trained)
-    other = next((f"the optimizer of the {name} {why}" for name, why in others if why is not None), None)
-    hooks = (f"a hook is registered on {of} of the {name}" for name, opt, own in trained for of in hooks_of(opt, own))
-    return find_obstacle(model) or other or next(hooks, None)
+    return find_obstacle(model) or next(_stack_obstacles(model), None)
+
+
+def _stack_obstacles(model: Any) -> Iterator[str]:
+    for name, optimizer, parameters in named_optimizers(model):
+        if (other := adam_obstacle(optimizer)) is not None:
+            yield f"the optimizer of the {name} {other}"
+        for of in hooks_of(optimizer, parameters):
+            yield f"a hook is registered on {of} of the {name}"
 
 
 def _shapes(model: Any) -> Any:

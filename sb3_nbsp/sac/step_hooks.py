@@ -86,12 +86,22 @@ class StepHooks:
     def _put_back(self) -> None:
         """Take over tensors that hooks have put in the place of ours."""
         for p, place, gradient in self._rows:
-            if p.data_ptr() != place.data_ptr():
-                place.copy_(p.data)
-                p.data = place
+            take_over(p, place)
             if p.grad is not None and p.grad is not gradient:
                 gradient.copy_(p.grad)
                 p.grad = gradient
+
+
+def take_over(parameter: th.Tensor, place: th.Tensor) -> None:
+    """
+    Take over the values of a tensor that was put in a parameter's place, and put ours there again.
+
+    :param parameter: the parameter
+    :param place: where it lies, in a flat buffer
+    """
+    if parameter.data_ptr() != place.data_ptr():
+        place.copy_(parameter.data)
+        parameter.data = place
 
 
 def call_gradient_hooks(parameters: Iterable[th.Tensor]) -> None:
