@@ -12,6 +12,7 @@ import argparse
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,17 @@ import torch as th
 from costs import RandomEnv
 
 from sb3_nbsp import NBSPSAC
-from sb3_nbsp.baselines import AGEM, EWC, UPGD, BehaviouralCloning, CReLU, PackNet, TaskBoundaryCallback
+from sb3_nbsp.baselines import (
+    AGEM,
+    EWC,
+    NPC,
+    UPGD,
+    BehaviouralCloning,
+    ContinualBackprop,
+    CReLU,
+    PackNet,
+    TaskBoundaryCallback,
+)
 
 REMEMBERS = {"memory_size": 1_000, "replay_mode": "share", "old_task_fraction": 0.0}
 # By name: the callback, if it is one, arguments of the model, and of its policy.
@@ -28,6 +39,8 @@ BASELINES: dict[str, tuple[Callable[[], TaskBoundaryCallback] | None, dict[str, 
     "PackNet": (lambda: PackNet(n_tasks=3, retrain_steps=0), {}, {}),
     "BehaviouralCloning": (lambda: BehaviouralCloning(memory_size=1_000), {}, {}),
     "A-GEM": (AGEM, REMEMBERS, {}),
+    "NPC": (NPC, {}, {}),
+    "ContinualBackprop": (partial(ContinualBackprop, maturity=100), {}, {}),
     "CReLU": (None, {}, {"activation_fn": CReLU}),
     "UPGD": (None, {}, {"optimizer_class": UPGD}),
     "AdamW": (None, {}, {"optimizer_class": th.optim.AdamW}),

@@ -9,6 +9,7 @@ import torch as th
 from sb3_nbsp.baselines.base import Removable, TaskBoundaryCallback
 from sb3_nbsp.baselines.parameters import check_count, check_rows_are_neurons, fresh_parameters, neuron_layers, trained_layers
 from sb3_nbsp.baselines.redo import recycle
+from sb3_nbsp.common.layer_watch import LayerWatch
 from sb3_nbsp.neurons.layers import NeuronLayer, Reader
 
 
@@ -72,13 +73,12 @@ class ContinualBackprop(TaskBoundaryCallback):
         """Look at the activations, and replace neurons after the optimizers' steps."""
         layers = neuron_layers(self.model)
         for layer in layers:
-            yield layer.activation.register_forward_hook(partial(self._note, layer))
+            yield layer.activation.register_forward_hook(LayerWatch(partial(self._note, layer)))
         for optimizer, trained in trained_layers(self.model, layers):
             yield optimizer.register_step_post_hook(partial(self._after_step, trained))
 
-    def _note(self, layer: NeuronLayer, module: Any, inputs: Any, output: th.Tensor) -> None:
-        if th.is_grad_enabled():  # the pass that is learned from, not acting and not targets
-            self._activations[layer.name] = layer.per_neuron(output.detach().abs()).mean(dim=0)
+    def _note(self, layer: NeuronLayer, output: th.Tensor, gradient: th.Tensor) -> None:
+        self._activations[layer.name] = layer.per_neuron(output.abs()).mean(dim=0)
 
     def _after_step(self, layers: list[NeuronLayer], *_: Any) -> None:
         chosen = {layer: self._due(layer) for layer in layers if layer.name in self._activations}

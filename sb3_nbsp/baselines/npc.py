@@ -8,6 +8,7 @@ import torch as th
 
 from sb3_nbsp.baselines.base import Removable, TaskBoundaryCallback
 from sb3_nbsp.baselines.parameters import check_rows_are_neurons, neuron_layers, trained_layers
+from sb3_nbsp.common.layer_watch import LayerWatch
 from sb3_nbsp.neurons.layers import NeuronLayer
 
 
@@ -62,15 +63,11 @@ class NPC(TaskBoundaryCallback):
         """Take the importances where gradients arise, and scale what the optimizers do."""
         layers = neuron_layers(self.model)
         for layer in layers:
-            yield layer.activation.register_forward_hook(partial(self._watch, layer))
+            # The newest gradient counts: for a critic that of its own loss, which is the last one before its step.
+            yield layer.activation.register_forward_hook(LayerWatch(partial(self._note, layer)))
         for optimizer, trained in trained_layers(self.model, layers):
             yield optimizer.register_step_pre_hook(partial(self._before_step, trained))
             yield optimizer.register_step_post_hook(partial(self._after_step, trained))
-
-    def _watch(self, layer: NeuronLayer, module: Any, inputs: Any, output: th.Tensor) -> None:
-        if output.requires_grad:
-            # The newest gradient counts: for a critic that of its own loss, which is the last one before its step.
-            output.register_hook(lambda gradient: self._note(layer, output.detach(), gradient))
 
     def _note(self, layer: NeuronLayer, output: th.Tensor, gradient: th.Tensor) -> None:
         self._importances[layer.name] = importance(layer.per_neuron(output * gradient))

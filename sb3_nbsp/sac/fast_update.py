@@ -19,9 +19,10 @@ from sb3_nbsp.common.cloning_term import CloningTerm
 from sb3_nbsp.rehearsal.cloning import gaussian_kl
 from sb3_nbsp.sac.fast_update_conditions import activation_of
 from sb3_nbsp.sac.flat_parameters import FlatAdam, FlatParameters
-from sb3_nbsp.sac.manual_mlp import ParallelMlp
+from sb3_nbsp.sac.manual_mlp import ParallelMlp, Show
 from sb3_nbsp.sac.own_step import step_of
 from sb3_nbsp.sac.snapshot import Snapshot
+from sb3_nbsp.sac.watched_layers import WatchedLayers
 
 Cloned = tuple[th.Tensor, th.Tensor]  # see CloningTerm.draw
 
@@ -149,7 +150,9 @@ class FastUpdate:
         self._attributes = [vars(module) for module in (*actor.modules(), *model.critic.modules(), model.policy)]
         self._steps = [step for step in (self.actor_step, self.critic_step, self.ent_coef_step) if step is not None]
         self._snapshot = Snapshot(model)
-        self.is_hooked = any(step.is_hooked for step in self._steps)
+        self._show_actor, self._show_critic = _show([actor.latent_pi]), _show(critics)
+        is_watched = self._show_actor is not None or self._show_critic is not None
+        self.is_hooked = is_watched or any(step.is_hooked for step in self._steps)
 
     def is_current(self) -> bool:
         """Whether model, parameters and optimizer state are those that the buffers were made for."""
@@ -239,7 +242,8 @@ class FastUpdate:
         th.sub(q_values, target, out=batch.critic_deltas.last)
         loss = 0.5 * float(th.dot(batch.errors, batch.errors)) / batch.size
         batch.errors.div_(batch.size)
-        self.critic.backward(batch.taken, batch.critic_outputs, batch.critic_deltas, self.critic_gradients)
+        deltas = batch.critic_deltas
+        self.critic.backward(batch.taken, batch.critic_outputs, deltas, self.critic_gradients, self._show_critic)
         self.critic_step.step()
         return loss
 
@@ -272,9 +276,16 @@ class FastUpdate:
         th.div(actions, soft, out=d_mean).mul_(2 * ent_coef).sub_(action_gradient).mul_(slope).div_(batch.size)
         th.mul(d_mean, std, out=d_log_std).mul_(noise).sub_(ent_coef / batch.size)
         batch.d_log_std.mul_(th.eq(*batch.not_clamped))  # where cloning joins in, of old s too
-        self.actor.backward(batch.learned_observations, batch.learned_actor_outputs, batch.actor_deltas, self.actor_gradients)
+        observations, outputs, deltas = batch.learned_observations, batch.learned_actor_outputs, batch.actor_deltas
+        self.actor.backward(observations, outputs, deltas, self.actor_gradients, self._show_actor)
         self.actor_step.step()
         return ent_coef * mean_log_prob - float(smallest.mean())
+
+
+def _show(mlps: Sequence[nn.Module]) -> Show | None:
+    """What shows their layers to those who watch; whoever begins to has the update made anew."""
+    layers = WatchedLayers(mlps)
+    return layers.show if layers else None
 
 
 def parameter_groups(mlps: Sequence[nn.Module], heads: Sequence[nn.Module] = ()) -> list[list[th.Tensor]]:

@@ -5,7 +5,7 @@ Samples are *columns*: h = W x + b is the matrix product as it is written, and t
 third of what they cost as columns. Several networks of equal shape (the critics) are computed side by side.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 
 import torch as th
@@ -13,6 +13,8 @@ import torch as th
 from sb3_nbsp.common.activation_functions import Activation, Rectifier
 
 RELU = Rectifier()
+
+Show = Callable[[int, th.Tensor, th.Tensor], None]  # of a hidden layer: its number, its outputs, the gradient for them
 
 
 class Outputs:
@@ -76,7 +78,9 @@ class ParallelMlp:
             th.baddbmm(self.biases[i], self.weights[i], h, out=outputs.layers[i])
         return outputs.last
 
-    def backward(self, x: th.Tensor, outputs: Outputs, deltas: Outputs, gradients: "ParallelMlp") -> None:
+    def backward(
+        self, x: th.Tensor, outputs: Outputs, deltas: Outputs, gradients: "ParallelMlp", show: Show | None = None
+    ) -> None:
         """
         The gradients of a loss with respect to weights and biases. With delta_l = dloss / d(W_l h_(l-1) + b_l),
         [n, width_l, samples], and sums over the samples
@@ -90,6 +94,7 @@ class ParallelMlp:
         :param outputs: what it filled
         :param deltas: the last one holds the loss's gradient with respect to the output, the others are filled
         :param gradients: filled
+        :param show: is shown h_l and dloss/dh_l of each hidden layer, [n, width_l, samples], the last layer first
         """
         for i in range(len(self.weights) - 1, 0, -1):
             delta, before = deltas.layers[i], deltas.layers[i - 1]
@@ -98,6 +103,8 @@ class ParallelMlp:
             # With one output the product has no sum in it, and costs a third as arithmetic entry by entry.
             product = th.mul if delta.shape[1] == 1 else th.bmm
             product(self.transposed[i], delta, out=before)
+            if show is not None:
+                show(i - 1, outputs.layers[i - 1], before)
             self.activation.backward(before, outputs.layers[i - 1], before)
         self.first_gradients(x, deltas.first, gradients)
 

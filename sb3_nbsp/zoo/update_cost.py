@@ -17,7 +17,7 @@ INPUTS = 43  # observation and action of Meta-World; of little weight
 OUTPUTS = 4
 AUTOGRAD_FACTOR = 2.0  # where SAC's update without autograd cannot compute it
 WITHOUT_AUTOGRAD = ("ReLU", "LeakyReLU", "CReLU")  # activation functions
-AUTOGRAD = ("ContinualBackprop", "NPC", "PlasticityInjection")  # baselines that look into networks or change them
+AUTOGRAD = ("PlasticityInjection",)  # baselines that change what networks compute
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def n_updates(known: Mapping[str, Any], steps: int) -> int:
 
 
 def _autograd(settings: Mapping[str, Any]) -> float:
-    """What baselines with hooks in networks and other activations cost; another optimizer's step costs about as much."""
+    """What baselines that change networks and other activations cost; another optimizer's step costs about as much."""
     named = re.findall(r"baselines\.(\w+)", str(settings.get("callback", "")))
     given = str(settings.get("policy_kwargs", ""))
     activation = re.search(r"activation_fn\W+(?:class ')?([\w.]+)", given)

@@ -7,17 +7,19 @@ import pytest
 from helpers import NBSP_SETTINGS, sequence_env
 
 from sb3_nbsp import NBSPSAC
-from sb3_nbsp.baselines import AGEM, ANCL, EWC, L2, MAS, BehaviouralCloning, PackNet
+from sb3_nbsp.baselines import AGEM, ANCL, EWC, L2, MAS, NPC, BehaviouralCloning, ContinualBackprop, PackNet
 
 STEPS = 40
 REMEMBERS = {"memory_size": 50, "replay_mode": "share", "old_task_fraction": 0.0}
 BASELINES: dict[str, Any] = {
     "a-gem": lambda: AGEM(batch_size=16),
     "ancl": lambda: ANCL(coef=100.0, aux_coef=10.0, networks="all", n_samples=20),
+    "continual backprop": lambda: ContinualBackprop(replacement_rate=0.01, maturity=10),
     "ewc": lambda: EWC(coef=100.0, networks="all"),
     "l2": lambda: L2(coef=100.0, networks="all"),
     "mas": lambda: MAS(coef=100.0, networks="all"),
     "cloning": lambda: BehaviouralCloning(coef=10.0, memory_size=30, batch_size=16),
+    "npc": lambda: NPC(decay=0.5),
     "packnet": lambda: PackNet(clip_norm=0.1),
 }
 

@@ -1,6 +1,7 @@
 """Continual backprop against numbers that were computed by hand."""
 
 from copy import deepcopy
+from functools import partial
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from sb3_nbsp import NBSPSAC
 from sb3_nbsp.baselines import ContinualBackprop
 from sb3_nbsp.baselines.continual_backprop import outgoing
 from sb3_nbsp.baselines.parameters import optimizers
+from sb3_nbsp.common.layer_watch import LayerWatch
 from sb3_nbsp.neurons import find_networks
 from sb3_nbsp.neurons.layers import NeuronLayer, Reader
 
@@ -65,12 +67,14 @@ def test_readers_of_every_kind_are_summed():
 
 @pytest.mark.known_answer
 def test_activations_count_by_their_size_and_only_where_they_are_learned_from():
-    layer = NeuronLayer("layer", th.nn.Tanh(), 2, [])
+    layer = NeuronLayer("layer", th.nn.Identity(), 2, [])
     callback = ContinualBackprop()
-    callback._note(layer, None, None, th.tensor([[-3.0, 2.0], [1.0, 4.0]]))
+    layer.activation.register_forward_hook(LayerWatch(partial(callback._note, layer)))
+    weight = th.ones(2, requires_grad=True)
+    layer.activation(weight * th.tensor([[-3.0, 2.0], [1.0, 4.0]])).sum().backward()
     assert callback._activations["layer"].tolist() == [2.0, 3.0]
     with th.no_grad():  # acting, and targets
-        callback._note(layer, None, None, th.full((5, 2), 100.0))
+        layer.activation(weight * th.full((5, 2), 100.0))
     assert callback._activations["layer"].tolist() == [2.0, 3.0]
 
 

@@ -1,6 +1,7 @@
 """NPC against numbers that were computed by hand."""
 
 import math
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from test_baselines import STEPS, discrete_env, nbspsac, sac
 from sb3_nbsp import NBSPSAC
 from sb3_nbsp.baselines import NPC
 from sb3_nbsp.baselines.npc import importance, rates
+from sb3_nbsp.common.layer_watch import LayerWatch
 from sb3_nbsp.neurons.layers import NeuronLayer
 
 
@@ -47,7 +49,7 @@ def test_a_step_moves_each_neuron_by_its_rate():
     neurons = NeuronLayer("layer", relu, 2, [layer.weight, layer.bias])
     callback = NPC(strength=0.5, decay=0.0)
     callback.state = {"importances": {"layer": th.zeros(2)}}
-    relu.register_forward_hook(lambda *args: callback._watch(neurons, *args))
+    relu.register_forward_hook(LayerWatch(partial(callback._note, neurons)))
     optimizer = th.optim.SGD([*layer.parameters(), *head.parameters()], lr=0.1)
     optimizer.register_step_pre_hook(lambda *_: callback._before_step([neurons]))
     optimizer.register_step_post_hook(lambda *_: callback._after_step([neurons]))

@@ -40,7 +40,10 @@ def test_a_gradient_step_of_the_published_sizes_takes_what_was_published():
 
 def test_what_takes_the_slow_path_costs_twice():
     plain = step_ms("nbspsac", {})
-    assert step_ms("nbspsac", {"callback": ["sb3_nbsp.baselines.EWC", {"sb3_nbsp.baselines.NPC": {}}]}) == 2 * plain
+    assert (
+        step_ms("nbspsac", {"callback": ["sb3_nbsp.baselines.NPC", {"sb3_nbsp.baselines.PlasticityInjection": {}}]})
+        == 2 * plain
+    )
     copies = ["sb3_nbsp.baselines.SavedCopies", {"sb3_nbsp.baselines.Resets": {}}]
     assert step_ms("nbspsac", {"callback": copies}) == plain
     for activation in ("nn.Tanh", "nn.ELU"):
