@@ -29,6 +29,7 @@ from sb3_nbsp.baselines import (
     ContinualBackprop,
     CReLU,
     PackNet,
+    PlasticityInjection,
     TaskBoundaryCallback,
 )
 
@@ -41,6 +42,7 @@ BASELINES: dict[str, tuple[Callable[[], TaskBoundaryCallback] | None, dict[str, 
     "A-GEM": (AGEM, REMEMBERS, {}),
     "NPC": (NPC, {}, {}),
     "ContinualBackprop": (partial(ContinualBackprop, maturity=100), {}, {}),
+    "PlasticityInjection": (PlasticityInjection, {}, {}),
     "CReLU": (None, {}, {"activation_fn": CReLU}),
     "UPGD": (None, {}, {"optimizer_class": UPGD}),
     "AdamW": (None, {}, {"optimizer_class": th.optim.AdamW}),

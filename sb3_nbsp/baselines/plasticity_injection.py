@@ -1,11 +1,10 @@
 """Plasticity injection: what the network has learned is frozen, and a new one learns what is to be added to it."""
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch as th
@@ -14,6 +13,7 @@ from torch import nn
 
 from sb3_nbsp.baselines.base import Removable, TaskBoundaryCallback, is_in_force
 from sb3_nbsp.baselines.parameters import check_count, fresh_parameters, of_target, reset_moments, set_with_targets
+from sb3_nbsp.common.added_networks import AddedNetworks, Part
 from sb3_nbsp.evaluation.contexts import register_context
 
 NAME = "PlasticityInjection"
@@ -133,32 +133,6 @@ def heads(policy: nn.Module) -> list[Head]:
     return found
 
 
-class _Frozen:
-    """What the frozen networks of a head add to its outputs: for each output sum_i h_old_i(x) - h_new_i(x)."""
-
-    def __init__(self, policy: nn.Module, head: Head, injections: list[dict[str, Values]]):
-        self.head = head
-        self.parts = [
-            (sign, {path: _copy(policy.get_submodule(path), path, injection[which]) for path in head.paths})
-            for injection in injections
-            for sign, which in ((1.0, "old"), (-1.0, "new"))
-        ]
-        self.latents: list[th.Tensor] = []
-
-    def read(self, module: nn.Module, inputs: tuple[th.Tensor, ...], output: th.Tensor) -> None:
-        self.latents = [modules[self.head.body](inputs[0]) for _, modules in self.parts]
-
-    def add(self, path: str, module: nn.Module, inputs: tuple[th.Tensor, ...], output: th.Tensor) -> th.Tensor:
-        for (sign, modules), latent in zip(self.parts, self.latents, strict=True):
-            output = output + sign * (latent if path == self.head.body else modules[path](latent))
-        return output
-
-    def hang(self, policy: nn.Module, rename: Any = str) -> Iterator[Removable]:
-        yield policy.get_submodule(rename(self.head.body)).register_forward_hook(self.read)
-        for path in self.head.outputs:
-            yield policy.get_submodule(rename(path)).register_forward_hook(partial(self.add, path))
-
-
 def frozen_parts(policy: nn.Module, injections: list[dict[str, Values]]) -> Iterator[Removable]:
     """
     Add the frozen networks to a policy's, those of target networks too.
@@ -171,13 +145,29 @@ def frozen_parts(policy: nn.Module, injections: list[dict[str, Values]]) -> Iter
         return
     names = {name for name, _ in policy.named_modules() if name}
     for head in heads(policy):
-        yield from _Frozen(policy, head, injections).hang(policy)
+        yield from _hang(policy, head, injections)
         if of_target(head.body) in names:
-            yield from _Frozen(policy, head, injections).hang(policy, of_target)
+            yield from _hang(policy, head, injections, of_target)
 
 
-def _copy(module: nn.Module, path: str, values: Values) -> nn.Module:
-    """A frozen copy with other parameters, and without the hooks that hang on the module now."""
+def _hang(
+    policy: nn.Module, head: Head, injections: list[dict[str, Values]], rename: Callable[[str], str] = str
+) -> Iterator[Removable]:
+    """Add h_old(x) - h_new(x) of each injection to a head's outputs, or, with another name, to its target's."""
+    apart = [path for path in head.outputs if path != head.body]
+
+    def copies(values: Values) -> tuple[nn.Module, dict[str, nn.Module]]:
+        return _copy(policy, head.body, values), {path: _copy(policy, path, values) for path in apart}
+
+    signed = [(sign, injection[which]) for injection in injections for sign, which in ((1.0, "old"), (-1.0, "new"))]
+    added = AddedNetworks([Part(sign, *copies(values)) for sign, values in signed])
+    outputs = {path: policy.get_submodule(rename(path)) for path in apart}
+    yield from added.hang(policy.get_submodule(rename(head.body)), outputs)
+
+
+def _copy(policy: nn.Module, path: str, values: Values) -> nn.Module:
+    """A frozen copy of a part, with other parameters, and without the hooks that hang on it now."""
+    module = policy.get_submodule(path)
     hung = [(part, part._forward_hooks, part._forward_pre_hooks) for part in module.modules()]
     try:
         for part, _, _ in hung:

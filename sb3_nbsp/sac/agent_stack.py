@@ -8,8 +8,8 @@ from stable_baselines3 import SAC
 
 from sb3_nbsp.common.activation_functions import Activation
 from sb3_nbsp.sac.batched_mlp import BatchedMlp
-from sb3_nbsp.sac.fast_update import parameter_groups
 from sb3_nbsp.sac.fast_update_conditions import activation_of, optimizers_of
+from sb3_nbsp.sac.manual_mlp import parameter_groups
 from sb3_nbsp.sac.snapshot import Snapshot
 from sb3_nbsp.sac.stack_kind import find_stack_obstacle, kind_of
 from sb3_nbsp.sac.stacked_parameters import Groups, StackedAdam, StackedParameters

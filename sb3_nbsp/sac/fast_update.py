@@ -19,9 +19,10 @@ from sb3_nbsp.common.cloning_term import CloningTerm
 from sb3_nbsp.rehearsal.cloning import gaussian_kl
 from sb3_nbsp.sac.fast_update_conditions import activation_of
 from sb3_nbsp.sac.flat_parameters import FlatAdam, FlatParameters
-from sb3_nbsp.sac.manual_mlp import ParallelMlp, Show
+from sb3_nbsp.sac.manual_mlp import Layers, ParallelMlp, Show, parameter_groups
 from sb3_nbsp.sac.own_step import step_of
 from sb3_nbsp.sac.snapshot import Snapshot
+from sb3_nbsp.sac.summed_mlp import SummedMlp, frozen_mlps
 from sb3_nbsp.sac.watched_layers import WatchedLayers
 
 Cloned = tuple[th.Tensor, th.Tensor]  # see CloningTerm.draw
@@ -124,27 +125,21 @@ class FastUpdate:
         self.model, self.sample = model, sample
         actor: Any = model.actor
         critics, targets = model.critic.q_networks, model.critic_target.q_networks
-        actor_values = FlatParameters(parameter_groups([actor.latent_pi], heads=[actor.mu, actor.log_std]))
-        self.critic_values, self.target_values = (
-            FlatParameters(parameter_groups(critics)),
-            FlatParameters(parameter_groups(targets)),
-        )
+        heads = [actor.mu, actor.log_std]
+        actor_values = FlatParameters(parameter_groups([actor.latent_pi], heads))
+        self.critic_values = FlatParameters(parameter_groups(critics))
+        self.target_values = FlatParameters(parameter_groups(targets))
         self.actor_step = step_of(actor_values, actor.optimizer)
         self.critic_step = step_of(self.critic_values, model.critic.optimizer)
         self.ent_coef_step: FlatAdam | None = None
         if model.ent_coef_optimizer is not None and model.log_ent_coef is not None:
             self.ent_coef_step = FlatAdam(FlatParameters([[model.log_ent_coef]]), model.ent_coef_optimizer)
 
-        self.actor = ParallelMlp(*actor_values.layers(actor_values.values, 1), activation_of(actor.latent_pi))
+        self.actor = _mlp(actor_values.layers(actor_values.values, 1), [actor.latent_pi], heads)
+        self.critic = _mlp(self.critic_values.layers(self.critic_values.values, len(critics)), critics)
+        self.target = _mlp(self.target_values.layers(self.target_values.values, len(critics)), targets)
         self.actor_gradients = ParallelMlp(*actor_values.layers(self.actor_step.gradients, 1))
-        self.critic, self.critic_gradients, self.target = (
-            ParallelMlp(*flat.layers(buffer, len(critics)), activation_of(critics[0]))
-            for flat, buffer in (
-                (self.critic_values, self.critic_values.values),
-                (self.critic_values, self.critic_step.gradients),
-                (self.target_values, self.target_values.values),
-            )
-        )
+        self.critic_gradients = ParallelMlp(*self.critic_values.layers(self.critic_step.gradients, len(critics)))
         self._batch: Batch | None = None
         self._epsilon: float = actor.action_dist.epsilon
         self._attributes = [vars(module) for module in (*actor.modules(), *model.critic.modules(), model.policy)]
@@ -288,13 +283,8 @@ def _show(mlps: Sequence[nn.Module]) -> Show | None:
     return layers.show if layers else None
 
 
-def parameter_groups(mlps: Sequence[nn.Module], heads: Sequence[nn.Module] = ()) -> list[list[th.Tensor]]:
-    """
-    The weights from the first layer to the last, then the biases, each with its likes in the other networks.
-
-    :param mlps: networks of equal shape
-    :param heads: output layers that stand apart
-    """
-    linears = [[layer for layer in mlp.modules() if isinstance(layer, nn.Linear)] for mlp in mlps]
-    layers = [*zip(*linears, strict=True), *([heads] if heads else [])]
-    return [[getattr(linear, name) for linear in layer] for name in ("weight", "bias") for layer in layers]
+def _mlp(layers: Layers, mlps: Sequence[nn.Module], heads: Sequence[nn.Module] = ()) -> ParallelMlp:
+    """Networks of a model, with what is added to them."""
+    activation = activation_of(mlps[0])
+    frozen = frozen_mlps(mlps, heads, activation)
+    return SummedMlp(*layers, activation, frozen) if frozen else ParallelMlp(*layers, activation)

@@ -22,10 +22,10 @@ from torch.nn.modules import module as torch_module
 
 from sb3_nbsp.common.activation_functions import ACTIVATIONS, Activation, ConcatenatedRectifier, Rectifier
 from sb3_nbsp.common.faster_updates import KNOWN_OPTIMIZERS
-from sb3_nbsp.common.layer_watch import LayerWatch
 from sb3_nbsp.common.off_policy_algorithm import OffPolicyContinualAlgorithm
 from sb3_nbsp.common.policies import NeuronAccess
 from sb3_nbsp.protection.optimizer import MaskedOptimizer, base_of
+from sb3_nbsp.sac.hook_obstacles import hook_obstacles
 from sb3_nbsp.sac.step_hooks import hooks_of
 from sb3_nbsp.sac.watched_layers import is_watched
 
@@ -55,7 +55,6 @@ ADAM_OPTIONS = {
     "decoupled_weight_decay": False,
 }
 DESCRIPTORS = (property, staticmethod, classmethod)
-HOOKS = ("_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 NamedOptimizer = tuple[str, th.optim.Optimizer, list[th.Tensor]]  # name, optimizer, the parameters that it should have
 
@@ -97,10 +96,8 @@ def _obstacles(model: SAC) -> Iterator[str]:
         yield from _optimizer_obstacles(*named_optimizer)
     for name, network in _networks(model):
         yield from _module_obstacles(name, network)
+    yield from hook_obstacles(model)
     yield from _parameter_obstacles(model)
-    shown = [layer for _, mlp in _mlps(model) for layer in mlp.children() if is_watched(layer)]
-    if len(set(shown)) < len(shown):
-        yield "an activation that is watched serves several networks"
     clones = isinstance(model, OffPolicyContinualAlgorithm) and model.cloning.is_wanted
     is_hooked = any(hooks_of(model.actor.optimizer, list(model.actor.parameters())))
     if clones and (is_hooked or any(map(is_watched, model.actor.modules()))):
@@ -258,9 +255,6 @@ def _module_obstacles(name: str, network: nn.Module) -> Iterator[str]:
         if type(head) is not nn.Linear:
             yield f"a head of the actor is {type(head).__name__}, not Linear"
     for module in network.modules():
-        unknown = [hook for hook in module._forward_hooks.values() if type(hook) is not LayerWatch]
-        if unknown or (is_watched(module) and type(module) not in ACTIVATIONS) or any(getattr(module, h) for h in HOOKS):
-            yield f"a hook is registered on a module of the {name}"
         if "forward" in vars(module):
             yield f"a module of the {name} has a forward() of its own"
         if isinstance(module, nn.Linear) and module.bias is None:

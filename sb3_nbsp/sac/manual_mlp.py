@@ -9,11 +9,13 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 
 import torch as th
+from torch import nn
 
 from sb3_nbsp.common.activation_functions import Activation, Rectifier
 
 RELU = Rectifier()
 
+Layers = tuple[list[th.Tensor], list[th.Tensor]]  # weights [n, out, in] and biases [n, out, 1], by layer
 Show = Callable[[int, th.Tensor, th.Tensor], None]  # of a hidden layer: its number, its outputs, the gradient for them
 
 
@@ -140,3 +142,15 @@ class ParallelMlp:
                 delta = th.mm(weights[i] if i else weights[0][first:], delta)
             result.index_copy_(1, samples, delta)
         return result
+
+
+def parameter_groups(mlps: Sequence[nn.Module], heads: Sequence[nn.Module] = ()) -> list[list[th.Tensor]]:
+    """
+    The weights from the first layer to the last, then the biases, each with its likes in the other networks.
+
+    :param mlps: networks of equal shape
+    :param heads: output layers that stand apart
+    """
+    linears = [[layer for layer in mlp.modules() if isinstance(layer, nn.Linear)] for mlp in mlps]
+    layers = [*zip(*linears, strict=True), *([heads] if heads else [])]
+    return [[getattr(linear, name) for linear in layer] for name in ("weight", "bias") for layer in layers]

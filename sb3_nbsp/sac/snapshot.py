@@ -36,6 +36,7 @@ class Snapshot:
         self._options = [base.param_groups[0] for base in adams]
         # Live views: they show what is in the dictionaries and lists at the time when one looks.
         tables: list[Collection[Any]] = [m._modules.values() for m in modules] + [m._parameters.values() for m in modules]
+        tables += [m._forward_hooks.values() for m in modules]  # what is added to a network
         tables += [model.critic.q_networks, model.critic_target.q_networks]
         tables += [group["params"] for base in bases for group in base.param_groups] + [base.param_groups for base in bases]
         tables += [state.values() for base in adams for state in (base.state, *base.state.values())]

@@ -7,7 +7,6 @@ from torch import nn
 
 from sb3_nbsp.sac.fast_update_conditions import adam_obstacle, find_obstacle, named_optimizers
 from sb3_nbsp.sac.step_hooks import hooks_of
-from sb3_nbsp.sac.watched_layers import is_watched
 
 
 def find_stack_obstacle(model: Any) -> str | None:
@@ -20,8 +19,8 @@ def find_stack_obstacle(model: Any) -> str | None:
 
 
 def _stack_obstacles(model: Any) -> Iterator[str]:
-    for name, network in (("actor", model.actor), ("critic", model.critic)):
-        if any(map(is_watched, network.modules())):
+    for name, network in (("actor", model.actor), ("critic", model.critic), ("target critic", model.critic_target)):
+        if any(module._forward_hooks for module in network.modules()):
             yield f"a hook is registered on a module of the {name}"
     for name, optimizer, parameters in named_optimizers(model):
         if (other := adam_obstacle(optimizer)) is not None:

@@ -11,13 +11,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sb3_nbsp.common.faster_updates import KNOWN_OPTIMIZERS
 from sb3_nbsp.zoo.algorithms import ALGORITHMS, PARENTS
 
 INPUTS = 43  # observation and action of Meta-World; of little weight
 OUTPUTS = 4
-AUTOGRAD_FACTOR = 2.0  # where SAC's update without autograd cannot compute it
+SLOW_FACTOR = 2.0  # SAC with autograd, or with a baseline whose own part takes about as long as the step
 WITHOUT_AUTOGRAD = ("ReLU", "LeakyReLU", "CReLU")  # activation functions
-AUTOGRAD = ("PlasticityInjection",)  # baselines that change what networks compute
+OF_TORCH = {kind.__name__ for kind in KNOWN_OPTIMIZERS if kind.__module__.startswith("torch.")}  # their own steps are quick
+SLOW_BASELINES = ("ContinualBackprop", "NPC", "PlasticityInjection")
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ def update_ms(algo: str, known: Mapping[str, Any]) -> float:
     sizes = _net_arch(known.get("policy_kwargs") or {}, [times.width] * 2)
     weights = times.networks * sum(a * b for a, b in zip([INPUTS, *sizes], [*sizes, OUTPUTS], strict=True))
     fast = times.fixed + times.per_million * weights * known["batch_size"] / 1e6
-    return fast * _autograd(known) if ours == "nbspsac" else fast
+    return fast * _slowdown(known) if ours == "nbspsac" else fast
 
 
 def n_updates(known: Mapping[str, Any], steps: int) -> int:
@@ -95,13 +97,20 @@ def n_updates(known: Mapping[str, Any], steps: int) -> int:
     return round(steps / (frequency * n_envs) * (each if each >= 0 else frequency * n_envs))
 
 
-def _autograd(settings: Mapping[str, Any]) -> float:
-    """What baselines that change networks and other activations cost; another optimizer's step costs about as much."""
+def _slowdown(settings: Mapping[str, Any]) -> float:
+    """What some baselines, activation functions and optimizers cost."""
     named = re.findall(r"baselines\.(\w+)", str(settings.get("callback", "")))
     given = str(settings.get("policy_kwargs", ""))
-    activation = re.search(r"activation_fn\W+(?:class ')?([\w.]+)", given)
-    other = activation is not None and activation[1].split(".")[-1] not in WITHOUT_AUTOGRAD
-    return AUTOGRAD_FACTOR if other or "optimizer_class" in given or any(name in AUTOGRAD for name in named) else 1.0
+    activation, optimizer = (_class_name(given, argument) for argument in ("activation_fn", "optimizer_class"))
+    is_slow = any(name in SLOW_BASELINES for name in named)
+    is_slow |= activation is not None and activation not in WITHOUT_AUTOGRAD
+    is_slow |= optimizer is not None and optimizer not in OF_TORCH
+    return SLOW_FACTOR if is_slow else 1.0
+
+
+def _class_name(given: str, argument: str) -> str | None:
+    found = re.search(argument + r"\W+(?:class ')?([\w.]+)", given)
+    return None if found is None else found[1].split(".")[-1]
 
 
 def _net_arch(policy_kwargs: Mapping[str, Any] | str, default: list[int]) -> list[int]:

@@ -7,7 +7,18 @@ import pytest
 from helpers import NBSP_SETTINGS, sequence_env
 
 from sb3_nbsp import NBSPSAC
-from sb3_nbsp.baselines import AGEM, ANCL, EWC, L2, MAS, NPC, BehaviouralCloning, ContinualBackprop, PackNet
+from sb3_nbsp.baselines import (
+    AGEM,
+    ANCL,
+    EWC,
+    L2,
+    MAS,
+    NPC,
+    BehaviouralCloning,
+    ContinualBackprop,
+    PackNet,
+    PlasticityInjection,
+)
 
 STEPS = 40
 REMEMBERS = {"memory_size": 50, "replay_mode": "share", "old_task_fraction": 0.0}
@@ -21,6 +32,7 @@ BASELINES: dict[str, Any] = {
     "cloning": lambda: BehaviouralCloning(coef=10.0, memory_size=30, batch_size=16),
     "npc": lambda: NPC(decay=0.5),
     "packnet": lambda: PackNet(clip_norm=0.1),
+    "plasticity injection": lambda: PlasticityInjection(),
 }
 
 
