@@ -23,7 +23,8 @@ class ContinualBackprop(TaskBoundaryCallback):
     and replacement_rate times the number of neurons that are older than maturity are due. As soon as one neuron is due, of
     those the one with the smallest u_i / (1 - decay^a_i) is drawn anew: incoming weights and bias from their initial
     distribution, outgoing weights 0, utility and age 0, and moments of 0 in the optimizer. Target networks follow as they
-    always do. What is due, utilities and ages are saved with the model; tasks make no difference.
+    always do. What is due, utilities and ages are saved with the model; tasks make no difference. A layer that gets no
+    gradient in a step stays as it is; of one that runs several times in a pass the first time counts.
 
     Source: Dohare et al. 2024 (Nature 632, algorithm 1; its text was not at hand, what is here follows the authors' code,
     ``lop/algos/gnt.py`` of ``shibhansh/loss-of-plasticity``, with utility ``contribution`` and ``accumulate=True``). There the

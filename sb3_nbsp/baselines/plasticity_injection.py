@@ -154,15 +154,17 @@ def _hang(
     policy: nn.Module, head: Head, injections: list[dict[str, Values]], rename: Callable[[str], str] = str
 ) -> Iterator[Removable]:
     """Add h_old(x) - h_new(x) of each injection to a head's outputs, or, with another name, to its target's."""
-    apart = [path for path in head.outputs if path != head.body]
+    pairs = [
+        (_part(policy, head, 1.0, injection["old"]), _part(policy, head, -1.0, injection["new"])) for injection in injections
+    ]
+    added = AddedNetworks(tuple(part for pair in pairs for part in pair))
+    body, *apart = (policy.get_submodule(rename(path)) for path in head.paths)
+    yield from added.hang(body, apart)
 
-    def copies(values: Values) -> tuple[nn.Module, dict[str, nn.Module]]:
-        return _copy(policy, head.body, values), {path: _copy(policy, path, values) for path in apart}
 
-    signed = [(sign, injection[which]) for injection in injections for sign, which in ((1.0, "old"), (-1.0, "new"))]
-    added = AddedNetworks([Part(sign, *copies(values)) for sign, values in signed])
-    outputs = {path: policy.get_submodule(rename(path)) for path in apart}
-    yield from added.hang(policy.get_submodule(rename(head.body)), outputs)
+def _part(policy: nn.Module, head: Head, sign: float, values: Values) -> Part:
+    body, *apart = (_copy(policy, path, values) for path in head.paths)
+    return Part(sign, body, apart)
 
 
 def _copy(policy: nn.Module, path: str, values: Values) -> nn.Module:

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch as th
 from stable_baselines3 import SAC
+from torch import nn
 
 from sb3_nbsp.common.activation_functions import Activation
 from sb3_nbsp.sac.batched_mlp import BatchedMlp
@@ -55,6 +56,7 @@ class AgentStack:
         self._snapshots: list[Any] = [None] * self.n_agents
         self._actors: list[list[th.Tensor]] = [[]] * self.n_agents
         self._actor_places: list[list[int]] = [[]] * self.n_agents
+        self._actor_modules: list[list[nn.Module]] = [[]] * self.n_agents
         for agent in range(self.n_agents):
             self._note(agent)
 
@@ -74,7 +76,7 @@ class AgentStack:
         """
         Put every model that does not consist of the stack's tensors any more.
 
-        :param actors_only: only where an actor's parameters are others; that is looked up faster
+        :param actors_only: only where an actor's parameters are others, or a hook hangs on it; that is looked up faster
         :return: whether they all fit; one that does not, and those behind it, stay what they are
         """
         for agent in range(self.n_agents):
@@ -85,7 +87,8 @@ class AgentStack:
         return True
 
     def _has_actor_of(self, agent: int) -> bool:
-        return [p.data_ptr() for p in self._actors[agent]] == self._actor_places[agent]
+        is_hooked = any(module._forward_hooks or module._forward_pre_hooks for module in self._actor_modules[agent])
+        return not is_hooked and [p.data_ptr() for p in self._actors[agent]] == self._actor_places[agent]
 
     def put(self, agent: int) -> None:
         """
@@ -105,6 +108,7 @@ class AgentStack:
         model: Any = self.models[agent]
         self._snapshots[agent] = Snapshot(model)
         self._actors[agent] = list(model.actor.parameters())
+        self._actor_modules[agent] = list(model.actor.modules())
         self._actor_places[agent] = [p.data_ptr() for p in self._actors[agent]]
         model.in_stack = (self, agent)
 

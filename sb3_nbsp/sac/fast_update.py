@@ -19,11 +19,11 @@ from sb3_nbsp.common.cloning_term import CloningTerm
 from sb3_nbsp.rehearsal.cloning import gaussian_kl
 from sb3_nbsp.sac.fast_update_conditions import activation_of
 from sb3_nbsp.sac.flat_parameters import FlatAdam, FlatParameters
-from sb3_nbsp.sac.manual_mlp import Layers, ParallelMlp, Show, parameter_groups
+from sb3_nbsp.sac.manual_mlp import Layers, ParallelMlp, parameter_groups
 from sb3_nbsp.sac.own_step import step_of
 from sb3_nbsp.sac.snapshot import Snapshot
 from sb3_nbsp.sac.summed_mlp import SummedMlp, frozen_mlps
-from sb3_nbsp.sac.watched_layers import WatchedLayers
+from sb3_nbsp.sac.watched_layers import watches_of
 
 Cloned = tuple[th.Tensor, th.Tensor]  # see CloningTerm.draw
 
@@ -135,7 +135,7 @@ class FastUpdate:
         if model.ent_coef_optimizer is not None and model.log_ent_coef is not None:
             self.ent_coef_step = FlatAdam(FlatParameters([[model.log_ent_coef]]), model.ent_coef_optimizer)
 
-        self.actor = _mlp(actor_values.layers(actor_values.values, 1), [actor.latent_pi], heads)
+        self.actor = _mlp(actor_values.layers(actor_values.values, 1), [actor.latent_pi])
         self.critic = _mlp(self.critic_values.layers(self.critic_values.values, len(critics)), critics)
         self.target = _mlp(self.target_values.layers(self.target_values.values, len(critics)), targets)
         self.actor_gradients = ParallelMlp(*actor_values.layers(self.actor_step.gradients, 1))
@@ -145,7 +145,7 @@ class FastUpdate:
         self._attributes = [vars(module) for module in (*actor.modules(), *model.critic.modules(), model.policy)]
         self._steps = [step for step in (self.actor_step, self.critic_step, self.ent_coef_step) if step is not None]
         self._snapshot = Snapshot(model)
-        self._show_actor, self._show_critic = _show([actor.latent_pi]), _show(critics)
+        self._show_actor, self._show_critic = watches_of([actor.latent_pi]), watches_of(critics)
         is_watched = self._show_actor is not None or self._show_critic is not None
         self.is_hooked = is_watched or any(step.is_hooked for step in self._steps)
 
@@ -277,14 +277,8 @@ class FastUpdate:
         return ent_coef * mean_log_prob - float(smallest.mean())
 
 
-def _show(mlps: Sequence[nn.Module]) -> Show | None:
-    """What shows their layers to those who watch; whoever begins to has the update made anew."""
-    layers = WatchedLayers(mlps)
-    return layers.show if layers else None
-
-
-def _mlp(layers: Layers, mlps: Sequence[nn.Module], heads: Sequence[nn.Module] = ()) -> ParallelMlp:
+def _mlp(layers: Layers, bodies: Sequence[nn.Module]) -> ParallelMlp:
     """Networks of a model, with what is added to them."""
-    activation = activation_of(mlps[0])
-    frozen = frozen_mlps(mlps, heads, activation)
+    activation = activation_of(bodies[0])
+    frozen = frozen_mlps(bodies, activation)
     return SummedMlp(*layers, activation, frozen) if frozen else ParallelMlp(*layers, activation)

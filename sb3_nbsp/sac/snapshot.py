@@ -13,6 +13,7 @@ from torch.utils.hooks import RemovableHandle
 from sb3_nbsp.common.off_policy_algorithm import OffPolicyContinualAlgorithm
 from sb3_nbsp.protection.optimizer import base_of
 from sb3_nbsp.sac.fast_update_conditions import ADAM_OPTIONS, adam_obstacle, named_optimizers, optimizers_of
+from sb3_nbsp.sac.summed_mlp import added_to
 
 
 class Snapshot:
@@ -29,14 +30,21 @@ class Snapshot:
         # Others step by themselves, whatever their options and their state.
         adams = [base_of(optimizer) for optimizer in optimizers if adam_obstacle(optimizer) is None]
         modules = [*model.actor.modules(), *model.critic.modules(), *model.critic_target.modules()]
+        added = [part for module in modules for part in added_to(module)]
+        frozen = [module for part in added for top in (part.body, *part.heads) for module in top.modules()]
+        modules += frozen
         self._parts = _parts(model)
         self._trained = [p for _, _, parameters in named_optimizers(model) for p in parameters]
-        self._tensors = [*self._trained, *model.critic_target.parameters()]
+        self._frozen = [p for module in frozen for p in module.parameters(recurse=False)]
+        self._versions = [p._version for p in self._frozen]  # of which the update has copies
+        self._tensors = [*self._trained, *model.critic_target.parameters(), *self._frozen]
         self._places = [p.data_ptr() for p in self._tensors]
         self._options = [base.param_groups[0] for base in adams]
         # Live views: they show what is in the dictionaries and lists at the time when one looks.
         tables: list[Collection[Any]] = [m._modules.values() for m in modules] + [m._parameters.values() for m in modules]
-        tables += [m._forward_hooks.values() for m in modules]  # what is added to a network
+        self._hooked = [m for m in modules if m._forward_hooks]
+        self._hooks = [m._forward_hooks for m in self._hooked]
+        tables += [hooks.values() for hooks in self._hooks]
         tables += [model.critic.q_networks, model.critic_target.q_networks]
         tables += [group["params"] for base in bases for group in base.param_groups] + [base.param_groups for base in bases]
         tables += [state.values() for base in adams for state in (base.state, *base.state.values())]
@@ -55,6 +63,8 @@ class Snapshot:
             all(map(is_, _parts(model), self._parts))
             and RemovableHandle.next_id == self._n_hooks  # no hook was registered since, on anything
             and list(map(th.Tensor.data_ptr, self._tensors)) == self._places
+            and [p._version for p in self._frozen] == self._versions
+            and all(map(is_, map(attrgetter("_forward_hooks"), self._hooked), self._hooks))
             and sum(map(len, self._tables)) == len(self._members)
             and all(map(is_, chain.from_iterable(self._tables), self._members))
             and sum(map(len, self._attributes)) == self._n_attributes

@@ -1,14 +1,13 @@
 """MLPs to which frozen ones are added (``AddedNetworks``), without autograd."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch as th
 from torch import nn
 
 from sb3_nbsp.common.activation_functions import Activation
-from sb3_nbsp.common.added_networks import AddOutput, ReadInput
-from sb3_nbsp.sac.flat_parameters import FlatParameters
+from sb3_nbsp.common.added_networks import Part, ReadInput
 from sb3_nbsp.sac.manual_mlp import Outputs, ParallelMlp, parameter_groups
 
 Signed = tuple[float, ParallelMlp]
@@ -20,64 +19,31 @@ class SummedMlp(ParallelMlp):
     respect to the parameters is that of h alone.
 
     :param weights, biases, activation: of h, see :class:`~sb3_nbsp.sac.manual_mlp.ParallelMlp`
-    :param frozen: sign and networks of each h_i
+    :param frozen: of each h_i its sign, and its n networks side by side
     """
 
     def __init__(
-        self,
-        weights: Sequence[th.Tensor],
-        biases: Sequence[th.Tensor],
-        activation: Activation,
-        frozen: Sequence[Signed],
+        self, weights: Sequence[th.Tensor], biases: Sequence[th.Tensor], activation: Activation, frozen: Sequence[Signed]
     ):
         super().__init__(weights, biases, activation)
-        self.frozen = list(frozen)
-        self._rooms: dict[int, list[Outputs]] = {}  # by the number of samples
+        self._frozen = list(frozen)
+        self._rooms: list[Outputs] = []  # what each of them put out last
 
     def forward(self, x: th.Tensor, outputs: Outputs) -> th.Tensor:
         """h(x) + sum_i sign_i h_i(x), see :meth:`ParallelMlp.forward`."""
         result = super().forward(x, outputs)
-        n_samples = x.shape[1]
-        if n_samples not in self._rooms:
-            self._rooms[n_samples] = [mlp.outputs(n_samples) for _, mlp in self.frozen]
-        for (sign, mlp), room in zip(self.frozen, self._rooms[n_samples], strict=True):
+        if not self._rooms or self._rooms[0].last.shape[2] != x.shape[1]:
+            self._rooms = [mlp.outputs(x.shape[1]) for _, mlp in self._frozen]
+        for (sign, mlp), room in zip(self._frozen, self._rooms, strict=True):
             result.add_(mlp.forward(x, room), alpha=sign)
         return result
 
     def input_gradient(self, outputs: Outputs, chosen: th.Tensor, first: int) -> th.Tensor:
-        """Of the sum, after :meth:`forward` with as many samples, see :meth:`ParallelMlp.input_gradient`."""
+        """Of the sum, right after its :meth:`forward`, see :meth:`ParallelMlp.input_gradient`."""
         result = super().input_gradient(outputs, chosen, first)
-        for (sign, mlp), room in zip(self.frozen, self._rooms[len(chosen)], strict=True):
+        for (sign, mlp), room in zip(self._frozen, self._rooms, strict=True):
             result.add_(mlp.input_gradient(room, chosen, first), alpha=sign)
         return result
-
-
-class Frozen(NamedTuple):
-    """
-    What is added to one network.
-
-    :param sign: by which it is multiplied
-    :param body: the layers
-    :param heads: output layers that stand apart
-    """
-
-    sign: float
-    body: nn.Module
-    heads: list[nn.Module]
-
-
-def frozen_mlps(mlps: Sequence[nn.Module], heads: Sequence[nn.Module], activation: Activation) -> list[Signed]:
-    """
-    :param mlps: networks of equal shape, of whose hooks ``hook_obstacles`` says nothing
-    :param heads: output layers that stand apart, of the only one
-    :param activation: the hidden layers'
-    :return: sign and networks of what is added to them
-    """
-    result = []
-    for frozen in zip(*(added_to(mlp, heads) for mlp in mlps), strict=True):
-        flat = FlatParameters(parameter_groups([part.body for part in frozen], frozen[0].heads))
-        result.append((frozen[0].sign, ParallelMlp(*flat.layers(flat.values, len(mlps)), activation)))
-    return result
 
 
 def hooks_of_kind(module: nn.Module, kind: type) -> list[Any]:
@@ -89,16 +55,27 @@ def hooks_of_kind(module: nn.Module, kind: type) -> list[Any]:
     return [hook for hook in module._forward_hooks.values() if type(hook) is kind]
 
 
-def added_to(mlp: nn.Module, heads: Sequence[nn.Module]) -> list[Frozen]:
+def added_to(body: nn.Module) -> list[Part]:
     """
-    :param mlp: a network whose hooks of the two kinds belong together
-    :param heads: its output layers that stand apart
-    :return: all that is added to it
+    :param body: of a network
+    :return: all that is added to the network
     """
-    names = [[hook.name for hook in hooks_of_kind(head, AddOutput)] for head in heads]
-    read = [hook.networks for hook in hooks_of_kind(mlp, ReadInput)]
-    return [
-        Frozen(part.sign, part.body, [part.outputs[of_head[i]] for of_head in names])
-        for i, networks in enumerate(read)
-        for part in networks.parts
-    ]
+    return [part for hook in hooks_of_kind(body, ReadInput) for part in hook.networks.parts]
+
+
+def frozen_mlps(mlps: Sequence[nn.Module], activation: Activation) -> list[Signed]:
+    """
+    :param mlps: bodies of networks of equal shape, of whose hooks ``hook_obstacles`` says nothing
+    :param activation: the hidden layers'
+    :return: what is added to them, with copies of its parameters
+    """
+    return [(parts[0].sign, _side_by_side(parts, activation)) for parts in zip(*map(added_to, mlps), strict=True)]
+
+
+def _side_by_side(parts: Sequence[Part], activation: Activation) -> ParallelMlp:
+    groups = parameter_groups([part.body for part in parts], parts[0].heads)
+    tensors = [th.cat([p.detach() for p in group]) for group in groups]  # [n * out, in], then [n * out]
+    weights, biases = tensors[: len(tensors) // 2], tensors[len(tensors) // 2 :]
+    n = len(parts)
+    weights = [weight.view(n, -1, weight.shape[1]) for weight in weights]
+    return ParallelMlp(weights, [bias.view(n, -1, 1) for bias in biases], activation)

@@ -7,31 +7,7 @@ import torch as th
 from torch import nn
 
 from sb3_nbsp.common.layer_watch import LayerWatch
-
-
-class WatchedLayers:
-    """
-    The watches on networks side by side, as they are at the time of a pass.
-
-    :param mlps: networks of equal shape, in which each hidden layer is a linear one and its activation
-    """
-
-    def __init__(self, mlps: Sequence[nn.Module]):
-        hidden = [list(mlp.children())[1::2] for mlp in mlps]
-        self._watches: list[list[dict[int, Any]]] = [[layer._forward_hooks for layer in layers] for layers in hidden]  # live
-
-    def __bool__(self) -> bool:
-        return any(watches for by_layer in self._watches for watches in by_layer)
-
-    def show(self, i: int, activations: th.Tensor, gradients: th.Tensor) -> None:
-        """
-        :param i: number of the hidden layer
-        :param activations: what it put out, [n, width, samples]
-        :param gradients: of the loss with respect to that, in the same shape
-        """
-        for k, by_layer in enumerate(self._watches):
-            for watch in list(by_layer[i].values()):
-                watch.see(activations[k].t(), gradients[k].t())
+from sb3_nbsp.sac.manual_mlp import Show
 
 
 def is_watched(module: nn.Module) -> bool:
@@ -40,3 +16,21 @@ def is_watched(module: nn.Module) -> bool:
     :return: whether something watches it
     """
     return any(type(hook) is LayerWatch for hook in module._forward_hooks.values())
+
+
+def watches_of(mlps: Sequence[nn.Module]) -> Show | None:
+    """
+    :param mlps: networks of equal shape, in which each hidden layer is a linear one and its activation
+    :return: what shows a layer of theirs to those that watch it; ``None`` where nobody does
+    """
+    hidden = [list(mlp.children())[1::2] for mlp in mlps]
+    if not any(is_watched(layer) for layers in hidden for layer in layers):
+        return None
+
+    def show(i: int, activations: th.Tensor, gradients: th.Tensor) -> None:
+        for k, layers in enumerate(hidden):
+            watches: list[Any] = list(layers[i]._forward_hooks.values())  # as they are now
+            for watch in watches:
+                watch.see(activations[k].t(), gradients[k].t())
+
+    return show

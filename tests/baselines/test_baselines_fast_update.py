@@ -29,6 +29,7 @@ BASELINES: dict[str, Any] = {
     "ewc": lambda: EWC(coef=100.0, networks="all"),
     "l2": lambda: L2(coef=100.0, networks="all"),
     "mas": lambda: MAS(coef=100.0, networks="all"),
+    "several": lambda: [PlasticityInjection(), NPC(decay=0.5), ContinualBackprop(replacement_rate=0.01, maturity=10)],
     "cloning": lambda: BehaviouralCloning(coef=10.0, memory_size=30, batch_size=16),
     "npc": lambda: NPC(decay=0.5),
     "packnet": lambda: PackNet(clip_norm=0.1),
@@ -40,7 +41,9 @@ def learned(name: str, how: Any, with_callback: bool = True) -> NBSPSAC:
     remembers = REMEMBERS if name == "a-gem" else {"memory_size": 0}
     settings = deepcopy({**NBSP_SETTINGS, "skill_fraction": 0, **remembers, "fast_update": how})
     model = NBSPSAC("MlpPolicy", sequence_env(steps=STEPS), **settings)
-    model.learn(2 * STEPS, callback=[BASELINES[name]()] if with_callback else None)
+    callbacks = BASELINES[name]()
+    # A task has ended, and the next one is being learned: at its end parameters may be drawn anew.
+    model.learn(2 * STEPS - 5, callback=(callbacks if isinstance(callbacks, list) else [callbacks]) if with_callback else None)
     return model
 
 

@@ -117,3 +117,19 @@ def test_a_stack_of_agents_shows_nothing() -> None:
         assert find_stack_obstacle(model) == f"a hook is registered on a module of the {name}"
         handle.remove()
     assert find_stack_obstacle(model) is None
+
+
+def test_what_see_returns_is_no_gradient() -> None:
+    theirs, ours = made(SAC), made(fast_update=True)
+    for model in (theirs, ours):
+        model.critic.qf0[1].register_forward_hook(LayerWatch(lambda output, gradient: 2 * gradient))
+        trained(model, 10)
+    assert difference(theirs, ours) < ROUNDING
+
+
+def test_what_is_changed_in_place_behind_the_layer_is_seen_as_it_was_put_out() -> None:
+    layer, seen = nn.SiLU(), []
+    layer.register_forward_hook(LayerWatch(lambda output, gradient: seen.append(output)))
+    x = th.ones(2, 3, requires_grad=True)
+    layer(x * 1).add_(100.0).sum().backward()
+    assert th.equal(seen[0], nn.functional.silu(th.ones(2, 3)))
