@@ -28,7 +28,7 @@ def test_there_are_few_files() -> None:
 
 def test_they_are_small() -> None:
     data = [path for path in FILES if path.suffix in (".xz", ".json", ".jsonl", ".csv", ".txt")]
-    assert sum(path.stat().st_size for path in data) <= 3 * MEGABYTE
+    assert sum(path.stat().st_size for path in data) <= 3.5 * MEGABYTE  # 3 until all of Meta-World was trained
     assert sum(path.stat().st_size for path in FILES) <= 12 * MEGABYTE
 
 
