@@ -154,12 +154,10 @@ def _hang(
     policy: nn.Module, head: Head, injections: list[dict[str, Values]], rename: Callable[[str], str] = str
 ) -> Iterator[Removable]:
     """Add h_old(x) - h_new(x) of each injection to a head's outputs, or, with another name, to its target's."""
-    pairs = [
-        (_part(policy, head, 1.0, injection["old"]), _part(policy, head, -1.0, injection["new"])) for injection in injections
-    ]
-    added = AddedNetworks(tuple(part for pair in pairs for part in pair))
+    signs = {"old": 1.0, "new": -1.0}
+    parts = [_part(policy, head, sign, injection[which]) for injection in injections for which, sign in signs.items()]
     body, *apart = (policy.get_submodule(rename(path)) for path in head.paths)
-    yield from added.hang(body, apart)
+    yield from AddedNetworks(tuple(parts)).hang(body, apart)
 
 
 def _part(policy: nn.Module, head: Head, sign: float, values: Values) -> Part:

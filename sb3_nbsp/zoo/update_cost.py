@@ -19,7 +19,7 @@ OUTPUTS = 4
 AUTOGRAD_FACTOR = 2.0  # where SAC's update without autograd cannot compute it; UPGD's own step costs about as much
 WITHOUT_AUTOGRAD = ("ReLU", "LeakyReLU", "CReLU")  # activation functions
 OF_TORCH = {kind.__name__ for kind in KNOWN_OPTIMIZERS if kind.__module__.startswith("torch.")}  # their own steps are quick
-# What baselines add, in steps without them. Injection adds 1.1 for each task that has ended: this is the mean over four tasks.
+# What baselines add, in steps without them (speed/baselines.py). Injection: 1.1 for each task that ended; the mean over four.
 OF_BASELINES = {"ContinualBackprop": 0.6, "NPC": 0.4, "PlasticityInjection": 1.6}
 
 
