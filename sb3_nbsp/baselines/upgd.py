@@ -73,33 +73,44 @@ class UPGD(th.optim.Optimizer):
         if closure is not None:
             with th.enable_grad():
                 loss = closure()
-        found = [(p, group) for group in self.param_groups for p in group["params"] if p.grad is not None]
-        utilities = [self._follow(p, group) for p, group in found]
+        found = [(with_gradient, group) for group in self.param_groups if (with_gradient := _with_gradient(group))]
         if not found:
             return loss
-        largest = th.stack([utility.max() for utility in utilities]).max()
+        moments = [self._follow(parameters, group) for parameters, group in found]
+        largest = th.stack([u.max() for _, _, utilities in moments for u in utilities]).max()
         largest = largest.clamp_min(th.finfo(largest.dtype).tiny)
-        for (p, group), utility in zip(found, utilities, strict=True):
-            state = self.state[p]
-            mean, square = (state[name] / (1 - beta ** state["step"]) for name, beta in _moments(group))
-            free = 1 - th.sigmoid(utility / largest)
-            change = free * (mean / (square.sqrt() + group["eps"]) + group["sigma"] * th.randn_like(p))
-            p.mul_(1 - group["lr"] * group["weight_decay"]).add_(change, alpha=-2 * group["lr"])
+        for (parameters, group), (changes, squares, utilities) in zip(found, moments, strict=True):
+            th._foreach_sqrt_(squares)
+            th._foreach_add_(squares, group["eps"])
+            th._foreach_div_(changes, squares)
+            th._foreach_add_(changes, [th.randn_like(p) for p in parameters], alpha=group["sigma"])
+            th._foreach_mul_(changes, [th.sigmoid(-u / largest) for u in utilities])  # 1 - s
+            th._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
+            th._foreach_add_(parameters, changes, alpha=-2 * group["lr"])
         return loss
 
-    def _follow(self, p: th.Tensor, group: dict[str, Any]) -> th.Tensor:
-        """Move the averages on; the utility of each weight, in the parameter's shape."""
-        assert p.grad is not None
-        state = self.state[p]
-        if not state:
-            state["step"] = 0
-            state.update({name: th.zeros_like(p) for name in ("exp_avg", "exp_avg_sq", "utility")})
-        state["step"] += 1
-        (mean, beta), (square, beta_2) = _moments(group)
-        state[mean].lerp_(p.grad, 1 - beta)
-        state[square].lerp_(p.grad.square(), 1 - beta_2)
-        state["utility"].lerp_(-p.grad * p, 1 - group["beta_utility"])
-        return state["utility"] / (1 - group["beta_utility"] ** state["step"])
+    def _follow(self, parameters: list[th.Tensor], group: dict[str, Any]) -> list[tuple[th.Tensor, ...]]:
+        """Move the averages on; m, v and u, corrected, each as new tensors in the parameters' shapes."""
+        states = [self.state[p] for p in parameters]
+        for p, state in zip(parameters, states, strict=True):
+            if not state:
+                state["step"] = 0
+                state.update({name: th.zeros_like(p) for name in ("exp_avg", "exp_avg_sq", "utility")})
+            state["step"] += 1
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        rises = th._foreach_mul(gradients, parameters)
+        th._foreach_neg_(rises)
+        beta_1, beta_2 = group["betas"]
+        averages = []
+        for name, now, beta in (
+            ("exp_avg", gradients, beta_1),
+            ("exp_avg_sq", th._foreach_mul(gradients, gradients), beta_2),
+            ("utility", rises, group["beta_utility"]),
+        ):
+            kept = [state[name] for state in states]
+            th._foreach_lerp_(kept, now, 1 - beta)
+            averages.append(th._foreach_div(kept, [1 - beta ** state["step"] for state in states]))
+        return averages
 
 
 KNOWN_OPTIMIZERS.add(UPGD)
@@ -109,5 +120,5 @@ def _is_number(value: Any) -> bool:
     return AtLeast(-math.inf).allows(value)
 
 
-def _moments(group: dict[str, Any]) -> tuple[tuple[str, float], tuple[str, float]]:
-    return ("exp_avg", group["betas"][0]), ("exp_avg_sq", group["betas"][1])
+def _with_gradient(group: dict[str, Any]) -> list[th.Tensor]:
+    return [p for p in group["params"] if p.grad is not None]
