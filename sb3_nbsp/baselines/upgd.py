@@ -7,7 +7,7 @@ from typing import Any
 import torch as th
 
 from sb3_nbsp.base.arguments import AtLeast
-from sb3_nbsp.common.faster_updates import KNOWN_OPTIMIZERS
+from sb3_nbsp.common.faster_updates import KNOWN_OPTIMIZERS, denormals_flushed
 
 
 class UPGD(th.optim.Optimizer):
@@ -63,6 +63,7 @@ class UPGD(th.optim.Optimizer):
         super().__init__(params, {**sizes, "betas": betas, "beta_utility": beta_utility})
 
     @th.no_grad()
+    @denormals_flushed()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """
         One optimization step.

@@ -12,7 +12,7 @@ from stable_baselines3.common.utils import polyak_update
 from torch.nn import functional as F
 
 from sb3_nbsp.base.random_states import ProcessStreams
-from sb3_nbsp.common.faster_updates import fused, fusible, put_channels_last
+from sb3_nbsp.common.faster_updates import denormals_flushed, fused, fusible, put_channels_last
 from sb3_nbsp.sac.agent_stack import AgentStack
 from sb3_nbsp.sac.batched_learner import BatchedLearner
 from sb3_nbsp.sac.buffer_reader import BufferReader
@@ -216,7 +216,7 @@ class AutogradUpdate:
         model.actor.optimizer.zero_grad()
         if self._actor_parameters:
             actor_loss.backward(inputs=self._actor_parameters)
-        with fused(self._fused_groups):
+        with denormals_flushed(), fused(self._fused_groups):
             model.actor.optimizer.step()
         if update_target:
             # As they are now: the optimizer may have put others in their place.
@@ -248,7 +248,7 @@ class AutogradUpdate:
         loss = 0.5 * th.stack([F.mse_loss(q, target) for q in model.critic(samples.observations, samples.actions)]).sum()
         model.critic.optimizer.zero_grad()
         loss.backward()
-        with fused(self._fused_groups):
+        with denormals_flushed(), fused(self._fused_groups):
             model.critic.optimizer.step()
         return float(loss.detach())
 
