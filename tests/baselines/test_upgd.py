@@ -88,6 +88,17 @@ def test_without_any_utility_no_weight_becomes_nan():
     assert p.tolist() == pytest.approx([-0.1, 1 - 0.2])
 
 
+def test_averages_of_a_dead_weight_end_at_zero():
+    """They would decay into denormal numbers and stay there, where a step takes several times as long."""
+    p = th.nn.Parameter(th.ones(1))
+    optimizer = UPGD([p], betas=(0.9, 0.9), beta_utility=0.9, weight_decay=0.0, sigma=0.0)
+    stepped(optimizer, [p], [[1e-3]])
+    for _ in range(1000):  # 0.9^1000 = 1e-46, less than any number in float32
+        stepped(optimizer, [p], [[0.0]])
+    assert not any(optimizer.state[p][name].any() for name in ("exp_avg", "exp_avg_sq", "utility"))
+    assert (th.tensor(1e-40) * 1).any(), "the setting is as it was"
+
+
 @pytest.mark.parametrize("cls", [SAC, PPO, DQN])
 def test_sb3_learns_with_it(cls):
     env = discrete_env() if cls is DQN else sequence_env(steps=STEPS)

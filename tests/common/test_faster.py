@@ -15,7 +15,7 @@ from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.save_util import recursive_getattr
 
 from sb3_nbsp import NBSPDQN, NBSPPPO, NBSPTQC
-from sb3_nbsp.common.faster_updates import fusible
+from sb3_nbsp.common.faster_updates import denormals_flushed, fusible
 
 ROUNDING = 1e-12
 CASES = (TQC_CASE, DQN_CASE, QRDQN_CASE, PPO_CASE)  # of SAC's: tests/sac
@@ -123,6 +123,39 @@ def test_adam_is_fused_while_training_only(case, monkeypatch):
     assert [seen[recursive_getattr(model, name).base] for name in names] == [{True}] * len(names)
     groups = [group for name in names for group in model.get_parameters()[name]["param_groups"]]
     assert all(group["fused"] is None for group in groups)
+
+
+def flushed() -> bool:
+    return not (th.tensor(1e-40) * 1).any()
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_denormal_numbers_are_zero_for_a_while(before):
+    try:
+        th.set_flush_denormal(before)
+        with pytest.raises(KeyError), denormals_flushed():
+            with denormals_flushed():
+                assert flushed()
+            assert flushed()
+            raise KeyError
+        assert flushed() == before
+    finally:
+        th.set_flush_denormal(False)
+
+
+@pytest.mark.parametrize("fast", [False, True])
+@on_cases(*CASES)
+def test_denormal_numbers_are_zero_in_fast_updates_only(case, fast, monkeypatch):
+    seen = set()
+    step = th.optim.Adam.step
+
+    def spied(self, *args):
+        seen.add(flushed())
+        return step(self, *args)
+
+    monkeypatch.setattr(th.optim.Adam, "step", spied)
+    trained(case, fast, 10)
+    assert seen == {fast} and not flushed()
 
 
 def test_masks_hold_under_fast_update():

@@ -13,6 +13,7 @@ from test_step_hooks import HOOKS, Hang
 
 from sb3_nbsp.baselines import UPGD
 from sb3_nbsp.sac.fast_update_conditions import find_obstacle
+from sb3_nbsp.sac.flat_parameters import FlatParameters
 from sb3_nbsp.sac.own_step import OwnStep
 from sb3_nbsp.sac.stack_kind import find_stack_obstacle
 
@@ -98,6 +99,20 @@ def test_hooks_are_called(hang: Hang) -> None:
         handle.remove()
         trained(model, 5)
     assert models[1].update_path == "fast" and difference(*models) < 10 * ROUNDING
+
+
+def test_averages_of_weights_without_a_gradient_end_at_zero() -> None:
+    """They would decay into denormal numbers and stay there, where a step takes ten times as long."""
+    flat = FlatParameters([[th.nn.Parameter(th.ones(3))]])
+    optimizer = th.optim.AdamW(flat.parameters)
+    own = OwnStep(flat, optimizer)
+    own.gradients.fill_(1e-3)
+    own.step()
+    own.gradients.zero_()
+    for _ in range(1000):  # 0.9^1000 = 1e-46, less than any number in float32
+        own.step()
+    average = optimizer.state[flat.parameters[0]]["exp_avg"]
+    assert not average.any() and (th.tensor(1e-40) * 1).any(), "the setting is as it was"
 
 
 @pytest.mark.parametrize("cls", [Exchanges, KeepsGradients, KeepsParameters])
