@@ -2,6 +2,7 @@
 
 from copy import deepcopy
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,22 @@ def test_a_gradient_that_helps_old_tasks_is_left_alone():
     g, reference = [th.tensor([1.0, 2.0])], (th.tensor([1.0, -0.25]),)  # g . r = 0.5
     assert not project(g, reference)
     assert g[0].tolist() == [1.0, 2.0]
+
+
+@pytest.mark.known_answer
+def test_all_parameters_of_a_network_are_projected_together():
+    """g = (1, 2, 3) and g_ref = (1, 0, -2) again, in two parameters: by itself the first one would be left alone."""
+    one, two = th.nn.Parameter(th.zeros(2)), th.nn.Parameter(th.zeros(1))
+    one.grad, two.grad = th.tensor([1.0, 2.0]), th.tensor([3.0])
+
+    class OldLoss(AGEM):
+        def _loss(self, part: str) -> th.Tensor:
+            return one[0] - 2 * two[0]
+
+    callback = OldLoss()
+    callback.model = SimpleNamespace(memory=[0])
+    callback._project("actor", th.optim.SGD([one, two], lr=1.0))
+    assert one.grad.tolist() == [2.0, 2.0] and two.grad.tolist() == [1.0]
 
 
 @off_policy_cases
@@ -79,16 +96,44 @@ def test_what_is_learned_does_not_raise_the_loss_on_the_old_batch(case):
         assert any(value > 1e-3 for value in values)  # left alone
 
 
+def old_batch(model: Any) -> Any:
+    """What the memory gives from now on, every second step of it an end."""
+    memory = model.replay_buffer.memory
+    fixed = memory.sample(16)
+    fixed = replace(fixed, dones=(np.arange(16) % 2).astype(np.float32).reshape(fixed.dones.shape))
+    memory.sample = lambda size: fixed
+    return model.replay_buffer._to_samples(fixed, None)
+
+
+@pytest.mark.known_answer
+def test_the_old_losses_of_sac_are_its_own_on_what_is_remembered():
+    """
+    mean[ alpha log pi(a|s) - min_i Q_i(s, a) ] and 1/2 sum_i mean[ (Q_i(s, a) - y)^2 ] with
+    y = r + gamma (1 - done) (min_i Q'_i(s', a') - alpha log pi(a'|s')).
+    """
+    model, callback = remembering(), AGEM(batch_size=16)
+    model.learn(STEPS + 5, callback=callback)
+    data, alpha, losses = old_batch(model), model.log_ent_coef.detach().exp(), {}
+    th.manual_seed(0)
+    actions, log_prob = model.actor.action_log_prob(data.observations)
+    losses["actor"] = (alpha * log_prob - th.min(*model.critic(data.observations, actions))[:, 0]).mean()
+    th.manual_seed(0)
+    actions, log_prob = model.actor.action_log_prob(data.next_observations)
+    value = th.min(*model.critic_target(data.next_observations, actions))[:, 0] - alpha * log_prob
+    target = data.rewards[:, 0] + model.gamma * (1 - data.dones[:, 0]) * value
+    distances = [q[:, 0] - target for q in model.critic(data.observations, data.actions)]
+    losses["critic"] = sum((distance**2).mean() for distance in distances) / 2
+    for part in model.scoring_losses:
+        th.manual_seed(0)
+        assert callback._loss(part).item() == pytest.approx(losses[part].item(), rel=1e-4)
+
+
 @pytest.mark.known_answer
 def test_the_old_loss_is_the_algorithms_own_on_what_is_remembered():
     """DQN's smooth L1 distance of Q(s, a) from r + gamma (1 - done) max Q_target(s', .)."""
     model, callback = DQN_CASE.made(DQN_CASE.sequence_env(steps=STEPS), **REMEMBERS), AGEM(batch_size=16)
     model.learn(STEPS + 5, callback=callback)
-    memory = model.replay_buffer.memory
-    fixed = memory.sample(16)
-    fixed = replace(fixed, dones=(np.arange(16) % 2).astype(np.float32).reshape(fixed.dones.shape))
-    memory.sample = lambda size: fixed
-    data = model.replay_buffer._to_samples(fixed, None)
+    data = old_batch(model)
     for p in model.q_net.parameters():
         p.data += 0.05
     best = model.q_net_target(data.next_observations).max(dim=1).values

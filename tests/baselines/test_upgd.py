@@ -82,6 +82,16 @@ def test_perturbation_has_the_size_that_was_asked_for():
     assert p.detach().std().item() == pytest.approx(0.1 * 3.0, rel=0.02) and abs(p.detach().mean().item()) < 0.005
 
 
+@pytest.mark.known_answer
+def test_a_useful_weight_is_perturbed_as_little_as_it_learns():
+    """w = 1 and g = -1: of the step, 1, and of the noise, sigma, the same 2 lr (1 - sigmoid(1)) is left."""
+    p = th.nn.Parameter(th.ones(100_000))
+    th.manual_seed(0)
+    stepped(UPGD([p], lr=0.1, eps=0.0, weight_decay=0.0, sigma=3.0), [p], [[-1.0] * 100_000])
+    change, left = p.detach() - 1, 0.2 * (1 - sigmoid(1.0))
+    assert change.mean().item() == pytest.approx(left, rel=0.05) and change.std().item() == pytest.approx(3 * left, rel=0.02)
+
+
 def test_without_any_utility_no_weight_becomes_nan():
     p = th.nn.Parameter(th.tensor([0.0, 1.0]))
     stepped(UPGD([p], lr=0.1, eps=0.0, weight_decay=0.0, sigma=0.0), [p], [[1.0, 1.0]])  # utilities 0 and -1

@@ -35,7 +35,8 @@ def other(module: nn.Module, seed: int) -> Any:
 def parts(body: nn.Module, heads: list[nn.Module], signs: tuple[float, ...] = (1.0,), seed: int = 0) -> tuple[Part, ...]:
     seeds = range(seed, seed + len(signs))
     return tuple(
-        Part(sign, other(body, n), [other(head, 10 * n) for head in heads]) for sign, n in zip(signs, seeds, strict=True)
+        Part(sign, other(body, n), [other(head, 10 * n + k) for k, head in enumerate(heads)])
+        for sign, n in zip(signs, seeds, strict=True)
     )
 
 
