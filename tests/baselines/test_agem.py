@@ -2,6 +2,7 @@
 
 from copy import deepcopy
 from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,6 +16,7 @@ from test_baselines import STEPS, sac
 from sb3_nbsp import NBSPSAC
 from sb3_nbsp.baselines import AGEM
 from sb3_nbsp.baselines.agem import project
+from sb3_nbsp.baselines.parameters import learned_parameters
 
 REMEMBERS = {"skill_fraction": 0, "memory_size": 50, "replay_mode": "share", "old_task_fraction": 0.0}
 
@@ -105,27 +107,43 @@ def old_batch(model: Any) -> Any:
     return model.replay_buffer._to_samples(fixed, None)
 
 
-@pytest.mark.known_answer
-def test_the_old_losses_of_sac_are_its_own_on_what_is_remembered():
-    """
-    mean[ alpha log pi(a|s) - min_i Q_i(s, a) ] and 1/2 sum_i mean[ (Q_i(s, a) - y)^2 ] with
-    y = r + gamma (1 - done) (min_i Q'_i(s', a') - alpha log pi(a'|s')).
-    """
-    model, callback = remembering(), AGEM(batch_size=16)
+def optimizer_of(model: Any, part: str) -> Any:
+    return getattr(model.policy, part, model.policy).optimizer
+
+
+def parameters_of(optimizer: th.optim.Optimizer) -> list[th.nn.Parameter]:
+    return [p for group in optimizer.param_groups for p in group["params"]]
+
+
+@off_policy_cases
+def test_the_old_losses_have_the_gradients_of_training(case):
+    """Those that the optimizers get in train() with a batch, where the memory gives that batch."""
+    plain = {"learning_rate": 1e-9, **({"fast_update": False} if case.cls is NBSPSAC else {})}
+    sgd = {"optimizer_class": th.optim.SGD, **case.policy_kwargs}
+    model: Any = case.made(case.sequence_env(steps=STEPS), **{**REMEMBERS, **plain, "policy_kwargs": sgd})
+    callback = AGEM(batch_size=16)
     model.learn(STEPS + 5, callback=callback)
-    data, alpha, losses = old_batch(model), model.log_ent_coef.detach().exp(), {}
-    th.manual_seed(0)
-    actions, log_prob = model.actor.action_log_prob(data.observations)
-    losses["actor"] = (alpha * log_prob - th.min(*model.critic(data.observations, actions))[:, 0]).mean()
-    th.manual_seed(0)
-    actions, log_prob = model.actor.action_log_prob(data.next_observations)
-    value = th.min(*model.critic_target(data.next_observations, actions))[:, 0] - alpha * log_prob
-    target = data.rewards[:, 0] + model.gamma * (1 - data.dones[:, 0]) * value
-    distances = [q[:, 0] - target for q in model.critic(data.observations, data.actions)]
-    losses["critic"] = sum((distance**2).mean() for distance in distances) / 2
+    for p in learned_parameters(model).values():
+        p.data += 0.1 * th.randn_like(p)
+    data, trained = old_batch(model), {}
+    model.replay_buffer.sample = lambda *_, **__: data
+    if hasattr(model.policy, "actor"):  # the same noise wherever it is drawn
+        draw = model.actor.action_log_prob
+        model.actor.action_log_prob = lambda observations: (th.manual_seed(0), draw(observations))[1]
+
+    def note(part: str, optimizer: th.optim.Optimizer, *_: Any) -> None:
+        trained[part] = [p.grad.clone() for p in parameters_of(optimizer)]
+
+    found = {}
     for part in model.scoring_losses:
-        th.manual_seed(0)
-        assert callback._loss(part).item() == pytest.approx(losses[part].item(), rel=1e-4)
+        optimizer = optimizer_of(model, part)
+        found[part] = th.autograd.grad(callback._loss(part), parameters_of(optimizer))
+        optimizer.register_step_pre_hook(partial(note, part))
+    model.num_timesteps += 1000  # past the warm-up
+    model.train(1, batch_size=16)
+    assert trained.keys() == model.scoring_losses.keys()
+    for part, gradients in trained.items():
+        assert all(th.allclose(a, b, rtol=1e-4, atol=1e-6) for a, b in zip(found[part], gradients, strict=True))
 
 
 @pytest.mark.known_answer

@@ -114,6 +114,11 @@ def test_what_is_left_is_retrained(retrain_steps):
     assert callback.updates == [round(0.1 * n) if retrain_steps is None else retrain_steps for n in own]
 
 
+def test_the_last_task_is_neither_pruned_nor_retrained():
+    _, callback = run(sac, 4 * STEPS, Recorded(retrain_steps=5))
+    assert callback.updates == [5, 5, 5, 0] and callback.state["current"] == 3
+
+
 def test_only_the_task_that_is_pruned_is_retrained():
     model, callback = run(sac, STEPS, Recorded(retrain_steps=20), learning_rate=0.01)
     for name, owner in callback.state["owners"].items():
