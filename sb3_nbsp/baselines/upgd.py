@@ -7,7 +7,7 @@ from typing import Any
 import torch as th
 
 from sb3_nbsp.base.arguments import AtLeast
-from sb3_nbsp.common.faster_updates import KNOWN_OPTIMIZERS, denormals_flushed
+from sb3_nbsp.common.faster_updates import FLUSH_INTERVAL, KNOWN_OPTIMIZERS, flush_states
 
 
 class UPGD(th.optim.Optimizer):
@@ -63,7 +63,6 @@ class UPGD(th.optim.Optimizer):
         super().__init__(params, {**sizes, "betas": betas, "beta_utility": beta_utility})
 
     @th.no_grad()
-    @denormals_flushed()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """
         One optimization step.
@@ -78,8 +77,9 @@ class UPGD(th.optim.Optimizer):
         if not found:
             return loss
         moments = [self._follow(parameters, group) for parameters, group in found]
-        largest = th.stack([u.max() for _, _, utilities in moments for u in utilities]).max()
-        largest = largest.clamp_min(th.finfo(largest.dtype).tiny)
+        all_utilities = [u for _, _, utilities in moments for u in utilities]
+        smallest = max(th.finfo(u.dtype).tiny for u in all_utilities)
+        largest = th.stack([u.max() for u in all_utilities]).max().clamp_min(smallest)
         for (parameters, group), (changes, squares, utilities) in zip(found, moments, strict=True):
             th._foreach_sqrt_(squares)
             th._foreach_add_(squares, group["eps"])
@@ -88,6 +88,8 @@ class UPGD(th.optim.Optimizer):
             th._foreach_mul_(changes, [th.sigmoid(-u / largest) for u in utilities])  # 1 - s
             th._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
             th._foreach_add_(parameters, changes, alpha=-2 * group["lr"])
+        if self.state[found[0][0][0]]["step"] % FLUSH_INTERVAL == 0:
+            flush_states([self])
         return loss
 
     def _follow(self, parameters: list[th.Tensor], group: dict[str, Any]) -> list[tuple[th.Tensor, ...]]:
@@ -122,4 +124,4 @@ def _is_number(value: Any) -> bool:
 
 
 def _with_gradient(group: dict[str, Any]) -> list[th.Tensor]:
-    return [p for p in group["params"] if p.grad is not None]
+    return [p for p in group["params"] if p.grad is not None and p.numel()]

@@ -1,14 +1,15 @@
 """Faster updates without other mathematics: a fused Adam, no denormal numbers, convolutions that read their channels last."""
 
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import torch as th
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.save_util import recursive_getattr
 from torch import nn
+from torch.nn import functional as F
 
 from sb3_nbsp.protection.optimizer import base_of
 
@@ -27,7 +28,8 @@ KNOWN_OPTIMIZERS: set[type[th.optim.Optimizer]] = {
     th.optim.Rprop,
     th.optim.SGD,
 }
-SMALLEST_NORMAL = sys.float_info.min
+FLUSH_INTERVAL = 100  # updates between two flushes of denormal numbers
+SMALLEST_EPS = 1e-12  # 1e-7 of it, the rounding of float32, is the root of the smallest normal number
 DEVICES = ("cpu", "cuda")  # that are known to gain
 
 
@@ -61,20 +63,41 @@ def fused(groups: Sequence[Fusible]) -> Iterator[None]:
             group["fused"] = None
 
 
-@contextmanager
-def denormals_flushed() -> Iterator[None]:
+def flush_denormals(averages: Iterable[th.Tensor], eps: float) -> None:
     """
-    Numbers too small for a full mantissa (below 1e-38 in float32) count as 0 for a while, on this thread of a CPU.
+    Set numbers too small for a full mantissa (below 1e-38 in float32) to 0, on a CPU.
 
-    An optimizer's averages for weights without a gradient (dead neurons) decay into such numbers and stay there. Arithmetic on
-    them is ten times as slow, and they move nothing.
+    An optimizer's averages for weights without a gradient (dead or held neurons) decay into such numbers and stay there.
+    Arithmetic on them is ten times as slow, and they move nothing: beside eps their root is less than rounding.
+
+    :param averages: moments and the like, of any shapes; those on other devices, or not of 32 or 64 bits, stay as they are
+    :param eps: what the optimizer adds to a root of them; below 1e-12 nothing is done
     """
-    flushed_before = SMALLEST_NORMAL / 2 == 0  # torch has nothing to ask; Python's floats follow the same setting
-    th.set_flush_denormal(True)
-    try:
-        yield
-    finally:
-        th.set_flush_denormal(flushed_before)
+    if eps < SMALLEST_EPS:
+        return
+    for average in averages:
+        if average.device.type == "cpu" and average.dtype in (th.float32, th.float64):
+            average.copy_(F.hardshrink(average, th.finfo(average.dtype).tiny))
+
+
+def flush_states(optimizers: Iterable[th.optim.Optimizer]) -> None:
+    """
+    :func:`flush_denormals` of all that an optimizer keeps.
+
+    :param optimizers: only those in ``KNOWN_OPTIMIZERS``, masked or not, are changed
+    """
+    for optimizer in optimizers:
+        base = base_of(optimizer)
+        if type(base) not in KNOWN_OPTIMIZERS:
+            continue
+        for group in base.param_groups:
+            kept = [value for p in group["params"] for value in base.state.get(p, {}).values()]
+            flush_denormals((value for value in kept if isinstance(value, th.Tensor)), group.get("eps", SMALLEST_EPS))
+
+
+def passes_flush(n_before: int, n_after: int) -> bool:
+    """Whether a flush is due, by the number of updates, which a saved model knows as well."""
+    return n_before // FLUSH_INTERVAL < n_after // FLUSH_INTERVAL
 
 
 def put_channels_last(policy: nn.Module, device: th.device) -> None:
@@ -106,6 +129,9 @@ class FasterUpdates(BaseAlgorithm):
     def train(self, *args: Any, **kwargs: Any) -> None:
         """See SB3."""
         optimizers = [recursive_getattr(self, name) for name in self.optimizer_names] if self.fast_update else []
-        flushed = denormals_flushed() if self.fast_update else nullcontext()
-        with flushed, fused([group for optimizer in optimizers for group in fusible(optimizer)]):
+        n_before = self._n_updates
+        with fused([group for optimizer in optimizers for group in fusible(optimizer)]):
             super().train(*args, **kwargs)  # type: ignore[misc]
+        # PPO counts epochs, of many steps each.
+        if isinstance(self, OnPolicyAlgorithm) or passes_flush(n_before, self._n_updates):
+            flush_states(optimizers)

@@ -12,7 +12,7 @@ from stable_baselines3.common.utils import polyak_update
 from torch.nn import functional as F
 
 from sb3_nbsp.base.random_states import ProcessStreams
-from sb3_nbsp.common.faster_updates import denormals_flushed, fused, fusible, put_channels_last
+from sb3_nbsp.common.faster_updates import FLUSH_INTERVAL, flush_states, fused, fusible, put_channels_last
 from sb3_nbsp.sac.agent_stack import AgentStack
 from sb3_nbsp.sac.batched_learner import BatchedLearner
 from sb3_nbsp.sac.buffer_reader import BufferReader
@@ -82,6 +82,8 @@ class FastSAC(SAC):
                 assert not isinstance(update, BatchedLearner)  # which calls no hooks
                 update.begin()
             losses.append(update.step(update.sample(batch_size), update_target=i % self.target_update_interval == 0))
+            if (self._n_updates + i + 1) % FLUSH_INTERVAL == 0:
+                update.flush()
         self._n_updates += gradient_steps
         self._log_losses(losses)
 
@@ -181,10 +183,10 @@ class AutogradUpdate:
     SB3's gradient step with the same mathematics and less waste: the actor's loss computes no gradients of the critics'
     weights, Adam is fused, and the target critics follow in one call.
 
-    :param model: any SAC model
+    :param model: any model
     """
 
-    def __init__(self, model: SAC):
+    def __init__(self, model: FastSAC):
         self.model = model
         self._fused_groups = [*fusible(model.actor.optimizer), *fusible(model.critic.optimizer)]
         self._actor_parameters = [p for g in model.actor.optimizer.param_groups for p in g["params"] if p.requires_grad]
@@ -196,6 +198,10 @@ class AutogradUpdate:
     def begin(self) -> None:
         """Switch dropout and batch normalisation to training."""
         self.model.policy.set_training_mode(True)
+
+    def flush(self) -> None:
+        """Set denormal numbers in the optimizers' averages to 0."""
+        flush_states(self.model.learning_optimizers())
 
     def step(self, samples: ReplayBufferSamples, update_target: bool) -> Losses:
         """
@@ -216,7 +222,7 @@ class AutogradUpdate:
         model.actor.optimizer.zero_grad()
         if self._actor_parameters:
             actor_loss.backward(inputs=self._actor_parameters)
-        with denormals_flushed(), fused(self._fused_groups):
+        with fused(self._fused_groups):
             model.actor.optimizer.step()
         if update_target:
             # As they are now: the optimizer may have put others in their place.
@@ -248,7 +254,7 @@ class AutogradUpdate:
         loss = 0.5 * th.stack([F.mse_loss(q, target) for q in model.critic(samples.observations, samples.actions)]).sum()
         model.critic.optimizer.zero_grad()
         loss.backward()
-        with denormals_flushed(), fused(self._fused_groups):
+        with fused(self._fused_groups):
             model.critic.optimizer.step()
         return float(loss.detach())
 

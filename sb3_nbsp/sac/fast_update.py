@@ -164,6 +164,11 @@ class FastUpdate:
         for attributes in self._attributes:
             attributes["training"] = True
 
+    def flush(self) -> None:
+        """Set denormal numbers in the optimizers' averages to 0."""
+        for step in self._steps:
+            step.flush()
+
     @th.no_grad()
     def step(self, samples: ReplayBufferSamples, update_target: bool) -> Losses:
         """

@@ -11,13 +11,12 @@ from collections.abc import Callable, Sequence
 from itertools import accumulate
 
 import torch as th
-from torch.nn import functional as F
 
+from sb3_nbsp.common.faster_updates import flush_denormals
 from sb3_nbsp.protection.optimizer import MaskedOptimizer, base_of
 from sb3_nbsp.sac.adam_step import best_adam
 from sb3_nbsp.sac.step_hooks import StepHooks, hooks_of
 
-FLUSH_INTERVAL = 100  # steps of Adam between two flushes of denormal moments
 BLOCK = 64  # entries that are masked together
 MOST_GATHERED = 0.5  # share of the blocks with a held entry, up to which only these are masked
 
@@ -129,8 +128,6 @@ class FlatAdam:
             self.hooks.before_masks()
             self._masked(self._hooked_adam)
             self.hooks.after_masks()
-        if int(self._step) % FLUSH_INTERVAL == 0:
-            self._flush_denormals()
 
     def _masked(self, adam: Callable[[], None]) -> None:
         mask = self._current_mask()
@@ -187,13 +184,9 @@ class FlatAdam:
             return True
         return bool(self.first_moments[self._kept == 0].any())
 
-    def _flush_denormals(self) -> None:
-        """
-        Without gradients (held or dead neurons) moments decay into denormal numbers and stay there. Arithmetic on these is
-        ten times as slow, and at 1e-38 they move nothing.
-        """
-        for moments in (self.first_moments, self.second_moments):
-            moments.copy_(F.hardshrink(moments, th.finfo(moments.dtype).tiny))
+    def flush(self) -> None:
+        """Set denormal numbers in the moments to 0."""
+        flush_denormals((self.first_moments, self.second_moments), self.base.param_groups[0]["eps"])
         if self._mask is not None and self._scales_gradient:  # without momentum, what gets no gradient does not move
             self._scales_change = self._moves_held()
 

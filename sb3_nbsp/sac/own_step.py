@@ -6,7 +6,7 @@ from typing import Any
 
 import torch as th
 
-from sb3_nbsp.common.faster_updates import denormals_flushed, fused, fusible
+from sb3_nbsp.common.faster_updates import flush_states, fused, fusible
 from sb3_nbsp.protection.optimizer import MaskedOptimizer
 from sb3_nbsp.sac.fast_update_conditions import adam_obstacle
 from sb3_nbsp.sac.flat_parameters import FlatAdam, FlatParameters
@@ -37,11 +37,15 @@ class OwnStep:
         for p, _, gradient in self._rows:
             p.grad = gradient.clone()  # a hook may keep it, as it may keep what autograd makes
         call_gradient_hooks(self.flat.parameters)
-        with th.enable_grad(), denormals_flushed(), fused(fusible(self.optimizer)), self._nothing_further():
+        with th.enable_grad(), fused(fusible(self.optimizer)), self._nothing_further():
             step: Any = self.optimizer.step
             step()
         for p, place, _ in self._rows:
             take_over(p, place)
+
+    def flush(self) -> None:
+        """Set denormal numbers in the optimizer's averages to 0."""
+        flush_states([self.optimizer])
 
     @contextmanager
     def _nothing_further(self) -> Iterator[None]:

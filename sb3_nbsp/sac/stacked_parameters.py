@@ -9,11 +9,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch as th
-from torch.nn import functional as F
 
+from sb3_nbsp.common.faster_updates import FLUSH_INTERVAL, flush_denormals
 from sb3_nbsp.protection.optimizer import MaskedOptimizer, base_of
 from sb3_nbsp.sac.adam_step import best_adam, plain_adam
-from sb3_nbsp.sac.flat_parameters import FLUSH_INTERVAL, FlatParameters
+from sb3_nbsp.sac.flat_parameters import FlatParameters
 
 Groups = list[list[th.Tensor]]
 
@@ -240,9 +240,7 @@ class StackedAdam:
         self._since_flush += n
         if self._since_flush >= FLUSH_INTERVAL:
             self._since_flush = 0
-            if not self.values.is_cuda:
-                for moments in (self.first_moments, self.second_moments):
-                    moments.copy_(F.hardshrink(moments, th.finfo(moments.dtype).tiny))
+            flush_denormals((self.first_moments, self.second_moments), min(eps for *_, eps in self._constants))
 
 
 def _adam(part: _Part) -> None:

@@ -4,6 +4,9 @@
 Compared in float64, where 100 updates of the same mathematics differ by rounding and anything else shows.
 """
 
+from copy import deepcopy
+from typing import Any
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -15,7 +18,8 @@ from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.save_util import recursive_getattr
 
 from sb3_nbsp import NBSPDQN, NBSPPPO, NBSPTQC
-from sb3_nbsp.common.faster_updates import denormals_flushed, fusible
+from sb3_nbsp.common.faster_updates import FLUSH_INTERVAL, KNOWN_OPTIMIZERS, SMALLEST_EPS, flush_states, fusible
+from sb3_nbsp.protection.optimizer import MaskedOptimizer, base_of
 
 ROUNDING = 1e-12
 CASES = (TQC_CASE, DQN_CASE, QRDQN_CASE, PPO_CASE)  # of SAC's: tests/sac
@@ -125,37 +129,76 @@ def test_adam_is_fused_while_training_only(case, monkeypatch):
     assert all(group["fused"] is None for group in groups)
 
 
-def flushed() -> bool:
-    return not (th.tensor(1e-40) * 1).any()
+def lingering(optimizer: th.optim.Optimizer) -> list[str]:
+    """The averages with numbers in them that are too small for a full mantissa."""
+    kept = [named for state in base_of(optimizer).state.values() for named in state.items() if isinstance(named[1], th.Tensor)]
+    return [name for name, values in kept if ((values != 0) & (values.abs() < th.finfo(values.dtype).tiny)).any()]
 
 
-@pytest.mark.parametrize("before", [False, True])
-def test_denormal_numbers_are_zero_for_a_while(before):
-    try:
-        th.set_flush_denormal(before)
-        with pytest.raises(KeyError), denormals_flushed():
-            with denormals_flushed():
-                assert flushed()
-            assert flushed()
-            raise KeyError
-        assert flushed() == before
-    finally:
-        th.set_flush_denormal(False)
+def kept_after(cls: type[th.optim.Optimizer], dtype: th.dtype = th.float32, **kwargs: Any) -> tuple[th.Tensor, Any]:
+    """A parameter, and an optimizer that has kept a tenth of the smallest normal number for the second of its entries."""
+    p = th.nn.Parameter(th.ones(2, dtype=dtype))
+    optimizer = cls([p], lr=0.1, **kwargs)  # type: ignore[call-arg]
+    p.grad = th.tensor([1.0, 0.0], dtype=dtype)
+    optimizer.step()
+    for values in optimizer.state[p].values():
+        if isinstance(values, th.Tensor) and values.shape == p.shape:
+            values[1] = 0.1 * th.finfo(dtype).tiny
+    assert lingering(optimizer)
+    return p, optimizer
+
+
+OTHER_SETTINGS: dict[type[th.optim.Optimizer], dict[str, Any]] = {th.optim.SGD: {"momentum": 0.9}}
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("cls", sorted(KNOWN_OPTIMIZERS, key=lambda cls: cls.__name__))
+def test_denormal_numbers_in_averages_become_zero(cls, masked):
+    p, optimizer = kept_after(cls, **OTHER_SETTINGS.get(cls, {}))
+    before = deepcopy(optimizer.state[p])
+    flush_states([MaskedOptimizer(optimizer) if masked else optimizer])
+    assert not lingering(optimizer)
+    for name, values in before.items():
+        if isinstance(values, th.Tensor) and values.shape == p.shape:
+            values[1] = 0
+        assert th.as_tensor(optimizer.state[p][name] == values).all(), f"all else of {name} stays"
+
+
+class Unknown(th.optim.Adam):
+    """Which may keep what is not to be touched."""
+
+
+@pytest.mark.parametrize(
+    "cls, kwargs", [(Unknown, {}), (th.optim.Adam, {"eps": 1e-30}), (th.optim.Adam, {"dtype": th.bfloat16})], ids=str
+)
+def test_what_is_not_known_to_move_nothing_is_kept(cls, kwargs):
+    _, optimizer = kept_after(cls, **kwargs)
+    flush_states([optimizer])
+    assert lingering(optimizer)
+
+
+def test_the_smallest_eps_moves_nothing():
+    """Adam's change m / (sqrt(v) + eps) with the largest v that is taken away."""
+    v = th.tensor(th.finfo(th.float32).tiny)
+    assert (v.sqrt() + SMALLEST_EPS) / SMALLEST_EPS == pytest.approx(1, abs=2 * th.finfo(th.float32).eps)
 
 
 @pytest.mark.parametrize("fast", [False, True])
 @on_cases(*CASES)
-def test_denormal_numbers_are_zero_in_fast_updates_only(case, fast, monkeypatch):
-    seen = set()
-    step = th.optim.Adam.step
-
-    def spied(self, *args):
-        seen.add(flushed())
-        return step(self, *args)
-
-    monkeypatch.setattr(th.optim.Adam, "step", spied)
-    trained(case, fast, 10)
-    assert seen == {fast} and not flushed()
+def test_denormal_numbers_are_taken_away_by_fast_updates_only(case, fast, monkeypatch):
+    model: Any = trained(case, fast, 10)
+    optimizers = [recursive_getattr(model, name) for name in type(model).optimizer_names]
+    for state in (state for optimizer in optimizers for state in base_of(optimizer).state.values()):
+        state["exp_avg"].fill_(1e-310)
+    monkeypatch.setattr(th.optim.Adam, "step", lambda *_: None)
+    arguments = () if case.on_policy else (1, 32)
+    model._n_updates = 0
+    model.train(*arguments)
+    if not case.on_policy:
+        assert all(map(lingering, optimizers))
+        model._n_updates = FLUSH_INTERVAL - 1
+        model.train(*arguments)
+    assert [bool(lingering(optimizer)) for optimizer in optimizers] == [not fast] * len(optimizers)
 
 
 def test_masks_hold_under_fast_update():
