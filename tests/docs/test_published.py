@@ -4,6 +4,7 @@ import csv
 from collections import Counter
 from math import isclose
 from pathlib import Path
+from runpy import run_path
 from typing import Any
 
 import pytest
@@ -65,6 +66,14 @@ def test_every_table_is_what_a_report_makes_of_the_data(path: Path, tmp_path: Pa
     report.write_report(path.parent, tmp_path)
     for name in ("report.md", "summary.csv", "improvement.csv", "runs.csv"):
         assert (tmp_path / name).read_text() == (published / name).read_text(), f"sb3-nbsp report {path.parent}"
+
+
+def test_the_table_of_the_ten_tasks_is_what_its_script_prints(capsys: pytest.CaptureFixture[str]) -> None:
+    folder = RESULTS / "continual-world"
+    run_path(str(folder / "ten_tasks.py"))
+    rows = [line.replace(" ", "") for line in capsys.readouterr().out.splitlines() if line and "---" not in line]
+    assert len(rows) == 11
+    assert set(rows) <= {line.replace(" ", "") for line in (folder / "README.md").read_text().splitlines()}
 
 
 Values = dict[tuple[str, str, str], list[float]]  # by sequence, method and metric, one per run
