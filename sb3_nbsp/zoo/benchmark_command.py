@@ -17,7 +17,7 @@ from sb3_nbsp.benchmark.same_judging import check_suite_stays
 from sb3_nbsp.benchmark.suite import Suite, shipped_suites
 from sb3_nbsp.zoo.argument_types import Seeds, above_zero, jobs, whole
 from sb3_nbsp.zoo.benchmark_cost import cost_statement
-from sb3_nbsp.zoo.benchmark_preview import overview, preview
+from sb3_nbsp.zoo.benchmark_preview import overview, packs_statement, preview
 from sb3_nbsp.zoo.command_parser import CommandParser
 from sb3_nbsp.zoo.suite_checks import check_cells
 
@@ -53,7 +53,10 @@ def main(arguments: list[str]) -> None:
         parser.exit(2, f"sb3-nbsp benchmark: {error}\n")
     print(overview(suite, cells, folder))
     if args.dry_run:
-        print(f"\n{preview(cells)}\n\n{cost_statement(cells, args.n_jobs or n_jobs_for(cells, args.population))}")
+        n_jobs = args.n_jobs or n_jobs_for(cells, args.population)
+        print(f"\n{preview(cells)}\n\n{cost_statement(cells, n_jobs)}")
+        if args.population:
+            print(packs_statement(cells, n_jobs))
         return
     suite.write(folder)
     try:

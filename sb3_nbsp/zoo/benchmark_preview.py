@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sb3_nbsp.benchmark.cells import Cell
+from sb3_nbsp.benchmark.packs import packs_of
 from sb3_nbsp.benchmark.seed_ranges import seed_ranges
 from sb3_nbsp.benchmark.suite import Suite
 from sb3_nbsp.evaluation.table import markdown_table
@@ -47,3 +48,20 @@ def preview(cells: Sequence[Cell]) -> str:
     rows = [[*names, *(seed_ranges(found.get(state, [])) for state in states)] for names, found in seeds.items()]
     table = markdown_table(["sequence", "method", *(f"{state}: seeds" for state in states)], rows)
     return f"{table}\nCommands are shown for {MOST_COMMANDS} cells or fewer: name them with --only, --sequences, --seeds."
+
+
+def packs_statement(cells: Sequence[Cell], n_jobs: int) -> str:
+    """
+    :param cells: those that were asked for
+    :param n_jobs: how many processes train at a time
+    :return: what ``--population`` makes of those that are left to train
+    """
+    sizes = [len(pack) for pack in packs_of([cell for cell in cells if cell.state not in ("done", "failed")], n_jobs)]
+    together, alone = [size for size in sizes if size > 1], sizes.count(1)
+    if not together:
+        return "With --population: none of these can learn together, each is trained by itself."
+    size = f"{min(together)} to {max(together)}" if min(together) < max(together) else str(together[0])
+    return (
+        f"With --population: {sum(together)} cells learn together, in {len(together)} processes of {size} agents each, in "
+        f"less than these hours (docs/performance.md); {alone} are trained by themselves."
+    )

@@ -13,6 +13,7 @@ from sb3_nbsp.common.activation_functions import ACTIVATIONS
 from sb3_nbsp.tasks.registration import sequence_of_id
 
 pytest.importorskip("rl_zoo3")
+from sb3_nbsp.zoo import benchmark_command
 from sb3_nbsp.zoo.benchmark_cost import cost_of, cost_statement
 from sb3_nbsp.zoo.update_cost import WITHOUT_AUTOGRAD, known_settings, n_updates, update_ms
 
@@ -88,7 +89,7 @@ def test_steps_of_shipped_suites():
     pytest.importorskip("metaworld")
     paper = Suite.read("paper.yml").cells(NOWHERE, ["NBSP"], [0])
     assert [cost_of(cell).steps for cell in paper] == [2_000_000] * 4
-    for suite, n_tasks, size in (("continual_world.yml", 10, (1_000_000, 1_000_000)), ("cw3.yml", 3, (20_000, 80_000))):
+    for suite, n_tasks, size in (("continual_world.yml", 20, (1_000_000, 1_000_000)), ("cw3.yml", 3, (20_000, 80_000))):
         alone = Suite.read(suite).cells(NOWHERE, ["single task"], [0])
         assert {(cost_of(cell).steps, cost_of(cell).updates) for cell in alone} == {size} and len(alone) == n_tasks
     ten = Suite.read("continual_world.yml").cells(NOWHERE, ["EWC"], [0], ["CW10*"])
@@ -103,6 +104,23 @@ def test_a_statement_counts_what_is_left(tmp_path):
         cell.folder.mkdir(parents=True)
         (cell.folder / "done.json").write_text("{}")
     assert cost_statement(cells, 2) == "Nothing is left to train."
+
+
+@pytest.mark.parametrize(
+    "methods, told",
+    [
+        (["masks only", "NBSP, hard mask"], "20 cells learn together, in 2 processes of 10 agents each"),
+        (["masks only", "NBSP, hard mask", "MAS"], "20 cells learn together, in 2 processes of 10 agents each"),
+        (["MAS"], "none of these can learn together"),
+    ],
+)
+def test_a_dry_run_tells_what_learns_together(methods, told, tmp_path, capsys):
+    arguments = ["quick.yml", "-f", str(tmp_path), "--sequences", "four tasks", "--only", *methods, "--dry-run"]
+    benchmark_command.main(arguments)
+    assert "--population" not in capsys.readouterr().out.splitlines()[-1]
+    benchmark_command.main([*arguments, "--population", "--n-jobs", "2"])
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert told in last and ("10 are trained by themselves" in last) == ("MAS" in methods and len(methods) > 1)
 
 
 def test_ppo_and_the_dqns_have_hours(tmp_path):
@@ -145,12 +163,8 @@ def test_an_algorithm_whose_times_are_not_known_is_named(tmp_path):
 
 def test_sequences_are_chosen_by_name():
     suite = Suite.read("continual_world.yml")
-    assert {cell.sequence for cell in suite.cells(NOWHERE, sequences=["push*", "hammer"])} == {
-        "hammer",
-        "push-wall",
-        "push-back",
-        "push",
-    }
+    pushes = {f"{task}{reward}" for task in ("push", "push-back", "push-wall") for reward in ("", ", reward v1")}
+    assert {cell.sequence for cell in suite.cells(NOWHERE, sequences=["push*", "hammer"])} == pushes | {"hammer"}
     with pytest.raises(SuiteError, match="Expected sequences among 'CW10'"):
         suite.cells(NOWHERE, sequences=["CW20"])
 
