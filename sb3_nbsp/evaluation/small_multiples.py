@@ -48,8 +48,7 @@ def plot_matrices(results: LabelledRuns, path: str | os.PathLike[str]) -> None:
     longest = max(map(len, columns))
     across = _columns(len(results))
     upright = longest * len(columns) > 84 // across  # characters in a line of the figure
-    named = 2 if len(results) % across else 1  # rows with names below: also above a gap in the last one
-    figure, panels = _grid(results, 0.28 * len(rows), 0.5 + (0.075 * longest * named if upright else 0))
+    figure, panels = _grid(results, 0.28 * len(rows), 0.5 + (0.075 * longest if upright else 0))
     limits = _common_limits(first, np.concatenate(matrices))
     image: Any = None
     for index, (panel, matrix) in enumerate(zip(panels, matrices, strict=True)):
@@ -59,6 +58,7 @@ def plot_matrices(results: LabelledRuns, path: str | os.PathLike[str]) -> None:
         names = columns if index + across >= len(results) else [""] * len(columns)  # below the lowest of each column
         panel.set_xticks(range(len(columns)), names, fontsize=9, rotation=90 if upright else 0)
         panel.tick_params(length=0)
+    _let_names_hang(panels, across)
     bar = figure.colorbar(image, ax=panels, shrink=min(1.0, 1.6 * across / len(results) + 0.2), aspect=25)
     bar.ax.tick_params(labelsize=9)
     figure.supylabel("after training", fontsize=9)
@@ -115,6 +115,14 @@ def _grid(results: LabelledRuns, height: float, margin: float) -> "tuple[Figure,
     for panel, title in zip(panels, titles, strict=False):
         panel.set_title(title, fontsize=9, pad=3)
     return figure, panels[: len(titles)]
+
+
+def _let_names_hang(panels: "Sequence[Axes]", across: int) -> None:
+    """Names below a column that ends above the last row hang into the gap there, and take no room of their own."""
+    last_row = (len(panels) - 1) // across * across
+    for panel in panels[-across:last_row]:
+        for label in panel.get_xticklabels():
+            label.set_in_layout(False)
 
 
 def _draw_curves(panel: "Axes", curves: Sequence[Curves], first: SequenceResults) -> None:

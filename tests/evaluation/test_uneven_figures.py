@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from sb3_nbsp.evaluation import Evaluation, SequenceResults, plot_matrix, plot_sequence, plots, small_multiples
 from sb3_nbsp.evaluation.common_curves import common_curves
-from sb3_nbsp.evaluation.small_multiples import plot_curves
+from sb3_nbsp.evaluation.small_multiples import plot_curves, plot_matrices
 
 
 def run(steps: list[int], shift: float = 0.0, after: int = 0) -> SequenceResults:
@@ -141,3 +141,25 @@ def test_figures_tell_how_many_seeds_they_are_of(drawn, numbers, sequence, curve
     plot_matrix(results[0][1], "unused.png")
     one = f"mean of {numbers[0]} seeds" if numbers[0] > 1 else "one seed"
     assert drawn[-1].axes[0].get_xlabel().startswith(f"success rate on each task, {one}\n")
+
+
+@pytest.mark.parametrize("n_methods", [4, 7, 8, 9])
+def test_rows_of_matrices_stand_equally_far_apart(drawn, n_methods):
+    """Names below a column that ends above the last row have room there, and push no rows apart."""
+    names = ("a task with a long name", "another with a long name")
+    values = dict.fromkeys(names, 0.5)
+    rows = [
+        Evaluation(1000 * k, max(k - 1, 0), kind, values, values, 0.1) for k, kind in enumerate(("start", "switch", "switch"))
+    ]
+    named = SequenceResults(names, names, (1000, 1000), rows)
+    plot_matrices([(f"method {k}", [named]) for k in range(n_methods)], "unused.png")
+    (figure,) = drawn
+    figure.draw_without_rendering()
+    panels = [panel for panel in figure.axes if panel.get_title()]
+    tops = sorted({round(panel.get_position().y1, 3) for panel in panels}, reverse=True)
+    gaps = -np.diff(tops)
+    np.testing.assert_allclose(gaps, gaps[0], atol=0.01)
+    across = sum(round(panel.get_position().y1, 3) == tops[0] for panel in panels)
+    assert len(panels) == n_methods and len(tops) == -(-n_methods // across) > 1
+    lowest = [panel for k, panel in enumerate(panels) if k + across >= n_methods]
+    assert all(any(label.get_text() for label in panel.get_xticklabels()) for panel in lowest)
