@@ -18,7 +18,7 @@ with (Path(__file__).parent / "ten_tasks.csv").open() as file:
     for row in csv.DictReader(file):
         success.setdefault(row["task"], {}).setdefault(int(row["step"]), []).append(float(row["success"]))
 
-header = ["task", *(f"{step:,}" for step in STEPS), f"seeds at {STEPS[-1]:,}"]
+header = ["task", f"{STEPS[0]:,} decisions", *(f"{step:,}" for step in STEPS[1:]), f"seeds at {STEPS[-1]:,}"]
 rows = [
     [
         f"**{task}**" if mean(found[AFTER]) >= LEARNED else task,
