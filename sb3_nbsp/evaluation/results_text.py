@@ -4,6 +4,7 @@ import math
 
 from sb3_nbsp.base.plain_text import aligned
 from sb3_nbsp.evaluation.results import SequenceResults
+from sb3_nbsp.evaluation.statistics import two_decimals
 
 MEANINGS = {
     "asr": "mean over tasks at the end",
@@ -24,20 +25,20 @@ def results_text(results: SequenceResults) -> str:
     measure, episodes = results.measure, results.settings.get("n_eval_episodes", "?")
     names = results.task_names
     rows = [
-        [f"{k + 1}. {results.segments[k]}", *(f"{value:.2f}" for value in row)]
+        [f"{k + 1}. {results.segments[k]}", *map(two_decimals, row)]
         for k, row in enumerate(results.matrix().tolist())
         if not all(map(math.isnan, row))
     ]
     if results.evaluations and results.evaluations[-1].kind != "switch":
         last = results.evaluations[-1]
         now = results.performance(last)
-        rows.append([f"(at step {last.step:,})", *(f"{now[name]:.2f}" for name in names)])
+        rows.append([f"(at step {last.step:,})", *(two_decimals(now[name]) for name in names)])
     title = f"{measure.title.capitalize()} on every task, after training (mean of {episodes} episodes):"
     table = aligned(["after training", *(f"on {name}" for name in names)], rows)
     metrics = results.metrics()
     labels = {"asr": measure.average, "fm": "FM", "fwt": "FWT"}
     lines = [
-        f"{label:<4}{value:8.2f}  {MEANINGS[name]}"
+        f"{label:<4}{two_decimals(value):>8}  {MEANINGS[name]}"
         for name, label in labels.items()
         if not math.isnan(value := getattr(metrics, name))
     ]

@@ -28,6 +28,11 @@ BOOTSTRAP_SAMPLES = 10_000
 TIED_TO = 9  # decimals: 1.0 - 0.8 and 0.8 - 0.6 are a tie, and differ in the last bit
 
 
+def two_decimals(value: float) -> str:
+    """The number with two decimals; what rounds to 0 has no sign."""
+    return f"{round(float(value), 2) + 0.0:.2f}"
+
+
 @dataclass(frozen=True)
 class Estimate:
     """
@@ -45,7 +50,8 @@ class Estimate:
     def __str__(self) -> str:
         if math.isnan(self.value):
             return "-"
-        return f"{self.value:.2f}" if math.isnan(self.low) else f"{self.value:.2f} [{self.low:.2f}, {self.high:.2f}]"
+        value, low, high = map(two_decimals, (self.value, self.low, self.high))
+        return value if math.isnan(self.low) else f"{value} [{low}, {high}]"
 
 
 def mean(*strata: npt.NDArray[np.float64], axis: int = -1) -> Any:

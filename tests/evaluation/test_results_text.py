@@ -1,6 +1,9 @@
 """The results of a run as a terminal shows them."""
 
+import pytest
+
 from sb3_nbsp.evaluation import Evaluation, SequenceResults, results_text
+from sb3_nbsp.evaluation.statistics import Estimate, two_decimals
 
 
 def results(*evaluations, success=True):
@@ -29,3 +32,16 @@ def test_a_run_that_was_stopped_shows_where_it_stands():
 def test_returns_are_called_so():
     text = results_text(results((10, 0, "switch", (0, 0)), success=False))
     assert text.startswith("Mean return on every task") and "AR " in text and "-2.00" in text
+
+
+@pytest.mark.parametrize(
+    "value, text", [(-0.004, "0.00"), (-0.0, "0.00"), (-0.006, "-0.01"), (0.125, "0.12"), (float("nan"), "nan")]
+)
+def test_what_rounds_to_zero_has_no_sign(value, text):
+    assert two_decimals(value) == text
+    assert value != value or str(Estimate(1.0, value, value)) == f"1.00 [{text}, {text}]"
+
+
+def test_no_forgetting_has_no_sign():
+    text = results_text(results((0, 0, "start", (0, 0)), (10, 0, "switch", (0.996, 0)), (20, 1, "switch", (1, 1))))
+    assert "-0.00" not in text and ["FM", "0.00"] in [line.split()[:2] for line in text.splitlines()]
