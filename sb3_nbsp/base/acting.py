@@ -64,7 +64,9 @@ def step(env: VecEnv, actions: np.ndarray) -> Rollout[VecEnvStepReturn]:
 
     :param env: of the rollout
     :param actions: [n_envs, ...]
+    :return: what the env told; of sub-envs of which it told nothing, nothing: PPO learns with vectorised envs that do so
     """
     env.step_async(actions)
     yield None
-    return env.step_wait()
+    observations, rewards, ends, infos = env.step_wait()
+    return observations, rewards, ends, [*infos, *({} for _ in range(env.num_envs - len(infos)))]

@@ -34,7 +34,7 @@ class ProgressCallback(BaseCallback):
             self._segments = self.training_env.get_attr("task_sequence", 0)[0].segments
 
     def _on_step(self) -> bool:
-        info = self.locals["infos"][0]
+        info = self.locals["infos"][0] if self._has_sequence else {}
         ended = self._has_sequence and info["task_done"]
         now = time.monotonic()
         if now < self._due and not ended:

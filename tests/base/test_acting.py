@@ -5,12 +5,37 @@ import random
 import numpy as np
 import pytest
 import torch as th
-from helpers import NBSP_SETTINGS, same, sequence_env
+from helpers import NBSP_SETTINGS, copied, same, sequence_env
+from helpers.cases import PPO_CASE
+from stable_baselines3.common.vec_env import VecEnvWrapper
 
 from sb3_nbsp import NBSPSAC
 from sb3_nbsp.base.acting import run
 from sb3_nbsp.base.random_states import isolated_rng
 from sb3_nbsp.evaluation import SequenceEvalCallback
+
+
+class TellsAtEndsOnly(VecEnvWrapper):
+    """No list of infos but where an episode ends, as in SB3's test of VecExtractDictObs."""
+
+    def reset(self):
+        return self.venv.reset()
+
+    def step_wait(self):
+        observations, rewards, ends, infos = self.venv.step_wait()
+        return observations, rewards, ends, infos if ends.any() else []
+
+
+@pytest.mark.parametrize("n_envs", [1, 3])
+def test_an_env_that_tells_nothing_of_a_step_is_learned_and_scored(n_envs):
+    models = []
+    for wrap in (lambda env: env, TellsAtEndsOnly):
+        models.append(PPO_CASE.made(wrap(PPO_CASE.point_goal(n_envs))))
+        models[-1].learn(96)
+        models[-1].consolidate(task="east")
+    first, second = models
+    assert same(copied(first.policy.state_dict()), copied(second.policy.state_dict()))
+    assert first.skill_neurons and first.skill_neurons == second.skill_neurons
 
 
 def states() -> tuple:

@@ -9,6 +9,7 @@ WARM_UP = "after a task the replay buffer is empty and train() waits for the nex
 MEMORY = "set_parameters() takes a memory of old tasks as optional: the last of the parameters may be missing"
 ENTROPY = "a task begins with its entropy coefficient as it was at first (reset_ent_coef)"
 EPISODE = "consolidate() scores on the training env, whose running episode is lost"
+STEPS = "consolidate() scores on the training env, which steps on meanwhile"
 WARNS = "scoring warns of an env whose success and reward never change"
 
 # How what consolidate() refuses begins. A test ends there, as expected.
@@ -25,6 +26,7 @@ EFFECTS = {
     "stable_baselines3/test_cnn::test_features_extractor_target_net[True-NBSPSAC]": WARM_UP,
     "stable_baselines3/test_cnn::test_features_extractor_target_net[False-NBSPSAC]": WARM_UP,
     "stable_baselines3/test_cnn::test_features_extractor_target_net[False-NBSPDQN]": WARM_UP,
+    "stable_baselines3/test_logger::test_rollout_success_rate_onpolicy_algo": STEPS,
     "stable_baselines3/test_save_load::test_save_load[NBSPPPO]": MEMORY,
     "stable_baselines3/test_save_load::test_save_load[NBSPSAC]": MEMORY,
     "stable_baselines3/test_save_load::test_save_load[NBSPDQN]": MEMORY,
@@ -35,4 +37,5 @@ EFFECTS = {
     "stable_baselines3/test_save_load::test_warn_buffer[False-NBSPDQN]": WARNS,
     "stable_baselines3/test_save_load::test_warn_buffer[False-NBSPSAC]": WARNS,
     "stable_baselines3/test_save_load::test_warn_buffer[True-NBSPSAC]": WARNS,
+    "stable_baselines3/test_vec_envs::test_video_recorder": STEPS,
 }
