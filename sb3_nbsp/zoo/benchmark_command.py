@@ -55,8 +55,8 @@ def main(arguments: list[str]) -> None:
     if args.dry_run:
         n_jobs = args.n_jobs or n_jobs_for(cells, args.population)
         print(f"\n{preview(cells)}\n\n{cost_statement(cells, n_jobs)}")
-        if args.population:
-            print(packs_statement(cells, n_jobs))
+        if args.population and (packs := packs_statement(cells, n_jobs)):
+            print(packs)
         return
     suite.write(folder)
     try:

@@ -123,6 +123,15 @@ def test_a_dry_run_tells_what_learns_together(methods, told, tmp_path, capsys):
     assert told in last and ("10 are trained by themselves" in last) == ("MAS" in methods and len(methods) > 1)
 
 
+def test_a_dry_run_says_nothing_of_populations_where_nothing_is_left(tmp_path, capsys):
+    for cell in Suite.read("quick.yml").cells(tmp_path, ["MAS"], [0], ["four tasks"]):
+        cell.folder.mkdir(parents=True)
+        (cell.folder / "done.json").write_text("{}")
+    arguments = ["quick.yml", "-f", str(tmp_path), "--sequences", "four tasks", "--only", "MAS", "--seeds", "0"]
+    benchmark_command.main([*arguments, "--dry-run", "--population"])
+    assert capsys.readouterr().out.splitlines()[-1] == "Nothing is left to train."
+
+
 def test_ppo_and_the_dqns_have_hours(tmp_path):
     cost = cost_of(Cell("PPO", "nbspppo", "sb3_nbsp/PointGoalDiscrete-v0", 0, tmp_path))
     assert cost.steps == 80_000 and cost.updates == 12_500  # what hyperparams/nbspppo.yml says
