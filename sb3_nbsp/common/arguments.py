@@ -164,7 +164,7 @@ SACFastUpdate = Annotated[
 FastUpdate = Annotated[
     bool,
     Doc(
-        "fused Adam, no denormal numbers, and channels last for convolutions: faster, the same up to rounding",
+        "fused Adam, no denormal numbers, channels last: faster, the same up to rounding",
         "On CPUs and CUDA devices; without it the same bit for bit",
     ),
 ]
