@@ -58,3 +58,8 @@ def _plain(text: str) -> str:
 
 def _is_number(cell: str) -> bool:
     return re.fullmatch(r"[-+]?[\d.,]+%?|-|", cell) is not None
+
+
+def two_decimals(value: float) -> str:
+    """The number with two decimals; what rounds to 0 has no sign."""
+    return f"{round(float(value), 2) + 0.0:.2f}"

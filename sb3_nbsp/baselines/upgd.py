@@ -78,12 +78,14 @@ class UPGD(th.optim.Optimizer):
             return loss
         moments = [self._follow(parameters, group) for parameters, group in found]
         largest = th.stack([u.max() for _, _, utilities in moments for u in utilities]).max()
+        dtypes = {p.dtype for parameters, _ in found for p in parameters}
+        divisors = {dtype: largest.to(dtype).clamp_min(th.finfo(dtype).tiny) for dtype in dtypes}
         for (parameters, group), (changes, squares, utilities) in zip(found, moments, strict=True):
             th._foreach_sqrt_(squares)
             th._foreach_add_(squares, group["eps"])
             th._foreach_div_(changes, squares)
             th._foreach_add_(changes, [th.randn_like(p) for p in parameters], alpha=group["sigma"])
-            th._foreach_mul_(changes, [th.sigmoid(-u / _divisor(largest, u.dtype)) for u in utilities])  # 1 - s
+            th._foreach_mul_(changes, [th.sigmoid(-u / divisors[u.dtype]) for u in utilities])  # 1 - s
             th._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
             th._foreach_add_(parameters, changes, alpha=-2 * group["lr"])
         if self.state[found[0][0][0]]["step"] % FLUSH_INTERVAL == 0:
@@ -115,11 +117,6 @@ class UPGD(th.optim.Optimizer):
 
 
 KNOWN_OPTIMIZERS.add(UPGD)
-
-
-def _divisor(largest: th.Tensor, dtype: th.dtype) -> th.Tensor:
-    """The largest utility, of any parameter's precision; above 0."""
-    return largest.to(dtype).clamp_min(th.finfo(dtype).tiny)
 
 
 def _is_number(value: Any) -> bool:

@@ -95,11 +95,6 @@ def flush_states(optimizers: Iterable[th.optim.Optimizer]) -> None:
             flush_denormals((value for value in kept if isinstance(value, th.Tensor)), group.get("eps", SMALLEST_EPS))
 
 
-def passes_flush(n_before: int, n_after: int) -> bool:
-    """Whether a flush is due, by the number of updates, which a saved model knows as well."""
-    return n_before // FLUSH_INTERVAL < n_after // FLUSH_INTERVAL
-
-
 def put_channels_last(policy: nn.Module, device: th.device) -> None:
     """
     Lay the weights of 2-D convolutions out as the kernels read them: only the order in memory changes.
@@ -132,6 +127,6 @@ class FasterUpdates(BaseAlgorithm):
         n_before = self._n_updates
         with fused([group for optimizer in optimizers for group in fusible(optimizer)]):
             super().train(*args, **kwargs)  # type: ignore[misc]
-        # PPO counts epochs, of many steps each.
-        if isinstance(self, OnPolicyAlgorithm) or passes_flush(n_before, self._n_updates):
+        # By the number of updates, which a saved model knows as well. PPO counts epochs, of many steps each.
+        if isinstance(self, OnPolicyAlgorithm) or n_before // FLUSH_INTERVAL < self._n_updates // FLUSH_INTERVAL:
             flush_states(optimizers)

@@ -11,6 +11,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 
 from sb3_nbsp.base.arguments import check_values
+from sb3_nbsp.base.plain_text import two_decimals
 from sb3_nbsp.base.spare_files import may_fail
 from sb3_nbsp.common.env_util import count_together
 from sb3_nbsp.evaluation import rows_in_checkpoints
@@ -269,7 +270,7 @@ class SequenceEvalCallback(BaseCallback):
         if self.verbose >= 1:
             measure = self.results.measure.name
             values = self.results.performance(evaluation)
-            shown = ", ".join(f"{name} {values[name]:.2f}" for name in evaluation.mean_return)
+            shown = ", ".join(f"{name} {two_decimals(values[name])}" for name in evaluation.mean_return)
             print(f"Evaluation at step {evaluation.step} ({evaluation.kind}), {measure}: {shown}")
 
     def _write(self) -> None:

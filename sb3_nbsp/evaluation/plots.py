@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sb3_nbsp.base.atomic_write import replacing
+from sb3_nbsp.base.plain_text import two_decimals
 from sb3_nbsp.evaluation.common_curves import Curves, common_curves, warn_of_left_out
 from sb3_nbsp.evaluation.method_styles import COLOURS, Style, styles_of
 from sb3_nbsp.evaluation.metric_arguments import FloatArray
@@ -102,7 +103,7 @@ def plot_matrix(results: Sequence[SequenceResults], path: str | os.PathLike[str]
         if np.isfinite(value):
             shade: Any = image.norm(np.array([value]))  # 0 dark, 1 bright
             colour = "white" if shade[0] < 0.5 else "black"
-            axes.text(column, row, f"{value:.2f}", ha="center", va="center", color=colour, fontsize=10)
+            axes.text(column, row, two_decimals(value), ha="center", va="center", color=colour, fontsize=10)
     for row, column in enumerate(first.segment_indices):
         axes.add_patch(Rectangle((column - 0.46, row - 0.42), 0.92, 0.84, fill=False, edgecolor=COLOURS[1], linewidth=2))
     axes.set_facecolor(SHADE)

@@ -2,9 +2,8 @@
 
 import math
 
-from sb3_nbsp.base.plain_text import aligned
+from sb3_nbsp.base.plain_text import aligned, two_decimals
 from sb3_nbsp.evaluation.results import SequenceResults
-from sb3_nbsp.evaluation.statistics import two_decimals
 
 MEANINGS = {
     "asr": "mean over tasks at the end",

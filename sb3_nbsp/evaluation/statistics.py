@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sb3_nbsp.base.arguments import Share, check_values
+from sb3_nbsp.base.plain_text import two_decimals
 from sb3_nbsp.evaluation.metric_arguments import FloatArray, numbers
 
 Statistic = Callable[..., Any]  # (*strata, axis) -> array
@@ -26,11 +27,6 @@ Statistic = Callable[..., Any]  # (*strata, axis) -> array
 # Bounds then move by less than the second decimal that tables show.
 BOOTSTRAP_SAMPLES = 10_000
 TIED_TO = 9  # decimals: 1.0 - 0.8 and 0.8 - 0.6 are a tie, and differ in the last bit
-
-
-def two_decimals(value: float) -> str:
-    """The number with two decimals; what rounds to 0 has no sign."""
-    return f"{round(float(value), 2) + 0.0:.2f}"
 
 
 @dataclass(frozen=True)

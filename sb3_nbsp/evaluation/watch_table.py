@@ -7,6 +7,7 @@ import numpy as np
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
+from sb3_nbsp.base.plain_text import two_decimals
 from sb3_nbsp.evaluation.performance_kind import normalised_return
 
 
@@ -51,8 +52,8 @@ class TaskReport(VecEnvWrapper):
             # An episode that told nothing was none, where others of its task told.
             success = f"{sum(successes) / len(returns):.2f}" if successes else "-"
             mean, reference = float(np.mean(returns)), self.reference_scores.get(task)
-            normalised = "-" if reference is None else f"{normalised_return(mean, reference):.2f}"
-            line = f"{task:<24}{len(returns):>10}{success:>10}{mean:>12.2f}"
+            normalised = "-" if reference is None else two_decimals(normalised_return(mean, reference))
+            line = f"{task:<24}{len(returns):>10}{success:>10}{two_decimals(mean):>12}"
             lines.append(line + self._if_known(f"{normalised:>12}"))
         return "\n".join(lines)
 

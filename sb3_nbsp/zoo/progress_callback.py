@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback
 
+from sb3_nbsp.base.plain_text import two_decimals
 from sb3_nbsp.evaluation import SequenceEvalCallback
 from sb3_nbsp.zoo.progress_display import UPDATE_SECONDS, Display
 
@@ -58,7 +59,7 @@ class ProgressCallback(BaseCallback):
         """The newest evaluations, their mean where there are several agents."""
         if not self._has_sequence:
             returns = [episode["r"] for episode in self.model.ep_info_buffer or ()]
-            return f"Return of the last {len(returns)} episodes: {np.mean(returns):.2f}" if returns else ""
+            return f"Return of the last {len(returns)} episodes: {two_decimals(np.mean(returns))}" if returns else ""
         told = [evaluation.results for evaluation in self.evaluations if evaluation.results.evaluations]
         if not told:
             return ""
@@ -67,6 +68,6 @@ class ProgressCallback(BaseCallback):
             for task, value in results.performance(results.evaluations[-1]).items():
                 values.setdefault(task, []).append(value)
         means = {task: float(np.mean(of_agents)) for task, of_agents in values.items()}
-        shown = ", ".join(f"{task} {value:.2f}" for task, value in means.items() if not math.isnan(value))
+        shown = ", ".join(f"{task} {two_decimals(value)}" for task, value in means.items() if not math.isnan(value))
         step = told[0].evaluations[-1].step
         return f"{told[0].measure.name.capitalize()} at step {step:,}: {shown}"

@@ -117,6 +117,13 @@ def test_parameters_of_two_precisions_and_of_no_entries():
     assert [p.tolist() for p in parameters] == [pytest.approx([-0.1]), pytest.approx([-0.1]), []]
 
 
+def test_a_small_utility_beside_a_parameter_of_half_precision():
+    """Of 1e-6, which is below the smallest normal number of float16: it is the largest all the same, and s = sigmoid(1)."""
+    one, half = th.nn.Parameter(th.ones(1)), th.nn.Parameter(th.zeros(1, dtype=th.float16))
+    stepped(UPGD([one, half], lr=0.1, eps=0.0, weight_decay=0.0, sigma=0.0), [one, half], [[-1e-6], [1.0]])
+    assert one.item() == pytest.approx(1 + 0.2 * (1 - sigmoid(1.0)))
+
+
 @pytest.mark.parametrize("cls", [SAC, PPO, DQN])
 def test_sb3_learns_with_it(cls):
     env = discrete_env() if cls is DQN else sequence_env(steps=STEPS)

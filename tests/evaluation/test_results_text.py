@@ -2,8 +2,9 @@
 
 import pytest
 
+from sb3_nbsp.base.plain_text import two_decimals
 from sb3_nbsp.evaluation import Evaluation, SequenceResults, results_text
-from sb3_nbsp.evaluation.statistics import Estimate, two_decimals
+from sb3_nbsp.evaluation.statistics import Estimate
 
 
 def results(*evaluations, success=True):
